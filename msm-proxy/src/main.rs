@@ -1,0 +1,3 @@
+//! The Media Streaming Mesh proxy.
+
+fn main() {}

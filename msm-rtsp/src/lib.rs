@@ -1,0 +1,15 @@
+//! RTSP 1.0 and 2.0 of Media Streaming Mesh: framing, messages, SDP, Transport negotiation, authentication, and the
+//! client, server and proxy state machines, without I/O.
+
+pub mod auth;
+pub mod client;
+pub mod error;
+pub mod framing;
+pub mod headers;
+pub mod limits;
+pub mod message;
+pub mod proxy;
+pub mod sdp;
+pub mod server;
+pub mod transport;
+pub mod url;
