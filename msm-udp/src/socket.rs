@@ -143,6 +143,19 @@ impl Socket {
         Ok(())
     }
 
+    /// Lets IP fragment a datagram that is larger than the path's MTU, as it does by default for UDP. Plain peers
+    /// may send packets up to the last byte of their own MTU, and dropping those is worse than fragments.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn allow_fragmentation(&self) -> io::Result<()> {
+        if self.v6 {
+            set_option(self.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)?;
+        }
+        set_option(self.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT)
+    }
+
     /// The address the socket is bound to.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ pub(crate) fn join(
     socket.set_reuse_address(true)?;
     // A multicast membership is tied to a device below: binding to it would also filter what the group's sender
     // sends from this very machine.
-    prepare(&socket, group.is_ipv6(), &SocketOptions { interface: None, ..options.clone() })?;
+    prepare(&socket, &SocketOptions { interface: None, ..options.clone() })?;
     match (group, source) {
         (IpAddr::V4(group), source) => {
             socket.set_multicast_all_v4(false)?;
@@ -40,14 +40,19 @@ pub(crate) fn join(
                 },
             }
         }
-        (IpAddr::V6(group), _) => {
+        (IpAddr::V6(group), source) => {
             socket.set_multicast_all_v6(false)?;
             socket.bind(&address.into())?;
             let index = options.interface.as_deref().map_or(Ok(0), index)?;
-            socket.join_multicast_v6(&group, index)?;
+            match source {
+                Some(IpAddr::V6(source)) if is_ssm_v6(group) => {
+                    msm_udp::join_source_group_v6(&socket, group, source, index)?;
+                }
+                _ => socket.join_multicast_v6(&group, index)?,
+            }
         }
     }
-    UdpSocket::adopt(socket)
+    UdpSocket::adopt(socket, options)
 }
 
 /// A socket that sends to groups with `ttl`, looped back so that readers on this machine hear it.
@@ -55,7 +60,7 @@ pub(crate) fn sender(v6: bool, ttl: u8, options: &SocketOptions) -> io::Result<U
     let any: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     let address = SocketAddr::new(any, 0);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    prepare(&socket, v6, &SocketOptions { interface: None, ..options.clone() })?;
+    prepare(&socket, &SocketOptions { interface: None, ..options.clone() })?;
     if v6 {
         socket.set_multicast_hops_v6(u32::from(ttl))?;
         socket.set_multicast_loop_v6(true)?;
@@ -70,12 +75,17 @@ pub(crate) fn sender(v6: bool, ttl: u8, options: &SocketOptions) -> io::Result<U
         }
     }
     socket.bind(&address.into())?;
-    UdpSocket::adopt(socket)
+    UdpSocket::adopt(socket, options)
 }
 
 /// Source-specific range, 232/8 (`RFC 4607`).
 fn is_ssm(group: Ipv4Addr) -> bool {
     group.octets()[0] == 232
+}
+
+/// Source-specific range, FF3x::/32 (`RFC 4607`).
+fn is_ssm_v6(group: Ipv6Addr) -> bool {
+    group.segments()[0] & 0xfff0 == 0xff30
 }
 
 fn index(name: &str) -> io::Result<u32> {

@@ -26,6 +26,8 @@ pub(crate) enum Queued {
 pub(crate) struct Connection {
     stream: TcpStream,
     queue: RefCell<BytesMut>,
+    /// Media that waits for the answer to PLAY: some clients throw away what comes before it.
+    held: RefCell<Option<BytesMut>>,
     limit: usize,
     closed: Cell<bool>,
     wake: Notify,
@@ -36,6 +38,7 @@ impl Connection {
         Rc::new(Self {
             stream,
             queue: RefCell::new(BytesMut::new()),
+            held: RefCell::new(None),
             limit,
             closed: Cell::new(false),
             wake: Notify::new(),
@@ -61,6 +64,20 @@ impl Connection {
         self.wake.notify_one();
     }
 
+    /// Holds media back until [`Self::release`].
+    pub(crate) fn hold(&self) {
+        self.held.borrow_mut().get_or_insert_default();
+    }
+
+    /// Lets media go that was held back.
+    pub(crate) fn release(&self) {
+        let held = self.held.borrow_mut().take();
+        if let Some(held) = held.filter(|held| !held.is_empty()) {
+            self.queue.borrow_mut().extend_from_slice(&held);
+            self.flush();
+        }
+    }
+
     /// Sends a message of the signalling.
     pub(crate) fn send_message(&self, message: &[u8]) {
         if self.closed.get() {
@@ -77,8 +94,16 @@ impl Connection {
             return (0, Queued::Closed);
         }
         let mut taken = 0;
+        if let Some(held) = self.held.borrow_mut().as_mut() {
+            for packet in packets.chunks(segment.max(1)) {
+                if held.len() + packet.len() + 4 > self.limit || !push_frame(held, channel, packet) {
+                    return (taken, Queued::Full);
+                }
+                taken += 1;
+            }
+            return (taken, Queued::Yes);
+        }
         for packet in packets.chunks(segment.max(1)) {
-            let Ok(length) = u16::try_from(packet.len()) else { return (taken, Queued::Full) };
             let mut queue = self.queue.borrow_mut();
             if queue.len() + packet.len() + 4 > self.limit {
                 drop(queue);
@@ -89,9 +114,9 @@ impl Connection {
                     return (taken, Queued::Full);
                 }
             }
-            let [high, low] = length.to_be_bytes();
-            queue.extend_from_slice(&[b'$', channel, high, low]);
-            queue.extend_from_slice(packet);
+            if !push_frame(&mut queue, channel, packet) {
+                break;
+            }
             taken += 1;
         }
         self.flush();
@@ -151,6 +176,15 @@ impl Connection {
     }
 }
 
+/// Appends one interleaved frame; `false` for a packet that its 16-bit length cannot name.
+fn push_frame(queue: &mut BytesMut, channel: u8, packet: &[u8]) -> bool {
+    let Ok(length) = u16::try_from(packet.len()) else { return false };
+    let [high, low] = length.to_be_bytes();
+    queue.extend_from_slice(&[b'$', channel, high, low]);
+    queue.extend_from_slice(packet);
+    true
+}
+
 /// A queue larger than this is given back when it has drained.
 const IDLE_CAPACITY: usize = 64 * 1024;
 
@@ -189,6 +223,19 @@ mod tests {
         }
         assert!(refused, "the queue must end");
         assert!(connection.queued() <= 100_000);
+    }
+
+    #[tokio::test]
+    async fn media_held_back_comes_after_the_answer() {
+        let (connection, mut far) = joined(1 << 20).await;
+        connection.hold();
+        connection.send_frames(0, b"media", 5);
+        connection.send_message(b"answer");
+        connection.release();
+        connection.send_frames(0, b"more", 4);
+        let mut read = [0; 23];
+        far.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"answer$\x00\x00\x05media$\x00\x00\x04more");
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! A UDP socket of a worker: readiness by tokio, batched receive and GSO send by `msm-udp`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 
 use msm_udp::{Received, RecvBuffers, Transmit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -25,6 +25,7 @@ pub(crate) struct SocketOptions {
 pub(crate) struct UdpSocket {
     io: AsyncFd<msm_udp::Socket>,
     local: SocketAddr,
+    known_drops: Cell<u64>,
 }
 
 impl UdpSocket {
@@ -38,26 +39,31 @@ impl UdpSocket {
         if options.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        prepare(&socket, address.is_ipv6(), options)?;
+        prepare(&socket, options)?;
         socket.bind(&address.into())?;
-        Self::adopt(socket)
+        Self::adopt(socket, options)
     }
 
     /// Takes a bound socket.
-    pub(crate) fn adopt(socket: Socket) -> io::Result<Self> {
+    pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> io::Result<Self> {
         let socket: std::net::UdpSocket = socket.into();
         let local = socket.local_addr()?;
-        let io = AsyncFd::new(msm_udp::Socket::new(socket)?)?;
-        Ok(Self { io, local })
+        let socket = msm_udp::Socket::new(socket)?;
+        socket.allow_fragmentation()?;
+        if let Some(dscp) = options.dscp {
+            socket.set_dscp(dscp)?;
+        }
+        Ok(Self { io: AsyncFd::new(socket)?, local, known_drops: Cell::new(0) })
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// Packets that the kernel dropped at this socket so far (`SO_RXQ_OVFL`).
-    pub(crate) fn drops(&self) -> u64 {
-        self.io.get_ref().drops()
+    /// Packets that the kernel dropped at this socket since the last call (`SO_RXQ_OVFL`).
+    pub(crate) fn fresh_drops(&self) -> u64 {
+        let drops = self.io.get_ref().drops();
+        drops.saturating_sub(self.known_drops.replace(drops))
     }
 
     /// Waits until the socket is readable, receives once, and calls `each` for every run of packets.
@@ -97,24 +103,13 @@ impl UdpSocket {
     pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         self.io.get_ref().send(transmit)
     }
-
-    /// `address` in the form that this socket sends to: IPv4 as a mapped address on a dual-stack socket.
-    pub(crate) fn reachable(&self, address: SocketAddr) -> SocketAddr {
-        match (self.local, address.ip()) {
-            (SocketAddr::V6(_), IpAddr::V4(ip)) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
-            _ => address,
-        }
-    }
 }
 
 /// Applies the options that every media socket has.
-pub(crate) fn prepare(socket: &Socket, v6: bool, options: &SocketOptions) -> io::Result<()> {
+pub(crate) fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     if let Some(interface) = &options.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
-    }
-    if let Some(dscp) = options.dscp {
-        set_dscp(&SockRef::from(socket), v6, dscp)?;
     }
     if options.buffer_bytes > 0 {
         // Best effort: the kernel caps both at rmem_max and wmem_max, which the start-up check reports.
@@ -124,7 +119,7 @@ pub(crate) fn prepare(socket: &Socket, v6: bool, options: &SocketOptions) -> io:
     Ok(())
 }
 
-/// Sets the DSCP of a UDP or TCP socket.
+/// Sets the DSCP of a TCP socket.
 pub(crate) fn set_dscp(socket: &SockRef<'_>, v6: bool, dscp: u8) -> io::Result<()> {
     let tos = u32::from(dscp & 0x3f) << 2;
     if v6 { socket.set_tclass_v6(tos) } else { socket.set_tos_v4(tos) }

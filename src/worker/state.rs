@@ -16,7 +16,10 @@ use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
 use crate::hub::registry::ReaderRef;
 use crate::hub::shard::Shard;
+use crate::net::pair::Pair;
 use crate::net::udp::UdpSocket;
+use crate::serve::group::GroupTable;
+use crate::serve::listener::{Listening, listen};
 use crate::serve::session::SessionTable;
 use crate::shared::Shared;
 
@@ -34,6 +37,8 @@ pub(crate) struct Worker {
     pub(crate) homes: RefCell<BTreeMap<u64, Rc<Home>>>,
     pub(crate) shards: RefCell<BTreeMap<u64, Rc<Shard>>>,
     pub(crate) sessions: SessionTable,
+    pub(crate) groups: GroupTable,
+    listening: RefCell<Vec<Rc<Listening>>>,
     pub(crate) send_errors: SendErrors,
     published_errors: Cell<[u64; 5]>,
     foreign: Cell<u64>,
@@ -51,6 +56,8 @@ impl Worker {
             homes: RefCell::default(),
             shards: RefCell::default(),
             sessions: SessionTable::default(),
+            groups: GroupTable::default(),
+            listening: RefCell::default(),
             send_errors: SendErrors::default(),
             published_errors: Cell::default(),
             foreign: Cell::new(0),
@@ -71,6 +78,30 @@ impl Worker {
                 crate::serve::session::expire(&worker, Instant::now());
             }
         });
+    }
+
+    /// Binds this worker's part of every listener.
+    pub(crate) fn listen(self: &Rc<Self>) -> Result<(), Error> {
+        for (index, listener) in self.shared.listeners.iter().enumerate() {
+            let listening = listen(self, index, Arc::clone(listener))?;
+            self.listening.borrow_mut().push(listening);
+        }
+        Ok(())
+    }
+
+    /// Stops accepting connections.
+    pub(crate) fn stop_listening(&self) {
+        self.listening.borrow_mut().iter().for_each(|listening| listening.stop());
+    }
+
+    /// The pair that plain readers of a listener are served from on this worker.
+    pub(crate) fn reader_pair(&self, listener: usize) -> Option<Pair> {
+        self.listening.borrow().get(listener).map(|listening| listening.readers.clone())
+    }
+
+    /// The shard of a stream, if this worker has one.
+    pub(crate) fn shard_of(&self, hub: u64) -> Option<Rc<Shard>> {
+        self.shards.borrow().get(&hub).map(Rc::clone)
     }
 
     /// The shard of a stream on this worker, created and joined to the stream's home when it is not there yet.
