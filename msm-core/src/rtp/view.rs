@@ -70,7 +70,7 @@ impl<'a> RtpView<'a> {
     }
 
     /// Contributing sources, at most 15.
-    pub fn csrcs(&self) -> impl ExactSizeIterator<Item = u32> + 'a {
+    pub fn csrcs(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
         let end = HEADER_LEN + 4 * usize::from(self.header.csrc_count);
         let list = self.packet.get(HEADER_LEN..end).unwrap_or_default();
         list.as_chunks::<4>().0.iter().map(|bytes| u32::from_be_bytes(*bytes))
