@@ -49,9 +49,9 @@ impl Options {
 
     fn effort(&self) -> Effort {
         if self.quick {
-            Effort { rounds: 3, round: Duration::from_millis(60) }
+            Effort { rounds: 7, round: Duration::from_millis(40) }
         } else {
-            Effort { rounds: 7, round: Duration::from_millis(180) }
+            Effort { rounds: 15, round: Duration::from_millis(90) }
         }
     }
 }

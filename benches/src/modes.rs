@@ -43,7 +43,6 @@ pub fn system_calls(report: &mut Report, port: u16, cpu: Cpu, msm: bool) -> Resu
         let mut sinks = Sinks::new(readers, port)?;
         let mut naive = None;
         for relay in &mut relays(&mut sinks, cpu, msm)? {
-            // The relay is borrowed by strace's guard, so what feeds it runs beside it.
             let name = relay.name();
             let calls = count_calls(relay, &mut sinks, PACKETS)? as f64 / PACKETS as f64;
             report.figure(format!("system calls per packet, {readers} readers, {name}"), calls);

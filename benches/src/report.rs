@@ -68,8 +68,11 @@ impl Cell {
         self.costs.get(relay).and_then(|values| median(values))
     }
 
+    /// The median of the rounds' ratios. The two relays of a round ran one right after the other, so what slowed the
+    /// machine down for a while is in both.
     fn ratio(&self, over: &str, under: &str) -> Option<f64> {
-        Some(self.cost(over)? / self.cost(under)?)
+        let pairs = self.costs.get(over)?.iter().zip(self.costs.get(under)?);
+        median(&pairs.map(|(over, under)| over / under).collect::<Vec<_>>())
     }
 
     fn name(&self) -> String {
@@ -90,7 +93,10 @@ pub struct Report {
 impl Report {
     /// Prints the head of the table.
     pub fn head() {
-        println!("\nCPU time of the relay per delivered packet of 1200 bytes, in ns (medians)\n");
+        println!(
+            "\nCPU time of the relay per delivered packet of 1200 bytes, in ns (medians)\n\
+             Ratios are medians of the ratios of neighbouring rounds.\n"
+        );
         println!(
             "{:>7} {:>5} {:>5} │ {:>7} {:>11} {:>7} {:>7} │ {:>11} {:>9} {:>13}",
             "readers",

@@ -16,6 +16,9 @@ use crate::addresses::reader_addresses;
 /// Room in the queue of each sink: several of the largest bursts, at the kernel's price of a packet without GRO.
 const QUEUE_BYTES: usize = 1 << 20;
 
+/// How often all sinks are looked at, at least.
+const FULL_SWEEP: Duration = Duration::from_millis(1);
+
 /// One socket a reader, and one for everybody's RTCP.
 #[derive(Debug)]
 pub struct Sinks {
@@ -75,8 +78,24 @@ impl Sinks {
 
     /// Drains once each sink that has less than `expected` packets; returns how many packets that gave.
     pub fn sweep(&mut self, expected: u64, each: &mut impl FnMut(&[u8])) -> u64 {
+        self.sweep_until(expected, usize::MAX, each)
+    }
+
+    /// Like [`sweep`](Self::sweep), but ends at the `idle`th sink in a row that had nothing.
+    ///
+    /// Relays serve their readers in order: this follows close behind, so that packets don't pile up in memory, as
+    /// they would not if they left by a network card.
+    fn sweep_until(&mut self, expected: u64, idle: usize, each: &mut impl FnMut(&[u8])) -> u64 {
         let mut total = 0;
+        let mut empty = 0;
         for (socket, received) in self.sockets.iter().zip(&mut self.received) {
+            if *received >= expected {
+                continue;
+            }
+            if empty >= idle {
+                break;
+            }
+            let before = total;
             while *received < expected {
                 let Ok(runs) = socket.recv(&mut self.buffers) else { break };
                 for run in self.buffers.iter_mut() {
@@ -89,6 +108,7 @@ impl Sinks {
                     break;
                 }
             }
+            empty = if total == before { empty + 1 } else { 0 };
         }
         total
     }
@@ -100,8 +120,14 @@ impl Sinks {
     /// Nothing arrived for `patience`, or too much did: says how many packets are missing and where.
     pub fn wait_for(&mut self, expected: u64, patience: Duration) -> Result<()> {
         let mut last = Instant::now();
+        let mut full = Instant::now();
         loop {
-            if self.sweep(expected, &mut |_| {}) > 0 {
+            // A relay with an order of its own is caught up with by a full sweep now and then.
+            let idle = if full.elapsed() > FULL_SWEEP { usize::MAX } else { 4 };
+            if idle == usize::MAX {
+                full = Instant::now();
+            }
+            if self.sweep_until(expected, idle, &mut |_| {}) > 0 {
                 last = Instant::now();
             }
             self.drain_rtcp();
