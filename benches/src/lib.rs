@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod cell;
 pub mod modes;
 pub mod msm;
+pub mod packets;
 pub mod process;
 pub mod relay;
 pub mod report;
