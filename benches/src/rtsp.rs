@@ -229,7 +229,92 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// Answers one connection, and returns the requests it saw.
+    fn server(listener: &TcpListener, rtp: &UdpSocket) -> Vec<String> {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let port = rtp.local_addr().unwrap().port();
+        let mut requests = Vec::new();
+        loop {
+            let (mut request, mut length) = (String::new(), 0);
+            while !request.ends_with("\r\n\r\n") {
+                if reader.read_line(&mut request).unwrap() == 0 {
+                    return requests;
+                }
+            }
+            if let Some(text) = request.split("Content-Length: ").nth(1) {
+                length = text.lines().next().unwrap().parse().unwrap();
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            request += &String::from_utf8(body).unwrap();
+            let sequence = request.split("CSeq: ").nth(1).unwrap().lines().next().unwrap();
+            let (headers, body) = match request.split(' ').next().unwrap() {
+                "SETUP" => (
+                    format!(
+                        "session: 7;timeout=60\r\nTransport: RTP/AVP;server_port={port}-{}\r\n",
+                        port + 1
+                    ),
+                    "",
+                ),
+                "DESCRIBE" => (
+                    "Content-Base: rtsp://h/base/\r\n".to_owned(),
+                    "v=0\r\nm=video 0 RTP/AVP 96\r\na=control:t1\r\n",
+                ),
+                "PLAY" if request.contains("/refused") => ("Refused: 1\r\n".to_owned(), ""),
+                _ => (String::new(), ""),
+            };
+            let status = if headers.starts_with("Refused") { "403 Forbidden" } else { "200 OK" };
+            let answer = format!(
+                "RTSP/1.0 {status}\r\nCSeq: {sequence}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+            requests.push(request);
+        }
+    }
+
+    #[test]
+    fn a_publisher_announces_and_sends_where_it_was_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (rtp, rtcp) = bind_pair().unwrap();
+        let address = listener.local_addr().unwrap();
+        let server_rtp = rtp.try_clone().unwrap();
+        let server = std::thread::spawn(move || server(&listener, &server_rtp));
+        let mut publisher = Publisher::start(address, "bench/0").unwrap();
+        publisher.source().send(1).unwrap();
+        publisher.report().unwrap();
+        publisher.keep_alive().unwrap();
+        drop(publisher);
+        let mut buffer = [0; 2000];
+        assert_eq!(rtp.recv(&mut buffer).unwrap(), crate::PACKET_BYTES);
+        assert_eq!(rtcp.recv(&mut buffer).unwrap(), 44);
+        assert_eq!(buffer[1], 200);
+        let requests = server.join().unwrap();
+        let methods: Vec<_> = requests.iter().map(|request| request.split(' ').next().unwrap()).collect();
+        assert_eq!(methods, ["ANNOUNCE", "SETUP", "RECORD", "OPTIONS"]);
+        assert!(requests[0].ends_with("a=control:streamid=0\r\n"));
+        assert!(requests[1].contains("mode=record"));
+        assert!(requests[2].contains("Session: 7\r\n") && requests[3].contains("Session: 7\r\n"));
+    }
+
+    #[test]
+    fn a_reader_resolves_its_track_and_says_why_it_failed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let server = std::thread::spawn(move || [server(&listener, &rtp), server(&listener, &rtp)]);
+        drop(Reader::start(address, "bench/0", Ipv4Addr::new(127, 1, 0, 1), 9000).unwrap());
+        let refused = Reader::start(address, "refused", Ipv4Addr::new(127, 1, 0, 1), 9000).unwrap_err();
+        assert!(refused.to_string().ends_with("RTSP/1.0 403 Forbidden"), "{refused}");
+        let [requests, _] = server.join().unwrap();
+        assert!(requests[1].starts_with("SETUP rtsp://h/base/t1 RTSP/1.0"));
+        assert!(requests[1].contains("client_port=9000-9001"));
+    }
 
     #[test]
     fn transport_parameters() {
