@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use msm_core::hub::{Fanout, Ingest, TrackStats};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::hub::dest::Dest;
 
 /// Labels of a stream's counters. Routes and clusters come from the configuration, so their number is bounded.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
@@ -200,5 +203,85 @@ impl RouteMetrics {
 
     pub(crate) fn observe_rtt(&self, rtt: Duration) {
         self.rtt.observe(rtt.as_secs_f64());
+    }
+}
+
+/// Remembers what of one stream's counters was added already.
+pub(crate) struct HubObserver(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    tracks: Vec<TrackStats>,
+    ingest: BTreeMap<&'static str, u64>,
+    /// By worker, as each has a fan-out of its own.
+    fanout: BTreeMap<(usize, &'static str), u64>,
+}
+
+/// Counters of the hub that are not drops.
+const NOT_DROPS: &[&str] = &[
+    "keyframe_requests",
+    "keyframe_requests_merged",
+    "source_changes",
+    "packets",
+    "bytes",
+    "rtcp_sent",
+    "nacked",
+    "cache_overflow",
+    "catch_up_overflow",
+    "keyframe_timeout",
+];
+
+impl HubObserver {
+    pub(crate) fn new(tracks: usize) -> Self {
+        Self(Mutex::new(Seen { tracks: vec![TrackStats::default(); tracks], ..Seen::default() }))
+    }
+
+    /// Adds what the publisher's side counted since the last call.
+    pub(crate) fn ingest(&self, metrics: &RouteMetrics, ingest: &Ingest) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jitter = Duration::ZERO;
+        for (track, before) in seen.tracks.iter_mut().enumerate() {
+            let Some(now) = ingest.stats(track) else { continue };
+            metrics.received.inc_by(now.packets.saturating_sub(before.packets));
+            metrics.received_bytes.inc_by(now.bytes.saturating_sub(before.bytes));
+            metrics.lost.inc_by(now.lost.saturating_sub(before.lost));
+            metrics.unrecovered.inc_by(now.lost.saturating_sub(before.lost));
+            metrics.duplicates.inc_by(now.duplicates.saturating_sub(before.duplicates));
+            metrics.reordered.inc_by(now.reordered.saturating_sub(before.reordered));
+            jitter = jitter.max(now.jitter);
+            // A packet counted lost may still come: the total only grows when it exceeds what was counted before.
+            *before = TrackStats { lost: now.lost.max(before.lost), ..now };
+        }
+        metrics.jitter.set(jitter.as_secs_f64());
+        for (name, count) in ingest.counters().iter() {
+            let before = seen.ingest.insert(name, count).unwrap_or(0);
+            if !NOT_DROPS.contains(&name) {
+                metrics.add_dropped(name, count.saturating_sub(before));
+            }
+        }
+    }
+
+    /// Adds what one worker's fan-out counted since the last call.
+    pub(crate) fn fanout(&self, metrics: &RouteMetrics, worker: usize, fanout: &Fanout<Dest>) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, count) in fanout.counters().iter() {
+            let before = seen.fanout.insert((worker, name), count).unwrap_or(0);
+            let fresh = count.saturating_sub(before);
+            match name {
+                "packets" => {
+                    metrics.sent.inc_by(fresh);
+                }
+                "bytes" => {
+                    metrics.sent_bytes.inc_by(fresh);
+                }
+                _ if NOT_DROPS.contains(&name) => {}
+                _ => metrics.add_dropped(name, fresh),
+            }
+        }
+    }
+
+    /// What the status shows of each track.
+    pub(crate) fn tracks(&self) -> Vec<TrackStats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).tracks.clone()
     }
 }

@@ -1,1 +1,33 @@
-//! Written next.
+//! What a peer may make us hold.
+
+use std::time::Duration;
+
+/// Limits of one RTSP connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a message's start line and headers. Default 16 KiB.
+    pub header_bytes: usize,
+    /// Headers of a message. Default 128.
+    pub header_count: usize,
+    /// Bytes of a message's body. Default 128 KiB.
+    pub body_bytes: usize,
+    /// Media sections of a description. Default 32.
+    pub media_sections: usize,
+    /// From a message's first byte to its last. Default 10 s.
+    pub message_timeout: Duration,
+    /// Redirects followed in a row. Default 5.
+    pub redirects: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 16 * 1024,
+            header_count: 128,
+            body_bytes: 128 * 1024,
+            media_sections: 32,
+            message_timeout: Duration::from_secs(10),
+            redirects: 5,
+        }
+    }
+}

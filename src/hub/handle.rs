@@ -171,7 +171,7 @@ impl HubHandle {
     }
 
     pub(crate) fn observe_ingest(&self, ingest: &Ingest) {
-        self.observer.ingest(&self.metrics, ingest, self.tracks.len());
+        self.observer.ingest(&self.metrics, ingest);
     }
 
     pub(crate) fn observe_fanout(&self, worker: usize, fanout: &Fanout<Dest>) {
@@ -179,7 +179,9 @@ impl HubHandle {
     }
 
     pub(crate) fn observe_reader(&self, report: &ReaderReport) {
-        self.observer.reader(&self.metrics, report);
+        if let Some(rtt) = report.rtt {
+            self.metrics.observe_rtt(rtt);
+        }
     }
 }
 
