@@ -22,7 +22,7 @@ impl Headers {
     }
 
     /// Every value of a header.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.0.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
@@ -201,7 +201,10 @@ impl Response {
     /// Appends the response as text.
     pub fn write(&self, out: &mut Vec<u8>) {
         let reason: String = if self.reason.is_empty() {
-            StatusCode::from(self.status).to_string()
+            match self.status {
+                200 => "OK".into(),
+                status => StatusCode::from(status).to_string(),
+            }
         } else {
             self.reason.chars().filter(|character| !character.is_control()).collect()
         };
