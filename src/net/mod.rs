@@ -1,5 +1,6 @@
 //! Sockets of the workers.
 
+pub(crate) mod gather;
 pub(crate) mod limits;
 pub(crate) mod multicast;
 pub(crate) mod pair;
