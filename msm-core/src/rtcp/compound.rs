@@ -59,35 +59,48 @@ impl<'a> Compound<'a> {
     /// The packets, in wire order. A packet that is wrong inside is an error item, and does not end the iteration.
     #[must_use]
     pub const fn packets(&self) -> Packets<'a> {
-        Packets { rest: self.datagram, offset: 0 }
+        Packets { raw: self.raw_packets() }
+    }
+
+    /// The packets as bytes with their headers, in wire order: at least one.
+    #[must_use]
+    pub const fn raw_packets(&self) -> RawPackets<'a> {
+        RawPackets { rest: self.datagram, offset: 0 }
     }
 }
+
+/// Iterator over the packets of a [`Compound`] as bytes.
+#[derive(Clone, Debug)]
+pub struct RawPackets<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Iterator for RawPackets<'a> {
+    type Item = Raw<'a>;
+
+    fn next(&mut self) -> Option<Raw<'a>> {
+        // The datagram was validated: it ends behind a packet.
+        let raw = Raw::parse(self.rest, self.offset).ok()?;
+        self.offset += raw.wire_len();
+        self.rest = self.rest.get(raw.wire_len()..)?;
+        Some(raw)
+    }
+}
+
+impl FusedIterator for RawPackets<'_> {}
 
 /// Iterator over the packets of a [`Compound`].
 #[derive(Clone, Debug)]
 pub struct Packets<'a> {
-    rest: &'a [u8],
-    offset: usize,
+    raw: RawPackets<'a>,
 }
 
 impl<'a> Iterator for Packets<'a> {
     type Item = Result<Packet<'a>, RtcpError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let raw = match Raw::parse(self.rest, self.offset) {
-            Ok(raw) => raw,
-            Err(error) => {
-                // Not with a validated datagram.
-                self.rest = &[];
-                return Some(Err(error));
-            }
-        };
-        self.offset += raw.wire_len();
-        self.rest = self.rest.get(raw.wire_len()..).unwrap_or_default();
-        Some(Packet::parse(raw))
+        self.raw.next().map(Packet::parse)
     }
 }
 

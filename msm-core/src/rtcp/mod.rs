@@ -28,7 +28,7 @@ mod write;
 mod xr;
 
 pub use bye::{App, Bye};
-pub use compound::{Acceptance, Compound, Packet, Packets};
+pub use compound::{Acceptance, Compound, Packet, Packets, RawPackets};
 pub use error::RtcpError;
 pub use feedback::{Fir, FirEntry, Nack, NackPair, Pli, Remb, TransportCc};
 pub use raw::Raw;

@@ -238,8 +238,8 @@ pub fn write_header(
         return Err(RtpWriteError::PayloadType { payload_type });
     }
     let too_small = RtpWriteError::BufferTooSmall { needed: HEADER_LEN, available: out.len() };
-    *out.first_mut().ok_or(too_small)? = 0x80;
-    let fixed = out.get_mut(..HEADER_LEN).ok_or(too_small)?;
+    let fixed = out.first_chunk_mut::<HEADER_LEN>().ok_or(too_small)?;
+    fixed[0] = 0x80;
     super::patch_header(fixed, u8::from(marker) << 7 | payload_type, sequence, timestamp, ssrc);
     Ok(())
 }

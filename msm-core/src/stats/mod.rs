@@ -16,3 +16,6 @@ pub(crate) fn ticks_to_duration(ticks: u32, rate: u32) -> Duration {
         None => Duration::ZERO,
     }
 }
+
+#[cfg(test)]
+mod tests;
