@@ -265,7 +265,7 @@ impl Cache {
         true
     }
 
-    fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.arena.len() + self.entries.len() * ENTRY_COST
     }
 

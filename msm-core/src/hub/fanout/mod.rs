@@ -125,10 +125,15 @@ impl<D> Fanout<D> {
     /// The packets are patched in place for one reader after the other: afterwards the buffer holds the last reader's
     /// headers. The burst's table of segments keeps what was received.
     pub fn handle_rtp(&mut self, now: Instant, track: usize, burst: &mut Burst<'_>, sink: &mut impl Sink<D>) {
+        if self.tracks.get(track).is_some_and(|fan| fan.catch_up.is_some_and(|due| due <= now)) {
+            // Before the cache moves on.
+            self.catch_up(now, track, sink);
+        }
         let Some(fan) = self.tracks.get_mut(track) else {
             self.counters.unknown_track += burst.valid() as u64;
             return;
         };
+        let end_before = fan.up.cache.end();
         let Some(taken) = fan.up.take(burst, &mut self.facts, fan.floor, &mut self.reference) else { return };
         self.counters.cache_overflow += u64::from(taken.overflow);
         if fan.lines.is_empty() {
@@ -151,6 +156,7 @@ impl<D> Fanout<D> {
             facts: &self.facts,
             highest: fan.up.highest().unwrap_or(taken.first),
             packets,
+            end: fan.up.cache.end(),
             keyed: fan.up.keyed,
         };
         let (bytes, _) = burst.parts_mut();
@@ -173,20 +179,28 @@ impl<D> Fanout<D> {
             if line.send_live(&batch, bytes, self.config.stall, &mut self.counters, sink) {
                 self.events.push_back(FanoutEvent::ReaderStalled { id: line.id });
             }
-            if line.state == State::Skip && fan.ask.is_none() {
+            if matches!(line.state, State::Skip { .. }) && fan.ask.is_none() {
                 fan.ask = Some(now + self.config.keyframe_retry);
             }
         }
         if others {
-            self.handle_waiting(now, track, taken.keyframe, packets);
+            self.handle_waiting(now, track, taken.keyframe, end_before, packets);
             self.catch_up(now, track, sink);
         } else if taken.keyframe.is_some() {
             fan.ask = None;
         }
     }
 
-    /// Readers that wait for a keyframe: it is here, or these packets are not for them.
-    fn handle_waiting(&mut self, now: Instant, track: usize, keyframe: Option<u64>, packets: u64) {
+    /// Readers that wait for a keyframe: it is here, or these packets are not for them. `end_before` is where the cache
+    /// ended before them.
+    fn handle_waiting(
+        &mut self,
+        now: Instant,
+        track: usize,
+        keyframe: Option<u64>,
+        end_before: u64,
+        packets: u64,
+    ) {
         let Some(fan) = self.tracks.get_mut(track) else { return };
         if keyframe.is_some() {
             fan.ask = None;
@@ -198,7 +212,9 @@ impl<D> Fanout<D> {
                     line.next_report = Some(now);
                     fan.report = Some(now);
                 }
-                (State::Skip, Some(cursor)) => {
+                (State::Skip { missed }, Some(gop)) => {
+                    let cursor = gop.max(missed);
+                    line.undropped(end_before.saturating_sub(cursor), &mut self.counters);
                     line.state = State::Catch { cursor, fresh: false, due: now };
                 }
                 (State::Wait { since }, None) => {
@@ -208,7 +224,7 @@ impl<D> Fanout<D> {
                         line.state = State::Start;
                     }
                 }
-                (State::Skip, None) => line.dropped(packets, &mut self.counters),
+                (State::Skip { .. }, None) => line.dropped(packets, &mut self.counters),
                 _ => {}
             }
         }
@@ -335,8 +351,10 @@ impl<D> Fanout<D> {
         for track in 0..self.tracks.len() {
             let Some(fan) = self.tracks.get_mut(track) else { return };
             if fan.ask.is_some_and(|due| due <= now) {
-                let waiting =
-                    fan.lines.iter().any(|(_, line)| matches!(line.state, State::Wait { .. } | State::Skip));
+                let waiting = fan
+                    .lines
+                    .iter()
+                    .any(|(_, line)| matches!(line.state, State::Wait { .. } | State::Skip { .. }));
                 if waiting {
                     self.ask_keyframe(now, track);
                 } else {
@@ -385,6 +403,11 @@ impl<D> Fanout<D> {
                 }
             }
         }
+    }
+
+    /// Bytes of packets in the keyframe caches, bookkeeping included.
+    pub fn cached_bytes(&self) -> usize {
+        self.tracks.iter().map(|fan| fan.up.cache.used()).sum()
     }
 
     /// What was counted since the fan-out was made.
