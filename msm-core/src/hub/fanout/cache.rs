@@ -146,7 +146,6 @@ impl Cache {
     }
 
     /// Whether no packet is known to be missing since the last keyframe.
-    #[cfg(test)]
     pub(super) fn complete(&self) -> bool {
         self.complete
     }

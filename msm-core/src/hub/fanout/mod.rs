@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -24,6 +24,9 @@ pub use self::reader::{
 use self::upstream::{Reference, Upstream};
 use super::{FanoutConfig, FanoutCounters, Reason, SenderClock, Sink, TrackInfo};
 use crate::burst::Burst;
+
+/// The least time between two looks at the late readers of a track, however many there are.
+const CATCH_UP_STEP: Duration = Duration::from_millis(1);
 
 /// One track: what comes in, and the readers' lines, side by side in memory.
 #[derive(Debug)]
@@ -167,8 +170,6 @@ impl<D> Fanout<D> {
                 State::Start => {
                     line.align(taken.first);
                     line.state = State::Live;
-                    line.next_report = Some(now);
-                    fan.report = Some(now);
                 }
                 State::Idle => continue,
                 _ => {
@@ -178,6 +179,11 @@ impl<D> Fanout<D> {
             }
             if line.send_live(&batch, bytes, self.config.stall, &mut self.counters, sink) {
                 self.events.push_back(FanoutEvent::ReaderStalled { id: line.id });
+            }
+            if line.next_report.is_none() {
+                // A reader hears the clock as soon as it has its first packets.
+                line.next_report = Some(now);
+                fan.report = Some(now);
             }
             if matches!(line.state, State::Skip { .. }) && fan.ask.is_none() {
                 fan.ask = Some(now + self.config.keyframe_retry);
@@ -209,8 +215,6 @@ impl<D> Fanout<D> {
             match (line.state, keyframe) {
                 (State::Wait { .. }, Some(cursor)) => {
                     line.state = State::Catch { cursor, fresh: true, due: now };
-                    line.next_report = Some(now);
-                    fan.report = Some(now);
                 }
                 (State::Skip { missed }, Some(gop)) => {
                     let cursor = gop.max(missed);
@@ -251,9 +255,14 @@ impl<D> Fanout<D> {
             if line.catch_up(now, track, &mut fan.up.cache, pace, &mut self.counters, sink) {
                 self.events.push_back(FanoutEvent::ReaderStalled { id: line.id });
             }
+            if line.next_report.is_none() && line.has_sent() {
+                line.next_report = Some(now);
+                fan.report = Some(now);
+            }
             match line.state {
                 State::Catch { cursor, due, .. } => {
                     fan.floor = Some(fan.floor.map_or(cursor, |floor| floor.min(cursor)));
+                    let due = due.max(now + CATCH_UP_STEP);
                     fan.catch_up = Some(fan.catch_up.map_or(due, |earliest| earliest.min(due)));
                 }
                 State::Wait { .. } => {
@@ -378,8 +387,8 @@ impl<D> Fanout<D> {
         Snapshot { tracks: self.tracks.iter().map(|fan| (fan.up.clone(), fan.cname.clone())).collect() }
     }
 
-    /// Takes over the caches and clocks of another fan-out of the same stream. The bursts that follow are those that came
-    /// after the snapshot.
+    /// Takes over the caches and clocks of another fan-out of the same stream, before readers of this one are live. The
+    /// bursts that follow are those that came after the snapshot.
     pub fn restore(&mut self, now: Instant, snapshot: Snapshot) {
         for (track, (up, cname)) in snapshot.tracks.into_iter().enumerate() {
             let Some(fan) = self.tracks.get_mut(track) else { return };
@@ -393,8 +402,6 @@ impl<D> Fanout<D> {
                 match (line.state, gop) {
                     (State::Wait { .. } | State::Catch { .. }, Some(cursor)) => {
                         line.state = State::Catch { cursor, fresh: true, due: now };
-                        line.next_report = Some(now);
-                        fan.report = Some(now);
                         fan.floor = Some(cursor);
                         fan.catch_up = Some(now);
                     }

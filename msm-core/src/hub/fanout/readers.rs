@@ -100,6 +100,7 @@ impl<D> Fanout<D> {
             }
         }
         let mut infos = Vec::with_capacity(lines.len());
+        let mut incomplete = None;
         for &(track, key) in &lines {
             let Some(fan) = self.tracks.get_mut(track) else { continue };
             let Some(line) = fan.lines.get_mut(key) else { continue };
@@ -108,17 +109,15 @@ impl<D> Fanout<D> {
                 let gop = fan.up.cache.gop();
                 let first = gop.and_then(|gop| fan.up.cache.entry(gop)).map(|entry| entry.facts.timestamp);
                 (line.state, info) = match (line.late_join, fan.up.keyed, gop, first) {
-                    (false, ..) => {
-                        line.next_report = Some(now);
-                        fan.report = Some(now);
-                        (State::Live, None)
-                    }
+                    (false, ..) => (State::Live, None),
                     (true, false, ..) => (State::Start, timestamp_of(&fan.up, &start, moment)),
                     (true, true, Some(cursor), Some(timestamp)) => {
                         fan.floor = Some(fan.floor.map_or(cursor, |floor| floor.min(cursor)));
                         fan.catch_up = Some(now);
-                        line.next_report = Some(now);
-                        fan.report = Some(now);
+                        if !fan.up.cache.complete() {
+                            // It starts with what there is, but a whole GOP would be better.
+                            incomplete = Some(track);
+                        }
                         (State::Catch { cursor, fresh: true, due: now }, Some(timestamp))
                     }
                     _ => {
@@ -136,6 +135,9 @@ impl<D> Fanout<D> {
         }
         for (track, _) in lines {
             self.ask_keyframe(now, track);
+        }
+        if let Some(track) = incomplete {
+            self.want_keyframe(track);
         }
         Ok(infos)
     }

@@ -59,6 +59,7 @@ proptest! {
         millis in 1u64..40,
         slice in 1usize..20,
         bitrate in 200_000u64..5_000_000,
+        whole: bool,
     ) {
         let config = FanoutConfig {
             catch_up_min_bitrate: bitrate,
@@ -76,13 +77,15 @@ proptest! {
         while stream.len() < end + 60 {
             world.pass(at(1_000 + frames * millis));
             frames += 1;
-            for packet in publisher.frame() {
-                for (n, _) in joins.iter().enumerate().filter(|(_, join)| **join == stream.len()) {
+            let frame = publisher.frame();
+            for burst in frame.chunks(if whole { frame.len() } else { 1 }) {
+                let next = stream.len()..stream.len() + burst.len();
+                for (n, _) in joins.iter().enumerate().filter(|(_, join)| next.contains(join)) {
                     let id = world.join(n, true);
                     world.play(id);
                 }
-                world.deliver(VIDEO, std::slice::from_ref(&packet));
-                stream.push(packet);
+                world.deliver(VIDEO, burst);
+                stream.extend_from_slice(burst);
             }
         }
         world.pass(at(200_000));
@@ -316,4 +319,41 @@ fn another_workers_fan_out_starts_where_this_one_is() {
         assert_starts_at_keyframe(&other.sink.got[2 * n + VIDEO], &stream, Sets::InUnit);
         assert_eq!(other.sink.got[2 * n + VIDEO].packets.len(), stream.len());
     }
+}
+
+#[test]
+fn a_gap_in_the_cached_gop_asks_for_a_whole_one() {
+    let mut world = World::new(FanoutConfig::default());
+    let mut publisher = Publisher::new(100, Sets::InUnit);
+    for frame in 0..20 {
+        let mut packets = publisher.frame();
+        if frame == 10 {
+            packets.remove(1);
+        }
+        world.deliver(VIDEO, &packets);
+    }
+    let id = world.join(0, true);
+    world.play(id);
+    assert_eq!(world.keyframes_wanted(), 1);
+    world.pass(at(1_000));
+    assert_eq!(world.sink.got[VIDEO].packets.len(), 61, "it starts with what there is");
+}
+
+#[test]
+fn the_cache_is_bounded_and_dropped_until_the_next_keyframe() {
+    let mut world = World::new(FanoutConfig { cache_bytes: 10_000, ..FanoutConfig::default() });
+    let mut publisher = Publisher::new(60, Sets::InUnit);
+    for _ in 0..50 {
+        world.deliver(VIDEO, &publisher.frame());
+        assert!(world.fanout.cached_bytes() <= 10_000);
+    }
+    assert_eq!(world.fanout.counters().cache_overflow, 1, "once a GOP");
+    let id = world.join(0, true);
+    assert_eq!(world.play(id)[VIDEO].1, None, "there is nothing to start with");
+    for _ in 0..15 {
+        world.deliver(VIDEO, &publisher.frame());
+    }
+    let got = &world.sink.got[VIDEO];
+    assert_eq!(got.packets.len(), 2 + 5 * 3);
+    got.assert_unbroken();
 }
