@@ -66,7 +66,8 @@ pub struct Snapshot {
 /// `D` is the destination of one track of one reader; the [`Sink`] knows what to do with it.
 ///
 /// * **Inputs:** [`handle_rtp`](Self::handle_rtp), [`handle_sender_report`](Self::handle_sender_report),
-///   [`set_cname`](Self::set_cname), [`handle_source_changed`](Self::handle_source_changed),
+///   [`handle_rtp_info`](Self::handle_rtp_info), [`set_cname`](Self::set_cname),
+///   [`handle_source_changed`](Self::handle_source_changed),
 ///   [`handle_reader_rtcp`](Self::handle_reader_rtcp), [`handle_timeout`](Self::handle_timeout).
 /// * **Commands:** [`add_reader`](Self::add_reader), [`play`](Self::play), [`pause`](Self::pause),
 ///   [`remove`](Self::remove), [`flush`](Self::flush), [`bye`](Self::bye), [`restore`](Self::restore).
@@ -423,12 +424,21 @@ impl<D> Fanout<D> {
     }
 }
 
-/// The publisher's SDES CNAME and clock come from [`IngestEvent`](super::IngestEvent)s.
+/// What the publisher tells of its name and its clocks.
 impl<D> Fanout<D> {
     /// The publisher's canonical name of `track`, which readers are told (RFC 3550 §7: CNAMEs cross).
     pub fn set_cname(&mut self, track: usize, cname: Arc<[u8]>) {
         if let Some(fan) = self.tracks.get_mut(track) {
             fan.cname = Some(cname);
+        }
+    }
+
+    /// The publisher's `RTP-Info` of `track` in its own numbers, from its answer to PLAY: it relates the tracks to each
+    /// other as long as there are no sender reports. Give it before the first packet, after
+    /// [`handle_source_changed`](Self::handle_source_changed).
+    pub fn handle_rtp_info(&mut self, now: Instant, track: usize, info: RtpInfo) {
+        if let Some(fan) = self.tracks.get_mut(track) {
+            fan.up.set_origin(info.rtptime, now);
         }
     }
 
