@@ -8,7 +8,7 @@
 use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
-use msm_benches::packets::Packets;
+use msm_benches::packets::{Hub, Packets};
 
 fn plain() -> Packets {
     Packets::plain().expect("the packets fit")
@@ -21,8 +21,15 @@ fn extended() -> Packets {
 #[library_benchmark]
 #[bench::plain(plain())]
 #[bench::extended(extended())]
-fn parse(packets: Packets) -> (u32, Packets) {
+fn split(mut packets: Packets) -> (usize, Packets) {
     // Handed back, so that freeing the buffer is not counted.
+    (black_box(&mut packets).split(), packets)
+}
+
+#[library_benchmark]
+#[bench::plain(plain())]
+#[bench::extended(extended())]
+fn parse(packets: Packets) -> (u32, Packets) {
     (black_box(&packets).parse().unwrap_or_default(), packets)
 }
 
@@ -39,6 +46,18 @@ fn statistics(mut packets: Packets) -> (u32, Packets) {
     (black_box(&mut packets).statistics().unwrap_or_default(), packets)
 }
 
-library_benchmark_group!(name = burst, benchmarks = [parse, rewrite, statistics]);
+fn hub(readers: u32) -> Hub {
+    Hub::new(readers).expect("so many readers are allowed")
+}
+
+#[library_benchmark]
+#[bench::readers_1(hub(1))]
+#[bench::readers_10(hub(10))]
+#[bench::readers_100(hub(100))]
+fn fan_out(mut hub: Hub) -> (u64, Hub) {
+    (black_box(&mut hub).burst(), hub)
+}
+
+library_benchmark_group!(name = burst, benchmarks = [split, parse, rewrite, statistics, fan_out]);
 
 main!(library_benchmark_groups = burst);

@@ -5,15 +5,16 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use msm_benches::packets::{BURST, Packets};
+use msm_benches::packets::{BURST, Hub, Packets};
 
 fn packets(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("burst of 16");
     group.throughput(Throughput::Elements(BURST as u64));
-    for (name, packets) in [
+    for (name, mut packets) in [
         ("plain", Packets::plain().expect("the packets fit")),
         ("extended", Packets::extended().expect("the packets fit")),
     ] {
+        group.bench_function(format!("split/{name}"), |bencher| bencher.iter(|| black_box(packets.split())));
         group.bench_function(format!("parse/{name}"), |bencher| bencher.iter(|| black_box(packets.parse())));
     }
     let mut packets = Packets::plain().expect("the packets fit");
@@ -22,5 +23,15 @@ fn packets(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, packets);
+fn hub(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hub, burst of 16");
+    for readers in [1, 10, 100, 1000] {
+        group.throughput(Throughput::Elements(u64::from(readers) * BURST as u64));
+        let mut hub = Hub::new(readers).expect("so many readers are allowed");
+        group.bench_function(format!("{readers} readers"), |bencher| bencher.iter(|| black_box(hub.burst())));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, packets, hub);
 criterion_main!(benches);

@@ -131,7 +131,7 @@ impl Relay {
             }
             self.send(2)?;
             std::thread::sleep(Duration::from_millis(20));
-            while sinks.sweep(u64::MAX, &mut |_| {}) > 0 {}
+            while sinks.sweep(&mut |_| {}) > 0 {}
         }
         // A proxy may still be pacing what it kept for late readers.
         std::thread::sleep(Duration::from_millis(100));

@@ -116,7 +116,7 @@ fn delays(sinks: &mut Sinks, send: &mut dyn FnMut(usize) -> Result<()>) -> Resul
             sent.push(Instant::now());
             send(1)?;
         }
-        sinks.sweep(u64::MAX, &mut |run| {
+        sinks.sweep(&mut |run| {
             for packet in run.chunks(crate::PACKET_BYTES) {
                 let Some(number) = number(packet) else { continue };
                 // The source has counted since it was made; the first to arrive is the first of these.
@@ -154,7 +154,7 @@ pub fn memory(report: &mut Report, port: u16) -> Result<()> {
                 publisher.source().send(16)?;
             }
             std::thread::sleep(Duration::from_millis(20));
-            sinks.sweep(u64::MAX, &mut |_| {});
+            sinks.sweep(&mut |_| {});
         }
         proxy.process().resident()
     };

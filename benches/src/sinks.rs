@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use msm_udp::{RecvBuffers, Socket};
 use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
 
-use crate::Result;
 use crate::addresses::reader_addresses;
+use crate::{PACKET_BYTES, Result};
 
 /// Room in the queue of each sink: several of the largest bursts, at the kernel's price of a packet without GRO.
 const QUEUE_BYTES: usize = 1 << 20;
@@ -26,6 +26,7 @@ pub struct Sinks {
     received: Vec<u64>,
     rtcp: UdpSocket,
     port: u16,
+    gro: bool,
     buffers: RecvBuffers,
 }
 
@@ -45,7 +46,7 @@ impl Sinks {
         }
         let rtcp = UdpSocket::bind(("0.0.0.0", port + 1))?;
         rtcp.set_nonblocking(true)?;
-        Ok(Self { received: vec![0; readers], sockets, rtcp, port, buffers: RecvBuffers::new(32) })
+        Ok(Self { received: vec![0; readers], sockets, rtcp, port, gro: true, buffers: RecvBuffers::new(32) })
     }
 
     /// How many readers.
@@ -63,7 +64,8 @@ impl Sinks {
     /// # Errors
     ///
     /// The kernel's.
-    pub fn set_gro(&self, on: bool) -> Result<()> {
+    pub fn set_gro(&mut self, on: bool) -> Result<()> {
+        self.gro = on;
         for socket in &self.sockets {
             setsockopt(socket, UdpGroSegment, &on)?;
         }
@@ -72,32 +74,15 @@ impl Sinks {
 
     /// Throws away what is queued, and starts counting at zero.
     pub fn reset(&mut self) {
-        while self.sweep(u64::MAX, &mut |_| {}) > 0 {}
+        while self.sweep(&mut |_| {}) > 0 {}
         self.received.fill(0);
     }
 
-    /// Drains once each sink that has less than `expected` packets; returns how many packets that gave.
-    pub fn sweep(&mut self, expected: u64, each: &mut impl FnMut(&[u8])) -> u64 {
-        self.sweep_until(expected, usize::MAX, each)
-    }
-
-    /// Like [`sweep`](Self::sweep), but ends at the `idle`th sink in a row that had nothing.
-    ///
-    /// Relays serve their readers in order: this follows close behind, so that packets don't pile up in memory, as
-    /// they would not if they left by a network card.
-    fn sweep_until(&mut self, expected: u64, idle: usize, each: &mut impl FnMut(&[u8])) -> u64 {
+    /// Drains each sink once; gives each run of packets to `each`, and returns how many packets there were.
+    pub fn sweep(&mut self, each: &mut impl FnMut(&[u8])) -> u64 {
         let mut total = 0;
-        let mut empty = 0;
         for (socket, received) in self.sockets.iter().zip(&mut self.received) {
-            if *received >= expected {
-                continue;
-            }
-            if empty >= idle {
-                break;
-            }
-            let before = total;
-            while *received < expected {
-                let Ok(runs) = socket.recv(&mut self.buffers) else { break };
+            while let Ok(runs) = socket.recv(&mut self.buffers) {
                 for run in self.buffers.iter_mut() {
                     let packets = run.count() as u64;
                     *received += packets;
@@ -108,9 +93,46 @@ impl Sinks {
                     break;
                 }
             }
-            empty = if total == before { empty + 1 } else { 0 };
         }
         total
+    }
+
+    /// Drains once each sink that has less than `expected` packets, up to the `idle`th in a row that has nothing;
+    /// returns whether there was anything.
+    ///
+    /// Relays serve their readers in order: this follows close behind, so that packets don't pile up in memory, as
+    /// they would not if they left by a network card.
+    fn follow(&mut self, expected: u64, idle: usize) -> bool {
+        let mut any = false;
+        let mut empty = 0;
+        for (socket, received) in self.sockets.iter().zip(&mut self.received) {
+            if *received >= expected {
+                continue;
+            }
+            if empty >= idle {
+                break;
+            }
+            let before = *received;
+            if self.gro {
+                // The length without the bytes: a copy of them would keep this behind the relay.
+                while let Ok(length) = socket.options().recv_with_flags(&mut [], libc::MSG_TRUNC) {
+                    *received += length.div_ceil(PACKET_BYTES) as u64;
+                    if *received >= expected {
+                        break;
+                    }
+                }
+            } else {
+                while let Ok(runs) = socket.recv(&mut self.buffers) {
+                    *received += self.buffers.iter_mut().map(|run| run.count() as u64).sum::<u64>();
+                    if *received >= expected || runs < self.buffers.slots() {
+                        break;
+                    }
+                }
+            }
+            any |= *received > before;
+            empty = if *received == before { empty + 1 } else { 0 };
+        }
+        any
     }
 
     /// Drains until each sink has `expected` packets since [`reset`](Self::reset), and no sink more.
@@ -127,7 +149,7 @@ impl Sinks {
             if idle == usize::MAX {
                 full = Instant::now();
             }
-            if self.sweep_until(expected, idle, &mut |_| {}) > 0 {
+            if self.follow(expected, idle) {
                 last = Instant::now();
             }
             self.drain_rtcp();
@@ -140,7 +162,7 @@ impl Sinks {
             // The sweep after a pause finds more: fewer calls on empty queues.
             std::thread::sleep(Duration::from_micros(20));
         }
-        if self.received.iter().any(|received| *received > expected) {
+        if self.received.iter().any(|received| *received != expected) {
             return Err(self.lost(expected).into());
         }
         Ok(())
@@ -154,7 +176,7 @@ impl Sinks {
     pub fn wait_for_sum(&mut self, expected: u64, patience: Duration) -> Result<()> {
         let mut last = Instant::now();
         while self.delivered() < expected {
-            if self.sweep(u64::MAX, &mut |_| {}) > 0 {
+            if self.sweep(&mut |_| {}) > 0 {
                 last = Instant::now();
             }
             self.drain_rtcp();

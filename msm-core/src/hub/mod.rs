@@ -62,6 +62,9 @@ mod ingest;
 mod sink;
 mod track;
 
+#[cfg(test)]
+mod testing;
+
 pub use clock::SenderClock;
 pub use config::{FanoutConfig, IngestConfig};
 pub use counters::{FanoutCounters, IngestCounters, ReaderCounters};

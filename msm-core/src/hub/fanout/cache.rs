@@ -146,7 +146,6 @@ impl Cache {
     }
 
     /// Whether no packet is known to be missing since the last keyframe.
-    #[cfg(test)]
     pub(super) fn complete(&self) -> bool {
         self.complete
     }
@@ -265,7 +264,7 @@ impl Cache {
         true
     }
 
-    fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.arena.len() + self.entries.len() * ENTRY_COST
     }
 

@@ -26,8 +26,9 @@ pub(super) enum State {
     Start,
     /// Waits for a keyframe since then; that becomes the next of its line.
     Wait { since: Instant },
-    /// Waits for a keyframe after its queue was full; what it misses stays a gap.
-    Skip,
+    /// Waits for a keyframe after its queue was full; what it misses stays a gap. The first packet that it missed is at
+    /// `missed` in the cache.
+    Skip { missed: u64 },
     /// Late: gets the cache from `cursor` on, the next slice at `due`. With `fresh`, the packet at the cursor becomes
     /// the next of its line.
     Catch { cursor: u64, fresh: bool, due: Instant },
@@ -55,6 +56,8 @@ pub(super) struct Batch<'a> {
     pub(super) highest: u16,
     /// Valid packets.
     pub(super) packets: u64,
+    /// The end of the cache, behind the burst's last packet.
+    pub(super) end: u64,
     pub(super) keyed: bool,
 }
 
@@ -173,7 +176,7 @@ impl<D> Line<D> {
                     if batch.keyed {
                         // What depends on the lost packets would not decode.
                         self.dropped(left, counters);
-                        self.state = State::Skip;
+                        self.state = State::Skip { missed: batch.end.saturating_sub(left) };
                         break;
                     }
                     self.dropped(count, counters);
@@ -225,6 +228,12 @@ impl<D> Line<D> {
         self.stats.handle_sent(packets, octets);
     }
 
+    /// Takes back drops of packets that the reader gets after all, because a keyframe's access unit began with them.
+    pub(super) fn undropped(&mut self, packets: u64, counters: &mut FanoutCounters) {
+        self.counters.reader_queue = self.counters.reader_queue.saturating_sub(packets);
+        counters.reader_queue = counters.reader_queue.saturating_sub(packets);
+    }
+
     pub(super) fn dropped(&mut self, packets: u64, counters: &mut FanoutCounters) {
         self.counters.reader_queue += packets;
         counters.reader_queue += packets;
@@ -258,6 +267,15 @@ impl<D> Line<D> {
                 self.past_the_cache(now, cursor, cache, counters);
                 continue;
             };
+            if fresh
+                && cache.prefix_len() > 0
+                && let Some(gop) = cache.gop()
+                && gop > cursor
+            {
+                // A newer keyframe came before anything was sent, and the parameter sets at hand are those of it.
+                self.state = State::Catch { cursor: gop, fresh, due };
+                continue;
+            }
             if fresh {
                 let prefix = if cache.gop() == Some(cursor) { cache.prefix_len() } else { 0 };
                 self.align(sequence.wrapping_sub(prefix));

@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -24,6 +24,9 @@ pub use self::reader::{
 use self::upstream::{Reference, Upstream};
 use super::{FanoutConfig, FanoutCounters, Reason, SenderClock, Sink, TrackInfo};
 use crate::burst::Burst;
+
+/// The least time between two looks at the late readers of a track, however many there are.
+const CATCH_UP_STEP: Duration = Duration::from_millis(1);
 
 /// One track: what comes in, and the readers' lines, side by side in memory.
 #[derive(Debug)]
@@ -63,7 +66,8 @@ pub struct Snapshot {
 /// `D` is the destination of one track of one reader; the [`Sink`] knows what to do with it.
 ///
 /// * **Inputs:** [`handle_rtp`](Self::handle_rtp), [`handle_sender_report`](Self::handle_sender_report),
-///   [`set_cname`](Self::set_cname), [`handle_source_changed`](Self::handle_source_changed),
+///   [`handle_rtp_info`](Self::handle_rtp_info), [`set_cname`](Self::set_cname),
+///   [`handle_source_changed`](Self::handle_source_changed),
 ///   [`handle_reader_rtcp`](Self::handle_reader_rtcp), [`handle_timeout`](Self::handle_timeout).
 /// * **Commands:** [`add_reader`](Self::add_reader), [`play`](Self::play), [`pause`](Self::pause),
 ///   [`remove`](Self::remove), [`flush`](Self::flush), [`bye`](Self::bye), [`restore`](Self::restore).
@@ -125,10 +129,15 @@ impl<D> Fanout<D> {
     /// The packets are patched in place for one reader after the other: afterwards the buffer holds the last reader's
     /// headers. The burst's table of segments keeps what was received.
     pub fn handle_rtp(&mut self, now: Instant, track: usize, burst: &mut Burst<'_>, sink: &mut impl Sink<D>) {
+        if self.tracks.get(track).is_some_and(|fan| fan.catch_up.is_some_and(|due| due <= now)) {
+            // Before the cache moves on.
+            self.catch_up(now, track, sink);
+        }
         let Some(fan) = self.tracks.get_mut(track) else {
             self.counters.unknown_track += burst.valid() as u64;
             return;
         };
+        let end_before = fan.up.cache.end();
         let Some(taken) = fan.up.take(burst, &mut self.facts, fan.floor, &mut self.reference) else { return };
         self.counters.cache_overflow += u64::from(taken.overflow);
         if fan.lines.is_empty() {
@@ -151,6 +160,7 @@ impl<D> Fanout<D> {
             facts: &self.facts,
             highest: fan.up.highest().unwrap_or(taken.first),
             packets,
+            end: fan.up.cache.end(),
             keyed: fan.up.keyed,
         };
         let (bytes, _) = burst.parts_mut();
@@ -161,8 +171,6 @@ impl<D> Fanout<D> {
                 State::Start => {
                     line.align(taken.first);
                     line.state = State::Live;
-                    line.next_report = Some(now);
-                    fan.report = Some(now);
                 }
                 State::Idle => continue,
                 _ => {
@@ -173,20 +181,33 @@ impl<D> Fanout<D> {
             if line.send_live(&batch, bytes, self.config.stall, &mut self.counters, sink) {
                 self.events.push_back(FanoutEvent::ReaderStalled { id: line.id });
             }
-            if line.state == State::Skip && fan.ask.is_none() {
+            if line.next_report.is_none() {
+                // A reader hears the clock as soon as it has its first packets.
+                line.next_report = Some(now);
+                fan.report = Some(now);
+            }
+            if matches!(line.state, State::Skip { .. }) && fan.ask.is_none() {
                 fan.ask = Some(now + self.config.keyframe_retry);
             }
         }
         if others {
-            self.handle_waiting(now, track, taken.keyframe, packets);
+            self.handle_waiting(now, track, taken.keyframe, end_before, packets);
             self.catch_up(now, track, sink);
         } else if taken.keyframe.is_some() {
             fan.ask = None;
         }
     }
 
-    /// Readers that wait for a keyframe: it is here, or these packets are not for them.
-    fn handle_waiting(&mut self, now: Instant, track: usize, keyframe: Option<u64>, packets: u64) {
+    /// Readers that wait for a keyframe: it is here, or these packets are not for them. `end_before` is where the cache
+    /// ended before them.
+    fn handle_waiting(
+        &mut self,
+        now: Instant,
+        track: usize,
+        keyframe: Option<u64>,
+        end_before: u64,
+        packets: u64,
+    ) {
         let Some(fan) = self.tracks.get_mut(track) else { return };
         if keyframe.is_some() {
             fan.ask = None;
@@ -195,10 +216,10 @@ impl<D> Fanout<D> {
             match (line.state, keyframe) {
                 (State::Wait { .. }, Some(cursor)) => {
                     line.state = State::Catch { cursor, fresh: true, due: now };
-                    line.next_report = Some(now);
-                    fan.report = Some(now);
                 }
-                (State::Skip, Some(cursor)) => {
+                (State::Skip { missed }, Some(gop)) => {
+                    let cursor = gop.max(missed);
+                    line.undropped(end_before.saturating_sub(cursor), &mut self.counters);
                     line.state = State::Catch { cursor, fresh: false, due: now };
                 }
                 (State::Wait { since }, None) => {
@@ -208,7 +229,7 @@ impl<D> Fanout<D> {
                         line.state = State::Start;
                     }
                 }
-                (State::Skip, None) => line.dropped(packets, &mut self.counters),
+                (State::Skip { .. }, None) => line.dropped(packets, &mut self.counters),
                 _ => {}
             }
         }
@@ -235,9 +256,14 @@ impl<D> Fanout<D> {
             if line.catch_up(now, track, &mut fan.up.cache, pace, &mut self.counters, sink) {
                 self.events.push_back(FanoutEvent::ReaderStalled { id: line.id });
             }
+            if line.next_report.is_none() && line.has_sent() {
+                line.next_report = Some(now);
+                fan.report = Some(now);
+            }
             match line.state {
                 State::Catch { cursor, due, .. } => {
                     fan.floor = Some(fan.floor.map_or(cursor, |floor| floor.min(cursor)));
+                    let due = due.max(now + CATCH_UP_STEP);
                     fan.catch_up = Some(fan.catch_up.map_or(due, |earliest| earliest.min(due)));
                 }
                 State::Wait { .. } => {
@@ -335,8 +361,10 @@ impl<D> Fanout<D> {
         for track in 0..self.tracks.len() {
             let Some(fan) = self.tracks.get_mut(track) else { return };
             if fan.ask.is_some_and(|due| due <= now) {
-                let waiting =
-                    fan.lines.iter().any(|(_, line)| matches!(line.state, State::Wait { .. } | State::Skip));
+                let waiting = fan
+                    .lines
+                    .iter()
+                    .any(|(_, line)| matches!(line.state, State::Wait { .. } | State::Skip { .. }));
                 if waiting {
                     self.ask_keyframe(now, track);
                 } else {
@@ -360,8 +388,8 @@ impl<D> Fanout<D> {
         Snapshot { tracks: self.tracks.iter().map(|fan| (fan.up.clone(), fan.cname.clone())).collect() }
     }
 
-    /// Takes over the caches and clocks of another fan-out of the same stream. The bursts that follow are those that came
-    /// after the snapshot.
+    /// Takes over the caches and clocks of another fan-out of the same stream, before readers of this one are live. The
+    /// bursts that follow are those that came after the snapshot.
     pub fn restore(&mut self, now: Instant, snapshot: Snapshot) {
         for (track, (up, cname)) in snapshot.tracks.into_iter().enumerate() {
             let Some(fan) = self.tracks.get_mut(track) else { return };
@@ -375,8 +403,6 @@ impl<D> Fanout<D> {
                 match (line.state, gop) {
                     (State::Wait { .. } | State::Catch { .. }, Some(cursor)) => {
                         line.state = State::Catch { cursor, fresh: true, due: now };
-                        line.next_report = Some(now);
-                        fan.report = Some(now);
                         fan.floor = Some(cursor);
                         fan.catch_up = Some(now);
                     }
@@ -387,18 +413,32 @@ impl<D> Fanout<D> {
         }
     }
 
+    /// Bytes of packets in the keyframe caches, bookkeeping included.
+    pub fn cached_bytes(&self) -> usize {
+        self.tracks.iter().map(|fan| fan.up.cache.used()).sum()
+    }
+
     /// What was counted since the fan-out was made.
     pub fn counters(&self) -> &FanoutCounters {
         &self.counters
     }
 }
 
-/// The publisher's SDES CNAME and clock come from [`IngestEvent`](super::IngestEvent)s.
+/// What the publisher tells of its name and its clocks.
 impl<D> Fanout<D> {
     /// The publisher's canonical name of `track`, which readers are told (RFC 3550 §7: CNAMEs cross).
     pub fn set_cname(&mut self, track: usize, cname: Arc<[u8]>) {
         if let Some(fan) = self.tracks.get_mut(track) {
             fan.cname = Some(cname);
+        }
+    }
+
+    /// The publisher's `RTP-Info` of `track` in its own numbers, from its answer to PLAY: it relates the tracks to each
+    /// other as long as there are no sender reports. Give it before the first packet, after
+    /// [`handle_source_changed`](Self::handle_source_changed).
+    pub fn handle_rtp_info(&mut self, now: Instant, track: usize, info: RtpInfo) {
+        if let Some(fan) = self.tracks.get_mut(track) {
+            fan.up.set_origin(info.rtptime, now);
         }
     }
 

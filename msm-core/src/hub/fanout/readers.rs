@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::ReaderCounters;
 use super::line::{Line, State};
-use super::upstream::Upstream;
+use super::upstream::{Clocks, Upstream};
 use super::{Fanout, HubError, Reader, ReaderClosed, ReaderId, ReaderSetup, RtpInfo};
 use crate::rng::Rng;
 
@@ -96,10 +96,11 @@ impl<D> Fanout<D> {
             {
                 let timestamp = entry.facts.timestamp;
                 moment = fan.up.moment_of(timestamp).unwrap_or(now);
-                start = Some((fan.up.rated_clock(), timestamp));
+                start = Some((fan.up.line_clocks(), timestamp, fan.up.rate));
             }
         }
         let mut infos = Vec::with_capacity(lines.len());
+        let mut incomplete = None;
         for &(track, key) in &lines {
             let Some(fan) = self.tracks.get_mut(track) else { continue };
             let Some(line) = fan.lines.get_mut(key) else { continue };
@@ -108,17 +109,15 @@ impl<D> Fanout<D> {
                 let gop = fan.up.cache.gop();
                 let first = gop.and_then(|gop| fan.up.cache.entry(gop)).map(|entry| entry.facts.timestamp);
                 (line.state, info) = match (line.late_join, fan.up.keyed, gop, first) {
-                    (false, ..) => {
-                        line.next_report = Some(now);
-                        fan.report = Some(now);
-                        (State::Live, None)
-                    }
+                    (false, ..) => (State::Live, None),
                     (true, false, ..) => (State::Start, timestamp_of(&fan.up, &start, moment)),
                     (true, true, Some(cursor), Some(timestamp)) => {
                         fan.floor = Some(fan.floor.map_or(cursor, |floor| floor.min(cursor)));
                         fan.catch_up = Some(now);
-                        line.next_report = Some(now);
-                        fan.report = Some(now);
+                        if !fan.up.cache.complete() {
+                            // It starts with what there is, but a whole GOP would be better.
+                            incomplete = Some(track);
+                        }
                         (State::Catch { cursor, fresh: true, due: now }, Some(timestamp))
                     }
                     _ => {
@@ -136,6 +135,9 @@ impl<D> Fanout<D> {
         }
         for (track, _) in lines {
             self.ask_keyframe(now, track);
+        }
+        if let Some(track) = incomplete {
+            self.want_keyframe(track);
         }
         Ok(infos)
     }
@@ -230,15 +232,11 @@ pub(super) fn reader_mut(readers: &mut slab::Slab<Reader>, id: ReaderId) -> Resu
         .ok_or(HubError::UnknownReader { id })
 }
 
-/// The timestamp of the track `up` at the moment at which another track starts with `start`: by the sender reports'
-/// clocks if both have one, else by arrival.
-fn timestamp_of(
-    up: &Upstream,
-    start: &Option<(Option<(super::SenderClock, u32)>, u32)>,
-    moment: Instant,
-) -> Option<u32> {
-    if let (Some((Some((other, rate)), timestamp)), Some(own)) = (start, up.line_clock()) {
-        return Some(own.rtp_of(other.ntp_of(*timestamp, *rate), up.rate));
-    }
-    up.timestamp_at(moment)
+/// The timestamp of the track `up` at the moment at which another track starts with `start` (its clocks, timestamp and
+/// rate): by clocks that both have, else by arrival.
+fn timestamp_of(up: &Upstream, start: &Option<(Clocks, u32, u32)>, moment: Instant) -> Option<u32> {
+    start
+        .as_ref()
+        .and_then(|(clocks, timestamp, rate)| up.timestamp_with(clocks, *timestamp, *rate))
+        .or_else(|| up.timestamp_at(moment))
 }

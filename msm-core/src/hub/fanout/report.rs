@@ -1,6 +1,6 @@
 //! RTCP with readers: sender reports to them, receiver reports and feedback from them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::ingest::randomised;
 use super::super::{FanoutCounters, Kind, Outgoing, SendOutcome, Sink};
@@ -11,6 +11,9 @@ use crate::rtcp::{Acceptance, Compound, Packet, ReportBlocks, Writer};
 /// Room for a sender report (28 bytes), a CNAME (at most 268) and a BYE (8).
 const BUFFER: usize = 320;
 
+/// Reports that are due within this go out together: one look at the readers for all of them.
+const TOGETHER: Duration = Duration::from_millis(20);
+
 impl<D> Fanout<D> {
     /// Sends sender reports of `track` to readers that are due, or to `all`. None is made up before the publisher's
     /// first (RFC 3550 §6.4.1 leaves NTP to the source).
@@ -18,12 +21,13 @@ impl<D> Fanout<D> {
         let Some(fan) = self.tracks.get_mut(track) else { return };
         let clock = fan.up.line_clock().map(|clock| clock.at(now, fan.up.rate));
         fan.report = None;
+        let soon = now + TOGETHER;
         for (_, line) in &mut fan.lines {
             let Some(due) = line.next_report else { continue };
             if line.state == State::Idle {
                 continue;
             }
-            if (all || due <= now)
+            if (all || due <= soon)
                 && let Some((ntp, rtp)) = clock
                 && line.has_sent()
             {
@@ -36,7 +40,7 @@ impl<D> Fanout<D> {
                 let _ = writer.sdes_cname(line.ssrc, cname);
                 send(track, line, writer.finish(), &mut self.counters, sink);
             }
-            if all || due <= now {
+            if all || due <= soon {
                 line.next_report = Some(now + randomised(&mut line.rng, self.config.report_interval));
             }
             if let Some(next) = line.next_report {

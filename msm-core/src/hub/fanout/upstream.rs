@@ -25,14 +25,77 @@ struct Newest {
     arrival: Instant,
 }
 
+/// A wall clock that `RTP-Info` gives all tracks: where its `rtptime`s are.
+const ORIGIN: NtpTime = NtpTime::from_bits(1 << 62);
+
+/// What relates the tracks of one source: the wall clock of its sender reports, and the moment of its `RTP-Info`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Clocks {
+    report: Option<SenderClock>,
+    origin: Option<SenderClock>,
+}
+
+impl Clocks {
+    /// The same clocks with other timestamps.
+    fn shifted(self, by: u32) -> Self {
+        let shift = |clock: SenderClock| SenderClock { rtp: clock.rtp.wrapping_add(by), ..clock };
+        Clocks { report: self.report.map(shift), origin: self.origin.map(shift) }
+    }
+
+    fn moment(&self, timestamp: u32, rate: u32) -> Moment {
+        let at = |clock: SenderClock| clock.ntp_of(timestamp, rate);
+        Moment { report: self.report.map(at), origin: self.origin.map(at) }
+    }
+
+    /// What the media clock shows `later` (or, if negative, earlier) than at `moment`, by a wall clock that both know.
+    fn timestamp(&self, moment: &Moment, later: Offset, rate: u32) -> Option<u32> {
+        let by =
+            |clock: Option<SenderClock>, ntp: Option<NtpTime>| Some(clock?.rtp_of(later.after(ntp?), rate));
+        by(self.report, moment.report).or_else(|| by(self.origin, moment.origin))
+    }
+}
+
+/// One moment on the wall clocks of a source.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moment {
+    report: Option<NtpTime>,
+    origin: Option<NtpTime>,
+}
+
+impl Moment {
+    /// How much later this moment is than `other`, by a wall clock that both know.
+    fn since(&self, other: &Moment) -> Option<Offset> {
+        let by = |own: Option<NtpTime>, other: Option<NtpTime>| Some(Offset::between(other?, own?));
+        by(self.report, other.report).or_else(|| by(self.origin, other.origin))
+    }
+}
+
+/// A span of time with a sign.
+#[derive(Debug, Clone, Copy, Default)]
+struct Offset {
+    span: Duration,
+    negative: bool,
+}
+
+impl Offset {
+    fn between(from: NtpTime, to: NtpTime) -> Self {
+        let ahead = to.saturating_since(from);
+        let behind = from.saturating_since(to);
+        Offset { span: ahead.max(behind), negative: behind > ahead }
+    }
+
+    fn after(self, ntp: NtpTime) -> NtpTime {
+        if self.negative { ntp.wrapping_sub(self.span) } else { ntp.wrapping_add(self.span) }
+    }
+}
+
 /// Where the first track of a stream was spliced: what its other tracks take their time from, so that they stay in sync.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reference {
-    arrival: Instant,
-    /// That moment on the old source's wall clock.
-    old: Option<NtpTime>,
+    /// That moment on the old source's clocks.
+    old: Moment,
     /// And on the new one's.
-    new: Option<NtpTime>,
+    new: Moment,
 }
 
 /// What a burst was to a track.
@@ -54,10 +117,10 @@ pub(super) struct Upstream {
     /// Readers start at keyframes.
     pub(super) keyed: bool,
     pub(super) cache: Cache,
-    /// The source's clock in its own timestamps.
-    clock: Option<SenderClock>,
-    /// The clock of the source before, in the track's line.
-    old_clock: Option<SenderClock>,
+    /// The source's clocks in its own timestamps.
+    clocks: Clocks,
+    /// The clocks of the source before, in the track's line.
+    old_clocks: Clocks,
     sequence_shift: u16,
     timestamp_shift: u32,
     newest: Option<Newest>,
@@ -77,8 +140,8 @@ impl Upstream {
             keyed: info.has_keyframes(),
             info,
             cache: Cache::new(cache_bytes),
-            clock: None,
-            old_clock: None,
+            clocks: Clocks::default(),
+            old_clocks: Clocks::default(),
             sequence_shift: 0,
             timestamp_shift: 0,
             newest: None,
@@ -187,9 +250,9 @@ impl Upstream {
     /// Another source follows.
     pub(super) fn source_changed(&mut self) {
         if !self.splice {
-            self.old_clock = self.line_clock();
+            self.old_clocks = self.line_clocks();
         }
-        self.clock = None;
+        self.clocks = Clocks::default();
         self.splice = self.newest.is_some();
         self.cache.flush(true);
     }
@@ -201,20 +264,28 @@ impl Upstream {
     }
 
     pub(super) fn set_clock(&mut self, clock: SenderClock) {
-        self.clock = Some(clock);
+        self.clocks.report = Some(clock);
+    }
+
+    /// The source's `RTP-Info`: its tracks' `rtptime`s are of one moment.
+    pub(super) fn set_origin(&mut self, timestamp: u32, now: Instant) {
+        self.clocks.origin = Some(SenderClock { ntp: ORIGIN, rtp: timestamp, arrival: now });
     }
 
     /// The source's clock in the track's line; none while a splice is under way.
     pub(super) fn line_clock(&self) -> Option<SenderClock> {
-        if self.splice {
-            return None;
-        }
-        self.clock.map(|clock| SenderClock { rtp: clock.rtp.wrapping_add(self.timestamp_shift), ..clock })
+        self.line_clocks().report
     }
 
-    /// The source's clock in the track's line, with its rate.
-    pub(super) fn rated_clock(&self) -> Option<(SenderClock, u32)> {
-        self.line_clock().map(|clock| (clock, self.rate))
+    /// The source's clocks in the track's line; none while a splice is under way.
+    pub(super) fn line_clocks(&self) -> Clocks {
+        if self.splice { Clocks::default() } else { self.clocks.shifted(self.timestamp_shift) }
+    }
+
+    /// This track's timestamp at the moment at which another one, with its `clocks` and `rate`, shows `timestamp`.
+    pub(super) fn timestamp_with(&self, clocks: &Clocks, timestamp: u32, rate: u32) -> Option<u32> {
+        let moment = clocks.moment(timestamp, rate);
+        self.line_clocks().timestamp(&moment, Offset::default(), self.rate)
     }
 
     /// A sequence number and a timestamp of the source in the track's line.
@@ -249,9 +320,14 @@ impl Upstream {
         self.splice = false;
         let Some(newest) = self.newest else { return false };
         let by_arrival = self.timestamp_at(arrival).unwrap_or(newest.timestamp);
-        let own_new = self.clock.map(|clock| clock.ntp_of(header.timestamp, self.rate));
+        let new = self.clocks.moment(header.timestamp, self.rate);
         let mut timestamp = reference
-            .and_then(|reference| self.by_reference(reference, arrival, own_new))
+            .and_then(|reference| {
+                // Both sides by the sources' clocks, or none: else the difference between when tracks arrive would be
+                // in only one of them, and move them apart.
+                let later = new.since(&reference.new)?;
+                self.old_clocks.timestamp(&reference.old, later, self.rate)
+            })
             .filter(|&timestamp| {
                 let apart = seq::timestamp_distance(by_arrival, timestamp).unsigned_abs();
                 duration(apart, self.rate) <= TRUST
@@ -260,35 +336,9 @@ impl Upstream {
         if !seq::timestamp_newer(timestamp, newest.timestamp) {
             timestamp = newest.timestamp.wrapping_add(1);
         }
-        reference.get_or_insert(Reference {
-            arrival,
-            old: self.old_clock.map(|clock| clock.ntp_of(timestamp, self.rate)),
-            new: own_new,
-        });
+        reference.get_or_insert(Reference { old: self.old_clocks.moment(timestamp, self.rate), new });
         self.sequence_shift = newest.sequence.wrapping_add(1).wrapping_sub(header.sequence);
         self.timestamp_shift = timestamp.wrapping_sub(header.timestamp);
         !self.keyed
-    }
-
-    /// The timestamp of the first packet of the new source, from where the first track was spliced.
-    fn by_reference(&self, reference: Reference, arrival: Instant, own_new: Option<NtpTime>) -> Option<u32> {
-        // The moment of the packet: from the new source's wall clock if both tracks know it, else as it came.
-        let moment = match (reference.new, own_new) {
-            (Some(new), Some(own)) if own.to_bits().wrapping_sub(new.to_bits()).cast_signed() >= 0 => {
-                reference.arrival.checked_add(own.saturating_since(new))?
-            }
-            (Some(new), Some(own)) => reference.arrival.checked_sub(new.saturating_since(own))?,
-            _ => arrival,
-        };
-        match (reference.old, self.old_clock) {
-            (Some(old), Some(clock)) => {
-                let ntp = match moment.checked_duration_since(reference.arrival) {
-                    Some(after) => old.wrapping_add(after),
-                    None => old.wrapping_sub(reference.arrival.saturating_duration_since(moment)),
-                };
-                Some(clock.rtp_of(ntp, self.rate))
-            }
-            _ => self.timestamp_at(moment),
-        }
     }
 }
