@@ -31,15 +31,13 @@ pub(crate) struct ClusterSettings {
     pub(crate) transport: Transport,
     pub(crate) options: SocketOptions,
     pub(crate) ports: PairRange,
-    /// How long an answer, or a connection, may take.
+    /// How long a connection may take.
+    pub(crate) connect_timeout: Duration,
+    /// How long an answer may take.
     pub(crate) timeout: Duration,
     pub(crate) control: ControlPolicy,
-    /// Packets may come from any port of the endpoint's address.
-    pub(crate) same_ip: bool,
     /// Streams of routes without placeholders are pulled from the start and kept.
     pub(crate) always: bool,
-    /// For [`Selector::endpoint`].
-    pub(crate) endpoints: usize,
 }
 
 /// The routes and clusters of a mesh.

@@ -29,6 +29,10 @@ pub(crate) struct Settings {
     /// A connection without a session is closed after this.
     pub(crate) connection_timeout: Duration,
     pub(crate) admission: AdmissionLimits,
+    /// Readers of the process.
+    pub(crate) readers: usize,
+    /// Streams of the process.
+    pub(crate) streams: usize,
     /// Asked of the kernel for every media socket.
     pub(crate) socket_buffer: usize,
 }

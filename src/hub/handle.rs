@@ -16,6 +16,8 @@ use crate::shared::Settings;
 
 /// Asked of a stream whose upstream this process pulls from.
 pub(crate) enum Command {
+    /// Set the tracks up, so that readers can be added before media flows.
+    Prepare { reply: oneshot::Sender<Result<(), Error>> },
     Play { request: PlayRequest, reply: oneshot::Sender<Result<PlayAnswer, Error>> },
     Pause { reply: oneshot::Sender<Result<(), Error>> },
     Parameter { request: ParameterRequest, reply: oneshot::Sender<Result<ParameterAnswer, Error>> },
@@ -140,6 +142,14 @@ impl HubHandle {
         Lease(Arc::clone(self))
     }
 
+    /// Makes sure that the stream's home is there.
+    pub(crate) async fn prepare(&self) -> Result<(), Error> {
+        let Some(control) = &self.control else { return Ok(()) };
+        let (reply, answer) = oneshot::channel();
+        control.send(Command::Prepare { reply }).await.map_err(|_| Error::StreamEnded)?;
+        answer.await.map_err(|_| Error::StreamEnded)?
+    }
+
     /// Makes sure that media flows. Shared streams ignore the request's range: they play what is live.
     pub(crate) async fn play(&self, request: PlayRequest) -> Result<PlayAnswer, Error> {
         let Some(control) = &self.control else { return Ok(PlayAnswer::default()) };
@@ -187,6 +197,13 @@ impl HubHandle {
 
 /// A reader's hold on a stream.
 pub(crate) struct Lease(Arc<HubHandle>);
+
+impl Lease {
+    /// The stream.
+    pub(crate) fn handle(&self) -> Arc<HubHandle> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl std::ops::Deref for Lease {
     type Target = Arc<HubHandle>;

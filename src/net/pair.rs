@@ -30,6 +30,9 @@ impl Pair {
     }
 }
 
+/// See [`PairRange::ephemeral`].
+const EPHEMERAL: RangeInclusive<u16> = 16_384..=32_767;
+
 /// Hands out pairs from a bounded range, round robin, skipping those in use.
 pub(crate) struct PairRange {
     first: u16,
@@ -38,6 +41,14 @@ pub(crate) struct PairRange {
 }
 
 impl PairRange {
+    /// The pairs taken where none are configured: below the range that the system itself hands out from. Begins at a
+    /// place that differs between processes, so that those of one machine rarely try the same pair.
+    pub(crate) fn ephemeral() -> Self {
+        let range = Self::new(EPHEMERAL);
+        range.next.store(std::process::id().wrapping_mul(97) % range.pairs.max(1), Ordering::Relaxed);
+        range
+    }
+
     /// The even-odd pairs that fit in `range`.
     pub(crate) fn new(range: RangeInclusive<u16>) -> Self {
         let first = range.start().saturating_add(range.start() & 1);

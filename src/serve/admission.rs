@@ -10,16 +10,25 @@ use std::time::{Duration, Instant};
 pub(crate) struct AdmissionLimits {
     /// TCP connections of all peers together.
     pub(crate) connections: usize,
+    /// TCP connections of one address.
+    pub(crate) connections_per_peer: usize,
     /// Sessions of one address.
     pub(crate) sessions_per_peer: usize,
-    /// New sessions a second, all peers together.
+    /// New sessions a second of one address.
     pub(crate) setup_rate: usize,
 }
 
 #[derive(Default)]
 struct Counts {
     connections: usize,
-    sessions: HashMap<IpAddr, usize>,
+    peers: HashMap<IpAddr, Peer>,
+}
+
+/// What one address holds; forgotten when it holds nothing.
+#[derive(Default)]
+struct Peer {
+    connections: usize,
+    sessions: usize,
     window: Option<Instant>,
     set_up: usize,
 }
@@ -31,7 +40,7 @@ pub(crate) struct Admission {
 }
 
 /// A connection that was let in.
-pub(crate) struct ConnectionPass(Arc<Mutex<Counts>>);
+pub(crate) struct ConnectionPass(Arc<Mutex<Counts>>, IpAddr);
 
 /// A session that was let in.
 pub(crate) struct SessionPass(Arc<Mutex<Counts>>, IpAddr);
@@ -48,32 +57,46 @@ impl Admission {
         Self { limits, counts: Arc::default() }
     }
 
-    /// Lets a connection in while there are fewer than the limit.
-    pub(crate) fn connection(&self, _peer: IpAddr) -> Option<ConnectionPass> {
+    /// Lets a connection in while there are fewer than the limits.
+    pub(crate) fn connection(&self, peer: IpAddr) -> Option<ConnectionPass> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.connections >= self.limits.connections {
+        let of_peer = counts.peers.get(&peer).map_or(0, |own| own.connections);
+        if counts.connections >= self.limits.connections || of_peer >= self.limits.connections_per_peer {
             return None;
         }
         counts.connections += 1;
-        Some(ConnectionPass(Arc::clone(&self.counts)))
+        counts.peers.entry(peer).or_default().connections += 1;
+        Some(ConnectionPass(Arc::clone(&self.counts), peer))
     }
 
     /// Lets a session of `peer` in.
     pub(crate) fn session(&self, peer: IpAddr, now: Instant) -> Result<SessionPass, Refused> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.sessions.get(&peer).is_some_and(|open| *open >= self.limits.sessions_per_peer) {
+        let own = counts.peers.entry(peer).or_default();
+        if own.sessions >= self.limits.sessions_per_peer {
             return Err(Refused::SessionsPerPeer);
         }
-        if counts.window.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
-            counts.window = Some(now);
-            counts.set_up = 0;
+        if own.window.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
+            own.window = Some(now);
+            own.set_up = 0;
         }
-        if counts.set_up >= self.limits.setup_rate {
+        if own.set_up >= self.limits.setup_rate {
             return Err(Refused::SetupRate);
         }
-        counts.set_up += 1;
-        *counts.sessions.entry(peer).or_default() += 1;
+        own.set_up += 1;
+        own.sessions += 1;
         Ok(SessionPass(Arc::clone(&self.counts), peer))
+    }
+}
+
+impl Counts {
+    fn release(&mut self, peer: IpAddr, change: impl FnOnce(&mut Peer)) {
+        if let Some(own) = self.peers.get_mut(&peer) {
+            change(own);
+            if own.connections == 0 && own.sessions == 0 {
+                self.peers.remove(&peer);
+            }
+        }
     }
 }
 
@@ -81,18 +104,14 @@ impl Drop for ConnectionPass {
     fn drop(&mut self) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.connections = counts.connections.saturating_sub(1);
+        counts.release(self.1, |own| own.connections = own.connections.saturating_sub(1));
     }
 }
 
 impl Drop for SessionPass {
     fn drop(&mut self) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = counts.sessions.get_mut(&self.1) {
-            *open -= 1;
-            if *open == 0 {
-                counts.sessions.remove(&self.1);
-            }
-        }
+        counts.release(self.1, |own| own.sessions = own.sessions.saturating_sub(1));
     }
 }
 
@@ -101,7 +120,12 @@ mod tests {
     use super::*;
 
     fn admission() -> Admission {
-        Admission::new(AdmissionLimits { connections: 2, sessions_per_peer: 2, setup_rate: 3 })
+        Admission::new(AdmissionLimits {
+            connections: 3,
+            connections_per_peer: 2,
+            sessions_per_peer: 2,
+            setup_rate: 2,
+        })
     }
 
     #[test]
@@ -111,6 +135,8 @@ mod tests {
         let first = admission.connection(peer);
         let second = admission.connection(peer);
         assert!(first.is_some() && second.is_some() && admission.connection(peer).is_none());
+        let other = admission.connection(IpAddr::from([192, 0, 2, 2]));
+        assert!(other.is_some() && admission.connection(IpAddr::from([192, 0, 2, 3])).is_none());
         drop(first);
         assert!(admission.connection(peer).is_some());
     }
@@ -123,7 +149,8 @@ mod tests {
         let _first = admission.session(one, now).unwrap();
         let _second = admission.session(one, now).unwrap();
         assert_eq!(admission.session(one, now).err(), Some(Refused::SessionsPerPeer));
-        let _third = admission.session(two, now).unwrap();
+        drop(admission.session(two, now).unwrap());
+        let _held = admission.session(two, now).unwrap();
         assert_eq!(admission.session(two, now).err(), Some(Refused::SetupRate));
         assert!(admission.session(two, now + Duration::from_secs(1)).is_ok());
     }

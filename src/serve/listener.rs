@@ -29,8 +29,6 @@ pub(crate) struct ListenerSettings {
     pub(crate) options: SocketOptions,
     /// RTP port of the pair that plain readers see; 0 takes any even one.
     pub(crate) reader_port: u16,
-    /// Pairs for publishers, and for readers whose packets may come from another port than they named.
-    pub(crate) ports: std::ops::RangeInclusive<u16>,
     /// A reader's or publisher's packets may come from any port of its address.
     pub(crate) same_ip: bool,
     pub(crate) multicast: Option<MulticastSettings>,
@@ -48,6 +46,7 @@ pub(crate) struct MulticastSettings {
 /// What the workers of a listener share.
 pub(crate) struct ListenerShared {
     pub(crate) settings: ListenerSettings,
+    /// Pairs for publishers, and for readers whose packets may come from another port than they named.
     pub(crate) ports: PairRange,
     pub(crate) groups: Option<GroupPool>,
     bound: AtomicU16,
@@ -57,7 +56,7 @@ pub(crate) struct ListenerShared {
 impl ListenerShared {
     pub(crate) fn new(settings: ListenerSettings) -> Arc<Self> {
         Arc::new(Self {
-            ports: PairRange::new(settings.ports.clone()),
+            ports: PairRange::ephemeral(),
             groups: settings.multicast.as_ref().map(GroupPool::new),
             bound: AtomicU16::new(settings.address.port()),
             bound_pair: AtomicU16::new(settings.reader_port),
@@ -160,11 +159,11 @@ async fn accept(worker: Rc<Worker>, listening: std::rc::Weak<Listening>, tcp: Tc
         };
         let Some(listening) = listening.upgrade() else { return };
         let peer = canonical(peer);
-        let Some(admission) = worker.shared.admission.connection(peer.ip()) else {
+        let Some(pass) = worker.shared.admission.connection(peer.ip()) else {
             worker.shared.metrics.add_dropped("connection_limit", 1);
             continue;
         };
         let _ = stream.set_nodelay(true);
-        tokio::task::spawn_local(connection::run(Rc::clone(&worker), listening, stream, peer, admission));
+        tokio::task::spawn_local(connection::run(Rc::clone(&worker), listening, stream, peer, pass));
     }
 }

@@ -142,6 +142,7 @@ impl ReaderRole {
 
     async fn place(&mut self, worker: &Rc<Worker>, on_end: impl Fn() -> OnEnd) -> Result<(), Error> {
         let handle = Arc::clone(&self.lease);
+        handle.prepare().await?;
         let movable = self.tracks.iter().all(|track| matches!(track.path, Path::Shared { .. }));
         let place = if movable { choose(worker, &handle) } else { worker.id };
         let reports: Vec<_> = self

@@ -46,7 +46,7 @@ impl Link {
     ) -> Result<Self, Error> {
         let name = url.to_string();
         let unreachable = |source: io::Error| Error::Unreachable { endpoint: name.clone(), source: Arc::new(source) };
-        let stream = tokio::time::timeout(settings.timeout, dial(url, settings)).await;
+        let stream = tokio::time::timeout(settings.connect_timeout, dial(url, settings)).await;
         let stream = match stream {
             Err(_) => {
                 return Err(Error::UpstreamTimeout { endpoint: name, request: "TCP connect".into() });

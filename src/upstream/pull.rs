@@ -29,6 +29,8 @@ use crate::worker::Worker;
 const COMMANDS: usize = 64;
 /// How often a stream without readers is noticed.
 const TICK: Duration = Duration::from_millis(500);
+/// How often a standing stream is looked after.
+const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a server is waited for to take our leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -226,6 +228,12 @@ impl Pull {
     /// Does what a reader asks. The error is one that ends the stream.
     async fn obey(&mut self, command: Command) -> Option<Error> {
         match command {
+            Command::Prepare { reply } => {
+                let outcome = if self.home.is_none() { self.set_up().await } else { Ok(()) };
+                let fatal = outcome.as_ref().err().cloned();
+                let _ = reply.send(outcome);
+                fatal
+            }
             Command::Play { request, reply } => {
                 let outcome = self.play(request).await;
                 let fatal = outcome.as_ref().err().filter(|_| self.playing.is_none()).cloned();
@@ -366,5 +374,31 @@ impl Pull {
             deliver(home.as_ref(), &channels, channel, bytes, parts);
         };
         self.link.demand(request, command, &mut frames).await
+    }
+}
+
+/// Keeps a stream up that is wanted before anybody reads it, and brings it back when its upstream does.
+pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
+    let mut stopping = worker.shared.stopping.subscribe();
+    loop {
+        let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
+        match crate::serve::requests::open(&worker, &url, via).await {
+            Ok((_, handle)) => {
+                if let Err(error) = handle.play(PlayRequest::default()).await {
+                    tracing::warn!(stream = handle.name, %error, "standing stream does not play");
+                }
+                while !handle.is_ended() && !*stopping.borrow() {
+                    tokio::select! {
+                        () = tokio::time::sleep(KEEP_INTERVAL) => {}
+                        _ = stopping.changed() => {}
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%url, %error, "standing stream cannot be opened"),
+        }
+        if *stopping.borrow() {
+            return;
+        }
+        tokio::time::sleep(KEEP_INTERVAL).await;
     }
 }

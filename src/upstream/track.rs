@@ -111,8 +111,7 @@ async fn try_transport(
             let pair = pair.ok_or_else(|| link.protocol("no sockets"))?;
             let source = answer.source.filter(|source| !source.is_unspecified()).unwrap_or(link.peer);
             let ports = answer.server_port.filter(|ports| ports.0 != 0);
-            let check =
-                PeerCheck { ip: Some(source), ports: if settings.same_ip { None } else { ports } };
+            let check = PeerCheck { ip: Some(source), ports };
             let (rtp_port, rtcp_port) = ports.unwrap_or((0, 0));
             let (rtp_to, rtcp_to) = (SocketAddr::new(source, rtp_port), SocketAddr::new(source, rtcp_port));
             let dest = Dest::Udp {
