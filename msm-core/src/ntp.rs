@@ -134,6 +134,9 @@ mod tests {
         assert_eq!(NtpTime::from_unix(Duration::ZERO).to_bits(), 0x83aa_7e80_0000_0000);
         assert_eq!(NtpTime::from_unix(Duration::from_millis(500)).to_bits(), 0x83aa_7e80_8000_0000);
         assert_eq!(NtpTime::from_bits(0x83aa_7e80_4000_0000).to_unix(), Duration::from_millis(250));
+        // 2 ns are 8.59 units, 3 units are 0.70 ns.
+        assert_eq!(NtpTime::from_unix(Duration::from_nanos(2)).to_bits(), 0x83aa_7e80_0000_0009);
+        assert_eq!(NtpTime::from_bits(0x83aa_7e80_0000_0003).to_unix(), Duration::from_nanos(1));
     }
 
     #[test]

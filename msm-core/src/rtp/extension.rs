@@ -66,12 +66,14 @@ impl<'a> Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Result<Element<'a>, RtpError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         // Identifier 0 is a byte of padding in both forms.
-        let rest = self.data.get(self.offset..)?;
-        let padding = rest.iter().position(|&byte| byte != 0)?;
-        let start = self.offset + padding;
-        let rest = rest.get(padding..)?;
+        let mut start = self.offset;
+        while *self.data.get(start)? == 0 {
+            start += 1;
+        }
+        let rest = self.data.get(start..)?;
         let (id, header, length) = match (self.form, rest) {
             (Form::OneByte, [first, ..]) => (first >> 4, 1, usize::from(first & 0x0f) + 1),
             (Form::TwoByte, [id, length, ..]) => (*id, 2, usize::from(*length)),
