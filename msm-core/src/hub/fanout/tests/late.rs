@@ -90,11 +90,11 @@ proptest! {
             }
         }
         world.pass(at(200_000));
-        for n in 0..joins.len() {
+        for (n, info) in infos.into_iter().enumerate() {
             let got = &world.sink.got[2 * n + VIDEO];
             assert_starts_at_keyframe(got, &stream, sets);
             let first = got.headers()[0];
-            if let Some(info) = infos[n] {
+            if let Some(info) = info {
                 prop_assert_eq!(info, RtpInfo { seq: first.sequence, rtptime: first.timestamp });
             }
         }
