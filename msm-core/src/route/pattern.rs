@@ -182,6 +182,20 @@ impl UrlPattern {
         self.rest.as_deref()
     }
 
+    /// The one path that is meant, in normal form, when there is no placeholder.
+    pub fn literal_path(&self) -> Option<String> {
+        let mut path = String::new();
+        for segment in &self.segments {
+            let Segment::Literal(text) = segment else { return None };
+            path.push('/');
+            path.push_str(text);
+        }
+        if path.is_empty() {
+            path.push('/');
+        }
+        self.rest.is_none().then_some(path)
+    }
+
     /// Matches a URL's parts. `port: None` means the scheme's own port; `path` is as received, without the query.
     pub fn matches(&self, scheme: &str, host: &str, port: Option<u16>, path: &str) -> Option<Captures> {
         if self.scheme.as_ref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(scheme)) {

@@ -191,6 +191,7 @@ impl<D> Line<D> {
     #[inline]
     fn patch<'f>(&self, packets: &mut [u8], segment: usize, facts: impl Iterator<Item = &'f Facts>) {
         let (sequence, timestamp, ssrc) = (self.sequence_offset, self.timestamp_offset, self.ssrc);
+        let segment = segment.max(1);
         match &self.payload_types {
             None => {
                 for (packet, fact) in packets.chunks_mut(segment).zip(facts) {

@@ -22,6 +22,7 @@ pub use self::reader::{
     FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderReport, ReaderSetup, ReaderTrack, RtpInfo,
 };
 use self::upstream::{Reference, Upstream};
+use super::ingest::LONGEST;
 use super::{FanoutConfig, FanoutCounters, Reason, SenderClock, Sink, TrackInfo};
 use crate::burst::Burst;
 
@@ -187,7 +188,7 @@ impl<D> Fanout<D> {
                 fan.report = Some(now);
             }
             if matches!(line.state, State::Skip { .. }) && fan.ask.is_none() {
-                fan.ask = Some(now + self.config.keyframe_retry);
+                fan.ask = Some(now + self.config.keyframe_retry.min(LONGEST));
             }
         }
         if others {
@@ -325,7 +326,7 @@ impl<D> Fanout<D> {
     fn ask_keyframe(&mut self, now: Instant, track: usize) {
         let Some(fan) = self.tracks.get_mut(track) else { return };
         if fan.ask.is_some_and(|due| due <= now) {
-            fan.ask = Some(now + self.config.keyframe_retry);
+            fan.ask = Some(now + self.config.keyframe_retry.min(LONGEST));
             self.want_keyframe(track);
         }
     }

@@ -260,7 +260,8 @@ impl Ingest {
         if state.keyframe_due.is_some() {
             self.counters.keyframe_requests_merged += 1;
         } else {
-            let allowed = state.keyframe_sent.map_or(now, |sent| sent + self.config.keyframe_interval);
+            let allowed =
+                state.keyframe_sent.map_or(now, |sent| sent + self.config.keyframe_interval.min(LONGEST));
             state.keyframe_due = Some(allowed.max(now));
         }
     }
@@ -378,7 +379,10 @@ fn clock_rate(info: &TrackInfo, number: u8) -> u32 {
         .map_or(info.clock_rate(), |payload_type| payload_type.clock_rate)
 }
 
+/// The longest interval that is taken from a configuration.
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// `mean` spread over half to one and a half (RFC 3550 §6.2), so that reports of many sessions do not fall together.
 pub(super) fn randomised(rng: &mut Rng, mean: Duration) -> Duration {
-    mean.mul_f64(0.5 + rng.next_f64())
+    mean.min(LONGEST).mul_f64(0.5 + rng.next_f64())
 }

@@ -62,6 +62,15 @@ fn scheme_host_port() {
 }
 
 #[test]
+fn literal_paths() {
+    let literal = |pattern: &str| UrlPattern::parse(pattern).expect(pattern).literal_path();
+    assert_eq!(literal("rtsp://*/c%61m/7/").as_deref(), Some("/cam/7"));
+    assert_eq!(literal("rtsp://h").as_deref(), Some("/"));
+    assert_eq!(literal("/a/{b}"), None);
+    assert_eq!(literal("/a/{b...}"), None);
+}
+
+#[test]
 fn bad_patterns() {
     use PatternError as E;
     let error = |text: &str| UrlPattern::parse(text).expect_err(text);

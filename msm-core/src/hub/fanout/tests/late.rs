@@ -72,6 +72,7 @@ proptest! {
         publisher.size = size;
         let mut stream: Vec<Vec<u8>> = Vec::new();
         let mut frames = 0;
+        let mut infos = vec![None; joins.len()];
         // Until all have joined, a keyframe came after the last of them, and a while longer.
         let end = joins.iter().max().unwrap() + 1 + gop as usize * fragments;
         while stream.len() < end + 60 {
@@ -82,15 +83,20 @@ proptest! {
                 let next = stream.len()..stream.len() + burst.len();
                 for (n, _) in joins.iter().enumerate().filter(|(_, join)| next.contains(join)) {
                     let id = world.join(n, true);
-                    world.play(id);
+                    infos[n] = world.play(id)[VIDEO].1;
                 }
                 world.deliver(VIDEO, burst);
                 stream.extend_from_slice(burst);
             }
         }
         world.pass(at(200_000));
-        for n in 0..joins.len() {
-            assert_starts_at_keyframe(&world.sink.got[2 * n + VIDEO], &stream, sets);
+        for (n, info) in infos.into_iter().enumerate() {
+            let got = &world.sink.got[2 * n + VIDEO];
+            assert_starts_at_keyframe(got, &stream, sets);
+            let first = got.headers()[0];
+            if let Some(info) = info {
+                prop_assert_eq!(info, RtpInfo { seq: first.sequence, rtptime: first.timestamp });
+            }
         }
         prop_assert_eq!(world.fanout.counters().catch_up_overflow, 0);
         prop_assert_eq!(world.fanout.counters().reader_queue, 0);

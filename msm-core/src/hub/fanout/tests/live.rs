@@ -212,3 +212,25 @@ fn calls_in_the_wrong_order_are_errors() {
     assert_eq!(world.fanout.dest_mut(first, 0), None);
     assert!(world.fanout.dest_mut(next, 0).is_some());
 }
+
+#[test]
+fn a_queue_that_was_full_within_a_keyframe_repeats_nothing() {
+    let mut world = World::new(FanoutConfig::default());
+    let id = world.join(0, true);
+    world.play(id);
+    let mut publisher = Publisher::new(5, Sets::InUnit);
+    let mut count = 0;
+    for frame in 0..12 {
+        for (index, packet) in publisher.frame().into_iter().enumerate() {
+            // The PPS of the second keyframe, whose SPS was sent.
+            world.sink.got[VIDEO].full = frame == 5 && index == 1;
+            world.deliver(VIDEO, &[packet]);
+            count += 1;
+        }
+    }
+    world.pass(at(1_000));
+    let got = &world.sink.got[VIDEO];
+    assert_eq!(got.packets.len(), count);
+    got.assert_unbroken();
+    assert_eq!(world.fanout.counters().reader_queue, 0, "nothing was lost in the end");
+}

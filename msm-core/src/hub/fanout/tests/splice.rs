@@ -57,7 +57,7 @@ enum Clocks {
 
 /// Runs a source over virtual time; `delay` is how much later than its audio its video arrives.
 fn run(world: &mut World, source: &mut Source, from: u64, frames: u64, delay: u64, clocks: Clocks) {
-    if clocks == Clocks::RtpInfo {
+    if clocks == Clocks::RtpInfo && from == source.start_millis {
         for (track, clock) in source.clocks(from).into_iter().enumerate() {
             let info = RtpInfo { seq: 0, rtptime: clock.rtp };
             world.fanout.handle_rtp_info(world.now, track, info);
@@ -112,6 +112,25 @@ fn sequence_goes_on_and_time_is_the_time_that_passed() {
     assert_eq!(kept(&world.sink.got[VIDEO].packets[counts[VIDEO]]).1[0], 0x67);
 }
 
+fn run_audio(world: &mut World, source: &mut Source, from: u64, packets: u64, clocks: Clocks) {
+    if clocks == Clocks::RtpInfo {
+        for (track, clock) in source.clocks(from).into_iter().enumerate() {
+            world.fanout.handle_rtp_info(world.now, track, RtpInfo { seq: 0, rtptime: clock.rtp });
+        }
+    }
+    if clocks == Clocks::Reports {
+        for (track, clock) in source.clocks(from).into_iter().enumerate() {
+            world.fanout.handle_sender_report(world.now, track, clock, &mut world.sink);
+        }
+    }
+    for packet in 0..packets {
+        let millis = from + packet * 100 / 3;
+        world.pass(at(millis));
+        let packet = source.audio(millis);
+        world.deliver(AUDIO, &[packet]);
+    }
+}
+
 /// The reader's timestamps of both tracks for the same moment of capture, before and after a splice.
 fn lip_sync_shift_micros(clocks: Clocks) -> i64 {
     let mut world = World::new(FanoutConfig::default());
@@ -127,13 +146,16 @@ fn lip_sync_shift_micros(clocks: Clocks) -> i64 {
     world.fanout.handle_source_changed(world.now, VIDEO);
     world.fanout.handle_source_changed(world.now, AUDIO);
     let mut second = source(resume, 100, 0xffff_0000, 9 << 40);
-    run(&mut world, &mut second, resume, 60, 5, clocks);
+    // Its first video is 300 ms later than its first audio.
+    run_audio(&mut world, &mut second, resume, 9, clocks);
+    second.video.timestamp += 27_000;
+    run(&mut world, &mut second, resume + 300, 60, 5, clocks);
     let new = [VIDEO, AUDIO].map(|track| world.sink.got[track].headers()[counts[track]].timestamp);
-    // Both first packets of each source are of one moment (its start), so the distances are the same time.
+    // Both first packets of the old source are of one moment.
     let micros = |track: usize, rate: i64| {
         i64::from(seq::timestamp_distance(old[track], new[track])) * 1_000_000 / rate
     };
-    let shift = micros(VIDEO, 90_000) - micros(AUDIO, 48_000);
+    let shift = micros(VIDEO, 90_000) - 300_000 - micros(AUDIO, 48_000);
     assert!((micros(AUDIO, 48_000) - 5_000_000).abs() < 50_000);
     shift
 }
@@ -173,4 +195,20 @@ fn reports_after_the_splice_tell_the_new_sources_clock() {
     let by_report = ntp.wrapping_add(Duration::from_micros(ahead as u64 * 1_000_000 / 48_000));
     let error = truth.saturating_since(by_report).max(by_report.saturating_since(truth));
     assert!(error < Duration::from_millis(1), "{error:?}");
+}
+
+#[test]
+fn rtp_info_is_of_one_moment_although_tracks_arrive_apart() {
+    for clocks in [Clocks::Reports, Clocks::RtpInfo] {
+        let mut world = World::new(FanoutConfig::default());
+        let mut only = source(0, 60_000, 500, 1 << 40);
+        run(&mut world, &mut only, 0, 50, 60, clocks);
+        let id = world.join(0, true);
+        let infos = world.play(id);
+        // The keyframe at frame 30 was captured 1 s after the start; audio started with 500.
+        let audio = world.fanout.map_rtp_info(id, AUDIO, RtpInfo { seq: 0, rtptime: 500 + 48_000 }).unwrap();
+        let apart = seq::timestamp_distance(audio.rtptime, infos[AUDIO].1.unwrap().rtptime);
+        assert!(apart.abs() <= 48, "{clocks:?}: {apart} ticks");
+        assert!(infos[VIDEO].1.is_some());
+    }
 }
