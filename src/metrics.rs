@@ -57,6 +57,7 @@ pub(crate) struct Metrics {
     jitter: Family<StreamLabels, Gauge<f64, AtomicU64>>,
     rtt: Family<StreamLabels, Histogram>,
     dropped: Family<ReasonLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
     requests: Family<StatusLabels, Counter>,
     /// RTSP sessions that are up.
     pub(crate) sessions: Gauge,
@@ -85,6 +86,7 @@ impl Default for Metrics {
             jitter: Family::default(),
             rtt: Family::new_with_constructor(latency),
             dropped: Family::default(),
+            refused: Family::default(),
             requests: Family::default(),
             sessions: Gauge::default(),
             connections: Gauge::default(),
@@ -109,6 +111,7 @@ impl Default for Metrics {
         );
         registry.register_with_unit("rtt", "Round trip to readers", Unit::Seconds, metrics.rtt.clone());
         registry.register("dropped", "Packets dropped here, by reason", metrics.dropped.clone());
+        registry.register("bad_input", "Connections ended for what their peer sent, by reason", metrics.refused.clone());
         registry.register("requests", "RTSP requests answered, by method and status", metrics.requests.clone());
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
@@ -131,18 +134,18 @@ impl Metrics {
         Arc::clone(routes.entry(labels.clone()).or_insert_with(|| {
             let flow = |direction| FlowLabels { route: route.into(), cluster: cluster.into(), hop: "plain", direction };
             Arc::new(RouteMetrics {
-                received: self.packets.get_or_create(&flow("rx")).clone(),
-                received_bytes: self.bytes.get_or_create(&flow("rx")).clone(),
-                sent: self.packets.get_or_create(&flow("tx")).clone(),
-                sent_bytes: self.bytes.get_or_create(&flow("tx")).clone(),
-                lost: self.lost.get_or_create(&labels).clone(),
-                unrecovered: self.unrecovered.get_or_create(&labels).clone(),
-                duplicates: self.duplicates.get_or_create(&labels).clone(),
-                reordered: self.reordered.get_or_create(&labels).clone(),
-                reader_lost: self.reader_lost.get_or_create(&labels).clone(),
-                jitter: self.jitter.get_or_create(&labels).clone(),
-                rtt: self.rtt.get_or_create(&labels).clone(),
-                readers_gauge: self.readers.get_or_create(&labels).clone(),
+                received: self.packets.get_or_create_owned(&flow("rx")),
+                received_bytes: self.bytes.get_or_create_owned(&flow("rx")),
+                sent: self.packets.get_or_create_owned(&flow("tx")),
+                sent_bytes: self.bytes.get_or_create_owned(&flow("tx")),
+                lost: self.lost.get_or_create_owned(&labels),
+                unrecovered: self.unrecovered.get_or_create_owned(&labels),
+                duplicates: self.duplicates.get_or_create_owned(&labels),
+                reordered: self.reordered.get_or_create_owned(&labels),
+                reader_lost: self.reader_lost.get_or_create_owned(&labels),
+                jitter: self.jitter.get_or_create_owned(&labels),
+                rtt: self.rtt.get_or_create_owned(&labels),
+                readers_gauge: self.readers.get_or_create_owned(&labels),
                 dropped: self.dropped.clone(),
                 readers: AtomicI64::new(0),
             })
@@ -152,6 +155,11 @@ impl Metrics {
     /// Adds packets dropped for `reason`.
     pub(crate) fn add_dropped(&self, reason: &'static str, packets: u64) {
         add_dropped(&self.dropped, reason, packets);
+    }
+
+    /// Counts a connection ended for what its peer sent.
+    pub(crate) fn add_refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts an answered request.

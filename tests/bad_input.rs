@@ -131,7 +131,7 @@ fn requests_split_at_every_byte_and_pipelined_ones_are_answered_in_order() {
 
 #[test]
 fn a_slow_drip_ends_by_time_out() {
-    let mesh = TestMesh::start("limits: {message_timeout: 500ms}");
+    let mesh = TestMesh::start("limits: {request_timeout: 500ms}");
     let mut client = mesh.connect();
     client.raw(b"OPTIONS * RTSP/1.0\r\nCSeq");
     let start = Instant::now();
@@ -263,7 +263,7 @@ fn large_packets_cross() {
 
 #[test]
 fn a_tcp_reader_that_never_reads_is_bounded_and_dropped_alone() {
-    let mesh = TestMesh::start("limits: {reader_queue: 256KiB, reader_stall: 1s}");
+    let mesh = TestMesh::start("limits: {tcp_queue: 256KiB}");
     let mut bystanders = Bystanders::start(&mesh);
     let mut sleeper = mesh.connect();
     let url = mesh.url("bystander");

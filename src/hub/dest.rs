@@ -23,6 +23,7 @@ pub(crate) struct AppBurst {
 }
 
 /// The destination of one track of one reader.
+#[derive(Clone)]
 pub(crate) enum Dest {
     /// UDP unicast or multicast.
     Udp {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::burst::{Burst, SegmentTable};
+use msm_core::burst::Burst;
 use msm_core::hub::{Ingest, IngestEvent, Kind, Outgoing, Sink};
 use tokio::sync::Notify;
 
@@ -74,14 +74,15 @@ impl Home {
     /// Packets of one GRO buffer: equal sizes but for the last.
     pub(crate) fn handle_run(&self, now: Instant, track: usize, bytes: &mut [u8], stride: usize) {
         let mut table = self.worker.segments.borrow_mut();
-        let burst = Burst::from_gro(bytes, stride, now, None, &mut table);
+        let burst = Burst::from_gro(bytes, stride, now, 0, &mut table);
         self.handle_burst(now, track, burst);
     }
 
     /// Packets at the given offsets and lengths, as interleaved frames come.
     pub(crate) fn handle_parts(&self, now: Instant, track: usize, bytes: &mut [u8], parts: &[(usize, usize)]) {
-        let mut table: std::cell::RefMut<'_, SegmentTable> = self.worker.segments.borrow_mut();
-        let burst = Burst::from_parts(bytes, parts, now, None, &mut table);
+        let mut table = self.worker.segments.borrow_mut();
+        let mut burst = Burst::from_parts(bytes, parts, now, 0, &mut table);
+        burst.compact();
         self.handle_burst(now, track, burst);
     }
 
@@ -89,12 +90,14 @@ impl Home {
         let mut ingest = self.ingest.borrow_mut();
         ingest.handle_rtp(now, track, &mut burst);
         self.last_media.set(now);
-        // Before the fan-out: it patches the headers in place.
-        for remote in self.remotes.borrow_mut().iter_mut() {
-            remote.send_burst(track, now, burst.valid_packets());
-        }
+        // A change of source holds for this burst: readers are told before they get it.
         self.pump(now, &mut ingest);
         drop(ingest);
+        // Before the fan-out: it patches the headers in place.
+        for remote in self.remotes.borrow_mut().iter_mut() {
+            let valid = burst.segments().iter().enumerate().filter(|(_, segment)| segment.valid);
+            remote.send_burst(track, now, valid.filter_map(|(index, _)| burst.packet(index)));
+        }
         self.shard.handle_rtp(now, track, &mut burst);
     }
 
@@ -117,8 +120,9 @@ impl Home {
         self.rearm.notify_one();
     }
 
-    /// The publisher jumped (seek): what was kept is void.
-    pub(crate) fn flush(&self, now: Instant) {
+    /// The publisher is about to jump (seek): what was kept is void, and a jump is no loss.
+    pub(crate) fn restart(&self, now: Instant) {
+        self.ingest.borrow_mut().restart(now);
         self.tell_remotes(|| Feed::Flush);
         self.shard.flush(now);
     }
@@ -158,14 +162,18 @@ impl Home {
         while let Some(event) = ingest.poll_event() {
             match event {
                 IngestEvent::SenderReport { track, clock } => {
-                    self.tell_remotes(|| Feed::SenderReport { track, clock: clock.clone() });
+                    self.tell_remotes(|| Feed::SenderReport { track, clock });
                     self.shard.handle_sender_report(now, track, clock);
+                }
+                IngestEvent::Cname { track, cname } => {
+                    self.tell_remotes(|| Feed::Cname { track, cname: Arc::clone(&cname) });
+                    self.shard.set_cname(track, cname);
                 }
                 IngestEvent::SourceChanged { track, .. } => {
                     self.tell_remotes(|| Feed::SourceChanged { track });
                     self.shard.handle_source_changed(now, track);
                 }
-                IngestEvent::Bye { track, .. } => {
+                IngestEvent::Bye { track } => {
                     tracing::debug!(hub = self.handle.id, track, "publisher said BYE");
                 }
             }
@@ -175,7 +183,7 @@ impl Home {
         while let Some((track, length)) = ingest.poll_transmit(now, &mut out) {
             let (Some(Some(dest)), Some(bytes)) = (upstream.get_mut(track), out.get_mut(..length)) else { continue };
             let mut sink = WorkerSink { errors: &self.worker.send_errors, now };
-            let packets = Outgoing { track, kind: Kind::Rtcp, segment: bytes.len(), bytes };
+            let packets = Outgoing { track, kind: Kind::Rtcp, segment: length, bytes, ecn: 0 };
             let _ = sink.send(dest, packets);
         }
     }

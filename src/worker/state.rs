@@ -175,6 +175,18 @@ impl Worker {
         }
     }
 
+    /// Ends every session and every stream of this worker.
+    pub(crate) fn end_all(self: &Rc<Self>) {
+        crate::serve::session::end_all(self);
+        let now = Instant::now();
+        let homes: Vec<_> = self.homes.borrow().values().map(Rc::clone).collect();
+        for home in homes {
+            home.handle.set_ended();
+            home.end(now);
+        }
+        self.publish();
+    }
+
     fn publish(&self) {
         let metrics = &self.shared.metrics;
         metrics.add_dropped("unknown_source", self.foreign.take());

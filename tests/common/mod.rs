@@ -1,9 +1,10 @@
 //! A mesh in this process, and RTSP written by hand against it.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use msm::Mesh;
@@ -19,9 +20,8 @@ pub struct TestMesh {
 impl TestMesh {
     /// One listener on any port, whose routes publish and read in this process, plus `more` configuration.
     pub fn start(more: &str) -> Self {
-        let yaml = format!(
-            "listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: 0}}\n{more}\n"
-        );
+        let port = reader_port();
+        let yaml = format!("listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}\n");
         Self::from_yaml(&yaml)
     }
 
@@ -98,6 +98,17 @@ impl Answer {
         let ports = value.split(';').find_map(|part| part.strip_prefix(&format!("{key}="))).unwrap_or("0-0");
         let (first, second) = ports.split_once('-').unwrap_or((ports, "0"));
         (first.parse().unwrap(), second.parse().unwrap())
+    }
+}
+
+/// A pair of ports for the readers of one mesh: tests of one binary run at the same time.
+fn reader_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 34_000 + 2 * (NEXT.fetch_add(1, Ordering::Relaxed) % 1000);
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
     }
 }
 
