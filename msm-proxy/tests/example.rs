@@ -5,6 +5,7 @@ use serde_json::Value;
 
 const EXAMPLE: &str = include_str!("../../msm.example.yaml");
 
+#[allow(clippy::panic)] // A helper of tests only.
 fn load(yaml: &str) -> Config {
     Config::from_yaml(yaml, "msm.example.yaml", std::iter::empty())
         .unwrap_or_else(|errors| panic!("{errors}"))
