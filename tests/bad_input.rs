@@ -66,7 +66,7 @@ fn statuses_tell_what_was_wrong() {
     let mut client = mesh.connect();
     assert_eq!(client.ask("DESCRIBE", &mesh.url("nothing/here"), &[], b"").status, 404);
     assert_eq!(client.ask("FLY", &url, &[], b"").status, 501);
-    assert_eq!(client.ask("SETUP", &track, &[("Transport", "RTP/AVP;multicast")], b"").status, 461);
+    assert_eq!(client.ask("SETUP", &track, &[("Transport", "RTP/SAVP;unicast;client_port=40000-40001")], b"").status, 461);
     assert_eq!(client.ask("SETUP", &track, &[("Transport", "garbage;;=;")], b"").status, 461);
     assert_eq!(client.ask("SETUP", &track, &[("Transport", "RAW/RAW/UDP;unicast;client_port=9")], b"").status, 461);
     assert!(matches!(client.ask("SETUP", &track, &[], b"").status, 400 | 461));

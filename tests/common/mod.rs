@@ -253,8 +253,9 @@ pub fn rtp(sequence: u16, timestamp: u32, ssrc: u32, nal: u8, length: usize) -> 
     packet.extend_from_slice(&sequence.to_be_bytes());
     packet.extend_from_slice(&timestamp.to_be_bytes());
     packet.extend_from_slice(&ssrc.to_be_bytes());
-    packet.push(nal);
-    packet.resize(length.max(13), 0x55);
+    // A slice that begins its picture.
+    packet.extend_from_slice(&[nal, 0x88]);
+    packet.resize(length.max(14), 0x55);
     packet
 }
 
