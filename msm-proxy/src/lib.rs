@@ -4,7 +4,9 @@
 pub mod admin;
 pub mod check;
 pub mod cli;
+mod demo;
 pub mod logging;
+pub mod member;
 pub mod run;
 pub mod signals;
 pub mod status;
