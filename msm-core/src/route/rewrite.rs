@@ -139,7 +139,8 @@ impl RewriteTemplate {
                 Piece::Text(text) => path.push_str(text),
                 Piece::Name { name, whole } => {
                     let value = value_of(captures, name);
-                    if value.is_empty() && *whole {
+                    // An empty segment before it is a segment, too: its end stays.
+                    if value.is_empty() && *whole && !path.ends_with("//") {
                         path.pop();
                     }
                     path.push_str(value);
