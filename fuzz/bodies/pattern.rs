@@ -37,6 +37,7 @@ pub fn run(data: &[u8]) {
     // The pattern's own path, as a template, leads back to the same captures.
     let own = pattern.as_str();
     let own = match own.find("://") {
+        _ if own.starts_with('/') => own,
         Some(at) => own[at + 3..].find('/').map_or("/", |slash| &own[at + 3 + slash..]),
         None => own,
     };

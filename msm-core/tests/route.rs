@@ -8,7 +8,7 @@ mod bodies {
     pub mod pattern;
 }
 
-const SAMPLES: [&str; 8] = [
+const SAMPLES: [&str; 12] = [
     "rtsp://*/news/{feed}\n/news/eu\nh\n/live/{feed}\na=1",
     "/{a}/x/{r...}\n/1/x/2//3/\n[::1]\n/{r}?p={a}&q={r}\n",
     "rtsp://*.studio.example:554/c%61m\n/%63am/\na.b.studio.example.\n/cam?x\nfoo bar",
@@ -16,6 +16,11 @@ const SAMPLES: [&str; 8] = [
     "*://[::1]:554\n\n::1\n/\n#",
     "/{r...}\n/a/..\nh\n/{r}\n",
     "rtsp://h:8554\n/\nh\n/\n",
+    // Trailing and doubled separators, and a pattern's path that looks like a URL: found by random search.
+    "rtsp://*//\n//\nh\n/\n",
+    "/{r...}/\n/\nh\n/{r}/x\n",
+    "//{r...}\n//\nh\n//{r}\n",
+    "/a:///{r...}\n/a:///b\nh\n/{r}\n",
     "/%zz/{a}\n/%ZZ/%\nh\n/x{a}y\n%0d%0a",
 ];
 

@@ -30,7 +30,7 @@ Exit codes: 0 success, 1 failure at run time, 2 wrong command line or configurat
 
 /// A proxy for RTSP/RTP streams: one session to the source, any number of readers, routed by URL.
 #[derive(Debug, Parser)]
-#[command(name = "msm-proxy", version, about, after_long_help = EXAMPLES, after_help = "See --help for examples.")]
+#[command(name = "msm-proxy", version, after_long_help = EXAMPLES, after_help = "See --help for examples.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -1,4 +1,5 @@
 //! The binary, as a user calls it.
+#![allow(clippy::expect_used)]
 
 use assert_cmd::Command;
 use msm_proxy::admin::{Admin, Source};
