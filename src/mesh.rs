@@ -281,7 +281,8 @@ impl Mesh {
         }
         self.shared.stopping.send_replace(true);
         let shared = Arc::clone(&self.shared);
-        let _ = tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
+        let _ =
+            tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
     }
 
     /// A worker for a new stream: the one with the fewest of them would be best known by counting; turn by turn is even

@@ -98,7 +98,11 @@ impl Default for Metrics {
         registry.register("packets", "RTP packets", metrics.packets.clone());
         registry.register_with_unit("payload", "RTP packets' bytes", Unit::Bytes, metrics.bytes.clone());
         registry.register("lost", "Packets lost on the way from the publisher", metrics.lost.clone());
-        registry.register("unrecovered", "Lost packets that nothing brought back", metrics.unrecovered.clone());
+        registry.register(
+            "unrecovered",
+            "Lost packets that nothing brought back",
+            metrics.unrecovered.clone(),
+        );
         registry.register("duplicates", "Packets received twice, forwarded once", metrics.duplicates.clone());
         registry.register("reordered", "Packets received late and forwarded", metrics.reordered.clone());
         registry.register("reader_lost", "Packets that readers reported lost", metrics.reader_lost.clone());
@@ -111,8 +115,16 @@ impl Default for Metrics {
         );
         registry.register_with_unit("rtt", "Round trip to readers", Unit::Seconds, metrics.rtt.clone());
         registry.register("dropped", "Packets dropped here, by reason", metrics.dropped.clone());
-        registry.register("bad_input", "Connections ended for what their peer sent, by reason", metrics.refused.clone());
-        registry.register("requests", "RTSP requests answered, by method and status", metrics.requests.clone());
+        registry.register(
+            "bad_input",
+            "Connections ended for what their peer sent, by reason",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "requests",
+            "RTSP requests answered, by method and status",
+            metrics.requests.clone(),
+        );
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
         registry.register("streams", "Streams now", metrics.streams.clone());
@@ -132,7 +144,12 @@ impl Metrics {
         let labels = StreamLabels { route: route.into(), cluster: cluster.into() };
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(routes.entry(labels.clone()).or_insert_with(|| {
-            let flow = |direction| FlowLabels { route: route.into(), cluster: cluster.into(), hop: "plain", direction };
+            let flow = |direction| FlowLabels {
+                route: route.into(),
+                cluster: cluster.into(),
+                hop: "plain",
+                direction,
+            };
             Arc::new(RouteMetrics {
                 received: self.packets.get_or_create_owned(&flow("rx")),
                 received_bytes: self.bytes.get_or_create_owned(&flow("rx")),

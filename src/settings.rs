@@ -16,7 +16,7 @@ use crate::net::pair::PairRange;
 use crate::net::udp::SocketOptions;
 use crate::routing::{ClusterSettings, Routing, Transport};
 use crate::serve::admission::AdmissionLimits;
-use crate::serve::listener::{ListenerShared, ListenerSettings, MulticastSettings};
+use crate::serve::listener::{ListenerSettings, ListenerShared, MulticastSettings};
 use crate::shared::Settings;
 
 /// Asked of the kernel for every media socket: a burst of keyframes of many streams.
@@ -92,7 +92,9 @@ fn cluster(name: &str, config: &ClusterConfig) -> ClusterSettings {
             TransportConfig::Multicast => Transport::Multicast,
         },
         options: options(config.interface.as_deref(), config.dscp),
-        ports: config.ports.map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ports: config
+            .ports
+            .map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
         connect_timeout: config.timeouts.connect,
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
@@ -121,6 +123,10 @@ pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
 }
 
 fn options(interface: Option<&str>, dscp: Option<u8>) -> SocketOptions {
-    SocketOptions { reuse_port: false, interface: interface.map(str::to_owned), dscp, buffer_bytes: SOCKET_BUFFER }
+    SocketOptions {
+        reuse_port: false,
+        interface: interface.map(str::to_owned),
+        dscp,
+        buffer_bytes: SOCKET_BUFFER,
+    }
 }
-

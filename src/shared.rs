@@ -56,8 +56,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, routing: Routing, listeners: Vec<Arc<ListenerShared>>) -> Result<Arc<Self>, Error> {
-        let seed = getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
+    pub(crate) fn new(
+        settings: Settings,
+        routing: Routing,
+        listeners: Vec<Arc<ListenerShared>>,
+    ) -> Result<Arc<Self>, Error> {
+        let seed =
+            getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
         let shared = Self {
             admission: Admission::new(settings.admission.clone()),
             settings,

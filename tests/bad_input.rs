@@ -51,7 +51,11 @@ fn garbage_and_oversize_on_the_signalling_end_their_connection_only() {
         let mut attacker = mesh.connect();
         // The other side may close before it has read everything.
         let _ = attacker.stream.write_all(&attack);
-        assert!(attacker.is_closed(), "{:?} must end the connection", String::from_utf8_lossy(&attack[..40.min(attack.len())]));
+        assert!(
+            attacker.is_closed(),
+            "{:?} must end the connection",
+            String::from_utf8_lossy(&attack[..40.min(attack.len())])
+        );
         bystanders.check();
     }
 }
@@ -66,9 +70,15 @@ fn statuses_tell_what_was_wrong() {
     let mut client = mesh.connect();
     assert_eq!(client.ask("DESCRIBE", &mesh.url("nothing/here"), &[], b"").status, 404);
     assert_eq!(client.ask("FLY", &url, &[], b"").status, 501);
-    assert_eq!(client.ask("SETUP", &track, &[("Transport", "RTP/SAVP;unicast;client_port=40000-40001")], b"").status, 461);
+    assert_eq!(
+        client.ask("SETUP", &track, &[("Transport", "RTP/SAVP;unicast;client_port=40000-40001")], b"").status,
+        461
+    );
     assert_eq!(client.ask("SETUP", &track, &[("Transport", "garbage;;=;")], b"").status, 461);
-    assert_eq!(client.ask("SETUP", &track, &[("Transport", "RAW/RAW/UDP;unicast;client_port=9")], b"").status, 461);
+    assert_eq!(
+        client.ask("SETUP", &track, &[("Transport", "RAW/RAW/UDP;unicast;client_port=9")], b"").status,
+        461
+    );
     assert!(matches!(client.ask("SETUP", &track, &[], b"").status, 400 | 461));
     assert_eq!(client.ask("SETUP", &format!("{url}/trackID=17"), &udp, b"").status, 404);
     assert_eq!(client.ask("PLAY", &url, &[("Session", "deadbeefdeadbeef")], b"").status, 454);
@@ -178,7 +188,13 @@ fn rtp_that_lies_is_dropped_and_counted() {
     let mut padding_beyond_the_end = valid[..20].to_vec();
     padding_beyond_the_end[0] = 0xa0;
     padding_beyond_the_end[19] = 255;
-    for packet in [&wrong_version, &valid[..8].to_vec(), &csrcs_beyond_the_end, &extension_beyond_the_end, &padding_beyond_the_end] {
+    for packet in [
+        &wrong_version,
+        &valid[..8].to_vec(),
+        &csrcs_beyond_the_end,
+        &extension_beyond_the_end,
+        &padding_beyond_the_end,
+    ] {
         bystanders.publisher.send(packet);
     }
     bystanders.publisher.send(&[]);

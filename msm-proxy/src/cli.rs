@@ -126,7 +126,9 @@ fn serve(args: &RunArgs) -> u8 {
     }
     let outcome = on_runtime(async {
         let mut signals = Signals::install().map_err(|error| error.to_string())?;
-        run::run(&config, member::start(config.clone()), &mut signals).await.map_err(|error| error.to_string())
+        run::run(&config, member::start(config.clone()), &mut signals)
+            .await
+            .map_err(|error| error.to_string())
     });
     report(outcome)
 }

@@ -131,7 +131,9 @@ impl Decoder {
     /// The length of start line and headers with the empty line that ends them.
     fn find_head(&mut self, buffer: &[u8]) -> Result<Option<usize>, MessageError> {
         let mut from = self.scanned;
-        while let Some(offset) = buffer.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
+        while let Some(offset) =
+            buffer.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n'))
+        {
             let after = from + offset + 1;
             if after > self.limits.header_bytes {
                 break;
@@ -195,7 +197,8 @@ fn parse(head: &[u8], body: &[u8], limits: &Limits) -> Result<Item, MessageError
     let body = Bytes::copy_from_slice(body);
     let mut lines = lines(head);
     let start = lines.next().unwrap_or_default();
-    let bad_start = || MessageError::BadStartLine(String::from_utf8_lossy(start).escape_debug().take(80).collect());
+    let bad_start =
+        || MessageError::BadStartLine(String::from_utf8_lossy(start).escape_debug().take(80).collect());
     let start = std::str::from_utf8(start).map_err(|_| bad_start())?.trim_end();
     let headers = parse_headers(lines, limits)?;
     if start.starts_with("RTSP/") {
@@ -203,17 +206,22 @@ fn parse(head: &[u8], body: &[u8], limits: &Limits) -> Result<Item, MessageError
         let (text, rest) = start.split_once(' ').ok_or_else(bad_start)?;
         let rest = rest.trim_start();
         let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-        let status =
-            code.parse().ok().filter(|status| (100..600).contains(status) && code.len() == 3).ok_or_else(bad_start)?;
-        let response =
-            Response { version: version(text)?, status, reason: reason.to_owned(), headers, body };
+        let status = code
+            .parse()
+            .ok()
+            .filter(|status| (100..600).contains(status) && code.len() == 3)
+            .ok_or_else(bad_start)?;
+        let response = Response { version: version(text)?, status, reason: reason.to_owned(), headers, body };
         return Ok(Item::Response(Box::new(response), length));
     }
     let mut words = start.split(' ').filter(|word| !word.is_empty());
-    let (Some(method), Some(uri), Some(text), None) = (words.next(), words.next(), words.next(), words.next()) else {
+    let (Some(method), Some(uri), Some(text), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
         return Err(bad_start());
     };
-    if !is_token(method) || !uri.bytes().all(|byte| byte > b' ' && byte != 0x7f) || !text.starts_with("RTSP/") {
+    if !is_token(method) || !uri.bytes().all(|byte| byte > b' ' && byte != 0x7f) || !text.starts_with("RTSP/")
+    {
         return Err(bad_start());
     }
     let request =
@@ -229,7 +237,10 @@ fn version(text: &str) -> Result<Version, MessageError> {
     }
 }
 
-fn parse_headers<'a>(lines: impl Iterator<Item = &'a [u8]>, limits: &Limits) -> Result<Headers, MessageError> {
+fn parse_headers<'a>(
+    lines: impl Iterator<Item = &'a [u8]>,
+    limits: &Limits,
+) -> Result<Headers, MessageError> {
     let mut headers: Vec<(String, String)> = Vec::new();
     for (number, line) in lines.enumerate() {
         let bad = |reason| MessageError::BadHeader { line: number + 1, reason };
@@ -281,7 +292,9 @@ mod tests {
                 match item {
                     Item::Incomplete => break,
                     Item::Blank(_) => {}
-                    Item::Frame { channel, payload } => items.push(format!("{channel} {:?}", &buffer[payload])),
+                    Item::Frame { channel, payload } => {
+                        items.push(format!("{channel} {:?}", &buffer[payload]))
+                    }
                     other => items.push(format!("{other:?}")),
                 }
                 buffer.drain(..length);
@@ -290,7 +303,8 @@ mod tests {
         Ok(items)
     }
 
-    const STREAM: &[u8] = b"\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n$\x01\x00\x03abcRTSP/1.0 200\nCSeq: 2\n\n\
+    const STREAM: &[u8] =
+        b"\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n$\x01\x00\x03abcRTSP/1.0 200\nCSeq: 2\n\n\
         SET_PARAMETER rtsp://h/p RTSP/2.0\r\nCSeq:3\r\nContent-Length: 5\r\n\r\nhello$\x00\x00\x00";
 
     #[test]
@@ -307,7 +321,10 @@ mod tests {
     #[test]
     fn what_smuggles_is_refused() {
         for (text, name) in [
-            (&b"OPTIONS * RTSP/1.0\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n"[..], "bad_content_length"),
+            (
+                &b"OPTIONS * RTSP/1.0\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n"[..],
+                "bad_content_length",
+            ),
             (b"OPTIONS * RTSP/1.0\r\nContent-Length: +4\r\n\r\n", "bad_content_length"),
             (b"OPTIONS * RTSP/1.0\r\nContent-Length: 99999999999\r\n\r\n", "body_too_large"),
             (b"OPTIONS * RTSP/1.0\r\n: empty\r\n\r\n", "bad_header"),

@@ -100,7 +100,13 @@ impl Request {
     /// A request without headers and body.
     #[must_use]
     pub fn new(method: Method, uri: impl Into<String>) -> Self {
-        Self { method, uri: uri.into(), version: Version::V1_0, headers: Headers::default(), body: Bytes::new() }
+        Self {
+            method,
+            uri: uri.into(),
+            version: Version::V1_0,
+            headers: Headers::default(),
+            body: Bytes::new(),
+        }
     }
 
     /// Adds a header whose value we made ourselves; one that cannot be written is left out.
@@ -135,7 +141,10 @@ impl Request {
     /// [`MessageError::Injection`] if the URI has white space or control characters.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), MessageError> {
         let method = method_name(&self.method);
-        if self.uri.is_empty() || !self.uri.bytes().all(|byte| byte > b' ' && byte != 0x7f) || !is_token(method) {
+        if self.uri.is_empty()
+            || !self.uri.bytes().all(|byte| byte > b' ' && byte != 0x7f)
+            || !is_token(method)
+        {
             return Err(MessageError::Injection { name: "request URI".into() });
         }
         out.extend_from_slice(format!("{method} {} {}\r\n", self.uri, version_text(self.version)).as_bytes());
@@ -208,7 +217,9 @@ impl Response {
         } else {
             self.reason.chars().filter(|character| !character.is_control()).collect()
         };
-        out.extend_from_slice(format!("{} {} {reason}\r\n", version_text(self.version), self.status).as_bytes());
+        out.extend_from_slice(
+            format!("{} {} {reason}\r\n", version_text(self.version), self.status).as_bytes(),
+        );
         write_rest(out, &self.headers, &self.body);
     }
 }

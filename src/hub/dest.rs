@@ -149,7 +149,13 @@ pub(crate) fn send_udp(
     }
     let mut sent = false;
     for packet in contents.chunks(segment) {
-        match socket.send(&Transmit { destination, contents: packet, segment_size: None, ecn: None, src_ip: source }) {
+        match socket.send(&Transmit {
+            destination,
+            contents: packet,
+            segment_size: None,
+            ecn: None,
+            src_ip: source,
+        }) {
             Ok(()) => sent = true,
             Err(error) => errors.count(&error, 1),
         }

@@ -79,7 +79,13 @@ impl Home {
     }
 
     /// Packets at the given offsets and lengths, as interleaved frames come.
-    pub(crate) fn handle_parts(&self, now: Instant, track: usize, bytes: &mut [u8], parts: &[(usize, usize)]) {
+    pub(crate) fn handle_parts(
+        &self,
+        now: Instant,
+        track: usize,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
         let mut table = self.worker.segments.borrow_mut();
         let mut burst = Burst::from_parts(bytes, parts, now, 0, &mut table);
         burst.compact();
@@ -147,7 +153,8 @@ impl Home {
     /// Publishes what changed since the last call to the process's metrics.
     pub(crate) fn publish_metrics(&self) {
         self.remotes.borrow_mut().retain(|remote| !remote.is_abandoned());
-        let ring: u64 = self.remotes.borrow_mut().iter_mut().map(|remote| std::mem::take(&mut remote.dropped)).sum();
+        let ring: u64 =
+            self.remotes.borrow_mut().iter_mut().map(|remote| std::mem::take(&mut remote.dropped)).sum();
         self.handle.metrics.add_dropped("worker_ring", ring);
         self.handle.observe_ingest(&self.ingest.borrow());
     }
@@ -181,7 +188,9 @@ impl Home {
         let mut out = [0; RTCP_BYTES];
         let mut upstream = self.upstream.borrow_mut();
         while let Some((track, length)) = ingest.poll_transmit(now, &mut out) {
-            let (Some(Some(dest)), Some(bytes)) = (upstream.get_mut(track), out.get_mut(..length)) else { continue };
+            let (Some(Some(dest)), Some(bytes)) = (upstream.get_mut(track), out.get_mut(..length)) else {
+                continue;
+            };
             let mut sink = WorkerSink { errors: &self.worker.send_errors, now };
             let packets = Outgoing { track, kind: Kind::Rtcp, segment: length, bytes, ecn: 0 };
             let _ = sink.send(dest, packets);

@@ -29,7 +29,9 @@ impl PeerCheck {
     fn accepts(&self, from: SocketAddr, rtcp: bool) -> bool {
         let from = canonical(from);
         self.ip.is_none_or(|ip| ip == from.ip())
-            && self.ports.is_none_or(|(rtp_port, rtcp_port)| from.port() == if rtcp { rtcp_port } else { rtp_port })
+            && self
+                .ports
+                .is_none_or(|(rtp_port, rtcp_port)| from.port() == if rtcp { rtcp_port } else { rtp_port })
     }
 }
 
@@ -60,14 +62,8 @@ pub(crate) fn receive_track(
     check: &PeerCheck,
 ) -> Receiving {
     let read = |socket: &Rc<UdpSocket>, rtcp: bool| {
-        let task = read_track(
-            Rc::clone(worker),
-            Rc::downgrade(home),
-            track,
-            Rc::clone(socket),
-            check.clone(),
-            rtcp,
-        );
+        let task =
+            read_track(Rc::clone(worker), Rc::downgrade(home), track, Rc::clone(socket), check.clone(), rtcp);
         tokio::task::spawn_local(task).abort_handle()
     };
     Receiving(vec![read(&pair.rtp, false), read(&pair.rtcp, true)])
@@ -113,7 +109,8 @@ async fn read_track(
 
 /// Reads what plain readers send to the shared pair: receiver reports, and dummies that open a NAT's way.
 pub(crate) fn receive_readers(worker: &Rc<Worker>, pair: &Pair) -> Receiving {
-    let rtcp = tokio::task::spawn_local(read_reports(Rc::clone(worker), Rc::clone(&pair.rtcp))).abort_handle();
+    let rtcp =
+        tokio::task::spawn_local(read_reports(Rc::clone(worker), Rc::clone(&pair.rtcp))).abort_handle();
     let rtp = tokio::task::spawn_local(read_dummies(Rc::clone(worker), Rc::clone(&pair.rtp))).abort_handle();
     Receiving(vec![rtcp, rtp])
 }

@@ -180,7 +180,9 @@ impl Shard {
             let event = self.fanout.borrow_mut().poll_event();
             match event {
                 None => return,
-                Some(FanoutEvent::KeyframeWanted { track }) => self.worker.request_keyframe(&self.handle, now, track),
+                Some(FanoutEvent::KeyframeWanted { track }) => {
+                    self.worker.request_keyframe(&self.handle, now, track)
+                }
                 Some(FanoutEvent::ReaderReport { report, .. }) => self.handle.observe_reader(&report),
                 Some(FanoutEvent::ReaderBye { id }) => self.tell_owner(id, EndReason::ReaderBye),
                 Some(FanoutEvent::ReaderStalled { id }) => self.tell_owner(id, EndReason::Stalled),

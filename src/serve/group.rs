@@ -55,7 +55,8 @@ pub(crate) async fn join(
     if let Some(present) = present {
         return Ok(present);
     }
-    let pool = listener.1.groups.as_ref().ok_or_else(|| Error::Refused("multicast is not served here".into()))?;
+    let pool =
+        listener.1.groups.as_ref().ok_or_else(|| Error::Refused("multicast is not served here".into()))?;
     let options = &listener.1.settings.options;
     let socket = multicast::sender(pool.is_v6(), pool.ttl, options)
         .map_err(|error| Error::socket("multicast sender", error))?;

@@ -45,7 +45,14 @@ struct Recording {
 pub(crate) struct FrameSink(Rc<Home>);
 
 impl FrameSink {
-    pub(crate) fn handle(&self, now: Instant, track: usize, rtcp: bool, bytes: &mut [u8], parts: &[(usize, usize)]) {
+    pub(crate) fn handle(
+        &self,
+        now: Instant,
+        track: usize,
+        rtcp: bool,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
         if !rtcp {
             self.0.handle_parts(now, track, bytes, parts);
             return;
@@ -63,7 +70,12 @@ impl FrameSink {
 }
 
 impl PublisherRole {
-    pub(crate) fn new(description: Arc<Description>, resolved: Resolved, name: String, via: Vec<String>) -> Self {
+    pub(crate) fn new(
+        description: Arc<Description>,
+        resolved: Resolved,
+        name: String,
+        via: Vec<String>,
+    ) -> Self {
         Self { description, resolved, name, via, inlets: Vec::new(), recording: None }
     }
 
@@ -95,7 +107,9 @@ impl PublisherRole {
         };
         self.recording = Some(recording);
         if self.resolved.is_upstream() {
-            if let Err(error) = push::start(worker, &home, &self.resolved, &self.description, self.via.clone()).await {
+            if let Err(error) =
+                push::start(worker, &home, &self.resolved, &self.description, self.via.clone()).await
+            {
                 self.recording = None;
                 return Err(error);
             }

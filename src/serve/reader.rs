@@ -100,8 +100,10 @@ impl ReaderRole {
         }
         let mut known = Vec::new();
         for track in &self.tracks {
-            let own = infos.iter().find(|(index, _)| *index == track.track).and_then(|(_, info)| info.clone());
-            let upstream = answer.rtp_info.iter().find(|(index, _)| *index == track.track).map(|(_, info)| info.clone());
+            let own =
+                infos.iter().find(|(index, _)| *index == track.track).and_then(|(_, info)| info.clone());
+            let upstream =
+                answer.rtp_info.iter().find(|(index, _)| *index == track.track).map(|(_, info)| info.clone());
             let info = match (own, upstream) {
                 (Some(own), None) => Some(own),
                 (own, Some(upstream)) => self.map(worker, track.track, upstream).await.or(own),
@@ -137,7 +139,9 @@ impl ReaderRole {
 
     async fn map(&self, worker: &Rc<Worker>, track: usize, upstream: RtpInfo) -> Option<RtpInfo> {
         let (place, hub, id) = self.placed()?;
-        on_worker(worker, place, move |worker| worker.shard_of(hub)?.map_rtp_info(id, track, upstream)).await.ok()?
+        on_worker(worker, place, move |worker| worker.shard_of(hub)?.map_rtp_info(id, track, upstream))
+            .await
+            .ok()?
     }
 
     async fn place(&mut self, worker: &Rc<Worker>, on_end: impl Fn() -> OnEnd) -> Result<(), Error> {

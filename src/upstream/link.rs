@@ -45,7 +45,8 @@ impl Link {
         via: Vec<String>,
     ) -> Result<Self, Error> {
         let name = url.to_string();
-        let unreachable = |source: io::Error| Error::Unreachable { endpoint: name.clone(), source: Arc::new(source) };
+        let unreachable =
+            |source: io::Error| Error::Unreachable { endpoint: name.clone(), source: Arc::new(source) };
         let stream = tokio::time::timeout(settings.connect_timeout, dial(url, settings)).await;
         let stream = match stream {
             Err(_) => {

@@ -65,7 +65,10 @@ impl WorkerHandle {
     }
 
     /// Runs an asynchronous `job` on the worker and returns what it returns.
-    pub(crate) async fn run<T, F>(&self, job: impl FnOnce(Rc<Worker>) -> F + Send + 'static) -> Result<T, Error>
+    pub(crate) async fn run<T, F>(
+        &self,
+        job: impl FnOnce(Rc<Worker>) -> F + Send + 'static,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = T> + 'static,

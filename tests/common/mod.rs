@@ -21,13 +21,15 @@ impl TestMesh {
     /// One listener on any port, whose routes publish and read in this process, plus `more` configuration.
     pub fn start(more: &str) -> Self {
         let port = reader_port();
-        let yaml = format!("listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}\n");
+        let yaml =
+            format!("listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}\n");
         Self::from_yaml(&yaml)
     }
 
     /// A mesh with this configuration.
     pub fn from_yaml(yaml: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let config = Config::from_yaml(yaml, "test.yaml", std::iter::empty()).unwrap();
         let (mesh, address) = runtime.block_on(async {
             let mesh = Mesh::builder().config(config).build().await.unwrap();
@@ -63,7 +65,11 @@ impl TestMesh {
     pub fn wait_counter(&self, needle: &str, least: f64) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.counter(needle) < least {
-            assert!(Instant::now() < deadline, "{needle} is {} after 10 s, wanted {least}", self.counter(needle));
+            assert!(
+                Instant::now() < deadline,
+                "{needle} is {} after 10 s, wanted {least}",
+                self.counter(needle)
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -226,7 +232,8 @@ impl Rtsp {
         let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
         let mut lines = head.lines();
         let first = lines.next().unwrap();
-        let status = first.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("not an answer: {first}"));
+        let status =
+            first.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("not an answer: {first}"));
         let headers: BTreeMap<_, _> = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -324,7 +331,8 @@ impl Reader {
     /// Sets up the first track at `path` and plays.
     pub fn start(mesh: &TestMesh, path: &str) -> Self {
         let mut reader = Self::set_up(mesh, path);
-        let answer = reader.rtsp.ask("PLAY", &reader.url.clone(), &[("Session", &reader.session.clone())], b"");
+        let answer =
+            reader.rtsp.ask("PLAY", &reader.url.clone(), &[("Session", &reader.session.clone())], b"");
         assert_eq!(answer.status, 200, "{answer:?}");
         reader
     }

@@ -21,9 +21,13 @@ pub(crate) struct DemoOptions {
 }
 
 /// Runs until the time is over or `stop` completes.
-pub(crate) async fn run(options: DemoOptions, stop: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn run(
+    options: DemoOptions,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let clip = clip::load()?;
-    let listener = ListenerConfig { name: "demo".into(), address: options.address, ..ListenerConfig::default() };
+    let listener =
+        ListenerConfig { name: "demo".into(), address: options.address, ..ListenerConfig::default() };
     let config = Config { listeners: vec![listener], workers: Workers::Count(1), ..Config::default() };
     let proxy = Mesh::builder().config(config).build().await?;
     let serving = proxy.serve().await?;
@@ -52,7 +56,8 @@ async fn read(member: &Mesh, url: &str, options: &DemoOptions) -> Result<(), Box
     }
     let mut reader = member.open(url).await?;
     let mut report = Report::new(&[90_000, 48_000]);
-    let mut tick = tokio::time::interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
+    let mut tick =
+        tokio::time::interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
     let mut seconds = 0;
     loop {
         tokio::select! {

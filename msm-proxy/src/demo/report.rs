@@ -84,10 +84,7 @@ impl Report {
             // Nothing repairs on a plain hop.
             unrecovered: lost,
             bitrate: std::mem::take(&mut self.bits),
-            jitter_ms: self
-                .stats()
-                .map(|stats| stats.jitter().as_secs_f64() * 1000.0)
-                .fold(0.0, f64::max),
+            jitter_ms: self.stats().map(|stats| stats.jitter().as_secs_f64() * 1000.0).fold(0.0, f64::max),
             latency_ms,
             latency_p99_ms,
         };

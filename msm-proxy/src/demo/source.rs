@@ -110,7 +110,11 @@ fn report(publisher: &Publisher, tracks: &[Track], start: Instant) -> Result<(),
             packet_count: track.packets,
             octet_count: track.octets,
         };
-        if writer.sender_report(&info, &[]).and_then(|writer| writer.sdes_cname(track.ssrc, b"demo@msm")).is_ok() {
+        if writer
+            .sender_report(&info, &[])
+            .and_then(|writer| writer.sdes_cname(track.ssrc, b"demo@msm"))
+            .is_ok()
+        {
             publisher.send_rtcp(index, Bytes::copy_from_slice(writer.as_bytes()))?;
         }
     }

@@ -57,7 +57,15 @@ pub(crate) fn vlc(lab: &Lab, file: &str) -> Process {
 pub(crate) fn ffmpeg_sink(lab: &Lab, transport: &str) -> Process {
     let mut command = lab.command(Place::Server, "ffmpeg");
     command.args(["-v", "error", "-nostdin", "-rtsp_flags", "listen", "-rtsp_transport", transport]);
-    command.args(["-i", &format!("rtsp://{SERVER}:8554/sink"), "-f", "framecrc", "-flush_packets", "1", "sink.frames"]);
+    command.args([
+        "-i",
+        &format!("rtsp://{SERVER}:8554/sink"),
+        "-f",
+        "framecrc",
+        "-flush_packets",
+        "1",
+        "sink.frames",
+    ]);
     let mut process = lab.start("ffmpeg-sink", command);
     process.until(START, "open port", |_| {
         let mut ss = lab.command(Place::Server, "ss");

@@ -65,7 +65,12 @@ impl Connection {
     /// A connection that was just accepted.
     #[must_use]
     pub fn new(config: ServerConfig) -> Self {
-        Self { decoder: Decoder::new(config.limits.clone()), config, transmit: VecDeque::new(), closing: None }
+        Self {
+            decoder: Decoder::new(config.limits.clone()),
+            config,
+            transmit: VecDeque::new(),
+            closing: None,
+        }
     }
 
     /// Looks at the front of what was received; returns the bytes taken. 0 means that more is needed.
@@ -100,8 +105,12 @@ impl Connection {
             return None;
         };
         let asked = Asked { cseq, version: request.version };
-        let required: Vec<&str> =
-            request.headers.all("Require").chain(request.headers.all("Proxy-Require")).filter(|tag| !tag.is_empty()).collect();
+        let required: Vec<&str> = request
+            .headers
+            .all("Require")
+            .chain(request.headers.all("Proxy-Require"))
+            .filter(|tag| !tag.is_empty())
+            .collect();
         let refusal = if !required.is_empty() {
             Some(Response::new(551).with("Unsupported", required.join(", ")))
         } else if via::is_loop(&request.headers, &self.config.pseudonym) {
@@ -128,9 +137,10 @@ impl Connection {
 
     /// Answers a request.
     pub fn respond(&mut self, asked: Asked, response: Response) {
-        let mut complete = Response { version: asked.version, headers: Default::default(), ..response.clone() }
-            .with("CSeq", asked.cseq.to_string())
-            .with("Server", &self.config.server);
+        let mut complete =
+            Response { version: asked.version, headers: Default::default(), ..response.clone() }
+                .with("CSeq", asked.cseq.to_string())
+                .with("Server", &self.config.server);
         for (name, value) in response.headers.iter() {
             complete = complete.with(name, value);
         }
@@ -171,7 +181,10 @@ impl Connection {
 
     fn fail(&mut self, error: MessageError) {
         let mut text = Vec::new();
-        Response::new(error.status()).with("Server", &self.config.server).with("Connection", "close").write(&mut text);
+        Response::new(error.status())
+            .with("Server", &self.config.server)
+            .with("Connection", "close")
+            .write(&mut text);
         self.transmit.push_back(text);
         self.closing = Some(error);
     }
@@ -244,7 +257,8 @@ mod tests {
     #[test]
     fn garbage_closes() {
         let mut connection = connection();
-        let (events, sent) = feed(&mut connection, b"\x16\x03\x01\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n");
+        let (events, sent) =
+            feed(&mut connection, b"\x16\x03\x01\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n");
         assert!(events.is_empty() && sent.starts_with("RTSP/1.0 400 "), "{sent}");
         assert_eq!(connection.is_closing().map(MessageError::name), Some("bad_start_line"));
     }

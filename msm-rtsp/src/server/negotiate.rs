@@ -24,7 +24,9 @@ pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u1
     let usable = |spec: &&TransportSpec| {
         spec.is_plain()
             && match (spec.lower, spec.delivery) {
-                (Lower::Udp, Delivery::Unicast) => offer.udp && spec.client_port.is_some_and(|ports| ports.0 != 0),
+                (Lower::Udp, Delivery::Unicast) => {
+                    offer.udp && spec.client_port.is_some_and(|ports| ports.0 != 0)
+                }
                 (Lower::Udp, Delivery::Multicast) => offer.multicast && spec.mode == Mode::Play,
                 (Lower::Tcp, Delivery::Unicast) => offer.tcp,
                 (Lower::Tcp, Delivery::Multicast) => false,

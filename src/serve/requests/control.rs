@@ -73,7 +73,9 @@ async fn play(
     state: &mut SessionState,
     request: &Request,
 ) -> Result<Response, Refusal> {
-    let Role::Reader(reader) = &mut state.role else { return Err(Refusal::new(455, "a publisher's session")) };
+    let Role::Reader(reader) = &mut state.role else {
+        return Err(Refusal::new(455, "a publisher's session"));
+    };
     let started = Instant::now();
     let wanted = PlayRequest {
         range: request.headers.get("Range").and_then(Range::parse),
