@@ -121,9 +121,11 @@ impl Authenticator {
             };
             if stronger {
                 let stale = parameter("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true"));
-                let qop_auth = parameter("qop").is_some_and(|qop| qop.split(',').any(|one| one.trim() == "auth"));
+                let qop_auth =
+                    parameter("qop").is_some_and(|qop| qop.split(',').any(|one| one.trim() == "auth"));
                 let opaque = parameter("opaque");
-                let state = DigestState { algorithm, session, name, realm, nonce, opaque, qop_auth, count: 0 };
+                let state =
+                    DigestState { algorithm, session, name, realm, nonce, opaque, qop_auth, count: 0 };
                 best = Some((Scheme::Digest(state), stale));
             }
         }
@@ -230,7 +232,8 @@ mod tests {
         let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
         let answer = state(Algorithm::Md5, "MD5").answer(&credentials, "GET", "/dir/index.html", cnonce);
         assert!(answer.contains("response=\"8ca523f5e9506fed4657c9700eebdbec\""), "{answer}");
-        let answer = state(Algorithm::Sha256, "SHA-256").answer(&credentials, "GET", "/dir/index.html", cnonce);
+        let answer =
+            state(Algorithm::Sha256, "SHA-256").answer(&credentials, "GET", "/dir/index.html", cnonce);
         let expected = "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1";
         assert!(answer.contains(&format!("response=\"{expected}\"")), "{answer}");
     }
@@ -243,7 +246,10 @@ mod tests {
     fn the_strongest_offer_is_taken() {
         let mut auth = authenticator();
         assert_eq!(auth.authorize("DESCRIBE", "rtsp://h/"), None);
-        let offers = ["Basic realm=\"x\", Digest realm=\"x\", nonce=\"n\"", "Digest realm=\"x\", nonce=\"m\", algorithm=SHA-256"];
+        let offers = [
+            "Basic realm=\"x\", Digest realm=\"x\", nonce=\"n\"",
+            "Digest realm=\"x\", nonce=\"m\", algorithm=SHA-256",
+        ];
         auth.handle_challenge(offers.into_iter()).unwrap();
         let header = auth.authorize("DESCRIBE", "rtsp://h/").unwrap();
         assert!(header.contains("algorithm=SHA-256") && header.contains("nonce=\"m\""), "{header}");

@@ -73,8 +73,11 @@ impl Headers {
 /// Whether `name` may stand as a method or header name (`RFC 2326 §15.1`, token).
 #[must_use]
 pub fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn is_value(value: &str) -> bool {
@@ -100,7 +103,13 @@ impl Request {
     /// A request without headers and body.
     #[must_use]
     pub fn new(method: Method, uri: impl Into<String>) -> Self {
-        Self { method, uri: uri.into(), version: Version::V1_0, headers: Headers::default(), body: Bytes::new() }
+        Self {
+            method,
+            uri: uri.into(),
+            version: Version::V1_0,
+            headers: Headers::default(),
+            body: Bytes::new(),
+        }
     }
 
     /// Adds a header whose value we made ourselves; one that cannot be written is left out.
@@ -135,7 +144,10 @@ impl Request {
     /// [`MessageError::Injection`] if the URI has white space or control characters.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), MessageError> {
         let method = method_name(&self.method);
-        if self.uri.is_empty() || !self.uri.bytes().all(|byte| byte > b' ' && byte != 0x7f) || !is_token(method) {
+        if self.uri.is_empty()
+            || !self.uri.bytes().all(|byte| byte > b' ' && byte != 0x7f)
+            || !is_token(method)
+        {
             return Err(MessageError::Injection { name: "request URI".into() });
         }
         out.extend_from_slice(format!("{method} {} {}\r\n", self.uri, version_text(self.version)).as_bytes());
@@ -208,7 +220,9 @@ impl Response {
         } else {
             self.reason.chars().filter(|character| !character.is_control()).collect()
         };
-        out.extend_from_slice(format!("{} {} {reason}\r\n", version_text(self.version), self.status).as_bytes());
+        out.extend_from_slice(
+            format!("{} {} {reason}\r\n", version_text(self.version), self.status).as_bytes(),
+        );
         write_rest(out, &self.headers, &self.body);
     }
 }
@@ -233,8 +247,10 @@ pub fn method_name(method: &Method) -> &str {
     }
 }
 
+/// One number of digits only; of several headers none can be trusted.
 fn cseq(headers: &Headers) -> Option<u32> {
-    let value = headers.get("CSeq")?;
+    let mut values = headers.all("CSeq");
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
     value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok())?
 }
 

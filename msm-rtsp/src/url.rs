@@ -133,7 +133,11 @@ impl RtspUrl {
 impl fmt::Display for RtspUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.scheme)?;
-        if self.host.contains(':') { write!(f, "[{}]", self.host)? } else { f.write_str(&self.host)? }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?
+        } else {
+            f.write_str(&self.host)?
+        }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
@@ -176,7 +180,8 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), UrlError> {
 /// Whether a path leaves what it names by `..`, plain or percent-encoded, or hides control characters.
 fn climbs(path: &str) -> bool {
     let decoded = percent_decode(path);
-    decoded.bytes().any(|byte| byte < b' ' || byte == 0x7f) || decoded.split(['/', '\\']).any(|segment| segment == "..")
+    decoded.bytes().any(|byte| byte < b' ' || byte == 0x7f)
+        || decoded.split(['/', '\\']).any(|segment| segment == "..")
 }
 
 /// Percent-decoded text; what does not decode stays as it is.
@@ -250,7 +255,8 @@ pub fn match_control(uri: &str, tracks: usize) -> Option<(String, Option<usize>)
     if let Some((query, track)) = query.and_then(|query| query.rsplit_once('/')) {
         // `…?query/trackID=0`, or a slash that ffmpeg adds to the query.
         if let Some(track) = parse_track(track) {
-            return (track < tracks).then(|| (format!("{}?{query}", head.trim_end_matches('/')), Some(track)));
+            return (track < tracks)
+                .then(|| (format!("{}?{query}", head.trim_end_matches('/')), Some(track)));
         }
         if track.is_empty() {
             return Some((format!("{}?{query}", head.trim_end_matches('/')), (tracks == 1).then_some(0)));
@@ -297,14 +303,27 @@ mod tests {
         assert!(!format!("{url:?}").contains("ss@"));
         assert_eq!((url.host(), url.port(), url.path()), ("Cam.Local", 8554, "/a/%41b"));
         let v6 = RtspUrl::parse("rtsp://[2001:db8::1]/s").unwrap();
-        assert_eq!((v6.host(), v6.port(), v6.to_string().as_str()), ("2001:db8::1", 554, "rtsp://[2001:db8::1]/s"));
+        assert_eq!(
+            (v6.host(), v6.port(), v6.to_string().as_str()),
+            ("2001:db8::1", 554, "rtsp://[2001:db8::1]/s")
+        );
     }
 
     #[test]
     fn what_is_no_url_is_refused() {
-        for text in ["", "*", "http://h/", "rtsp://", "rtsp://h:0/", "rtsp://h:99999/", "rtsp://[zz]/", "rtsp://h/a b",
-            "rtsp://h/%2e%2e/x", "rtsp://h/a%0d%0ab", "rtsp://h\r\n/"]
-        {
+        for text in [
+            "",
+            "*",
+            "http://h/",
+            "rtsp://",
+            "rtsp://h:0/",
+            "rtsp://h:99999/",
+            "rtsp://[zz]/",
+            "rtsp://h/a b",
+            "rtsp://h/%2e%2e/x",
+            "rtsp://h/a%0d%0ab",
+            "rtsp://h\r\n/",
+        ] {
             assert!(RtspUrl::parse(text).is_err(), "{text:?}");
         }
     }

@@ -82,8 +82,12 @@ impl Session {
     pub fn check(&self, method: &Method) -> Result<(), u16> {
         let allowed = match (method, self.state) {
             (Method::Setup, State::Ready) | (Method::Teardown, _) => true,
-            (Method::Play, State::Ready | State::Playing) => self.mode == Mode::Play && !self.tracks.is_empty(),
-            (Method::Record, State::Ready | State::Recording) => self.mode == Mode::Record && !self.tracks.is_empty(),
+            (Method::Play, State::Ready | State::Playing) => {
+                self.mode == Mode::Play && !self.tracks.is_empty()
+            }
+            (Method::Record, State::Ready | State::Recording) => {
+                self.mode == Mode::Record && !self.tracks.is_empty()
+            }
             (Method::Pause, State::Playing | State::Recording) => true,
             (Method::GetParameter | Method::SetParameter | Method::Options | Method::Describe, _) => true,
             _ => false,
