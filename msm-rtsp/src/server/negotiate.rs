@@ -18,9 +18,9 @@ pub struct Offer {
 /// A destination that the client names is not honoured: media goes to the address that the request came from.
 ///
 /// # Errors
-/// 461: none can be served. 400: there is no Transport header.
+/// 461: none can be served, nothing in the header is a transport, or there is no Transport header.
 pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u16> {
-    let specs = TransportSpec::parse_list(header.ok_or(400u16)?);
+    let specs = TransportSpec::parse_list(header.ok_or(461_u16)?);
     let usable = |spec: &&TransportSpec| {
         spec.is_plain()
             && match (spec.lower, spec.delivery) {
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(negotiate(Some(header), ALL).unwrap().delivery, Delivery::Multicast);
         assert_eq!(negotiate(Some(header), Offer { multicast: false, ..ALL }).unwrap().lower, Lower::Tcp);
         assert_eq!(negotiate(Some(header), Offer { multicast: false, tcp: false, ..ALL }), Err(461));
-        assert_eq!(negotiate(None, ALL), Err(400));
+        assert_eq!(negotiate(None, ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;unicast"), ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;unicast;client_port=0-1"), ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;multicast;mode=record"), ALL), Err(461));
