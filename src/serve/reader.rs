@@ -30,7 +30,7 @@ pub(crate) enum Path {
     /// Interleaved in the session's connection.
     Interleaved { connection: Rc<Connection>, rtp: u8, rtcp: u8 },
     /// Sent once to a group for all multicast readers of the stream.
-    Group(Rc<GroupReader>),
+    Group(Arc<GroupReader>),
 }
 
 /// One track that was set up.
