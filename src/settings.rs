@@ -49,7 +49,6 @@ pub(crate) fn settings(config: &Config) -> Settings {
         },
         readers: limits.readers as usize,
         streams: limits.streams as usize,
-        socket_buffer: SOCKET_BUFFER,
     }
 }
 

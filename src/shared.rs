@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::hub::registry::{Registry, ReportSources};
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 use crate::routing::Routing;
 use crate::serve::admission::{Admission, AdmissionLimits};
 use crate::serve::group::GroupTable;
@@ -34,8 +35,6 @@ pub(crate) struct Settings {
     pub(crate) readers: usize,
     /// Streams of the process.
     pub(crate) streams: usize,
-    /// Asked of the kernel for every media socket.
-    pub(crate) socket_buffer: usize,
 }
 
 /// The process-wide state of a mesh.
@@ -49,6 +48,10 @@ pub(crate) struct Shared {
     pub(crate) groups: GroupTable,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
+    /// `limits.readers` of the process.
+    pub(crate) readers: Arc<Quota>,
+    /// `limits.streams` of the process.
+    pub(crate) streams: Arc<Quota>,
     /// Names this process in `Via`, to recognise loops.
     pub(crate) pseudonym: String,
     pub(crate) stopping: watch::Sender<bool>,
@@ -67,6 +70,8 @@ impl Shared {
             getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
         let shared = Self {
             admission: Admission::new(settings.admission.clone()),
+            readers: Quota::new("readers", "limits.readers", settings.readers),
+            streams: Quota::new("streams", "limits.streams", settings.streams),
             settings,
             routing,
             registry: Registry::default(),

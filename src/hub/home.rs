@@ -32,6 +32,9 @@ pub(crate) struct Home {
     /// Last time that media came, for the publisher's liveness.
     last_media: Cell<Instant>,
     rearm: Rc<Notify>,
+    ended: Cell<bool>,
+    /// Told once when the stream ends, for the session that publishes it.
+    on_end: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Home {
@@ -52,6 +55,8 @@ impl Home {
             upstream: RefCell::new(tracks.iter().map(|_| None).collect()),
             last_media: Cell::new(now),
             rearm: Rc::new(Notify::new()),
+            ended: Cell::new(false),
+            on_end: RefCell::new(None),
             handle,
         });
         worker.homes.borrow_mut().insert(home.handle.id, Rc::clone(&home));
@@ -64,6 +69,11 @@ impl Home {
         if let Some(slot) = self.upstream.borrow_mut().get_mut(track) {
             *slot = Some(dest);
         }
+    }
+
+    /// Names who is told when the stream ends.
+    pub(crate) fn set_on_end(&self, on_end: Box<dyn FnOnce()>) {
+        *self.on_end.borrow_mut() = Some(on_end);
     }
 
     /// When media last came in.
@@ -93,6 +103,9 @@ impl Home {
     }
 
     fn handle_burst(&self, now: Instant, track: usize, mut burst: Burst<'_>) {
+        if self.ended.get() {
+            return;
+        }
         let mut ingest = self.ingest.borrow_mut();
         ingest.handle_rtp(now, track, &mut burst);
         self.last_media.set(now);
@@ -143,11 +156,20 @@ impl Home {
 
     /// The stream is over: readers get their BYE, other workers are told.
     pub(crate) fn end(&self, now: Instant) {
+        if self.ended.replace(true) {
+            return;
+        }
+        self.publish_metrics();
         self.tell_remotes(|| Feed::Ended);
         self.shard.end(now);
         self.worker.homes.borrow_mut().remove(&self.handle.id);
+        self.remotes.borrow_mut().clear();
         self.upstream.borrow_mut().clear();
         self.rearm.notify_one();
+        let on_end = self.on_end.borrow_mut().take();
+        if let Some(on_end) = on_end {
+            on_end();
+        }
     }
 
     /// Publishes what changed since the last call to the process's metrics.
@@ -212,7 +234,7 @@ async fn timer(home: std::rc::Weak<Home>, rearm: Rc<Notify>) {
     loop {
         let Some(deadline) = home.upgrade().map(|home| home.deadline()) else { return };
         super::wait(deadline, &rearm).await;
-        let Some(home) = home.upgrade() else { return };
+        let Some(home) = home.upgrade().filter(|home| !home.ended.get()) else { return };
         let now = Instant::now();
         if home.deadline().is_some_and(|at| at <= now) {
             home.handle_timeout(now);

@@ -38,13 +38,6 @@ impl PeerCheck {
 /// The receiving tasks of one flow; they end when this is dropped.
 pub(crate) struct Receiving(Vec<AbortHandle>);
 
-impl Receiving {
-    /// Binds further tasks to the same life.
-    pub(crate) fn join(tasks: Vec<AbortHandle>) -> Self {
-        Self(tasks)
-    }
-}
-
 impl Drop for Receiving {
     fn drop(&mut self) {
         for task in &self.0 {

@@ -25,7 +25,8 @@ use crate::hub::home::Home;
 use crate::hub::receive::{Receiving, receive_track};
 use crate::hub::registry::HubKey;
 use crate::routing::{ClusterSettings, Resolved};
-use crate::worker::Worker;
+use crate::quota::QuotaPass;
+use crate::worker::{UpstreamPass, Worker};
 
 /// Commands that may wait for the upstream's answers.
 const COMMANDS: usize = 64;
@@ -46,6 +47,8 @@ struct Pull {
     channels: Rc<RefCell<BTreeMap<u8, (usize, bool)>>>,
     receiving: Vec<Receiving>,
     playing: Option<PlayAnswer>,
+    _quota: QuotaPass,
+    _pass: UpstreamPass,
 }
 
 /// Connects to the stream's upstream and describes it; from then on a task of this worker serves it.
@@ -56,6 +59,7 @@ pub(crate) async fn open(
     via: Vec<String>,
 ) -> Result<Arc<HubHandle>, Error> {
     let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
+    let quota = worker.shared.streams.take()?;
     let (link, described) = reach(worker, resolved, &settings, via).await?;
     let shared = &worker.shared;
     let (control, commands) = mpsc::channel(COMMANDS);
@@ -91,6 +95,8 @@ pub(crate) async fn open(
         channels: Rc::default(),
         receiving: Vec::new(),
         playing: None,
+        _quota: quota,
+        _pass: worker.upstream(),
     };
     let idle = if settings.always { None } else { Some(resolved.idle_timeout) };
     tokio::task::spawn_local(run(pull, commands, key, idle));
@@ -198,7 +204,7 @@ async fn run(
     tracing::info!(hub = pull.handle.id, upstream = pull.link.name(), reason, "stream closed");
     pull.handle.set_ended();
     if let Some(key) = &key {
-        pull.worker.shared.registry.forget(key, Some(pull.handle.id));
+        pull.worker.shared.registry.forget(key, pull.handle.id);
     }
     pull.receiving.clear();
     if let Some(home) = pull.home.take() {
@@ -246,12 +252,19 @@ impl Pull {
             Command::Prepare { reply } => {
                 let outcome = if self.home.is_none() { self.set_up().await } else { Ok(()) };
                 let fatal = outcome.as_ref().err().cloned();
+                if fatal.is_some() {
+                    // Before anybody hears of it: who asks again gets a new one.
+                    self.handle.set_ended();
+                }
                 let _ = reply.send(outcome);
                 fatal
             }
             Command::Play { request, reply } => {
                 let outcome = self.play(request).await;
                 let fatal = outcome.as_ref().err().filter(|_| self.playing.is_none()).cloned();
+                if fatal.is_some() {
+                    self.handle.set_ended();
+                }
                 let _ = reply.send(outcome);
                 fatal
             }

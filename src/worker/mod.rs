@@ -2,19 +2,23 @@
 
 mod state;
 
-pub(crate) use state::Worker;
+pub(crate) use state::{UpstreamPass, Worker};
 
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::error::Error;
 use crate::shared::Shared;
+
+/// How long upstreams are waited for when the mesh shuts down.
+const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// Work that another thread asks of a worker.
 type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
@@ -47,6 +51,12 @@ impl WorkerHandle {
                         _ = stopping.wait_for(|stopping| *stopping) => break,
                     }
                 }
+                // Tasks see the end, too: upstreams are told before their connections close.
+                let until = Instant::now() + FAREWELL;
+                while worker.is_leaving() && Instant::now() < until {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                worker.clear();
             });
         })?;
         Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
