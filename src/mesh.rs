@@ -196,9 +196,7 @@ impl Mesh {
                 drop(queue);
                 let setup = ReaderSetup { seed: rng.next_u64(), tracks, late_join: !handle.unshared };
                 let now = Instant::now();
-                let id = shard
-                    .add_reader(now, setup, Box::new(|_| {}))
-                    .map_err(Error::from)?;
+                let id = shard.add_reader(now, setup, Box::new(|_| {})).map_err(Error::from)?;
                 // Leaves by itself if something below fails, or the caller waits no longer.
                 let seat = Seat::new(&worker, handle.id, id, quota);
                 shard.play(now, id).map_err(Error::from)?;

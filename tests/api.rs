@@ -21,7 +21,9 @@ fn what_is_published_is_read_byte_for_byte() {
         assert_eq!(one.description().tracks.len(), 1);
         assert_eq!(publisher.readers(), 2);
         let packets: Vec<_> = (0..40u16)
-            .map(|number| rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000))
+            .map(|number| {
+                rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000)
+            })
             .collect();
         for packet in &packets[..20] {
             publisher.send(0, packet.clone()).unwrap();
@@ -96,7 +98,10 @@ fn errors_say_what_to_do() {
         let open = |path: &'static str| mesh.mesh.open(path);
         assert!(matches!(open("http://h/x").await.unwrap_err(), Error::BadUrl { .. }));
         let error = mesh.mesh.open(&mesh.url("nobody")).await.unwrap_err();
-        assert!(matches!(error, Error::NotPublished { .. }) && error.to_string().contains("/nobody"), "{error}");
+        assert!(
+            matches!(error, Error::NotPublished { .. }) && error.to_string().contains("/nobody"),
+            "{error}"
+        );
         let error = mesh.mesh.open("rtsp://user:secret@127.0.0.1/nobody").await.unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
         let bad = mesh.mesh.publish(&mesh.url("bad"), "v=0\r\n").await.unwrap_err();
@@ -143,7 +148,10 @@ fn a_mesh_without_configuration_dials_what_it_is_given() {
         // Where the server stops to record, the publisher sees it.
         drop(far);
         let error = mesh.publish(&back.url("pushed"), VIDEO).await.unwrap_err();
-        assert!(matches!(error, Error::AlreadyPublished | Error::UpstreamStatus { status: 403, .. }), "{error}");
+        assert!(
+            matches!(error, Error::AlreadyPublished | Error::UpstreamStatus { status: 403, .. }),
+            "{error}"
+        );
         mesh.shutdown(Duration::ZERO).await;
         assert!(pushed.is_ended());
         assert!(timeout(SOON, reader.next()).await.unwrap().unwrap().is_none());
@@ -196,7 +204,11 @@ fn opening_that_is_given_up_leaves_nothing_behind() {
         .expect("every hold on the stream is given back");
         publisher.send(0, keyframe(1, 0, 7, 100)).unwrap();
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(mesh.counter("msm_packets_total{hop=\"plain\",direction=\"tx\""), 0.0, "nobody is sent to");
+        assert_eq!(
+            mesh.counter("msm_packets_total{hop=\"plain\",direction=\"tx\""),
+            0.0,
+            "nobody is sent to"
+        );
     });
 }
 

@@ -26,15 +26,15 @@ fn base(mesh: &TestMesh) -> String {
 fn one_upstream_session_serves_all_readers_and_ends_after_the_last() {
     for transport in ["udp", "tcp", "auto"] {
         let back = TestMesh::start("");
-        let front =
-            in_front_of(&base(&back), &format!(", transport: {transport}"), ", idle_timeout: 500ms");
+        let front = in_front_of(&base(&back), &format!(", transport: {transport}"), ", idle_timeout: 500ms");
         let publisher = Publisher::start(&back, "live/one");
         let readers: Vec<_> = (0..3).map(|_| Reader::start(&front, "live/one")).collect();
         let mut tcp: Vec<_> = (0..3).map(|_| TcpReader::start(&front, "live/one")).collect();
         let mut lines: Vec<_> = (0..6).map(|_| Line::default()).collect();
         assert_eq!(back.counter("msm_sessions "), 2.0, "the publisher's, and one of the other mesh");
         for number in 0..50u16 {
-            let packet = rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000);
+            let packet =
+                rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000);
             publisher.send(&packet);
             for (reader, line) in readers.iter().zip(&mut lines) {
                 line.check(&reader.recv(), &packet);
@@ -52,12 +52,35 @@ fn one_upstream_session_serves_all_readers_and_ends_after_the_last() {
         drop(tcp);
         back.wait_value("msm_sessions ", 1.0);
         front.wait_value("msm_streams ", 0.0);
-        // And again, from the start.
+        // And again: what the other mesh has kept comes first.
         let reader = Reader::start(&front, "live/one");
-        let packet = keyframe(100, 0, 7, 100);
-        publisher.send(&packet);
-        Line::default().check(&reader.recv(), &packet);
+        assert_eq!(reader.recv()[12], 0x65);
     }
+}
+
+#[test]
+fn where_nothing_comes_over_udp_tcp_is_asked_for() {
+    // A server that agrees to UDP and whose packets never come, as behind a firewall.
+    let server = Server::start(|asked| match asked.header("transport") {
+        Some(transport) if !transport.contains("TCP") => {
+            let ports = transport.split("client_port=").nth(1).unwrap_or_default();
+            let headers = format!(
+                "Session: s{};timeout=60\r\nTransport: RTP/AVP;unicast;client_port={ports};server_port=9000-9001\r\n",
+                asked.connection
+            );
+            (200, headers, String::new())
+        }
+        _ => answer(asked, VIDEO),
+    });
+    let front = in_front_of(&format!("rtsp://{}", server.address), "", "");
+    let reader = Reader::start(&front, "walled");
+    let first = server.wait("PLAY", 1);
+    let second = server.wait("PLAY", 2);
+    assert_ne!(first.connection, second.connection);
+    assert_eq!(server.wait("TEARDOWN", 1).connection, first.connection);
+    let packet = keyframe(1, 1, 7, 500);
+    server.frame(second.connection, 0, &packet);
+    assert_eq!(reader.recv()[12..], packet[12..], "the reader notices nothing");
 }
 
 #[test]
@@ -80,7 +103,8 @@ fn readers_end_with_their_upstream() {
 
 #[test]
 fn what_is_wrong_upstream_is_told_by_status() {
-    let describe = |mesh: &TestMesh, path: &str| mesh.connect().ask("DESCRIBE", &mesh.url(path), &[], b"").status;
+    let describe =
+        |mesh: &TestMesh, path: &str| mesh.connect().ask("DESCRIBE", &mesh.url(path), &[], b"").status;
     let back = TestMesh::start("");
     assert_eq!(describe(&in_front_of(&base(&back), "", ""), "nothing"), 404);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -125,7 +149,11 @@ fn a_route_to_oneself_is_a_loop() {
 fn answer(asked: &Asked, description: &str) -> (u16, String, String) {
     let session = format!("Session: s{};timeout=60\r\n", asked.connection);
     match asked.method.as_str() {
-        "OPTIONS" => (200, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER\r\n".into(), String::new()),
+        "OPTIONS" => (
+            200,
+            "Public: OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER\r\n".into(),
+            String::new(),
+        ),
         "DESCRIBE" => (200, "Content-Type: application/sdp\r\n".into(), description.into()),
         "SETUP" if asked.header("transport").is_some_and(|transport| transport.contains("TCP")) => {
             (200, format!("{session}Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"), String::new())
@@ -134,7 +162,10 @@ fn answer(asked: &Asked, description: &str) -> (u16, String, String) {
         "PLAY" => {
             let range = asked.header("range").unwrap_or("npt=0-");
             let scale = asked.header("scale").map_or(String::new(), |scale| format!("Scale: {scale}\r\n"));
-            let info = format!("RTP-Info: url={}/trackID=0;seq=1000;rtptime=5000\r\n", asked.uri.trim_end_matches('/'));
+            let info = format!(
+                "RTP-Info: url={}/trackID=0;seq=1000;rtptime=5000\r\n",
+                asked.uri.trim_end_matches('/')
+            );
             (200, format!("{session}Range: {range}\r\n{scale}{info}"), String::new())
         }
         _ => (200, session, String::new()),
@@ -145,7 +176,9 @@ fn answer(asked: &Asked, description: &str) -> (u16, String, String) {
 fn upstreams_that_want_a_password_get_digest() {
     let challenge = "WWW-Authenticate: Digest realm=\"cam\", nonce=\"n1\", algorithm=MD5\r\n";
     let server = Server::start(move |asked| match asked.header("authorization") {
-        Some(sent) if sent.starts_with("Digest ") && sent.contains("username=\"viewer\"") => answer(asked, VIDEO),
+        Some(sent) if sent.starts_with("Digest ") && sent.contains("username=\"viewer\"") => {
+            answer(asked, VIDEO)
+        }
         _ => (401, challenge.into(), String::new()),
     });
     let endpoint = format!("rtsp://{}", server.address);
@@ -179,7 +212,11 @@ fn recordings_have_an_upstream_session_for_each_reader() {
         let session = answer.session();
         let headers = [("Session", session.as_str()), ("Range", "npt=2.5-"), ("Scale", "2.0")];
         let play = client.ask("PLAY", &url, &headers, b"");
-        assert_eq!((play.status, play.header("scale"), play.header("range")), (200, "2.0", "npt=2.5-"), "{play:?}");
+        assert_eq!(
+            (play.status, play.header("scale"), play.header("range")),
+            (200, "2.0", "npt=2.5-"),
+            "{play:?}"
+        );
         let asked = server.wait("PLAY", number + 1);
         assert_eq!((asked.header("range"), asked.header("scale")), (Some("npt=2.5-"), Some("2.0")));
         connections.push((asked.connection, session, play));
@@ -189,7 +226,8 @@ fn recordings_have_an_upstream_session_for_each_reader() {
         // What RTP-Info says of the first packet is true of it.
         let info = play.header("rtp-info").to_owned();
         let number = |key: &str| -> u32 {
-            let (_, value) = info.split_once(&format!("{key}=")).unwrap_or_else(|| panic!("{key} in {info:?}"));
+            let (_, value) =
+                info.split_once(&format!("{key}=")).unwrap_or_else(|| panic!("{key} in {info:?}"));
             value.split([';', ',']).next().unwrap().trim().parse().unwrap()
         };
         assert!(info.contains(&front.address.to_string()), "{info}");
@@ -243,7 +281,9 @@ fn an_upstream_that_ends_or_breaks_the_protocol_ends_its_readers_only() {
 fn a_setup_that_fails_upstream_fails_the_reader_and_is_tried_anew() {
     let attempts = std::sync::atomic::AtomicUsize::new(0);
     let server = Server::start(move |asked| match asked.method.as_str() {
-        "SETUP" if attempts.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 3 => (453, String::new(), String::new()),
+        "SETUP" if attempts.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 3 => {
+            (453, String::new(), String::new())
+        }
         _ => answer(asked, VIDEO),
     });
     let front = in_front_of(&format!("rtsp://{}", server.address), ", transport: tcp", "");
@@ -285,13 +325,20 @@ fn pushed_streams_are_recorded_upstream_and_end_with_their_publisher() {
         let mut scratch = [0; 2048];
         loop {
             reader.rtcp.send_to(&[&[0x80, 201, 0, 1, 0, 0, 0, 9][..], &pli].concat(), to).unwrap();
-            if publisher.rtcp.recv(&mut scratch).is_ok_and(|length| scratch[..length].windows(2).any(|two| two == [0x81, 206])) {
+            if publisher
+                .rtcp
+                .recv(&mut scratch)
+                .is_ok_and(|length| scratch[..length].windows(2).any(|two| two == [0x81, 206]))
+            {
                 break;
             }
             assert!(Instant::now() < deadline, "the PLI never came through");
         }
         let session = publisher.session.clone();
-        assert_eq!(publisher.rtsp.ask("TEARDOWN", &front.url("pushed"), &[("Session", &session)], b"").status, 200);
+        assert_eq!(
+            publisher.rtsp.ask("TEARDOWN", &front.url("pushed"), &[("Session", &session)], b"").status,
+            200
+        );
         back.wait_value("msm_streams ", 0.0);
         front.wait_value("msm_streams ", 0.0);
     }

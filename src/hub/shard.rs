@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use msm_core::burst::Burst;
 use msm_core::hub::{
-    Fanout, FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderReport, ReaderSetup, RtpInfo, SenderClock, Snapshot,
+    Fanout, FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderReport, ReaderSetup, RtpInfo, SenderClock,
+    Snapshot,
 };
 use tokio::sync::Notify;
 
@@ -193,7 +194,9 @@ impl Shard {
                 Some(FanoutEvent::KeyframeWanted { track }) => {
                     self.worker.request_keyframe(&self.handle, now, track)
                 }
-                Some(FanoutEvent::ReaderReport { id, track, report }) => self.observe_report(id, track, &report),
+                Some(FanoutEvent::ReaderReport { id, track, report }) => {
+                    self.observe_report(id, track, &report)
+                }
                 Some(FanoutEvent::ReaderBye { id }) => self.tell_owner(id, EndReason::ReaderBye),
                 Some(FanoutEvent::ReaderStalled { id }) => self.tell_owner(id, EndReason::Stalled),
             }

@@ -100,9 +100,7 @@ async fn enter(worker: &Rc<Worker>, listener: usize, handle: &Arc<HubHandle>) ->
     }
     // Whoever tunes in hears what is being sent: a group has no late joiners to serve from the start.
     let setup = ReaderSetup { seed: rng.next_u64(), tracks, late_join: false };
-    let id = shard
-        .add_reader(Instant::now(), setup, Box::new(|_| {}))
-        .map_err(Error::from)?;
+    let id = shard.add_reader(Instant::now(), setup, Box::new(|_| {})).map_err(Error::from)?;
     Ok(GroupReader {
         groups,
         shared: Arc::downgrade(&worker.shared),

@@ -126,7 +126,8 @@ pub(crate) fn listen(
 /// Whether the kernel has IPv6 at all; it may be built without, or started with `ipv6.disable=1`.
 fn has_v6() -> bool {
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-    Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).is_ok_and(|socket| socket.bind(&any.into()).is_ok())
+    Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))
+        .is_ok_and(|socket| socket.bind(&any.into()).is_ok())
 }
 
 fn bind(shared: &ListenerShared) -> io::Result<TcpListener> {

@@ -187,10 +187,10 @@ impl ReaderRole {
                 .await??
         };
         for (from, track) in &reports {
-            worker
-                .shared
-                .reports
-                .insert(*from, ReaderRef { owner: worker.id, worker: place, hub: handle.id, reader: id, track: *track });
+            worker.shared.reports.insert(
+                *from,
+                ReaderRef { owner: worker.id, worker: place, hub: handle.id, reader: id, track: *track },
+            );
         }
         self.placed = Some(Placed {
             worker: place,
@@ -221,7 +221,10 @@ impl ReaderRole {
             let at = Rc::downgrade(worker);
             let on_report: Rc<dyn Fn(&[u8])> = Rc::new(move |datagram| {
                 if let Some(worker) = at.upgrade() {
-                    worker.handle_report(ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track }, datagram);
+                    worker.handle_report(
+                        ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                        datagram,
+                    );
                 }
             });
             receiving.push(receive_latching(worker, pair, rtp_to.ip(), &latch, &on_report));

@@ -192,8 +192,10 @@ impl Session {
             sink.handle(now, track, rtcp, bytes, parts);
             return;
         }
-        let shard =
-            self.reader.get().and_then(|(_, hub, reader)| Some((self.worker.upgrade()?.shard_of(hub)?, reader)));
+        let shard = self
+            .reader
+            .get()
+            .and_then(|(_, hub, reader)| Some((self.worker.upgrade()?.shard_of(hub)?, reader)));
         if let (true, Some((shard, reader))) = (rtcp, shard) {
             for (offset, length) in parts {
                 if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {

@@ -71,7 +71,8 @@ pub(crate) async fn start(
 
 async fn record(link: &mut Link) -> Result<(), Error> {
     let aggregate = link.client.url().to_string();
-    let command = |client: &mut msm_rtsp::client::Client, now| client.control(now, Method::Record, &aggregate);
+    let command =
+        |client: &mut msm_rtsp::client::Client, now| client.control(now, Method::Record, &aggregate);
     link.demand("RECORD", command, &mut |_, _, _| {}).await?;
     Ok(())
 }
@@ -116,10 +117,7 @@ fn attach(
         })
         .collect();
     let setup = ReaderSetup { seed: rng.next_u64(), tracks: reader_tracks, late_join: true };
-    let id = home
-        .shard
-        .add_reader(Instant::now(), setup, Box::new(|_| {}))
-        .map_err(Error::from)?;
+    let id = home.shard.add_reader(Instant::now(), setup, Box::new(|_| {})).map_err(Error::from)?;
     let mut receiving = Vec::new();
     for (track, upstream) in tracks.iter().enumerate() {
         let Some((pair, check)) = &upstream.sockets else { continue };
@@ -128,7 +126,10 @@ fn attach(
         let (at, hub) = (Rc::downgrade(worker), home.handle.id);
         let on_report: Rc<dyn Fn(&[u8])> = Rc::new(move |datagram| {
             if let Some(worker) = at.upgrade() {
-                worker.handle_report(ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track }, datagram);
+                worker.handle_report(
+                    ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                    datagram,
+                );
             }
         });
         receiving.push(receive_latching(worker, pair, ip, &latch, &on_report));
@@ -155,7 +156,10 @@ async fn run(
             let Some(track) = track else { return };
             for (offset, length) in parts {
                 if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
-                    worker.handle_report(ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track }, datagram);
+                    worker.handle_report(
+                        ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                        datagram,
+                    );
                 }
             }
         };

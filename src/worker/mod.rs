@@ -7,6 +7,7 @@ pub(crate) use state::{UpstreamPass, Worker};
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,12 +21,17 @@ use crate::shared::Shared;
 /// How long upstreams are waited for when the mesh shuts down.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
+/// Reports and keyframe requests that may wait for one worker. More are dropped: their senders repeat them.
+const OFFERED_JOBS: usize = 4096;
+
 /// Work that another thread asks of a worker.
 type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
 /// The address of a worker, for any thread.
 pub(crate) struct WorkerHandle {
     jobs: mpsc::UnboundedSender<Job>,
+    /// Jobs of [`Self::offer`] that wait.
+    offered: Arc<AtomicUsize>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -59,7 +65,7 @@ impl WorkerHandle {
                 worker.clear();
             });
         })?;
-        Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs, offered: Arc::default(), thread: Mutex::new(Some(thread)) })
     }
 
     /// Runs `job` on the worker and returns what it returns.
@@ -96,6 +102,21 @@ impl WorkerHandle {
     /// Runs `job` on the worker some time soon.
     pub(crate) fn post(&self, job: impl FnOnce(&Rc<Worker>) + Send + 'static) -> Result<(), Error> {
         self.jobs.send(Box::new(job)).map_err(|_| Error::Stopped)
+    }
+
+    /// Runs a `job` that a packet has caused, unless too many wait: peers decide how many packets come. Answers whether
+    /// it was taken.
+    pub(crate) fn offer(&self, job: impl FnOnce(&Rc<Worker>) + Send + 'static) -> bool {
+        if self.offered.fetch_add(1, Ordering::AcqRel) >= OFFERED_JOBS {
+            self.offered.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        let offered = Arc::clone(&self.offered);
+        self.post(move |worker| {
+            offered.fetch_sub(1, Ordering::AcqRel);
+            job(worker);
+        })
+        .is_ok()
     }
 
     /// Waits for the thread, which ends once `Shared::stopping` is true.

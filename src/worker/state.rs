@@ -143,7 +143,7 @@ impl Worker {
     pub(crate) fn request_keyframe(self: &Rc<Self>, handle: &Arc<HubHandle>, now: Instant, track: usize) {
         let id = handle.id;
         if let Ok(home) = self.shared.worker(handle.worker) {
-            let _ = home.post(move |worker| {
+            let _ = home.offer(move |worker| {
                 let home = worker.homes.borrow().get(&id).map(Rc::clone);
                 if let Some(home) = home {
                     home.request_keyframe(now, track);
@@ -158,13 +158,15 @@ impl Worker {
         if reader.owner == self.id {
             self.sessions.touch_reader(key, Instant::now());
         } else if let Ok(owner) = self.shared.worker(reader.owner) {
-            let _ = owner.post(move |owner| owner.sessions.touch_reader(key, Instant::now()));
+            let _ = owner.offer(move |owner| owner.sessions.touch_reader(key, Instant::now()));
         }
         if reader.worker == self.id {
             self.handle_own_report(reader, datagram);
         } else if let Ok(worker) = self.shared.worker(reader.worker) {
             let datagram = datagram.to_vec();
-            let _ = worker.post(move |worker| worker.handle_own_report(reader, &datagram));
+            if !worker.offer(move |worker| worker.handle_own_report(reader, &datagram)) {
+                self.shared.metrics.add_dropped("report_backlog", 1);
+            }
         }
     }
 
@@ -240,7 +242,8 @@ impl Worker {
         for home in homes {
             home.publish_metrics();
         }
-        let idle: Vec<_> = self.shards.borrow().values().filter(|own| own.is_unused(self.id)).map(Rc::clone).collect();
+        let idle: Vec<_> =
+            self.shards.borrow().values().filter(|own| own.is_unused(self.id)).map(Rc::clone).collect();
         for shard in idle {
             // What is fed to it by the stream's home would be kept for nobody.
             shard.end(Instant::now());

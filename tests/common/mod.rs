@@ -55,7 +55,11 @@ impl TestMesh {
     pub fn wait_value(&self, needle: &str, wanted: f64) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while (self.counter(needle) - wanted).abs() > 0.1 {
-            assert!(Instant::now() < deadline, "{needle} is {} after 10 s, wanted {wanted}", self.counter(needle));
+            assert!(
+                Instant::now() < deadline,
+                "{needle} is {} after 10 s, wanted {wanted}",
+                self.counter(needle)
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -450,7 +454,7 @@ pub struct Line {
 
 impl Line {
     pub fn check(&mut self, packet: &[u8], sent: &[u8]) {
-        assert_eq!(packet[12..], sent[12..], "payload");
+        assert!(packet[12..] == sent[12..], "payload: {} bytes for {} sent", packet.len(), sent.len());
         let sequence = u16::from_be_bytes([packet[2], packet[3]]);
         if let Some((last, ssrc)) = &self.last {
             assert_eq!(sequence, last.wrapping_add(1), "sequence numbers have a gap");

@@ -73,7 +73,11 @@ impl Server {
             if let Some(asked) = self.asked(method).get(count - 1) {
                 return asked.clone();
             }
-            assert!(Instant::now() < deadline, "no {method} number {count}: {:?}", self.asked.lock().unwrap());
+            assert!(
+                Instant::now() < deadline,
+                "no {method} number {count}: {:?}",
+                self.asked.lock().unwrap()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
