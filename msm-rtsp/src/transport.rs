@@ -204,9 +204,11 @@ impl TransportSpec {
                 if let Some(source) = self.source {
                     add("source", source.to_string());
                 }
-                for (key, ports) in
-                    [("port", self.port), ("client_port", self.client_port), ("server_port", self.server_port)]
-                {
+                for (key, ports) in [
+                    ("port", self.port),
+                    ("client_port", self.client_port),
+                    ("server_port", self.server_port),
+                ] {
                     // A group's ports were copied from 2.0's dest_addr, or belong to `port` alone.
                     if self.delivery == Delivery::Multicast && key != "port" {
                         continue;
@@ -329,12 +331,18 @@ mod tests {
         let list = TransportSpec::parse_list(text);
         assert_eq!(list.len(), 2);
         assert_eq!(list[0].client_port, Some((4588, 4589)));
-        let answer = TransportSpec { source: "192.0.2.1".parse().ok(), server_port: Some((8000, 8001)), ..list[0].clone() };
+        let answer = TransportSpec {
+            source: "192.0.2.1".parse().ok(),
+            server_port: Some((8000, 8001)),
+            ..list[0].clone()
+        };
         assert_eq!(
             answer.write(Version::V2_0),
             "RTP/AVP;unicast;dest_addr=\":4588\"/\":4589\";src_addr=\"192.0.2.1:8000\"/\"192.0.2.1:8001\""
         );
-        let v6 = TransportSpec::parse("RTP/AVP;unicast;src_addr=\"[2001:db8::1]:8000\"/\"[2001:db8::1]:8001\"").unwrap();
+        let v6 =
+            TransportSpec::parse("RTP/AVP;unicast;src_addr=\"[2001:db8::1]:8000\"/\"[2001:db8::1]:8001\"")
+                .unwrap();
         assert_eq!((v6.source, v6.server_port), ("2001:db8::1".parse().ok(), Some((8000, 8001))));
     }
 
@@ -362,7 +370,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!((spec.server_port, spec.ssrc), (Some((6000, 6001)), Some(0x0123_4abc)));
-        let group = TransportSpec::parse("RTP/AVP;multicast;destination=239.1.1.1;port=5000-5001;ttl=16").unwrap();
+        let group =
+            TransportSpec::parse("RTP/AVP;multicast;destination=239.1.1.1;port=5000-5001;ttl=16").unwrap();
         assert_eq!((group.port, group.ttl), (Some((5000, 5001)), Some(16)));
         assert_eq!(group.to_string(), "RTP/AVP;multicast;destination=239.1.1.1;port=5000-5001;ttl=16");
     }
@@ -372,7 +381,12 @@ mod tests {
         let specs = [
             TransportSpec { server_port: Some((8000, 8001)), ssrc: Some(7), ..TransportSpec::udp((1, 2)) },
             TransportSpec { mode: Mode::Record, ..TransportSpec::tcp((2, 3)) },
-            TransportSpec { port: Some((4, 5)), ttl: Some(1), destination: "239.0.0.1".parse().ok(), ..TransportSpec::multicast() },
+            TransportSpec {
+                port: Some((4, 5)),
+                ttl: Some(1),
+                destination: "239.0.0.1".parse().ok(),
+                ..TransportSpec::multicast()
+            },
         ];
         for spec in specs {
             assert_eq!(TransportSpec::parse(&spec.to_string()), Some(spec));
@@ -381,7 +395,8 @@ mod tests {
 
     #[test]
     fn garbage_is_no_transport() {
-        for text in ["", ";", "=", "RTP", "RTP/", "\"", "RTP/AVP/SCTP", "RTP/AVP;client_port=99999-1;mode=\""] {
+        for text in ["", ";", "=", "RTP", "RTP/", "\"", "RTP/AVP/SCTP", "RTP/AVP;client_port=99999-1;mode=\""]
+        {
             let _ = TransportSpec::parse_list(text);
         }
         assert!(TransportSpec::parse_list("garbage;;=;").is_empty());

@@ -1,4 +1,5 @@
 //! The client against servers' answers as they come.
+#![expect(clippy::disallowed_methods, reason = "tests need some instant")]
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
 //! One connection against what clients send, good and bad.
+#![expect(clippy::disallowed_methods, reason = "tests need some instant")]
 
 use super::*;
 
