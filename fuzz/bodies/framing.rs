@@ -62,7 +62,9 @@ fn decode(now: Instant, data: &[u8], cuts: &[usize]) -> (Vec<Read>, Option<Messa
             match item {
                 Item::Incomplete => break,
                 Item::Blank(_) => {}
-                Item::Frame { channel, payload } => items.push(Read::Frame(channel, buffer[payload].to_vec())),
+                Item::Frame { channel, payload } => {
+                    items.push(Read::Frame(channel, buffer[payload].to_vec()))
+                }
                 Item::Request(request, _) => items.push(Read::Request(request)),
                 Item::Response(response, _) => items.push(Read::Response(response)),
             }
@@ -143,7 +145,10 @@ fn round_trip(now: Instant, item: &Read) {
     assert_eq!(again.length(), text.len());
     match (item, again) {
         (Read::Request(before), Item::Request(after, _)) => {
-            assert_eq!((&before.method, &before.uri, before.version), (&after.method, &after.uri, after.version));
+            assert_eq!(
+                (&before.method, &before.uri, before.version),
+                (&after.method, &after.uri, after.version)
+            );
             assert_eq!(without_length(&before.headers), without_length(&after.headers));
             assert_eq!(before.body, after.body);
             assert_eq!((before.cseq(), before.session()), (after.cseq(), after.session()));

@@ -4,7 +4,9 @@ use crate::lab::{CLIENT, Lab, PROXY, Place};
 use crate::need::{Peer, have};
 use crate::process::Process;
 use crate::proxy::{Proxy, to_server, url};
-use crate::readers::{FFMPEG_MULTICAST, FFMPEG_UDP, Frames, GST_UDP, OPENRTSP_UDP, Reader, no_damage, quality};
+use crate::readers::{
+    FFMPEG_MULTICAST, FFMPEG_UDP, Frames, GST_UDP, OPENRTSP_UDP, Reader, no_damage, quality,
+};
 use crate::servers;
 use crate::tshark::{Capture, Flow};
 use std::thread::sleep;
@@ -107,9 +109,27 @@ fn late_readers_decode_from_the_first_frame() {
 
 fn late(lab: &Lab, number: usize, transport: &str) -> Process {
     let mut command = lab.command(Place::Client, "ffmpeg");
-    command.args(["-v", "error", "-nostdin", "-rtsp_transport", transport, "-i", &url("test"), "-map", "0:v"]);
+    command.args([
+        "-v",
+        "error",
+        "-nostdin",
+        "-rtsp_transport",
+        transport,
+        "-i",
+        &url("test"),
+        "-map",
+        "0:v",
+    ]);
     // Not by a time: what decodes is counted, and a damaged beginning would only make it later.
-    command.args(["-frames:v", "100", "-vsync", "passthrough", "-f", "framecrc", &format!("late-{number}.frames")]);
+    command.args([
+        "-frames:v",
+        "100",
+        "-vsync",
+        "passthrough",
+        "-f",
+        "framecrc",
+        &format!("late-{number}.frames"),
+    ]);
     lab.start(&format!("late-{number}"), command)
 }
 
@@ -141,7 +161,10 @@ fn a_hundred_readers_of_one_stream() {
         if number % 5 == 4 {
             let quality = quality(&finished);
             assert_eq!(quality.len(), 2, "reader {number}: {}", finished.err);
-            assert!(quality.iter().all(|(received, lost)| *received > 300 && *lost == 0), "{number}: {quality:?}");
+            assert!(
+                quality.iter().all(|(received, lost)| *received > 300 && *lost == 0),
+                "{number}: {quality:?}"
+            );
         } else {
             no_damage(&format!("reader {number}"), &finished.err);
             let frames = Frames::read(&lab.file(&format!("crowd-{number}.frames")));
@@ -173,7 +196,20 @@ fn member(lab: &Lab, number: usize) -> Process {
     }
     let mut command = lab.command(Place::Client, "ffmpeg");
     command.args(["-v", "level+warning", "-nostdin", "-rtsp_transport", if udp { "udp" } else { "tcp" }]);
-    command.args(["-i", &url("test"), "-map", "0:v", "-map", "0:a", "-c", "copy", "-t", "10", "-f", "framecrc"]);
+    command.args([
+        "-i",
+        &url("test"),
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-c",
+        "copy",
+        "-t",
+        "10",
+        "-f",
+        "framecrc",
+    ]);
     command.arg(format!("{name}.frames"));
     lab.start(&name, command)
 }
