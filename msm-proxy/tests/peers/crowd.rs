@@ -1,6 +1,6 @@
 //! Many readers of one stream, readers that come late, and what an independent judge sees on the wire.
 
-use crate::lab::{CLIENT, Lab, PROXY, Place};
+use crate::lab::{CLIENT, Lab, PROXY, Place, direct};
 use crate::need::{Peer, have};
 use crate::process::Process;
 use crate::proxy::{Proxy, to_server, url};
@@ -9,10 +9,6 @@ use crate::servers;
 use crate::tshark::{Capture, Flow};
 use std::thread::sleep;
 use std::time::Duration;
-
-fn direct() -> bool {
-    std::env::var_os("MSM_PEERS_DIRECT").is_some()
-}
 
 /// GStreamer's live server over UDP, and the proxy in front of it.
 fn live<'lab>(lab: &'lab Lab, options: &[&str]) -> (Process, Option<Proxy<'lab>>) {
@@ -168,7 +164,7 @@ fn member(lab: &Lab, number: usize) -> Process {
     let udp = number % 2 == 0;
     if number % 5 == 4 {
         let mut command = lab.in_sid(Place::Client, "openRTSP");
-        command.args(["-d", "10", "-Q", "-r"]).args((!udp).then_some("-t")).arg(url("test"));
+        command.args(["-d", "10", "-Q", "-F", &name]).args((!udp).then_some("-t")).arg(url("test"));
         return lab.start(&name, command);
     }
     let mut command = lab.command(Place::Client, "ffmpeg");

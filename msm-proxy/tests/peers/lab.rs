@@ -24,6 +24,11 @@ pub(crate) const DOWN: &str = "down0";
 /// Tests at once: players and encoders keep time only while there is processor time left.
 const TESTS_AT_ONCE: usize = 3;
 
+/// Whether the servers stand in the proxy's place.
+pub(crate) fn direct() -> bool {
+    std::env::var_os("MSM_PEERS_DIRECT").is_some()
+}
+
 /// Where a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -76,6 +81,9 @@ impl Lab {
              ip -n {client} route add default via {PROXY}
              ip -n {proxy} route add 239.0.0.0/8 dev {DOWN}"
         ));
+        if direct() {
+            sh(&format!("ip netns exec {proxy} sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'"));
+        }
         lab
     }
 

@@ -1,7 +1,7 @@
 //! Every transport from the server with every reader and transport: GStreamer's server, the proxy, and the reader, each in
 //! a namespace of its own.
 
-use crate::lab::{Lab, Place};
+use crate::lab::{Lab, Place, direct};
 use crate::need::{Peer, have};
 use crate::proxy::{Proxy, to_server, url};
 use crate::readers::{self, Reader};
@@ -12,7 +12,7 @@ fn cell(transport: &str, reader: Reader) {
         return;
     }
     let lab = Lab::new();
-    if std::env::var_os("MSM_PEERS_DIRECT").is_some() {
+    if direct() {
         let options = ["--transports", "udp,tcp,multicast", "--group", "239.20.10"];
         let _server = servers::gstreamer_at(&lab, Place::Proxy, &options);
         return reader.read(&lab, &url("test"));
