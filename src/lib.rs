@@ -1,3 +1,34 @@
 //! Media Streaming Mesh: routing, fan-out and metrics for real-time media, as a library.
+//!
+//! A [`Mesh`] reads, publishes and serves RTSP/RTP streams by URL. `msm-proxy` is this crate with a configuration file,
+//! signals and an admin port: whatever it does, an application can do.
+//!
+//! * [`Mesh::open`] reads a stream: routed, and shared with every other reader of it in this process.
+//! * [`Mesh::publish`] publishes one, into this process or to a server.
+//! * [`Mesh::serve`] lets players, cameras and encoders in, over UDP, TCP and multicast.
+//!
+//! Media runs on worker threads that the mesh owns, never on the application's runtime.
 
 pub mod config;
+
+mod api;
+mod error;
+mod hub;
+mod mesh;
+mod metrics;
+mod net;
+mod routing;
+mod serve;
+mod settings;
+mod shared;
+mod status;
+mod upstream;
+mod worker;
+
+pub use api::packet::Packet;
+pub use api::publisher::Publisher;
+pub use api::reader::Reader;
+pub use error::Error;
+pub use mesh::{Builder, Mesh, Serving};
+pub use msm_rtsp::sdp::Description;
+pub use status::{ListenerStatus, Status, StreamStatus, TrackStatus};

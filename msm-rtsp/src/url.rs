@@ -1,1 +1,281 @@
-//! Written next.
+//! RTSP URLs as they are written: nothing is normalised, because Digest, Content-Base and odd servers compare bytes.
+
+mod control;
+
+pub use control::{
+    ControlPolicy, MatchPolicy, Target, check_control, join_control, match_control, match_track,
+    presentation, track_control,
+};
+
+use std::fmt;
+
+/// Why a URL was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// Not `scheme://host…`.
+    #[error("not an absolute URL")]
+    NotAbsolute,
+    /// A scheme other than rtsp, rtsps, rtspu.
+    #[error("scheme `{0}` is not rtsp or rtsps")]
+    Scheme(String),
+    /// No host, or one with characters that no host has.
+    #[error("no valid host")]
+    Host,
+    /// A port that is not 1 to 65535.
+    #[error("no valid port")]
+    Port,
+    /// White space, control characters, or a path that climbs with `..`.
+    #[error("path has white space, control characters or `..`")]
+    Path,
+}
+
+/// An absolute RTSP URL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RtspUrl {
+    scheme: String,
+    userinfo: Option<String>,
+    host: String,
+    port: Option<u16>,
+    path: String,
+    query: Option<String>,
+}
+
+impl RtspUrl {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// See [`UrlError`].
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NotAbsolute)?;
+        let scheme = scheme.to_ascii_lowercase();
+        if !matches!(scheme.as_str(), "rtsp" | "rtsps" | "rtspu") {
+            return Err(UrlError::Scheme(scheme.escape_debug().take(20).collect()));
+        }
+        if !rest.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
+            return Err(UrlError::Path);
+        }
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at_checked(end).ok_or(UrlError::Host)?;
+        let (userinfo, address) = match authority.rsplit_once('@') {
+            Some((userinfo, address)) => (Some(userinfo.to_owned()), address),
+            None => (None, authority),
+        };
+        let (host, port) = split_port(address)?;
+        let tail = tail.split('#').next().unwrap_or_default();
+        let (path, query) = match tail.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (tail, None),
+        };
+        if climbs(path) {
+            return Err(UrlError::Path);
+        }
+        Ok(Self { scheme, userinfo, host: host.to_owned(), port, path: path.to_owned(), query })
+    }
+
+    /// `rtsp`, `rtsps` or `rtspu`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The host as written; IPv6 without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, or the scheme's: 554, and 322 for rtsps (`RFC 7826 §4.2`).
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.scheme == "rtsps" { 322 } else { 554 })
+    }
+
+    /// The path with its leading slash, as written; empty if there is none.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What follows `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// User and password, percent-decoded. A user alone has an empty password, as cameras have them.
+    #[must_use]
+    pub fn credentials(&self) -> Option<(String, String)> {
+        let userinfo = self.userinfo.as_deref().filter(|userinfo| !userinfo.is_empty())?;
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        Some((percent_decode(user), percent_decode(password)))
+    }
+
+    /// The URL without user and password: what goes on the wire, into logs and errors.
+    #[must_use]
+    pub fn without_credentials(&self) -> Self {
+        Self { userinfo: None, ..self.clone() }
+    }
+
+    /// The same place with another path and query, as written in `resource` (`/path?query`).
+    #[must_use]
+    pub fn with_resource(&self, resource: &str) -> Self {
+        let (path, query) = match resource.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (resource, None),
+        };
+        Self { path: path.to_owned(), query, ..self.clone() }
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Display for RtspUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme)?;
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?
+        } else {
+            f.write_str(&self.host)?
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(&self.path)?;
+        match &self.query {
+            Some(query) => write!(f, "?{query}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for RtspUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RtspUrl({self})")
+    }
+}
+
+fn split_port(address: &str) -> Result<(&str, Option<u16>), UrlError> {
+    let (host, port) = if let Some(rest) = address.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or(UrlError::Host)?;
+        host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError::Host)?;
+        (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("x") }))
+    } else {
+        match address.rsplit_once(':') {
+            // An IPv6 address must be in brackets: without them nobody knows where the port begins.
+            Some((host, _)) if host.contains(':') => return Err(UrlError::Host),
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        }
+    };
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:%*".contains(&byte) || byte >= 0x80;
+    if host.is_empty() || !host.bytes().all(valid) {
+        return Err(UrlError::Host);
+    }
+    let port = match port {
+        None | Some("") => None,
+        Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => return Err(UrlError::Port),
+        Some(port) => Some(port.parse().ok().filter(|port| *port != 0).ok_or(UrlError::Port)?),
+    };
+    Ok((host, port))
+}
+
+/// Whether a path leaves what it names by `..`, plain or percent-encoded, or hides control characters.
+fn climbs(path: &str) -> bool {
+    let decoded = percent_decode(path);
+    decoded.bytes().any(|byte| byte < b' ' || byte == 0x7f)
+        || decoded.split(['/', '\\']).any(|segment| segment == "..")
+}
+
+/// Percent-decoded text; what does not decode stays as it is.
+#[must_use]
+pub fn percent_decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, tail)) = rest.split_first() {
+        let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        if let (b'%', [high, low, after @ ..]) = (byte, tail) {
+            if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
+                out.push(high << 4 | low);
+                rest = after;
+                continue;
+            }
+        }
+        out.push(*byte);
+        rest = tail;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_keep_what_was_written() {
+        let url = RtspUrl::parse("RTSP://us%3Aer:p%40ss@Cam.Local/a/../b?x=1&y=/z").err();
+        assert_eq!(url, Some(UrlError::Path));
+        let url = RtspUrl::parse("rtsp://us%3Aer:p%40ss@Cam.Local:8554/a/%41b?x=1&y=/z").unwrap();
+        assert_eq!(url.credentials(), Some(("us:er".into(), "p@ss".into())));
+        assert_eq!(url.to_string(), "rtsp://Cam.Local:8554/a/%41b?x=1&y=/z");
+        assert!(!format!("{url:?}").contains("ss@"));
+        assert_eq!((url.host(), url.port(), url.path()), ("Cam.Local", 8554, "/a/%41b"));
+        let v6 = RtspUrl::parse("rtsp://[2001:db8::1]/s").unwrap();
+        assert_eq!(
+            (v6.host(), v6.port(), v6.to_string().as_str()),
+            ("2001:db8::1", 554, "rtsp://[2001:db8::1]/s")
+        );
+    }
+
+    #[test]
+    fn credentials_are_read_and_not_shown() {
+        for (text, expected) in [
+            ("rtsp://u:p@h/", Some(("u", "p"))),
+            ("rtsp://admin@h/", Some(("admin", ""))),
+            ("rtsp://u:a:b@c@h:554/", Some(("u", "a:b@c"))),
+            ("rtsp://@h/", None),
+            ("rtsp://h/a@b", None),
+        ] {
+            let url = RtspUrl::parse(text).unwrap();
+            let credentials = url.credentials();
+            let found = credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+            assert_eq!(found, expected, "{text}");
+            assert_eq!(url.host(), "h", "{text}");
+            assert!(expected.is_none() || !format!("{url} {url:?}").contains('@'), "{url}");
+            assert_eq!(url.without_credentials().credentials(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for text in [
+            "",
+            "*",
+            "http://h/",
+            "rtsp://",
+            "rtsp://h:0/",
+            "rtsp://h:+554/",
+            "rtsp://h:5 54/",
+            "rtsp://2001:db8::1/s",
+            "rtsp://[::1]x/",
+            "rtsp://[::1/",
+            "rtsp://u@/",
+            "rtsp://h:99999/",
+            "rtsp://[zz]/",
+            "rtsp://h/a b",
+            "rtsp://h/%2e%2e/x",
+            "rtsp://h/a%0d%0ab",
+            "rtsp://h\r\n/",
+        ] {
+            assert!(RtspUrl::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,1 +1,28 @@
-//! Written next.
+//! The socket calls of Media Streaming Mesh that no crate offers safely, for Linux.
+//!
+//! * [`Socket::recv`]: one `recvmmsg` with GRO, ECN, destination address and the kernel's drop counter
+//!   (`SO_RXQ_OVFL`), which tells loss on the network from loss in the own socket buffer.
+//! * [`Socket::send`]: one `sendmsg` with GSO, ECN and source address, that reports every error. The DSCP of the
+//!   socket stays as set, which an `IP_TOS` control message without it would clear.
+//! * [`join_source_group_v6`]: source-specific multicast (RFC 4607) for IPv6.
+//!
+//! Neither call allocates or takes a lock. This is the only crate of the workspace with `unsafe` code: what the
+//! kernel writes (addresses, control messages) is parsed as plain bytes, so that only the system calls
+//! themselves need it.
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+compile_error!("msm-udp uses recvmmsg, UDP_GRO, UDP_SEGMENT and SO_RXQ_OVFL: it is for Linux only");
+
+mod address;
+mod buffers;
+mod control;
+mod multicast;
+mod recv;
+mod send;
+mod socket;
+
+pub use buffers::{MAX_SLOTS, Received, RecvBuffers, SLOT_BYTES};
+pub use control::Ecn;
+pub use multicast::{join_source_group_v6, leave_source_group_v6};
+pub use send::Transmit;
+pub use socket::Socket;

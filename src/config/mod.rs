@@ -1,1 +1,95 @@
-//! Written next.
+//! The configuration: a YAML file, overridden by the environment, checked as a whole.
+//!
+//! Every key has a default; an empty file is one RTSP listener on `[::]:8554` and one local route: whatever is
+//! published can be read. A variable `MSM__` and the path of a key overrides it (`MSM__ADMIN__ADDRESS`,
+//! `MSM__LISTENERS__0__ADDRESS`; a list or map is written in YAML: `[read, publish]`).
+//!
+//! [`Config::from_yaml`] reports **all** problems at once, each with its line or variable, its key, and what to do.
+//!
+//! ```
+//! use msm::config::Config;
+//!
+//! let errors = Config::from_yaml("workers: many\nroute: []\n", "msm.yaml", std::iter::empty()).unwrap_err();
+//! assert_eq!(errors.to_string(), "\
+//! msm.yaml:1: workers: `many`: not possible; write `auto` or a number from 1 to 1024
+//! msm.yaml:2: route: unknown key; did you mean `routes`?");
+//! ```
+
+mod admin;
+mod check;
+mod cluster;
+mod de;
+mod env;
+mod limits;
+mod listener;
+mod load;
+mod nearest;
+mod problem;
+mod route;
+#[cfg(feature = "schema")]
+mod schema;
+mod secret;
+mod tree;
+mod units;
+
+pub use admin::{AdminConfig, LogConfig, LogFormat, LogLevel};
+pub use check::Routing;
+pub use cluster::{AuthConfig, BalanceConfig, ClusterConfig, Hop, Start, TimeoutsConfig, TransportConfig};
+pub use env::ENV_PREFIX;
+pub use limits::LimitsConfig;
+pub use listener::{ListenerConfig, MulticastConfig, Nat, Protocol};
+pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
+pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
+#[cfg(feature = "schema")]
+pub use schema::schema;
+pub use secret::Secret;
+pub use tree::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, MAX_SCALAR_BYTES};
+pub use units::{Bind, GroupPool, PortRange, Workers};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The configuration of a member of the mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(title = "Media Streaming Mesh configuration"))]
+pub struct Config {
+    /// Where readers and publishers connect. Default: RTSP on `[::]:8554`.
+    pub listeners: Vec<ListenerConfig>,
+    /// The HTTP servers for metrics, health and status.
+    pub admin: AdminConfig,
+    /// The threads that run media: `auto` is one for each core.
+    pub workers: Workers,
+    /// From URLs to clusters, in order: the first route that matches counts. Default: one local route for every URL.
+    pub routes: Vec<RouteConfig>,
+    /// Sets of servers, by name.
+    pub clusters: BTreeMap<String, ClusterConfig>,
+    /// What one peer, and the process, may use.
+    pub limits: LimitsConfig,
+    /// What is logged.
+    pub log: LogConfig,
+    /// How long sessions may take to end after a request to stop.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "schema::DurationText"))]
+    pub drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listeners: vec![ListenerConfig::default()],
+            admin: AdminConfig::default(),
+            workers: Workers::Auto,
+            routes: vec![RouteConfig { name: "local".to_owned(), ..RouteConfig::default() }],
+            clusters: BTreeMap::new(),
+            limits: LimitsConfig::default(),
+            log: LogConfig::default(),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

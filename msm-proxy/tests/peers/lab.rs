@@ -64,7 +64,8 @@ impl Lab {
         // VLC refuses to be root, so another user writes here.
         sh(&format!("chmod 777 {}", dir.path().display()));
         let lab = Lab { name, dir, _slots: slots };
-        let [server, proxy, client] = [Place::Server, Place::Proxy, Place::Client].map(|at| lab.namespace(at));
+        let [server, proxy, client] =
+            [Place::Server, Place::Proxy, Place::Client].map(|at| lab.namespace(at));
         sh(&format!(
             "for n in {server} {proxy} {client}; do ip netns add $n; ip -n $n link set lo up; done
              ip link add srv0 netns {server} type veth peer name {UP} netns {proxy}
@@ -110,7 +111,11 @@ impl Lab {
     pub(crate) fn command(&self, place: Place, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace(place)]).arg(program.as_ref());
-        command.current_dir(self.dir()).env("LC_ALL", "C").env("GST_DEBUG", "2").env("GST_DEBUG_NO_COLOR", "1");
+        command
+            .current_dir(self.dir())
+            .env("LC_ALL", "C")
+            .env("GST_DEBUG", "2")
+            .env("GST_DEBUG_NO_COLOR", "1");
         command
     }
 

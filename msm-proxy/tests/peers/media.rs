@@ -22,7 +22,10 @@ pub(crate) fn recording(lab: &Lab) -> PathBuf {
     let duration = SECONDS.to_string();
     let options = [
         &["-f", "lavfi", "-i", video, "-f", "lavfi", "-i", "sine=440:r=48000", "-t", &duration][..],
-        &["-c:v", "libx264", "-preset", "veryfast", "-qp", "10", "-bf", "0", "-g", "25", "-c:a", "libopus", "-b:a", "32k"],
+        &[
+            "-c:v", "libx264", "-preset", "veryfast", "-qp", "10", "-bf", "0", "-g", "25", "-c:a", "libopus",
+            "-b:a", "32k",
+        ],
     ];
     ffmpeg(lab, "recording.mkv", &options.concat())
 }
@@ -30,8 +33,30 @@ pub(crate) fn recording(lab: &Lab) -> PathBuf {
 /// A Matroska file of 20 s with a moving test picture and a tone, for publishers.
 pub(crate) fn programme(lab: &Lab) -> PathBuf {
     let options = [
-        &["-f", "lavfi", "-i", "testsrc2=s=320x240:r=25", "-f", "lavfi", "-i", "sine=440:r=48000", "-t", "20"][..],
-        &["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline", "-g", "25"],
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x240:r=25",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=440:r=48000",
+            "-t",
+            "20",
+        ][..],
+        &[
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-tune",
+            "zerolatency",
+            "-profile:v",
+            "baseline",
+            "-g",
+            "25",
+        ],
         &["-b:v", "400k", "-pix_fmt", "yuv420p", "-c:a", "libopus", "-b:a", "32k"],
     ];
     ffmpeg(lab, "programme.mkv", &options.concat())

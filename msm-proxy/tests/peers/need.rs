@@ -63,7 +63,8 @@ fn in_sid_missing(programs: &[&str]) -> Option<String> {
 
 fn gst_server_missing() -> Option<String> {
     static ANSWER: OnceLock<Option<String>> = OnceLock::new();
-    let load = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer";
+    let load =
+        "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer";
     let probe = || {
         let python = Command::new("/usr/bin/python3").args(["-c", load]).stderr(Stdio::null()).status();
         let loads = python.is_ok_and(|status| status.success());

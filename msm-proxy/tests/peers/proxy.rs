@@ -41,8 +41,9 @@ impl<'lab> Proxy<'lab> {
     /// Starts it with the usual listener and `config`, and waits until it is ready.
     pub(crate) fn start(lab: &'lab Lab, config: &str) -> Proxy<'lab> {
         let file = lab.file("msm.yaml");
-        let listener =
-            format!("listeners: [{{name: apps, address: \"[::]:8554\", interface: {DOWN}}}]\nlog: {{level: debug}}\n");
+        let listener = format!(
+            "listeners: [{{name: apps, address: \"[::]:8554\", interface: {DOWN}}}]\nlog: {{level: debug}}\n"
+        );
         fs::write(&file, listener + config).unwrap();
         let mut command = lab.command(Place::Proxy, env!("CARGO_BIN_EXE_msm-proxy"));
         command.args(["run", "--config"]).arg(&file).env_remove("RUST_LOG");

@@ -30,7 +30,8 @@ pub(crate) const FFMPEG_MULTICAST: Reader =
     ffmpeg(|lab, name, url| start_ffmpeg(lab, name, url, "udp_multicast"));
 pub(crate) const GST_UDP: Reader = gst(|lab, name, url| start_gst(lab, name, url, "protocols=udp"));
 pub(crate) const GST_TCP: Reader = gst(|lab, name, url| start_gst(lab, name, url, "protocols=tcp"));
-pub(crate) const GST_MULTICAST: Reader = gst(|lab, name, url| start_gst(lab, name, url, "protocols=udp-mcast"));
+pub(crate) const GST_MULTICAST: Reader =
+    gst(|lab, name, url| start_gst(lab, name, url, "protocols=udp-mcast"));
 pub(crate) const GST_RTSP2: Reader =
     gst(|lab, name, url| start_gst(lab, name, url, "protocols=tcp default-rtsp-version=2-0"));
 pub(crate) const OPENRTSP_UDP: Reader = openrtsp(|lab, name, url| start_openrtsp(lab, name, url, &[]));
@@ -103,7 +104,10 @@ fn check_ffmpeg(lab: &Lab, name: &str, finished: &Finished) {
 pub(crate) fn no_damage(name: &str, log: &str) {
     let bad = |line: &&str| {
         let severe = ["[error]", "[fatal]", "[panic]"].iter().any(|level| line.contains(level));
-        severe || ["missed", "concealing", "max delay reached", "Non-monotonous"].iter().any(|w| line.contains(w))
+        severe
+            || ["missed", "concealing", "max delay reached", "Non-monotonous"]
+                .iter()
+                .any(|w| line.contains(w))
     };
     let lines: Vec<&str> = log.lines().filter(bad).collect();
     assert!(lines.is_empty(), "{name} says:\n{}", lines.join("\n"));
@@ -193,7 +197,11 @@ const fn vlc(start: Start) -> Reader {
 fn start_vlc(lab: &Lab, name: &str, url: &str, options: &[&str]) -> Process {
     let mut command = lab.in_sid(Place::Client, "setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cvlc", "-I", "dummy", "--no-dbus"]);
-    command.args(options).arg(url).arg("--sout").arg(format!("#standard{{access=file,mux=ts,dst=/w/{name}.ts}}"));
+    command
+        .args(options)
+        .arg(url)
+        .arg("--sout")
+        .arg(format!("#standard{{access=file,mux=ts,dst=/w/{name}.ts}}"));
     command.args(["--run-time", "4", "--play-and-exit", "vlc://quit"]);
     lab.start(name, command)
 }

@@ -1,1 +1,3 @@
-//! Written next.
+//! What a proxy does to messages that cross it.
+
+pub mod via;

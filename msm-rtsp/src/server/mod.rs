@@ -1,1 +1,10 @@
-//! Written next.
+//! The server's side: one [`Connection`] for each TCP connection, one [`Session`] for each RTSP session, and the choice
+//! among the transports that a client offers.
+
+mod connection;
+mod negotiate;
+mod session;
+
+pub use connection::{Asked, Connection, PUBLIC, ServerConfig, ServerEvent};
+pub use negotiate::{Offer, negotiate};
+pub use session::{Session, SessionId, State};

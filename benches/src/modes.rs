@@ -1,0 +1,235 @@
+//! What the table does not show: system calls, latency, memory, workers, many streams.
+
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::cell::{Cost, Effort, Relay};
+use crate::msm::{Proxy, binary};
+use crate::relay::Plain;
+use crate::report::{Limit, Report, median, percentile};
+use crate::rtp::{Source, number};
+use crate::sinks::Sinks;
+
+/// Which CPU the relay gets.
+type Cpu = Option<usize>;
+
+/// The relays to compare, with the proxy if asked.
+///
+/// # Errors
+///
+/// One does not start.
+pub fn relays(sinks: &mut Sinks, cpu: Cpu, msm: bool) -> Result<Vec<Relay>> {
+    let mut relays = Vec::new();
+    for plain in [Plain::Naive, Plain::NaiveTokio, Plain::Ceiling] {
+        relays.push(Relay::plain(plain, sinks, cpu)?);
+    }
+    if msm {
+        relays.push(Relay::msm(sinks, 1, 1, cpu)?);
+    }
+    for relay in &mut relays {
+        relay.prime(sinks)?;
+    }
+    Ok(relays)
+}
+
+/// System calls a packet, for single packets at a low rate.
+///
+/// # Errors
+///
+/// There is no `strace`, or a packet was lost.
+pub fn system_calls(report: &mut Report, port: u16, cpu: Cpu, msm: bool) -> Result<()> {
+    const PACKETS: usize = 500;
+    for readers in [1, 10] {
+        let mut sinks = Sinks::new(readers, port)?;
+        let mut naive = None;
+        for relay in &mut relays(&mut sinks, cpu, msm)? {
+            let name = relay.name();
+            let calls = count_calls(relay, &mut sinks, PACKETS)? as f64 / PACKETS as f64;
+            report.figure(format!("system calls per packet, {readers} readers, {name}"), calls);
+            match name {
+                "naive" => naive = Some(calls),
+                "msm" if readers == 1 => {
+                    if let Some(naive) = naive {
+                        let what = "system calls per packet more than naive, 1 reader";
+                        // A timer or two in 500 packets are no call a packet.
+                        report.bound(what, calls - naive, Limit::Most(1.05));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn count_calls(relay: &mut Relay, sinks: &mut Sinks, packets: usize) -> Result<u64> {
+    let strace = relay.process().trace()?;
+    let run = relay.run(sinks, 1, packets, Duration::from_millis(1));
+    let calls = strace.finish()?;
+    run?;
+    Ok(calls)
+}
+
+/// Latency that a relay adds at 10,000 packets a second to one reader: its percentiles less those without a relay.
+///
+/// # Errors
+///
+/// A relay does not start.
+pub fn latency(report: &mut Report, port: u16, cpu: Cpu, msm: bool) -> Result<()> {
+    let mut sinks = Sinks::new(1, port)?;
+    let to = crate::addresses::reader_addresses(1, port);
+    let mut direct = Source::new(std::net::UdpSocket::bind("127.0.0.1:0")?, *to.first().ok_or("no reader")?)?;
+    let without = delays(&mut sinks, &mut |packets| Ok(direct.send(packets)?))?;
+    let (Some(p50), Some(p99)) = (percentile(&without, 50.0), percentile(&without, 99.0)) else {
+        return Err("no packet arrived without a relay".into());
+    };
+    println!("latency without a relay: p50 {p50:.1} µs, p99 {p99:.1} µs");
+    for relay in &mut relays(&mut sinks, cpu, msm)? {
+        relay.keep_alive()?;
+        let name = relay.name();
+        let with = delays(&mut sinks, &mut |packets| relay.send(packets))?;
+        let (Some(with_p50), Some(with_p99)) = (percentile(&with, 50.0), percentile(&with, 99.0)) else {
+            report.failure(format!("latency of {name}: no packet arrived"));
+            continue;
+        };
+        report.figure(format!("added latency p50 in µs, {name}"), with_p50 - p50);
+        report.figure(format!("added latency p99 in µs, {name}"), with_p99 - p99);
+        if name == "msm" {
+            report.bound("added latency p99 in µs", with_p99 - p99, Limit::Most(200.0));
+        }
+    }
+    Ok(())
+}
+
+/// Microseconds from sending a packet to finding it, 10,000 a second for two seconds.
+fn delays(sinks: &mut Sinks, send: &mut dyn FnMut(usize) -> Result<()>) -> Result<Vec<f64>> {
+    const PACKETS: usize = 20_000;
+    const INTERVAL: Duration = Duration::from_micros(100);
+    sinks.reset();
+    let mut first = None;
+    let mut sent = Vec::with_capacity(PACKETS);
+    let mut delays = Vec::with_capacity(PACKETS);
+    let begin = Instant::now();
+    let end = INTERVAL * (PACKETS as u32) + Duration::from_millis(100);
+    while begin.elapsed() < end && delays.len() < PACKETS {
+        if sent.len() < PACKETS && begin.elapsed() >= INTERVAL * (sent.len() as u32) {
+            sent.push(Instant::now());
+            send(1)?;
+        }
+        sinks.sweep(&mut |run| {
+            for packet in run.chunks(crate::PACKET_BYTES) {
+                let Some(number) = number(packet) else { continue };
+                // The source has counted since it was made; the first to arrive is the first of these.
+                let index = number.wrapping_sub(*first.get_or_insert(number)) as usize;
+                if let Some(sent) = sent.get(index) {
+                    delays.push(sent.elapsed().as_nanos() as f64 / 1000.0);
+                }
+            }
+        });
+    }
+    Ok(delays)
+}
+
+/// Resident memory of an idle proxy and a reader, and the size of the binary.
+///
+/// # Errors
+///
+/// The proxy does not start, or refuses a session.
+pub fn memory(report: &mut Report, port: u16) -> Result<()> {
+    const READERS: usize = 1000;
+    let size = std::fs::metadata(binary()?)?.len() as f64 / (1 << 20) as f64;
+    report.bound("release binary in MiB", size, Limit::Most(12.0));
+
+    let mut sinks = Sinks::new(READERS, port)?;
+    let mut proxy = Proxy::start(1, None)?;
+    std::thread::sleep(Duration::from_millis(500));
+    let idle = proxy.process().resident()?;
+    report.bound("idle proxy in MiB", idle as f64 / (1 << 20) as f64, Limit::Most(12.0));
+
+    // Media flows before and after, so that the buffers of the stream itself are in both figures.
+    proxy.stream(0, 0, port)?;
+    let mut play = |proxy: &mut Proxy| -> Result<u64> {
+        for _ in 0..50 {
+            for publisher in proxy.publishers() {
+                publisher.source().send(16)?;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            sinks.sweep(&mut |_| {});
+        }
+        proxy.process().resident()
+    };
+    let without = play(&mut proxy)?;
+    proxy.readers(READERS, port)?;
+    let with = play(&mut proxy)?;
+    let each = with.saturating_sub(without) as f64 / READERS as f64 / 1024.0;
+    report.bound("resident KiB per UDP reader", each, Limit::Most(8.0));
+    Ok(())
+}
+
+/// Cost a packet with two workers against one; neither is kept on one CPU.
+///
+/// # Errors
+///
+/// The proxy does not start, or lost a packet.
+pub fn workers(report: &mut Report, port: u16, effort: Effort) -> Result<()> {
+    let mut sinks = Sinks::new(100, port)?;
+    let mut one = Relay::msm(&sinks, 1, 1, None)?;
+    let mut two = Relay::msm(&sinks, 1, 2, None)?;
+    let ratio = compare(&mut two, &mut one, &mut sinks, (16, 16), effort)?;
+    report.bound("two workers/one worker, 100 readers, bursts of 16", ratio, Limit::Most(1.1));
+    Ok(())
+}
+
+/// Cost a packet of 500 streams with two readers each against one stream with two readers.
+///
+/// # Errors
+///
+/// The proxy does not start, or lost a packet.
+pub fn streams(report: &mut Report, port: u16, cpu: Cpu, effort: Effort) -> Result<()> {
+    const STREAMS: usize = 500;
+    let mut many_sinks = Sinks::new(STREAMS * 2, port)?;
+    let mut many = Relay::msm(&many_sinks, STREAMS, 1, cpu)?;
+    many.prime(&mut many_sinks)?;
+    let other = crate::addresses::free_port_pair()?;
+    let mut one_sinks = Sinks::new(2, other)?;
+    let mut one = Relay::msm(&one_sinks, 1, 1, cpu)?;
+    one.prime(&mut one_sinks)?;
+    let (mut many_costs, mut one_costs) = (Vec::new(), Vec::new());
+    let gap = Duration::from_micros(400);
+    for _ in 0..effort.rounds {
+        many.keep_alive()?;
+        one.keep_alive()?;
+        // As many packets in both, each burst alone: many streams at once would be cheaper by shared wake-ups.
+        many_costs.push(many.run_one_by_one(&mut many_sinks, 16, gap)?.per_packet());
+        one_costs.push(one.run(&mut one_sinks, 16, STREAMS, gap)?.per_packet());
+    }
+    let (Some(many), Some(one)) = (median(&many_costs), median(&one_costs)) else {
+        return Err("no rounds".into());
+    };
+    report.figure("ns per packet, 1 stream with 2 readers, bursts of 16", one);
+    report.figure("ns per packet, 500 streams with 2 readers each, bursts of 16", many);
+    report.bound("500 streams/1 stream", many / one, Limit::Most(1.2));
+    Ok(())
+}
+
+fn compare(
+    over: &mut Relay,
+    under: &mut Relay,
+    sinks: &mut Sinks,
+    (packets, bursts): (usize, usize),
+    effort: Effort,
+) -> Result<f64> {
+    let mut costs = [Vec::new(), Vec::new()];
+    for relay in [&mut *over, &mut *under] {
+        relay.prime(sinks)?;
+    }
+    for _ in 0..effort.rounds {
+        for (relay, costs) in [&mut *over, &mut *under].into_iter().zip(&mut costs) {
+            relay.keep_alive()?;
+            let cost: Cost = relay.run(sinks, packets, bursts, Duration::from_micros(400))?;
+            costs.push(cost.per_packet());
+        }
+    }
+    let [over, under] = costs;
+    median(&over).zip(median(&under)).map(|(over, under)| over / under).ok_or_else(|| "no rounds".into())
+}

@@ -1,0 +1,7 @@
+//! Bodies of the fuzz targets: plain functions of the input, so that `cargo test` can replay a corpus through them.
+//!
+//! A body panics when a promise is broken, and returns otherwise, whatever the input.
+
+pub mod extensions;
+pub mod rtcp;
+pub mod rtp;

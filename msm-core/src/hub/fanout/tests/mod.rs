@@ -1,0 +1,7 @@
+//! The fan-out under virtual time, publisher and readers in one thread.
+
+mod garbage;
+mod late;
+mod live;
+mod rtcp;
+mod splice;

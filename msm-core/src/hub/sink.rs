@@ -1,0 +1,44 @@
+//! Where a fan-out's packets go.
+
+/// Whether bytes are RTP or RTCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// RTP packets.
+    Rtp,
+    /// One RTCP datagram.
+    Rtcp,
+}
+
+/// Packets for one reader: what one GSO send, or one write of interleaved frames, carries.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// The stream's track.
+    pub track: usize,
+    /// RTP or RTCP.
+    pub kind: Kind,
+    /// The packets, one right after the other: at most [`MAX_RUN_BYTES`](crate::burst::MAX_RUN_BYTES) unless it is a
+    /// single packet, and at most [`MAX_SEGMENTS`](crate::burst::MAX_SEGMENTS) packets. Borrowed for the call; the sink
+    /// may use the bytes as it likes as long as it leaves all but the first 12 of each packet as they are.
+    pub bytes: &'a mut [u8],
+    /// The length of each packet but the last, which may be shorter. Never 0.
+    pub segment: usize,
+    /// The ECN field that the packets came with.
+    pub ecn: u8,
+}
+
+/// What became of packets that were given to a [`Sink`]: all of them have the same fate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SendOutcome {
+    /// They are on their way.
+    Sent,
+    /// The destination's bounded queue (socket buffer, connection, channel) has no room. Counted as `reader_queue`.
+    Full,
+    /// They cannot be sent; the sink has counted why.
+    Failed,
+}
+
+/// Sends packets to the destination `D` of one track of one reader. A callback, not I/O: the runtime implements it.
+pub trait Sink<D> {
+    /// Sends `packets` to `dest`, or says why not. Must not block.
+    fn send(&mut self, dest: &mut D, packets: Outgoing<'_>) -> SendOutcome;
+}

@@ -1,0 +1,148 @@
+//! The host part of a URL pattern.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A host as patterns and requests are compared: lower case, no final dot, addresses by value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Host {
+    Address(IpAddr),
+    Name(String),
+}
+
+impl Host {
+    fn of(raw: &str) -> Host {
+        let bare = raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(raw);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return Host::Address(address.to_canonical());
+        }
+        let name = raw.strip_suffix('.').unwrap_or(raw);
+        Host::Name(name.to_ascii_lowercase())
+    }
+}
+
+/// What a pattern says about the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum HostPattern {
+    /// `*`, or a pattern that names no host.
+    Any,
+    /// An address or a name without a wildcard.
+    Exact(ExactHost),
+    /// A name with `*` labels. A leading `*` stands for one or more labels, any other `*` for exactly one.
+    Labels(Vec<Label>),
+}
+
+/// A host without a wildcard; apart only to keep [`Host`] private.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ExactHost(Host);
+
+/// One label of a host pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Label {
+    Any,
+    Text(String),
+}
+
+/// Whether `text` can be a host name, or a label of one: letters, digits, `-`, `_`, `.` and non-ASCII.
+pub(super) fn is_host_text(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.') || b >= 0x80)
+}
+
+impl HostPattern {
+    /// Parses the host of a pattern; `None` when it is not one.
+    pub(super) fn parse(raw: &str) -> Option<HostPattern> {
+        if raw == "*" {
+            return Some(HostPattern::Any);
+        }
+        if let Some(inner) = raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let address: Ipv6Addr = inner.parse().ok()?;
+            return Some(HostPattern::Exact(ExactHost(Host::Address(IpAddr::V6(address).to_canonical()))));
+        }
+        if !raw.contains('*') {
+            return is_host_text(raw).then(|| HostPattern::Exact(ExactHost(Host::of(raw))));
+        }
+        let raw = raw.strip_suffix('.').unwrap_or(raw);
+        let labels = raw
+            .split('.')
+            .map(|label| match label {
+                "*" => Some(Label::Any),
+                text if is_host_text(text) => Some(Label::Text(text.to_ascii_lowercase())),
+                _ => None,
+            })
+            .collect::<Option<Vec<Label>>>()?;
+        Some(HostPattern::Labels(labels))
+    }
+
+    /// Whether a request's host is meant. Brackets of an IPv6 literal, letter case and a final dot do not matter.
+    pub(super) fn matches(&self, host: &str) -> bool {
+        match self {
+            HostPattern::Any => true,
+            HostPattern::Exact(ExactHost(exact)) => *exact == Host::of(host),
+            HostPattern::Labels(pattern) => match Host::of(host) {
+                // `*.0.0.1` means names: an address has no labels.
+                Host::Address(_) => false,
+                Host::Name(name) => labels_match(pattern, &name),
+            },
+        }
+    }
+}
+
+/// Compares from the right, so that only a leading `*` may stand for several labels.
+fn labels_match(pattern: &[Label], name: &str) -> bool {
+    let mut labels = name.rsplit('.');
+    for (from_left, wanted) in pattern.iter().enumerate().rev() {
+        let Some(label) = labels.next() else { return false };
+        let same = match wanted {
+            Label::Any => !label.is_empty(),
+            Label::Text(text) => text == label,
+        };
+        if !same {
+            return false;
+        }
+        if from_left == 0 && *wanted == Label::Any {
+            return labels.all(|label| !label.is_empty());
+        }
+    }
+    labels.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(pattern: &str, host: &str) -> bool {
+        HostPattern::parse(pattern).expect(pattern).matches(host)
+    }
+
+    #[test]
+    fn names_and_addresses() {
+        assert!(hit("Mesh.Example", "mesh.example."));
+        assert!(!hit("mesh.example", "a.mesh.example"));
+        assert!(hit("[::1]", "::1"));
+        assert!(hit("[0:0:0:0:0:0:0:1]", "[::1]"));
+        assert!(hit("127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(hit("*", "[::1]"));
+        assert!(hit("*", ""));
+    }
+
+    #[test]
+    fn wildcard_labels() {
+        assert!(hit("*.studio.example", "cam.studio.example"));
+        assert!(hit("*.studio.example", "CAM.floor2.Studio.example"));
+        assert!(!hit("*.studio.example", "studio.example"));
+        assert!(!hit("*.studio.example", ".studio.example"));
+        assert!(!hit("*.studio.example", "xstudio.example"));
+        assert!(hit("cam.*.example", "cam.a.example"));
+        assert!(!hit("cam.*.example", "cam.a.b.example"));
+        assert!(!hit("*.0.0.1", "127.0.0.1"));
+        assert!(hit("*.*", "a.b.c"));
+        assert!(!hit("*.*", "a"));
+    }
+
+    #[test]
+    fn what_is_no_host() {
+        for raw in ["", "[::1", "a b", "cam*.example", "a..*", "[zz]", "a/b", "user@host"] {
+            assert_eq!(HostPattern::parse(raw), None, "{raw}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The routes, in order.
+
+use super::pattern::{Captures, UrlPattern, is_unroutable};
+use super::rewrite::RewriteTemplate;
+use super::segment::{normalize_path, normalize_query};
+use std::fmt;
+use std::time::Duration;
+
+/// What a peer wants to do with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// DESCRIBE, SETUP, PLAY, PAUSE.
+    Read,
+    /// ANNOUNCE, SETUP, RECORD.
+    Publish,
+}
+
+impl Action {
+    /// `read` or `publish`, as in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Read => "read",
+            Action::Publish => "publish",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of [`Action`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actions {
+    /// Readers are routed.
+    pub read: bool,
+    /// Publishers are routed.
+    pub publish: bool,
+}
+
+impl Actions {
+    /// Both.
+    pub const ALL: Actions = Actions { read: true, publish: true };
+
+    /// Whether `action` is in the set.
+    pub fn contains(self, action: Action) -> bool {
+        match action {
+            Action::Read => self.read,
+            Action::Publish => self.publish,
+        }
+    }
+}
+
+impl FromIterator<Action> for Actions {
+    fn from_iter<I: IntoIterator<Item = Action>>(actions: I) -> Actions {
+        let mut set = Actions { read: false, publish: false };
+        for action in actions {
+            match action {
+                Action::Read => set.read = true,
+                Action::Publish => set.publish = true,
+            }
+        }
+        set
+    }
+}
+
+/// Whether readers of one stream share an upstream session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Share {
+    /// A live stream is shared; one with a finite range (VOD) is not.
+    #[default]
+    Auto,
+    /// Always shared: the stream is taken as live.
+    Live,
+    /// Never shared.
+    Never,
+}
+
+/// A cluster that a route sends requests to, and its share of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its share, relative to the sum of the route's weights; 0 sends nothing.
+    pub weight: u32,
+}
+
+/// One way from a URL to the clusters that serve it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The name, unique in a table; a metric label.
+    pub name: String,
+    /// What URLs are meant.
+    pub pattern: UrlPattern,
+    /// Which actions are meant.
+    pub actions: Actions,
+    /// The path upstream; `None` keeps the request's.
+    pub rewrite: Option<RewriteTemplate>,
+    /// Where requests go. Empty: the route is *local*, streams published into this process are read from it.
+    pub backends: Vec<Backend>,
+    /// Whether readers share an upstream session.
+    pub share: Share,
+    /// How long a packet may wait for a fuller burst; zero, the default, never waits.
+    pub coalesce: Duration,
+    /// How long the upstream session is kept after the last reader left.
+    pub idle_timeout: Duration,
+}
+
+impl Route {
+    /// The default of [`Route::idle_timeout`].
+    pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// A local route for both actions, with defaults.
+    pub fn new(name: impl Into<String>, pattern: UrlPattern) -> Route {
+        Route {
+            name: name.into(),
+            pattern,
+            actions: Actions::ALL,
+            rewrite: None,
+            backends: Vec::new(),
+            share: Share::Auto,
+            coalesce: Duration::ZERO,
+            idle_timeout: Route::IDLE_TIMEOUT,
+        }
+    }
+
+    /// Whether streams of this route live in this process.
+    pub fn is_local(&self) -> bool {
+        self.backends.is_empty()
+    }
+}
+
+/// What a request is routed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestKey<'a> {
+    /// The URL's scheme.
+    pub scheme: &'a str,
+    /// The URL's host; brackets of IPv6 literals do not matter.
+    pub host: &'a str,
+    /// The URL's port; `None`: the scheme's own.
+    pub port: Option<u16>,
+    /// The URL's path as received, without the query.
+    pub path: &'a str,
+    /// The URL's query as received, without `?`.
+    pub query: Option<&'a str>,
+    /// What the peer wants to do.
+    pub action: Action,
+}
+
+/// A request's route, and what to ask its backend for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteMatch<'t> {
+    /// The route.
+    pub route: &'t Route,
+    /// Its place in the table: the key of [`Selector::backend`](super::Selector::backend).
+    pub index: usize,
+    /// What the pattern's placeholders stood for.
+    pub captures: Captures,
+    /// The path upstream, rewritten or the request's, in normal form: begins with `/`, holds no line end, `?` or `#`.
+    pub path: String,
+    /// The query upstream, in normal form.
+    pub query: Option<String>,
+}
+
+impl RouteMatch<'_> {
+    /// Path and query as they stand in a request line.
+    pub fn path_and_query(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// Why a request has no route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The path has a `.` or `..` segment, does not begin with `/`, or is longer than the limits of
+    /// [`UrlPattern`]. (RTSP 400.)
+    #[error("the path has `.` or `..` segments, is relative, or is too long")]
+    BadPath,
+    /// No pattern matches. (RTSP 404.)
+    #[error("no route matches the URL")]
+    NoRoute,
+    /// A pattern matches, but its route is for the other action. (RTSP 405.)
+    #[error("route `{route}` matches the URL but not the action `{action}`")]
+    Action {
+        /// The first route whose pattern matches.
+        route: String,
+        /// What was asked for.
+        action: Action,
+    },
+}
+
+impl RouteError {
+    /// A stable name for metric labels.
+    pub fn name(&self) -> &'static str {
+        match self {
+            RouteError::BadPath => "bad_path",
+            RouteError::NoRoute => "no_route",
+            RouteError::Action { .. } => "action",
+        }
+    }
+}
+
+/// The routes of a process, in order of precedence. Immutable.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteTable {
+    routes: Vec<Route>,
+}
+
+impl RouteTable {
+    /// A table of these routes; earlier ones win.
+    pub fn new(routes: Vec<Route>) -> RouteTable {
+        RouteTable { routes }
+    }
+
+    /// The routes, in order.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Finds the first route that matches the URL and lists the action.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub fn route<'t>(&'t self, key: &RequestKey<'_>) -> Result<RouteMatch<'t>, RouteError> {
+        if is_unroutable(key.path) {
+            return Err(RouteError::BadPath);
+        }
+        let mut other_action = None;
+        for (index, route) in self.routes.iter().enumerate() {
+            let Some(captures) = route.pattern.matches(key.scheme, key.host, key.port, key.path) else {
+                continue;
+            };
+            if !route.actions.contains(key.action) {
+                other_action.get_or_insert(route);
+                continue;
+            }
+            let (path, query) = match &route.rewrite {
+                Some(template) => template.expand(&captures),
+                None if key.path.is_empty() => ("/".to_owned(), None),
+                None => (normalize_path(key.path), None),
+            };
+            let query = query.or_else(|| key.query.map(normalize_query));
+            return Ok(RouteMatch { route, index, captures, path, query });
+        }
+        Err(match other_action {
+            Some(route) => RouteError::Action { route: route.name.clone(), action: key.action },
+            None => RouteError::NoRoute,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(name: &str, pattern: &str, actions: &[Action], rewrite: Option<&str>) -> Route {
+        let mut route = Route::new(name, UrlPattern::parse(pattern).expect(pattern));
+        route.actions = actions.iter().copied().collect();
+        route.rewrite = rewrite.map(|text| RewriteTemplate::parse(text).expect(text));
+        route
+    }
+
+    fn key(path: &str, action: Action) -> RequestKey<'_> {
+        RequestKey { scheme: "rtsp", host: "mesh", port: Some(8554), path, query: None, action }
+    }
+
+    fn table() -> RouteTable {
+        RouteTable::new(vec![
+            route("news", "rtsp://*/news/{feed}", &[Action::Read], Some("/live/{feed}")),
+            route("ingest", "/in/{name...}", &[Action::Publish], None),
+            route("all", "/{path...}", &[Action::Read], None),
+        ])
+    }
+
+    #[test]
+    fn the_first_match_wins() {
+        let table = table();
+        let found = table.route(&key("/news/eu", Action::Read)).expect("found");
+        assert_eq!((found.route.name.as_str(), found.index, found.path.as_str()), ("news", 0, "/live/eu"));
+        assert_eq!(found.captures.get("feed"), Some("eu"));
+        let found = table.route(&key("/news/eu/more", Action::Read)).expect("found");
+        assert_eq!((found.route.name.as_str(), found.path.as_str()), ("all", "/news/eu/more"));
+        let found = table.route(&key("", Action::Read)).expect("found");
+        assert_eq!(found.path, "/");
+        assert!(found.route.is_local());
+    }
+
+    #[test]
+    fn an_action_is_part_of_the_match() {
+        let table = table();
+        assert_eq!(table.route(&key("/in/a", Action::Publish)).expect("found").route.name, "ingest");
+        assert_eq!(table.route(&key("/in/a", Action::Read)).expect("found").route.name, "all");
+        let error = table.route(&key("/news/eu", Action::Publish)).expect_err("read only");
+        assert_eq!(error, RouteError::Action { route: "news".into(), action: Action::Publish });
+        assert_eq!(error.name(), "action");
+    }
+
+    #[test]
+    fn no_route_and_bad_path() {
+        let table = RouteTable::new(vec![route("a", "/a", &[Action::Read], None)]);
+        assert_eq!(table.route(&key("/b", Action::Read)), Err(RouteError::NoRoute));
+        for path in ["/a/../a", "/%2e%2E/a", "/./a", "a", "*"] {
+            assert_eq!(table.route(&key(path, Action::Read)), Err(RouteError::BadPath), "{path}");
+        }
+    }
+
+    #[test]
+    fn queries_pass_unless_the_template_has_one() {
+        let table = RouteTable::new(vec![
+            route("cam", "/cam/{n}", &[Action::Read], Some("/real?channel={n}")),
+            route("all", "/{p...}", &[Action::Read], None),
+        ]);
+        let mut request = key("/cam/7", Action::Read);
+        request.query = Some("channel=9");
+        assert_eq!(table.route(&request).expect("found").path_and_query(), "/real?channel=7");
+        request.path = "/x%2f y";
+        request.query = Some("a=1\r\nEvil: 1");
+        assert_eq!(table.route(&request).expect("found").path_and_query(), "/x%2F%20y?a=1%0D%0AEvil:%201");
+    }
+}

@@ -1,0 +1,55 @@
+//! The choice among the transports that a client offers.
+
+use crate::transport::{Delivery, Lower, Mode, TransportSpec};
+
+/// What a listener can do for this client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// UDP to the client's ports.
+    pub udp: bool,
+    /// Interleaved in the connection.
+    pub tcp: bool,
+    /// A group.
+    pub multicast: bool,
+}
+
+/// The first transport of the client's list that can be served, or 461 (`RFC 2326 §11.3.14`).
+///
+/// A destination that the client names is not honoured: media goes to the address that the request came from.
+///
+/// # Errors
+/// 461: none can be served, nothing in the header is a transport, or there is no Transport header.
+pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u16> {
+    let specs = TransportSpec::parse_list(header.ok_or(461_u16)?);
+    let usable = |spec: &&TransportSpec| {
+        spec.is_plain()
+            && match (spec.lower, spec.delivery) {
+                (Lower::Udp, Delivery::Unicast) => {
+                    offer.udp && spec.client_port.is_some_and(|ports| ports.0 != 0)
+                }
+                (Lower::Udp, Delivery::Multicast) => offer.multicast && spec.mode == Mode::Play,
+                (Lower::Tcp, Delivery::Unicast) => offer.tcp,
+                (Lower::Tcp, Delivery::Multicast) => false,
+            }
+    };
+    specs.iter().find(usable).cloned().ok_or(461)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Offer = Offer { udp: true, tcp: true, multicast: true };
+
+    #[test]
+    fn the_first_that_can_be_served_is_taken() {
+        let header = "RTP/SAVP;unicast;client_port=4-5,RTP/AVP;multicast,RTP/AVP/TCP;interleaved=0-1";
+        assert_eq!(negotiate(Some(header), ALL).unwrap().delivery, Delivery::Multicast);
+        assert_eq!(negotiate(Some(header), Offer { multicast: false, ..ALL }).unwrap().lower, Lower::Tcp);
+        assert_eq!(negotiate(Some(header), Offer { multicast: false, tcp: false, ..ALL }), Err(461));
+        assert_eq!(negotiate(None, ALL), Err(461));
+        assert_eq!(negotiate(Some("RTP/AVP;unicast"), ALL), Err(461));
+        assert_eq!(negotiate(Some("RTP/AVP;unicast;client_port=0-1"), ALL), Err(461));
+        assert_eq!(negotiate(Some("RTP/AVP;multicast;mode=record"), ALL), Err(461));
+    }
+}

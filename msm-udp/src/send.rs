@@ -1,0 +1,75 @@
+//! `sendmsg`.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::address::{self, NAME_BYTES};
+use crate::control::{Ecn, SendControl};
+
+/// Datagrams to send to one destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Transmit<'a> {
+    /// Where to. IPv4 works on a dual-stack socket too.
+    pub destination: SocketAddr,
+    /// The payload of one datagram, or of several, one after the other.
+    pub contents: &'a [u8],
+    /// Bytes of each datagram but the last, which may be shorter; `None`: `contents` is one datagram. At most
+    /// [`Socket::max_gso_segments`](crate::Socket::max_gso_segments) datagrams and 65,507 bytes a call.
+    pub segment_size: Option<usize>,
+    /// Congestion notification; `None` sends what the socket is set to (Not-ECT, unless changed).
+    pub ecn: Option<Ecn>,
+    /// The address to send from, where the socket is bound to more than one.
+    pub src_ip: Option<IpAddr>,
+}
+
+/// One `sendmsg`. `dscp` is in the upper six bits of its octet.
+pub(crate) fn send(fd: BorrowedFd<'_>, v6_socket: bool, dscp: u8, transmit: &Transmit<'_>) -> io::Result<()> {
+    let mut name = [0; NAME_BYTES];
+    let name_length = address::encode(transmit.destination, v6_socket, &mut name);
+
+    let mut control = SendControl::new();
+    if let Some(size) = transmit.segment_size.filter(|size| *size < transmit.contents.len()) {
+        let size = u16::try_from(size).map_err(|_| io::Error::from_raw_os_error(libc::EMSGSIZE))?;
+        control.push_segment_size(size);
+    }
+    if let Some(ecn) = transmit.ecn {
+        match transmit.destination.ip().to_canonical() {
+            IpAddr::V4(_) => control.push_tos(dscp | ecn.bits()),
+            IpAddr::V6(_) => control.push_traffic_class(dscp | ecn.bits()),
+        }
+    }
+    if let Some(source) = transmit.src_ip {
+        control.push_source(source);
+    }
+    let control = control.as_mut_slice();
+
+    let mut vector = libc::iovec {
+        iov_base: transmit.contents.as_ptr().cast_mut().cast(),
+        iov_len: transmit.contents.len(),
+    };
+    // SAFETY: msghdr is plain data; all zeroes is a valid value of it.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_name = name.as_mut_ptr().cast();
+    header.msg_namelen = name_length as libc::socklen_t;
+    header.msg_iov = &mut vector;
+    header.msg_iovlen = 1;
+    if !control.is_empty() {
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = control.len() as _;
+    }
+
+    loop {
+        // SAFETY: the header points to name, control data and one iovec over `contents`, all alive until the
+        // call returns, with their true lengths; sendmsg only reads them.
+        let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        if sent >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}

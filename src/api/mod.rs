@@ -1,0 +1,5 @@
+//! Reading and publishing from inside the application.
+
+pub(crate) mod packet;
+pub(crate) mod publisher;
+pub(crate) mod reader;

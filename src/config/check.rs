@@ -1,0 +1,411 @@
+//! What the types cannot say: references, uniqueness, and what fits together.
+
+use super::de::Dead;
+use super::listener::ListenerConfig;
+use super::nearest::nearest;
+use super::problem::Problem;
+use super::tree::{Kind, Tree, join_index, join_key};
+use super::units::PortRange;
+use super::{ClusterConfig, Config, RouteConfig, Start};
+use msm_core::route::{
+    Backend, BalanceKind, Cluster, Endpoint, RewriteTemplate, Route, RouteTable, UrlPattern,
+};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What a checked configuration routes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routing {
+    /// The routes, in order.
+    pub table: RouteTable,
+    /// The clusters, by name.
+    pub clusters: Vec<Cluster>,
+}
+
+/// The path of a key.
+#[derive(Debug, Clone)]
+pub(super) struct At(Vec<Step>);
+
+#[derive(Debug, Clone)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl At {
+    pub(super) fn key(key: &str) -> At {
+        At(vec![Step::Key(key.to_owned())])
+    }
+
+    pub(super) fn then(&self, key: &str) -> At {
+        let mut steps = self.0.clone();
+        steps.push(Step::Key(key.to_owned()));
+        At(steps)
+    }
+
+    pub(super) fn item(&self, index: usize) -> At {
+        let mut steps = self.0.clone();
+        steps.push(Step::Index(index));
+        At(steps)
+    }
+}
+
+/// Collects problems and finds their places in the document.
+pub(super) struct Report<'a> {
+    tree: &'a Tree,
+    dead: &'a Dead,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(tree: &'a Tree, dead: &'a Dead) -> Report<'a> {
+        Report { tree, dead, problems: Vec::new() }
+    }
+
+    /// Adds a problem at a key, or where its nearest existing parent stands.
+    pub(super) fn add(&mut self, at: &At, message: impl Into<String>) {
+        let mut node = Some(&self.tree.root);
+        let mut origin = self.tree.root.origin.clone();
+        let mut path = String::new();
+        for step in &at.0 {
+            let child = node.and_then(|node| match (&node.kind, step) {
+                (Kind::Map(entries), Step::Key(key)) => {
+                    entries.iter().find(|(own, _)| own == key).map(|(_, child)| child)
+                }
+                // Items that could not be read are not in the typed list.
+                (Kind::Seq(items), Step::Index(index)) => {
+                    items.iter().filter(|item| !self.dead.contains(&item.id)).nth(*index)
+                }
+                _ => None,
+            });
+            match child {
+                Some(child) => {
+                    origin = child.origin.clone();
+                    path = child.path.clone();
+                }
+                None => {
+                    path = match step {
+                        Step::Key(key) => join_key(&path, key),
+                        Step::Index(index) => join_index(&path, *index),
+                    };
+                }
+            }
+            node = child;
+        }
+        self.problems.push(Problem { origin, key: path, message: message.into() });
+    }
+
+    /// Whether the document has an entry here that was left out as wrong, so that its absence is no news.
+    fn is_dead(&self, map: &str, key: &str) -> bool {
+        let Kind::Map(top) = &self.tree.root.kind else { return false };
+        top.iter().filter(|(own, _)| own == map).any(|(_, node)| match &node.kind {
+            Kind::Map(entries) => {
+                entries.iter().any(|(own, child)| own == key && self.dead.contains(&child.id))
+            }
+            _ => self.dead.contains(&node.id),
+        })
+    }
+}
+
+/// Longest name of a listener, route or cluster: they are metric labels.
+const MAX_NAME: usize = 63;
+
+fn name(name: &str, at: &At, report: &mut Report<'_>) {
+    let good = !name.is_empty()
+        && name.len() <= MAX_NAME
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if !good {
+        report.add(at, format!("is not a name; write 1 to {MAX_NAME} letters, digits, `-`, `_` or `.`"));
+    }
+}
+
+/// Checks everything. What is returned is complete when the report has no problem.
+pub(super) fn config(config: &Config, report: &mut Report<'_>) -> Routing {
+    addresses(config, report);
+    let mut names = BTreeSet::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let at = At::key("listeners").item(index);
+        name(&listener.name, &at.then("name"), report);
+        if !names.insert(listener.name.as_str()) {
+            let message = format!("`{}` is another listener's name too; give each its own", listener.name);
+            report.add(&at.then("name"), message);
+        }
+        check_listener(listener, &at, report);
+    }
+    let clusters =
+        config.clusters.iter().map(|(name, cluster)| check_cluster(name, cluster, report)).collect();
+    let table = RouteTable::new(check_routes(config, report));
+    check_limits(config, report);
+    Routing { table, clusters }
+}
+
+/// Whether two listening sockets cannot both be bound. `[::]` takes IPv4 as well.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
+}
+
+fn addresses(config: &Config, report: &mut Report<'_>) {
+    let admin = At::key("admin");
+    let listeners =
+        config.listeners.iter().enumerate().map(|(index, listener)| {
+            (At::key("listeners").item(index).then("address"), Some(listener.address))
+        });
+    let servers = [
+        (admin.then("address"), config.admin.address.address()),
+        (admin.then("metrics"), config.admin.metrics.address()),
+        (admin.then("ready"), config.admin.ready.address()),
+    ];
+    let mut taken: Vec<SocketAddr> = Vec::new();
+    for (at, address) in listeners.chain(servers) {
+        let Some(address) = address else { continue };
+        if let Some(other) = taken.iter().find(|&&other| collide(address, other)) {
+            report.add(
+                &at,
+                format!("{address} collides with {other}, which is in use above; choose another port"),
+            );
+        }
+        taken.push(address);
+    }
+}
+
+fn interface(interface: Option<&str>, at: &At, report: &mut Report<'_>) {
+    // IFNAMSIZ is 16, with the final zero.
+    if let Some(name) = interface
+        && (name.is_empty() || name.len() > 15 || name.bytes().any(|b| b == b'/' || b <= b' '))
+    {
+        report.add(&at.then("interface"), "is not the name of a network interface; write e.g. `eth0`");
+    }
+}
+
+/// RTP takes an even port and RTCP the next (RFC 3550 §11): a range for pairs begins with an even port and has two.
+fn pairs(ports: PortRange, at: &At, report: &mut Report<'_>) {
+    if !ports.first.is_multiple_of(2) {
+        report.add(at, format!("begins with the odd port {}; RTP takes an even port", ports.first));
+    } else if ports.count() < 2 {
+        report.add(at, "has one port; RTP and RTCP take two");
+    }
+}
+
+fn check_listener(listener: &ListenerConfig, at: &At, report: &mut Report<'_>) {
+    interface(listener.interface.as_deref(), at, report);
+    let ports = listener.ports;
+    if !ports.first.is_multiple_of(2) {
+        let even = ports.first.saturating_sub(1);
+        let message =
+            format!("RTP takes an even port and RTCP the next; write e.g. `{even}` instead of `{ports}`");
+        report.add(&at.then("ports"), message);
+    } else if ports.count() > 2 {
+        report.add(&at.then("ports"), format!("is the pair for all readers; write `{}`", ports.first));
+    }
+    pairs(listener.multicast.ports, &at.then("multicast").then("ports"), report);
+}
+
+fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Report<'_>) -> Cluster {
+    let at = At::key("clusters").then(cluster_name);
+    name(cluster_name, &at, report);
+    interface(cluster.interface.as_deref(), &at, report);
+    if let Some(ports) = cluster.ports {
+        pairs(ports, &at.then("ports"), report);
+    }
+    let list = at.then("endpoints");
+    if cluster.endpoints.is_empty() {
+        report.add(&list, "names no server; write e.g. [\"rtsp://10.0.0.11:8554\"]");
+    }
+    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(cluster.endpoints.len());
+    for (index, url) in cluster.endpoints.iter().enumerate() {
+        match Endpoint::parse(url) {
+            Ok(endpoint) if endpoints.contains(&endpoint) => {
+                report.add(&list.item(index), format!("{endpoint} stands twice; remove one"));
+            }
+            Ok(endpoint) => endpoints.push(endpoint),
+            // The URL may hold credentials: it is not repeated.
+            Err(error) => report.add(&list.item(index), error.to_string()),
+        }
+    }
+    if let Some(auth) = &cluster.auth {
+        let at = at.then("auth");
+        if auth.user.is_empty() {
+            report.add(&at.then("user"), "has no user; write its name");
+        }
+        match (&auth.password, &auth.password_file) {
+            (Some(_), Some(_)) => report.add(&at, "has both `password` and `password_file`; remove one"),
+            (None, None) => report.add(&at, "has no password; add `password_file` (or `password`)"),
+            _ => {}
+        }
+    }
+    for (key, timeout) in [("connect", cluster.timeouts.connect), ("response", cluster.timeouts.response)] {
+        if timeout.is_zero() {
+            report.add(&at.then("timeouts").then(key), "is 0, so nothing could succeed; write e.g. `5s`");
+        }
+    }
+    Cluster { name: cluster_name.to_owned(), endpoints, balance: BalanceKind::from(cluster.balance) }
+}
+
+fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
+    if config.routes.is_empty() {
+        report.add(
+            &At::key("routes"),
+            "has no route, so no URL exists; add one, or remove the key for the default",
+        );
+    }
+    let mut names = BTreeSet::new();
+    let mut routes: Vec<Route> = Vec::with_capacity(config.routes.len());
+    for (index, given) in config.routes.iter().enumerate() {
+        let at = At::key("routes").item(index);
+        name(&given.name, &at.then("name"), report);
+        if !names.insert(given.name.as_str()) {
+            let message = format!("`{}` is another route's name too; give each its own", given.name);
+            report.add(&at.then("name"), message);
+        }
+        if given.r#match.actions.is_empty() {
+            report.add(&at.then("match").then("actions"), "is empty; write `read`, `publish` or both");
+        }
+        check_backends(config, given, &at, report);
+        if given.coalesce > MAX_COALESCE {
+            report.add(&at.then("coalesce"), "is longer than `100ms`, more than a live stream can bear");
+        }
+        let url = at.then("match").then("url");
+        let pattern = match UrlPattern::parse(&given.r#match.url) {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                report.add(&url, error.to_string());
+                // Still says what is wrong with the template itself.
+                if let Some(Err(error)) = given.rewrite.as_deref().map(RewriteTemplate::parse) {
+                    report.add(&at.then("rewrite"), error.to_string());
+                }
+                continue;
+            }
+        };
+        check_start(config, given, &pattern, &url, report);
+        let route = route_of(given, pattern, &at, report);
+        let shadow = routes.iter().find(|earlier| {
+            earlier.pattern.as_str() == route.pattern.as_str()
+                && (earlier.actions.read || !route.actions.read)
+                && (earlier.actions.publish || !route.actions.publish)
+        });
+        if let Some(earlier) = shadow {
+            let message =
+                format!("is never reached: route `{}` above takes the same URLs; remove one", earlier.name);
+            report.add(&url, message);
+        }
+        routes.push(route);
+    }
+    routes
+}
+
+/// Longest `coalesce`.
+const MAX_COALESCE: Duration = Duration::from_millis(100);
+
+fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Report<'_>) -> Route {
+    let template = given.rewrite.as_deref().map(|text| {
+        let template = RewriteTemplate::parse(text)?;
+        template.check(&pattern)?;
+        Ok::<_, msm_core::route::TemplateError>(template)
+    });
+    let rewrite = match template.transpose() {
+        Ok(rewrite) => rewrite,
+        Err(error) => {
+            report.add(&at.then("rewrite"), error.to_string());
+            None
+        }
+    };
+    let backend =
+        |backend: &super::BackendConfig| Backend { cluster: backend.cluster.clone(), weight: backend.weight };
+    Route {
+        name: given.name.clone(),
+        pattern,
+        actions: given.r#match.actions.iter().map(|&action| action.into()).collect(),
+        rewrite,
+        backends: given.backends.iter().map(backend).collect(),
+        share: given.share.into(),
+        coalesce: given.coalesce,
+        idle_timeout: given.idle_timeout,
+    }
+}
+
+fn check_backends(config: &Config, route: &RouteConfig, at: &At, report: &mut Report<'_>) {
+    let at = at.then("backends");
+    let mut seen = BTreeSet::new();
+    for (index, backend) in route.backends.iter().enumerate() {
+        let key = at.item(index).then("cluster");
+        let cluster = backend.cluster.as_str();
+        if cluster.is_empty() {
+            report.add(&key, "names no cluster; write the name of one under `clusters`");
+        } else if !config.clusters.contains_key(cluster) && !report.is_dead("clusters", cluster) {
+            let hint = match nearest(cluster, config.clusters.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "add it under `clusters`".to_owned(),
+            };
+            report.add(&key, format!("there is no cluster `{cluster}`; {hint}"));
+        } else if !seen.insert(cluster) {
+            report.add(&key, format!("cluster `{cluster}` stands twice; add up the weights"));
+        }
+    }
+    if !route.backends.is_empty() && route.backends.iter().all(|backend| backend.weight == 0) {
+        report.add(&at, "has weight 0 everywhere, so nothing is served; give one a weight");
+    }
+}
+
+/// A cluster that is to start at once must be told what to start.
+fn check_start(
+    config: &Config,
+    route: &RouteConfig,
+    pattern: &UrlPattern,
+    url: &At,
+    report: &mut Report<'_>,
+) {
+    let always = route.backends.iter().find(|backend| {
+        config.clusters.get(&backend.cluster).is_some_and(|cluster| cluster.start == Start::Always)
+    });
+    if let Some(backend) = always
+        && pattern.names().next().is_some()
+    {
+        let cluster = &backend.cluster;
+        let message = format!(
+            "has placeholders, but cluster `{cluster}` has `start: always`: nothing says which stream to start; name one \
+             stream, or write `start: on_demand`"
+        );
+        report.add(url, message);
+    }
+}
+
+fn check_limits(config: &Config, report: &mut Report<'_>) {
+    let limits = &config.limits;
+    let at = At::key("limits");
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+    for (key, value, least, most) in [
+        ("header_bytes", limits.header_bytes, KIB, MIB),
+        ("body_bytes", limits.body_bytes, KIB, 16 * MIB),
+        ("tcp_queue", limits.tcp_queue, 64 * KIB, 1024 * MIB),
+        ("gop_cache", limits.gop_cache, 0, 1024 * MIB),
+    ] {
+        if !(least..=most).contains(&value) {
+            let (least, most) = (super::units::show_size(least), super::units::show_size(most));
+            report.add(&at.then(key), format!("{value} bytes is not possible; write {least} to {most}"));
+        }
+    }
+    for (key, value) in [
+        ("connections", limits.connections),
+        ("connections_per_peer", limits.connections_per_peer),
+        ("sessions_per_peer", limits.sessions_per_peer),
+        ("setup_rate", limits.setup_rate),
+        ("readers", limits.readers),
+        ("streams", limits.streams),
+    ] {
+        if value == 0 {
+            report.add(&at.then(key), "is 0, so nothing would be served; write at least 1");
+        }
+    }
+    if limits.request_timeout.is_zero() {
+        report.add(&at.then("request_timeout"), "is 0, so no request could arrive; write e.g. `10s`");
+    }
+    if limits.session_timeout < Duration::from_secs(5) {
+        report.add(
+            &at.then("session_timeout"),
+            "is shorter than `5s`, too short for keep-alives; write e.g. `60s`",
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! `clusters`: where streams come from, or go to.
+
+use super::secret::Secret;
+use super::units::{self, PortRange};
+use msm_core::route::BalanceKind;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A named set of interchangeable endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClusterConfig {
+    /// The servers: `rtsp://host:port`, without a path.
+    pub endpoints: Vec<String>,
+    /// What is on the other side.
+    pub hop: Hop,
+    /// The credentials for Digest or Basic, when the servers ask for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthConfig>,
+    /// When the upstream session is opened.
+    pub start: Start,
+    /// How an endpoint is picked for an upstream session.
+    pub balance: BalanceConfig,
+    /// How media comes from the servers.
+    pub transport: TransportConfig,
+    /// The network interface for media from the servers, such as `eth0`. Default: what the system routes by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The DSCP of what is sent to the servers, 0 to 63 (RFC 2474). Default: unmarked.
+    #[serde(deserialize_with = "units::dscp", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u8>", range(max = 63)))]
+    pub dscp: Option<u8>,
+    /// The UDP ports on which media from the servers is received, an even and an odd one for each track, for firewalls.
+    /// Default: what the system gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortRange>,
+    /// How long to wait for the servers.
+    pub timeouts: TimeoutsConfig,
+}
+
+/// What is on the other side of a hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Hop {
+    /// Unmodified software.
+    #[default]
+    Plain,
+}
+
+/// Credentials towards servers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AuthConfig {
+    /// The user's name.
+    pub user: String,
+    /// The password. Better in a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// A file with the password; a line end after it is ignored. Relative to the configuration file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub password_file: Option<PathBuf>,
+    #[serde(skip)]
+    pub(super) from_file: Option<Secret>,
+}
+
+impl AuthConfig {
+    /// The password, from the key or, after [`Config::load`](super::Config::load), from the file.
+    pub fn secret(&self) -> Option<&Secret> {
+        self.password.as_ref().or(self.from_file.as_ref())
+    }
+}
+
+/// When an upstream session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Start {
+    /// With the first reader.
+    #[default]
+    OnDemand,
+    /// At once, and kept. Only for routes whose URL names one stream.
+    Always,
+}
+
+/// How an endpoint is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum BalanceConfig {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+}
+
+impl From<BalanceConfig> for BalanceKind {
+    fn from(balance: BalanceConfig) -> BalanceKind {
+        match balance {
+            BalanceConfig::RoundRobin => BalanceKind::RoundRobin,
+        }
+    }
+}
+
+/// How media comes from a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum TransportConfig {
+    /// UDP; TCP where the server refuses UDP or no packet arrives.
+    #[default]
+    Auto,
+    /// UDP unicast.
+    Udp,
+    /// Interleaved in the RTSP connection.
+    Tcp,
+    /// UDP multicast.
+    Multicast,
+}
+
+/// How long to wait for a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TimeoutsConfig {
+    /// For the TCP connection.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub connect: Duration,
+    /// For the answer to one request.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub response: Duration,
+}
+
+impl Default for TimeoutsConfig {
+    fn default() -> TimeoutsConfig {
+        TimeoutsConfig { connect: Duration::from_secs(5), response: Duration::from_secs(10) }
+    }
+}

@@ -1,0 +1,349 @@
+use super::*;
+use msm_core::route::{Action, RequestKey, RouteError};
+use proptest::prelude::*;
+
+fn load(yaml: &str) -> Result<Config, ConfigErrors> {
+    Config::from_yaml(yaml, "msm.yaml", std::iter::empty())
+}
+
+fn load_env(yaml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    Config::from_yaml(yaml, "msm.yaml", env.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+}
+
+fn problems(yaml: &str) -> Vec<String> {
+    load(yaml).expect_err(yaml).to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    let config = load("").expect("valid");
+    assert_eq!(config, Config::default());
+    assert_eq!(config.listeners[0].address, "[::]:8554".parse().expect("address"));
+    assert_eq!(config.listeners[0].port_pair(), (8000, 8001));
+    let routing = config.routing().expect("valid");
+    for action in [Action::Read, Action::Publish] {
+        let key = RequestKey { scheme: "rtsp", host: "h", port: None, path: "/a/b", query: None, action };
+        let found = routing.table.route(&key).expect("routed");
+        assert!(found.route.is_local());
+        assert_eq!(found.path, "/a/b");
+    }
+    Config::default().validate().expect("valid");
+}
+
+#[test]
+fn the_design_s_example() {
+    let config = load(
+        r#"
+listeners:
+  - {name: apps, address: "0.0.0.0:8554", protocol: rtsp, interface: eth0, dscp: 34, ports: 9000, nat: same_ip,
+     multicast: {group_pool: 239.1.0.0/16, ttl: 4, ports: 30000-30099}}
+admin: {address: "127.0.0.1:18000", metrics: off}
+workers: 2
+routes:
+  - name: news
+    match: {url: "rtsp://*/news/{feed}", actions: [read]}
+    rewrite: "/live/{feed}"
+    backends:
+      - {cluster: encoders, weight: 95}
+      - {cluster: encoders-next, weight: 5}
+    share: live
+    coalesce: 2ms
+    idle_timeout: 1m
+clusters:
+  encoders:
+    endpoints: ["rtsp://10.0.0.11:8554", "rtsp://10.0.0.12:8554"]
+    hop: plain
+    auth: {user: mesh, password_file: /run/secrets/encoders}
+    balance: round_robin
+    transport: tcp
+    ports: 40000-40999
+    timeouts: {connect: 2s}
+  encoders-next: {endpoints: ["rtsp://[fd00::1]"], start: on_demand}
+limits: {header_bytes: 64KiB, setup_rate: 5}
+log: {format: json, level: debug}
+drain_timeout: 3s
+"#,
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.workers, Workers::Count(2));
+    assert_eq!(config.admin.metrics, Bind::Off);
+    assert_eq!(config.admin.ready, AdminConfig::default().ready);
+    assert_eq!(config.listeners[0].dscp, Some(34));
+    assert_eq!(config.limits.header_bytes, 65_536);
+    assert_eq!(config.limits.body_bytes, LimitsConfig::default().body_bytes);
+    let Routing { table, clusters } = config.routing().expect("valid");
+    assert_eq!(clusters.len(), 2);
+    assert_eq!(clusters[1].endpoints[0].to_string(), "rtsp://[fd00::1]:554");
+    let mut key = RequestKey {
+        scheme: "rtsp",
+        host: "h",
+        port: None,
+        path: "/news/eu",
+        query: None,
+        action: Action::Read,
+    };
+    let found = table.route(&key).expect("routed");
+    assert_eq!(found.path, "/live/eu");
+    assert_eq!(found.route.coalesce, Duration::from_millis(2));
+    assert_eq!(found.route.backends[0].weight, 95);
+    key.action = Action::Publish;
+    assert!(matches!(table.route(&key), Err(RouteError::Action { .. })));
+    assert!(msm_core::route::Selector::new(&table, clusters.clone()).is_ok());
+}
+
+#[test]
+fn all_problems_at_once_with_their_lines() {
+    let yaml = "\
+listener: []
+listeners:
+  - {name: a, address: '0.0.0.0:8554', ports: 8001}
+  - {name: a, address: '[::]:8554', dscp: 64, multicast: {group_pool: 10.0.0.0/8, ttl: 0, ports: 5}}
+workers: 0
+routes:
+  - name: x
+    match: {url: 'rtsp://*/news/{feed}', actions: [reed]}
+    rewrite: /live/{fed}
+    backends: [{cluster: encoder}, {cluster: broken}, {wieght: 4}]
+  - name: x
+    match: {url: '/a/{b}.mp4'}
+    rewrite: live
+    coalesce: 2
+  - {name: 'a b', match: {url: '/s', actions: []}, backends: [{cluster: encoders, weight: 0}]}
+clusters:
+  encoders:
+    endpoints: ['rtsp://u:topsecret@h', 'http://h', 'rtsp://h/path', 'rtsp://h', 'rtsp://h:554']
+    hop: mesh
+    auth: {password: topsecret, password_file: f}
+    ports: 1001-1000
+  none: {ports: 1001-1002, timeouts: {connect: 0}}
+  broken: 5
+limits: {tcp_queue: 1, readers: 0, session_timeout: 1s, body_bytes: 1KB}
+log: {level: loud}
+";
+    let found = problems(yaml);
+    let expected = [
+        "msm.yaml:1: listener: unknown key; did you mean `listeners`?",
+        "msm.yaml:3: listeners[0].ports: RTP takes an even port and RTCP the next; write e.g. `8000` instead of `8001`",
+        "msm.yaml:4: listeners[1].dscp: 64 is not possible; write a number from 0 to 63",
+        "msm.yaml:4: listeners[1].multicast.group_pool: `10.0.0.0/8`: not multicast; write a range of multicast groups such as \
+         `239.255.42.0/24`",
+        "msm.yaml:4: listeners[1].multicast.ttl: 0 is not possible; write a number from 1 to 255",
+        "msm.yaml:4: listeners[1].address: [::]:8554 collides with 0.0.0.0:8554, which is in use above; choose another port",
+        "msm.yaml:4: listeners[1].name: `a` is another listener's name too; give each its own",
+        "msm.yaml:4: listeners[1].multicast.ports: begins with the odd port 5; RTP takes an even port",
+        "msm.yaml:5: workers: `0`: not possible; write `auto` or a number from 1 to 1024",
+        "msm.yaml:8: routes[0].match.actions[0]: `reed` is not known; did you mean `read`? Known: `read`, `publish`",
+        "msm.yaml:8: routes[0].match.actions: is empty; write `read`, `publish` or both",
+        "msm.yaml:9: routes[0].rewrite: `{fed}` is not in the pattern, which has `{feed}`",
+        "msm.yaml:10: routes[0].backends[2].wieght: unknown key; did you mean `weight`?",
+        "msm.yaml:10: routes[0].backends[0].cluster: there is no cluster `encoder`; did you mean `encoders`?",
+        "msm.yaml:10: routes[0].backends[2].cluster: names no cluster; write the name of one under `clusters`",
+        "msm.yaml:11: routes[1].name: `x` is another route's name too; give each its own",
+        "msm.yaml:12: routes[1].match.url: `{b}.mp4`: braces enclose a whole segment and a name of letters, digits and `_`",
+        "msm.yaml:13: routes[1].rewrite: does not begin with `/`; write the path only, the host comes from the cluster's endpoints",
+        "msm.yaml:14: routes[1].coalesce: `2` has no unit; write a duration such as `80ms`, `2s` or `1m`",
+        "msm.yaml:15: routes[2].name: is not a name; write 1 to 63 letters, digits, `-`, `_` or `.`",
+        "msm.yaml:15: routes[2].match.actions: is empty; write `read`, `publish` or both",
+        "msm.yaml:15: routes[2].backends: has weight 0 everywhere, so nothing is served; give one a weight",
+        "msm.yaml:18: clusters.encoders.endpoints[0]: has credentials in the URL; put them under the cluster's `auth`",
+        "msm.yaml:18: clusters.encoders.endpoints[1]: not an `rtsp://host:port` URL",
+        "msm.yaml:18: clusters.encoders.endpoints[2]: has a path; an endpoint is `rtsp://host:port`, the path comes from the route's \
+         `rewrite`",
+        "msm.yaml:18: clusters.encoders.endpoints[4]: rtsp://h:554 stands twice; remove one",
+        "msm.yaml:19: clusters.encoders.hop: `mesh` is not known; this version knows only `plain`",
+        "msm.yaml:20: clusters.encoders.auth.user: has no user; write its name",
+        "msm.yaml:20: clusters.encoders.auth: has both `password` and `password_file`; remove one",
+        "msm.yaml:21: clusters.encoders.ports: `1001-1000`: the last port is below the first; write a range of ports such as \
+         `30000-30999`",
+        "msm.yaml:22: clusters.none.ports: begins with the odd port 1001; RTP takes an even port",
+        "msm.yaml:22: clusters.none.endpoints: names no server; write e.g. [\"rtsp://10.0.0.11:8554\"]",
+        "msm.yaml:22: clusters.none.timeouts.connect: is 0, so nothing could succeed; write e.g. `5s`",
+        "msm.yaml:23: clusters.broken: is a number; write keys with values",
+        "msm.yaml:24: limits.body_bytes: `1KB`: `KB` is not a unit; write a size such as `64KiB` or `2MiB`",
+        "msm.yaml:24: limits.tcp_queue: 1 bytes is not possible; write 64KiB to 1GiB",
+        "msm.yaml:24: limits.readers: is 0, so nothing would be served; write at least 1",
+        "msm.yaml:24: limits.session_timeout: is shorter than `5s`, too short for keep-alives; write e.g. `60s`",
+        "msm.yaml:25: log.level: `loud` is not known; write one of `error`, `warn`, `info`, `debug`, `trace`",
+    ];
+    assert_eq!(found, expected, "\n{}", found.join("\n"));
+}
+
+#[test]
+fn keys_of_later_versions_are_refused() {
+    for (yaml, wanted) in [
+        ("identity: {}", "msm.yaml:1: identity: unknown key; this version knows here: `listeners`, "),
+        ("routes: [{protection: {latency: 80ms}}]", "msm.yaml:1: routes[0].protection: unknown key;"),
+        ("routes: [{allow: []}]", "msm.yaml:1: routes[0].allow: unknown key;"),
+        ("routes: [{match: {from: []}}]", "msm.yaml:1: routes[0].match.from: unknown key;"),
+        (
+            "clusters: {a: {endpoints: ['rtsp://h'], health: {}}}",
+            "msm.yaml:1: clusters.a.health: unknown key;",
+        ),
+        ("listeners: [{protocol: mesh}]", "msm.yaml:1: listeners[0].protocol: `mesh` is not known;"),
+        (
+            "clusters: {a: {endpoints: ['rtsp://h'], balance: maglev}}",
+            "msm.yaml:1: clusters.a.balance: `maglev`",
+        ),
+    ] {
+        let found = problems(yaml);
+        assert!(found.len() == 1 && found[0].starts_with(wanted), "{yaml}: {found:?}");
+    }
+}
+
+#[test]
+fn variables_override_and_are_named_in_problems() {
+    let env = [
+        ("MSM__ADMIN__ADDRESS", "127.0.0.1:1"),
+        ("MSM__LISTENERS__0__ADDRESS", "[::1]:8555"),
+        ("MSM__ROUTES__0__MATCH__ACTIONS", "[read]"),
+        ("MSM__CLUSTERS__CAM_1__AUTH__PASSWORD", "12345"),
+        ("MSM__WORKERS", "3"),
+        ("MSM__ADMIN__READY", "off"),
+        ("MSM_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let yaml =
+        "clusters: {cam-1: {endpoints: ['rtsp://h'], auth: {user: u}}}\nadmin: {address: '127.0.0.1:2'}\n";
+    let config = load_env(yaml, &env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.admin.address.to_string(), "127.0.0.1:1");
+    assert_eq!(config.admin.ready, Bind::Off);
+    assert_eq!(config.listeners[0].address.to_string(), "[::1]:8555");
+    assert_eq!(config.routes[0].r#match.actions, [ActionConfig::Read]);
+    assert_eq!(config.workers, Workers::Count(3));
+    let auth = config.clusters["cam-1"].auth.as_ref().expect("auth");
+    assert_eq!(auth.secret().map(Secret::expose), Some("12345"));
+
+    let errors = load_env("", &[("MSM__ADMIN__ADRESS", "x"), ("MSM__WORKERS", "-1"), ("MSM__LOG", "debug")]);
+    assert_eq!(
+        errors.expect_err("wrong").to_string(),
+        "environment: MSM__ADMIN__ADRESS: admin.adress: unknown key; did you mean `address`?\n\
+         environment: MSM__LOG: log: is text; write keys with values\n\
+         environment: MSM__WORKERS: workers: `-1`: not possible; write `auto` or a number from 1 to 1024"
+    );
+}
+
+#[test]
+fn passwords_are_never_shown() {
+    let config =
+        load("clusters: {a: {endpoints: ['rtsp://h'], auth: {user: u, password: hunter2}}}").expect("valid");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(!serde_json::to_string(&config).expect("json").contains("hunter2"));
+    let errors = load("clusters: {a: {endpoints: ['rtsp://h'], auth: {user: u, password: 987654}}}")
+        .expect_err("number");
+    assert!(errors.to_string().contains("put it in quotes"), "{errors}");
+    assert!(!errors.to_string().contains("987654"), "{errors}");
+}
+
+#[test]
+fn start_always_needs_one_stream() {
+    let yaml = |url: &str| {
+        format!(
+            "routes: [{{match: {{url: '{url}'}}, backends: [{{cluster: a}}]}}]\n\
+             clusters: {{a: {{endpoints: ['rtsp://h'], start: always}}}}"
+        )
+    };
+    load(&yaml("/cam")).expect("valid");
+    let found = problems(&yaml("/cam/{n}"));
+    assert!(found[0].starts_with("msm.yaml:1: routes[0].match.url: has placeholders"), "{found:?}");
+}
+
+#[test]
+fn a_shadowed_route_is_a_problem() {
+    let found = problems("routes:\n - {match: {url: /a}}\n - {match: {url: /a, actions: [read]}}");
+    assert_eq!(
+        found,
+        [
+            "msm.yaml:3: routes[1].match.url: is never reached: route `route-0` above takes the same URLs; remove one"
+        ]
+    );
+    load("routes:\n - {match: {url: /a, actions: [read]}}\n - {match: {url: /a}}")
+        .expect("the second publishes");
+    assert_eq!(problems("routes:\n").len(), 1);
+}
+
+#[test]
+fn files_are_loaded_with_their_passwords() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("msm.yaml");
+    std::fs::write(&path, "clusters: {a: {endpoints: ['rtsp://h'], auth: {user: u, password_file: pw}}}")
+        .expect("write");
+    let errors = Config::load(Some(&path), std::iter::empty()).expect_err("no password file");
+    assert!(
+        errors.to_string().contains(":1: clusters.a.auth.password_file: pw cannot be read: "),
+        "{errors}"
+    );
+    std::fs::write(dir.path().join("pw"), "s3cret \r\n").expect("write");
+    let config = Config::load(Some(&path), std::iter::empty()).expect("valid");
+    let auth = config.clusters["a"].auth.as_ref().expect("auth");
+    assert_eq!(auth.secret().map(Secret::expose), Some("s3cret "));
+    config.validate().expect("still valid");
+    let errors = Config::load(Some(&dir.path().join("none.yaml")), std::iter::empty()).expect_err("no file");
+    assert!(errors.to_string().contains("none.yaml: cannot be read: "), "{errors}");
+    assert_eq!(Config::load(None, std::iter::empty()).expect("valid"), Config::default());
+}
+
+#[test]
+fn the_default_round_trips_through_its_serialization() {
+    let text = serde_json::to_string(&Config::default()).expect("json");
+    assert_eq!(load(&text).unwrap_or_else(|errors| panic!("{errors}")), Config::default());
+}
+
+#[cfg(feature = "schema")]
+#[test]
+fn the_schema_describes_every_key() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("json");
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["properties"]["drain_timeout"]["default"], "10s");
+    fn walk(at: &str, value: &serde_json::Value) {
+        if let Some(properties) = value.get("properties").and_then(|p| p.as_object()) {
+            for (key, property) in properties {
+                assert!(property.get("description").is_some(), "{at}.{key} has no description");
+            }
+        }
+        for (key, child) in value.get("$defs").and_then(|d| d.as_object()).into_iter().flatten() {
+            walk(key, child);
+        }
+    }
+    walk("", &schema);
+}
+
+/// A document that is valid and has most keys: the start of mutations.
+const SEED: &str = "\
+listeners:
+  - {name: apps, address: '0.0.0.0:8554', ports: 9000, multicast: {group_pool: 239.1.0.0/16, ttl: 4}}
+routes:
+  - name: news
+    match: {url: 'rtsp://*/news/{feed}', actions: [read]}
+    rewrite: /live/{feed}
+    backends: [{cluster: enc, weight: 95}]
+    idle_timeout: 1m
+clusters:
+  enc: &enc
+    endpoints: ['rtsp://10.0.0.11:8554']
+    auth: {user: mesh, password: x}
+  enc2: *enc
+limits: {header_bytes: 64KiB}
+";
+
+#[test]
+fn every_cut_and_every_byte_changed_is_answered() {
+    load(SEED).unwrap_or_else(|errors| panic!("{errors}"));
+    for at in 0..SEED.len() {
+        let _ = load(&SEED[..at]);
+        for byte in [b'\n', b'\t', b':', b'{', b']', b'-', b'&', b'*', b'\'', b'0', b'~', 0] {
+            let mut bytes = SEED.as_bytes().to_vec();
+            bytes[at] = byte;
+            let Ok(text) = String::from_utf8(bytes) else { continue };
+            if let Err(errors) = load(&text) {
+                assert!(!errors.problems().is_empty());
+                assert!(errors.to_string().lines().count() <= MAX_PROBLEMS + 1);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "[ \\n:{}\\[\\]a-z0-9&*'\"|>!%#,-]{0,200}", name in "[A-Z_0-9]{0,20}", value in ".{0,40}") {
+        let _ = Config::from_yaml(&text, "f", [(format!("MSM__{name}"), value)].into_iter());
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong for a caller of this crate, by who is to blame.
+
+use std::io;
+use std::sync::Arc;
+
+/// An error of the mesh. Credentials never appear in it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URL given is not one that the mesh serves.
+    #[error("{url}: {reason}")]
+    BadUrl {
+        /// The URL as given, without credentials.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No route matches the URL and action.
+    #[error("no route matches {url}")]
+    NoRoute {
+        /// The URL asked for, without credentials.
+        url: String,
+    },
+    /// The route is local and nobody publishes there.
+    #[error("nothing is published at {url}")]
+    NotPublished {
+        /// The URL asked for, without credentials.
+        url: String,
+    },
+    /// Another publisher holds the URL.
+    #[error("another publisher holds this URL")]
+    AlreadyPublished,
+    /// The SDP cannot be used.
+    #[error("SDP refused: {0}")]
+    BadDescription(String),
+    /// A request that the stream's state or kind does not allow.
+    #[error("{0}")]
+    Refused(String),
+    /// The upstream could not be reached.
+    #[error("{endpoint}: {source}")]
+    Unreachable {
+        /// The endpoint's URL, without credentials.
+        endpoint: String,
+        /// The operating system's word.
+        source: Arc<io::Error>,
+    },
+    /// The upstream did not answer in time.
+    #[error("{endpoint}: no answer to {request} in time")]
+    UpstreamTimeout {
+        /// The endpoint's URL, without credentials.
+        endpoint: String,
+        /// What was asked of it.
+        request: String,
+    },
+    /// The upstream answered with an error.
+    #[error("{endpoint}: {request} was answered {status} {reason}")]
+    UpstreamStatus {
+        /// The endpoint's URL, without credentials.
+        endpoint: String,
+        /// What was asked of it.
+        request: String,
+        /// Its RTSP status.
+        status: u16,
+        /// Its reason phrase, or what we make of it.
+        reason: String,
+    },
+    /// The upstream broke the protocol.
+    #[error("{endpoint}: {reason}")]
+    UpstreamProtocol {
+        /// The endpoint's URL, without credentials.
+        endpoint: String,
+        /// Where and what.
+        reason: String,
+    },
+    /// A limit of this process is reached.
+    #[error("{what}: the limit of {limit} is reached; raise `{key}` in the configuration")]
+    Capacity {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+        /// The configuration key.
+        key: &'static str,
+    },
+    /// A socket could not be opened.
+    #[error("{what}: {source}")]
+    Socket {
+        /// Which socket, and the configuration key that names it.
+        what: String,
+        /// The operating system's word.
+        source: Arc<io::Error>,
+    },
+    /// The configuration was refused.
+    #[error("{0}")]
+    Configuration(String),
+    /// The stream ended at its source.
+    #[error("the stream ended")]
+    StreamEnded,
+    /// The mesh was shut down.
+    #[error("the mesh is shutting down")]
+    Stopped,
+}
+
+impl Error {
+    /// A stable name, for metric labels and logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::BadUrl { .. } => "bad_url",
+            Self::NoRoute { .. } => "no_route",
+            Self::NotPublished { .. } => "not_published",
+            Self::AlreadyPublished => "already_published",
+            Self::BadDescription(_) => "bad_description",
+            Self::Refused(_) => "refused",
+            Self::Unreachable { .. } => "unreachable",
+            Self::UpstreamTimeout { .. } => "upstream_timeout",
+            Self::UpstreamStatus { .. } => "upstream_status",
+            Self::UpstreamProtocol { .. } => "upstream_protocol",
+            Self::Capacity { .. } => "capacity",
+            Self::Socket { .. } => "socket",
+            Self::Configuration(_) => "configuration",
+            Self::StreamEnded => "stream_ended",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// The RTSP status that a client gets for it (`RFC 2326 §7.1.1`).
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadUrl { .. } => 400,
+            Self::NoRoute { .. } | Self::NotPublished { .. } => 404,
+            Self::AlreadyPublished => 403,
+            Self::BadDescription(_) => 400,
+            Self::Refused(_) => 455,
+            Self::Unreachable { .. } | Self::UpstreamProtocol { .. } => 502,
+            Self::UpstreamTimeout { .. } => 504,
+            // The upstream's refusal of our credentials is not the client's affair.
+            Self::UpstreamStatus { status: 401 | 407, .. } => 502,
+            Self::UpstreamStatus { status: status @ (404 | 453 | 457 | 458 | 503), .. } => *status,
+            Self::UpstreamStatus { .. } => 502,
+            Self::Capacity { .. } | Self::Stopped => 503,
+            Self::Socket { .. } | Self::Configuration(_) => 500,
+            Self::StreamEnded => 404,
+        }
+    }
+
+    pub(crate) fn socket(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Socket { what: what.into(), source: Arc::new(source) }
+    }
+}

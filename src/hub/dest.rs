@@ -1,0 +1,164 @@
+//! Where one reader's track is sent, and the sink that sends a fan-out's output there.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use msm_core::hub::{Kind, Outgoing, SendOutcome, Sink};
+use msm_udp::Transmit;
+use tokio::sync::mpsc;
+
+use crate::net::tcp::{Connection, Queued};
+use crate::net::udp::UdpSocket;
+
+/// A burst on its way to the application.
+pub(crate) struct AppBurst {
+    pub(crate) track: usize,
+    pub(crate) kind: Kind,
+    pub(crate) bytes: Bytes,
+    pub(crate) segment: usize,
+    pub(crate) arrival: std::time::Instant,
+}
+
+/// The destination of one track of one reader.
+#[derive(Clone)]
+pub(crate) enum Dest {
+    /// UDP unicast or multicast.
+    Udp {
+        rtp: Rc<UdpSocket>,
+        rtcp: Rc<UdpSocket>,
+        rtp_to: SocketAddr,
+        rtcp_to: SocketAddr,
+        /// The address that the peer knows us by, on a host with several.
+        source: Option<IpAddr>,
+    },
+    /// Interleaved in an RTSP connection.
+    Tcp { connection: Rc<Connection>, rtp_channel: u8, rtcp_channel: u8 },
+    /// A reader inside this process.
+    App { queue: mpsc::Sender<AppBurst> },
+}
+
+/// Packets that could not be sent, by kind of error.
+#[derive(Default)]
+pub(crate) struct SendErrors {
+    /// `EAGAIN`: the socket's own buffer is full.
+    pub(crate) would_block: Cell<u64>,
+    /// `EMSGSIZE`: larger than the path takes.
+    pub(crate) too_large: Cell<u64>,
+    /// `ENETUNREACH`, `EHOSTUNREACH`, `ECONNREFUSED`: what ICMP reported.
+    pub(crate) unreachable: Cell<u64>,
+    /// `ENOBUFS`, `ENOMEM`: the kernel is out of buffers.
+    pub(crate) no_buffers: Cell<u64>,
+    /// Anything else.
+    pub(crate) other: Cell<u64>,
+}
+
+impl SendErrors {
+    /// Reason and count of each kind.
+    pub(crate) fn each(&self) -> [(&'static str, u64); 5] {
+        [
+            ("send_would_block", self.would_block.get()),
+            ("send_too_large", self.too_large.get()),
+            ("send_unreachable", self.unreachable.get()),
+            ("send_no_buffers", self.no_buffers.get()),
+            ("send_other", self.other.get()),
+        ]
+    }
+
+    fn count(&self, error: &io::Error, packets: u64) {
+        use nix::libc;
+        let cell = match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::WouldBlock, _) => &self.would_block,
+            (_, Some(libc::EMSGSIZE)) => &self.too_large,
+            (_, Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ECONNREFUSED | libc::ENETDOWN)) => {
+                &self.unreachable
+            }
+            (_, Some(libc::ENOBUFS | libc::ENOMEM)) => &self.no_buffers,
+            _ => &self.other,
+        };
+        cell.set(cell.get() + packets);
+    }
+}
+
+/// Sends for all fan-outs of a worker.
+pub(crate) struct WorkerSink<'a> {
+    pub(crate) errors: &'a SendErrors,
+    pub(crate) now: std::time::Instant,
+}
+
+impl Sink<Dest> for WorkerSink<'_> {
+    fn send(&mut self, dest: &mut Dest, packets: Outgoing<'_>) -> SendOutcome {
+        match dest {
+            Dest::Udp { rtp, rtcp, rtp_to, rtcp_to, source } => {
+                let (socket, to) = match packets.kind {
+                    Kind::Rtp => (rtp, *rtp_to),
+                    Kind::Rtcp => (rtcp, *rtcp_to),
+                };
+                send_udp(socket, to, *source, packets.bytes, packets.segment, self.errors)
+            }
+            Dest::Tcp { connection, rtp_channel, rtcp_channel } => {
+                let channel = match packets.kind {
+                    Kind::Rtp => *rtp_channel,
+                    Kind::Rtcp => *rtcp_channel,
+                };
+                match connection.send_frames(channel, packets.bytes, packets.segment).1 {
+                    Queued::Yes => SendOutcome::Sent,
+                    Queued::Full => SendOutcome::Full,
+                    Queued::Closed => SendOutcome::Failed,
+                }
+            }
+            Dest::App { queue } => {
+                let burst = AppBurst {
+                    track: packets.track,
+                    kind: packets.kind,
+                    bytes: Bytes::copy_from_slice(packets.bytes),
+                    segment: packets.segment,
+                    arrival: self.now,
+                };
+                match queue.try_send(burst) {
+                    Ok(()) => SendOutcome::Sent,
+                    Err(mpsc::error::TrySendError::Full(_)) => SendOutcome::Full,
+                    Err(mpsc::error::TrySendError::Closed(_)) => SendOutcome::Failed,
+                }
+            }
+        }
+    }
+}
+
+/// Sends one run with GSO; where the kernel or the path refuses the run, packet by packet, each counted.
+pub(crate) fn send_udp(
+    socket: &UdpSocket,
+    destination: SocketAddr,
+    source: Option<IpAddr>,
+    contents: &[u8],
+    segment: usize,
+    errors: &SendErrors,
+) -> SendOutcome {
+    let segment_size = (segment > 0 && contents.len() > segment).then_some(segment);
+    let transmit = Transmit { destination, contents, segment_size, ecn: None, src_ip: source };
+    let Err(error) = socket.send(&transmit) else { return SendOutcome::Sent };
+    let Some(segment) = segment_size else {
+        errors.count(&error, 1);
+        return SendOutcome::Failed;
+    };
+    if error.kind() == io::ErrorKind::WouldBlock {
+        errors.count(&error, contents.len().div_ceil(segment) as u64);
+        return SendOutcome::Failed;
+    }
+    let mut sent = false;
+    for packet in contents.chunks(segment) {
+        match socket.send(&Transmit {
+            destination,
+            contents: packet,
+            segment_size: None,
+            ecn: None,
+            src_ip: source,
+        }) {
+            Ok(()) => sent = true,
+            Err(error) => errors.count(&error, 1),
+        }
+    }
+    if sent { SendOutcome::Sent } else { SendOutcome::Failed }
+}

@@ -1,0 +1,234 @@
+//! What any thread may know and ask of a stream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use msm_core::hub::{Fanout, FanoutConfig, Ingest, ReaderReport, RtpInfo, TrackInfo};
+use msm_rtsp::headers::Range;
+use msm_rtsp::sdp::Description;
+use tokio::sync::{mpsc, oneshot};
+
+use super::dest::Dest;
+use crate::error::Error;
+use crate::metrics::{HubObserver, RouteMetrics};
+use crate::shared::Settings;
+
+/// Asked of a stream whose upstream this process pulls from.
+pub(crate) enum Command {
+    /// Set the tracks up, so that readers can be added before media flows.
+    Prepare {
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    Play {
+        request: PlayRequest,
+        reply: oneshot::Sender<Result<PlayAnswer, Error>>,
+    },
+    Pause {
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    Parameter {
+        request: ParameterRequest,
+        reply: oneshot::Sender<Result<ParameterAnswer, Error>>,
+    },
+}
+
+/// What a reader's PLAY carries, passed on where the upstream session is that reader's own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlayRequest {
+    pub(crate) range: Option<Range>,
+    pub(crate) scale: Option<String>,
+    pub(crate) speed: Option<String>,
+}
+
+/// What the upstream answered to PLAY.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlayAnswer {
+    pub(crate) range: Option<Range>,
+    pub(crate) scale: Option<String>,
+    pub(crate) speed: Option<String>,
+    /// Upstream's first packet of each track, in the publisher's numbers.
+    pub(crate) rtp_info: Vec<(usize, RtpInfo)>,
+}
+
+/// A GET_PARAMETER or SET_PARAMETER with a body, for the upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct ParameterRequest {
+    pub(crate) set: bool,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The upstream's answer to it.
+#[derive(Clone, Debug)]
+pub(crate) struct ParameterAnswer {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// One stream inside this process.
+pub(crate) struct HubHandle {
+    pub(crate) id: u64,
+    /// The worker that is home to it.
+    pub(crate) worker: usize,
+    /// For people: where it comes from, without credentials.
+    pub(crate) name: String,
+    pub(crate) description: Arc<Description>,
+    tracks: Arc<[TrackInfo]>,
+    /// One upstream session for one reader: seeks, scale and pauses are that reader's.
+    pub(crate) unshared: bool,
+    pub(crate) coalesce: Duration,
+    pub(crate) metrics: Arc<RouteMetrics>,
+    observer: HubObserver,
+    control: Option<mpsc::Sender<Command>>,
+    readers: AtomicUsize,
+    claimed: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// What a stream is made of.
+pub(crate) struct HubParts {
+    pub(crate) id: u64,
+    pub(crate) worker: usize,
+    pub(crate) name: String,
+    pub(crate) description: Arc<Description>,
+    pub(crate) unshared: bool,
+    pub(crate) coalesce: Duration,
+    pub(crate) metrics: Arc<RouteMetrics>,
+    pub(crate) control: Option<mpsc::Sender<Command>>,
+}
+
+impl HubHandle {
+    pub(crate) fn new(parts: HubParts) -> Arc<Self> {
+        let tracks: Arc<[TrackInfo]> = parts.description.track_infos().into();
+        Arc::new(Self {
+            id: parts.id,
+            worker: parts.worker,
+            name: parts.name,
+            observer: HubObserver::new(tracks.len()),
+            tracks,
+            description: parts.description,
+            unshared: parts.unshared,
+            coalesce: parts.coalesce,
+            metrics: parts.metrics,
+            control: parts.control,
+            readers: AtomicUsize::new(0),
+            claimed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn tracks(&self) -> Arc<[TrackInfo]> {
+        Arc::clone(&self.tracks)
+    }
+
+    pub(crate) fn observer(&self) -> &HubObserver {
+        &self.observer
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Readers that hold it.
+    pub(crate) fn readers(&self) -> usize {
+        self.readers.load(Ordering::Acquire)
+    }
+
+    /// Takes an unshared stream for the one reader that it serves. The first caller gets it.
+    pub(crate) fn claim(&self) -> bool {
+        !self.claimed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Keeps the stream up while the lease lives.
+    pub(crate) fn lease(self: &Arc<Self>) -> Lease {
+        self.readers.fetch_add(1, Ordering::AcqRel);
+        self.metrics.readers.fetch_add(1, Ordering::Relaxed);
+        Lease(Arc::clone(self))
+    }
+
+    /// Makes sure that the stream's home is there.
+    pub(crate) async fn prepare(&self) -> Result<(), Error> {
+        let Some(control) = &self.control else { return Ok(()) };
+        let (reply, answer) = oneshot::channel();
+        control.send(Command::Prepare { reply }).await.map_err(|_| Error::StreamEnded)?;
+        answer.await.map_err(|_| Error::StreamEnded)?
+    }
+
+    /// Makes sure that media flows. Shared streams ignore the request's range: they play what is live.
+    pub(crate) async fn play(&self, request: PlayRequest) -> Result<PlayAnswer, Error> {
+        let Some(control) = &self.control else { return Ok(PlayAnswer::default()) };
+        let (reply, answer) = oneshot::channel();
+        control.send(Command::Play { request, reply }).await.map_err(|_| Error::StreamEnded)?;
+        answer.await.map_err(|_| Error::StreamEnded)?
+    }
+
+    /// Pauses the upstream of an unshared stream.
+    pub(crate) async fn pause(&self) -> Result<(), Error> {
+        let Some(control) = &self.control else { return Ok(()) };
+        let (reply, answer) = oneshot::channel();
+        control.send(Command::Pause { reply }).await.map_err(|_| Error::StreamEnded)?;
+        answer.await.map_err(|_| Error::StreamEnded)?
+    }
+
+    /// Passes a parameter request to the upstream; `None` where this process is the origin.
+    pub(crate) async fn parameter(
+        &self,
+        request: ParameterRequest,
+    ) -> Option<Result<ParameterAnswer, Error>> {
+        let control = self.control.as_ref()?;
+        let (reply, answer) = oneshot::channel();
+        if control.send(Command::Parameter { request, reply }).await.is_err() {
+            return Some(Err(Error::StreamEnded));
+        }
+        Some(answer.await.unwrap_or(Err(Error::StreamEnded)))
+    }
+
+    pub(crate) fn fanout_config(&self, settings: &Settings) -> FanoutConfig {
+        settings.fanout.clone()
+    }
+
+    pub(crate) fn observe_ingest(&self, ingest: &Ingest) {
+        self.observer.ingest(&self.metrics, ingest);
+    }
+
+    pub(crate) fn observe_fanout(&self, worker: usize, fanout: &Fanout<Dest>) {
+        self.observer.fanout(&self.metrics, worker, fanout);
+    }
+
+    pub(crate) fn observe_reader(&self, report: &ReaderReport) {
+        if let Some(rtt) = report.rtt {
+            self.metrics.observe_rtt(rtt);
+        }
+    }
+}
+
+/// A reader's hold on a stream.
+pub(crate) struct Lease(Arc<HubHandle>);
+
+impl Lease {
+    /// The stream.
+    pub(crate) fn handle(&self) -> Arc<HubHandle> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl std::ops::Deref for Lease {
+    type Target = Arc<HubHandle>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::AcqRel);
+        self.0.metrics.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,221 @@
+//! A stream at its home worker: what comes from the publisher, and who gets it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use msm_core::burst::Burst;
+use msm_core::hub::{Ingest, IngestEvent, Kind, Outgoing, Sink};
+use tokio::sync::Notify;
+
+use super::dest::{Dest, WorkerSink};
+use super::feed::{Feed, FeedReceiver, FeedSender, channel};
+use super::handle::HubHandle;
+use super::shard::Shard;
+use crate::worker::Worker;
+
+/// Largest RTCP datagram written: reports of one source, CNAME and feedback.
+const RTCP_BYTES: usize = 1200;
+
+/// The publisher's side of one stream, on its home worker.
+pub(crate) struct Home {
+    pub(crate) handle: Arc<HubHandle>,
+    worker: Rc<Worker>,
+    ingest: RefCell<Ingest>,
+    /// The home's own readers.
+    pub(crate) shard: Rc<Shard>,
+    /// Other workers with readers of this stream.
+    remotes: RefCell<Vec<FeedSender>>,
+    /// Where reports about each track go.
+    upstream: RefCell<Vec<Option<Dest>>>,
+    /// Last time that media came, for the publisher's liveness.
+    last_media: Cell<Instant>,
+    rearm: Rc<Notify>,
+}
+
+impl Home {
+    /// Creates the home of a stream and starts its timer.
+    pub(crate) fn start(worker: &Rc<Worker>, handle: Arc<HubHandle>, seed: u64, now: Instant) -> Rc<Self> {
+        let tracks = handle.tracks();
+        let shard = Shard::start(worker, Arc::clone(&handle), now);
+        let home = Rc::new(Self {
+            worker: Rc::clone(worker),
+            ingest: RefCell::new(Ingest::new(
+                Arc::clone(&tracks),
+                worker.shared.settings.ingest.clone(),
+                seed,
+                now,
+            )),
+            shard,
+            remotes: RefCell::default(),
+            upstream: RefCell::new(tracks.iter().map(|_| None).collect()),
+            last_media: Cell::new(now),
+            rearm: Rc::new(Notify::new()),
+            handle,
+        });
+        worker.homes.borrow_mut().insert(home.handle.id, Rc::clone(&home));
+        tokio::task::spawn_local(timer(Rc::downgrade(&home), Rc::clone(&home.rearm)));
+        home
+    }
+
+    /// Names where reports about `track` are sent.
+    pub(crate) fn set_upstream(&self, track: usize, dest: Dest) {
+        if let Some(slot) = self.upstream.borrow_mut().get_mut(track) {
+            *slot = Some(dest);
+        }
+    }
+
+    /// When media last came in.
+    pub(crate) fn last_media(&self) -> Instant {
+        self.last_media.get()
+    }
+
+    /// Packets of one GRO buffer: equal sizes but for the last.
+    pub(crate) fn handle_run(&self, now: Instant, track: usize, bytes: &mut [u8], stride: usize) {
+        let mut table = self.worker.segments.borrow_mut();
+        let burst = Burst::from_gro(bytes, stride, now, 0, &mut table);
+        self.handle_burst(now, track, burst);
+    }
+
+    /// Packets at the given offsets and lengths, as interleaved frames come.
+    pub(crate) fn handle_parts(
+        &self,
+        now: Instant,
+        track: usize,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
+        let mut table = self.worker.segments.borrow_mut();
+        let mut burst = Burst::from_parts(bytes, parts, now, 0, &mut table);
+        burst.compact();
+        self.handle_burst(now, track, burst);
+    }
+
+    fn handle_burst(&self, now: Instant, track: usize, mut burst: Burst<'_>) {
+        let mut ingest = self.ingest.borrow_mut();
+        ingest.handle_rtp(now, track, &mut burst);
+        self.last_media.set(now);
+        // A change of source holds for this burst: readers are told before they get it.
+        self.pump(now, &mut ingest);
+        drop(ingest);
+        // Before the fan-out: it patches the headers in place.
+        for remote in self.remotes.borrow_mut().iter_mut() {
+            let valid = burst.segments().iter().enumerate().filter(|(_, segment)| segment.valid);
+            remote.send_burst(track, now, valid.filter_map(|(index, _)| burst.packet(index)));
+        }
+        self.shard.handle_rtp(now, track, &mut burst);
+    }
+
+    /// An RTCP datagram of the publisher.
+    pub(crate) fn handle_rtcp(&self, now: Instant, track: usize, datagram: &[u8]) {
+        let mut ingest = self.ingest.borrow_mut();
+        ingest.handle_rtcp(now, track, datagram);
+        self.last_media.set(now);
+        self.pump(now, &mut ingest);
+        drop(ingest);
+        self.rearm.notify_one();
+    }
+
+    /// A reader cannot decode: asks the publisher for a keyframe, merged and rate limited.
+    pub(crate) fn request_keyframe(&self, now: Instant, track: usize) {
+        let mut ingest = self.ingest.borrow_mut();
+        ingest.request_keyframe(now, track);
+        self.pump(now, &mut ingest);
+        drop(ingest);
+        self.rearm.notify_one();
+    }
+
+    /// The publisher is about to jump (seek): what was kept is void, and a jump is no loss.
+    pub(crate) fn restart(&self, now: Instant) {
+        self.ingest.borrow_mut().restart(now);
+        self.tell_remotes(|| Feed::Flush);
+        self.shard.flush(now);
+    }
+
+    /// Joins another worker: from now on it gets every burst, first of all what a late reader needs.
+    pub(crate) fn attach(&self) -> FeedReceiver {
+        let (mut sender, receiver) = channel();
+        sender.send(Feed::Snapshot(Box::new(self.shard.snapshot())));
+        self.remotes.borrow_mut().push(sender);
+        receiver
+    }
+
+    /// The stream is over: readers get their BYE, other workers are told.
+    pub(crate) fn end(&self, now: Instant) {
+        self.tell_remotes(|| Feed::Ended);
+        self.shard.end(now);
+        self.worker.homes.borrow_mut().remove(&self.handle.id);
+        self.upstream.borrow_mut().clear();
+        self.rearm.notify_one();
+    }
+
+    /// Publishes what changed since the last call to the process's metrics.
+    pub(crate) fn publish_metrics(&self) {
+        self.remotes.borrow_mut().retain(|remote| !remote.is_abandoned());
+        let ring: u64 =
+            self.remotes.borrow_mut().iter_mut().map(|remote| std::mem::take(&mut remote.dropped)).sum();
+        self.handle.metrics.add_dropped("worker_ring", ring);
+        self.handle.observe_ingest(&self.ingest.borrow());
+    }
+
+    fn tell_remotes(&self, item: impl Fn() -> Feed) {
+        for remote in self.remotes.borrow_mut().iter_mut() {
+            remote.send(item());
+        }
+    }
+
+    fn pump(&self, now: Instant, ingest: &mut Ingest) {
+        while let Some(event) = ingest.poll_event() {
+            match event {
+                IngestEvent::SenderReport { track, clock } => {
+                    self.tell_remotes(|| Feed::SenderReport { track, clock });
+                    self.shard.handle_sender_report(now, track, clock);
+                }
+                IngestEvent::Cname { track, cname } => {
+                    self.tell_remotes(|| Feed::Cname { track, cname: Arc::clone(&cname) });
+                    self.shard.set_cname(track, cname);
+                }
+                IngestEvent::SourceChanged { track, .. } => {
+                    self.tell_remotes(|| Feed::SourceChanged { track });
+                    self.shard.handle_source_changed(now, track);
+                }
+                IngestEvent::Bye { track } => {
+                    tracing::debug!(hub = self.handle.id, track, "publisher said BYE");
+                }
+            }
+        }
+        let mut out = [0; RTCP_BYTES];
+        let mut upstream = self.upstream.borrow_mut();
+        while let Some((track, length)) = ingest.poll_transmit(now, &mut out) {
+            let (Some(Some(dest)), Some(bytes)) = (upstream.get_mut(track), out.get_mut(..length)) else {
+                continue;
+            };
+            let mut sink = WorkerSink { errors: &self.worker.send_errors, now };
+            let packets = Outgoing { track, kind: Kind::Rtcp, segment: length, bytes, ecn: 0 };
+            let _ = sink.send(dest, packets);
+        }
+    }
+
+    fn handle_timeout(&self, now: Instant) {
+        let mut ingest = self.ingest.borrow_mut();
+        ingest.handle_timeout(now);
+        self.pump(now, &mut ingest);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.ingest.borrow().poll_timeout().map(|(at, _)| at)
+    }
+}
+
+async fn timer(home: std::rc::Weak<Home>, rearm: Rc<Notify>) {
+    loop {
+        let Some(deadline) = home.upgrade().map(|home| home.deadline()) else { return };
+        super::wait(deadline, &rearm).await;
+        let Some(home) = home.upgrade() else { return };
+        let now = Instant::now();
+        if home.deadline().is_some_and(|at| at <= now) {
+            home.handle_timeout(now);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The readers of one stream on one worker.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use msm_core::burst::Burst;
+use msm_core::hub::{
+    Fanout, FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderSetup, RtpInfo, SenderClock, Snapshot,
+};
+use tokio::sync::Notify;
+
+use super::dest::{Dest, WorkerSink};
+use super::feed::{Feed, FeedReceiver};
+use super::handle::HubHandle;
+use crate::worker::Worker;
+
+/// What a reader is told by its stream, for the session that owns it.
+pub(crate) type OnEnd = Box<dyn FnOnce(EndReason)>;
+
+/// Why a reader's media ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// The stream ended at its source.
+    StreamEnded,
+    /// The reader sent an RTCP BYE.
+    ReaderBye,
+    /// The reader did not take packets for too long.
+    Stalled,
+}
+
+/// The fan-out of one stream on one worker, with its timer.
+pub(crate) struct Shard {
+    pub(crate) handle: Arc<HubHandle>,
+    worker: Rc<Worker>,
+    fanout: RefCell<Fanout<Dest>>,
+    owners: RefCell<BTreeMap<ReaderId, OnEnd>>,
+    rearm: Rc<Notify>,
+    ended: Cell<bool>,
+}
+
+impl Shard {
+    /// Creates the shard of a stream on `worker` and starts its timer.
+    pub(crate) fn start(worker: &Rc<Worker>, handle: Arc<HubHandle>, now: Instant) -> Rc<Self> {
+        let config = handle.fanout_config(&worker.shared.settings);
+        let shard = Rc::new(Self {
+            fanout: RefCell::new(Fanout::new(handle.tracks(), config, now)),
+            worker: Rc::clone(worker),
+            owners: RefCell::default(),
+            rearm: Rc::new(Notify::new()),
+            ended: Cell::new(false),
+            handle,
+        });
+        worker.shards.borrow_mut().insert(shard.handle.id, Rc::clone(&shard));
+        tokio::task::spawn_local(timer(Rc::downgrade(&shard), Rc::clone(&shard.rearm)));
+        shard
+    }
+
+    /// Runs the fan-out from a ring that the stream's home fills.
+    pub(crate) fn feed(self: &Rc<Self>, receiver: FeedReceiver) {
+        tokio::task::spawn_local(follow(Rc::downgrade(self), receiver));
+    }
+
+    pub(crate) fn handle_rtp(&self, now: Instant, track: usize, burst: &mut Burst<'_>) {
+        let mut fanout = self.fanout.borrow_mut();
+        fanout.handle_rtp(now, track, burst, &mut self.sink(now));
+        drop(fanout);
+        self.pump(now);
+    }
+
+    pub(crate) fn handle_sender_report(&self, now: Instant, track: usize, clock: SenderClock) {
+        self.fanout.borrow_mut().handle_sender_report(now, track, clock, &mut self.sink(now));
+        self.after_input(now);
+    }
+
+    pub(crate) fn set_cname(&self, track: usize, cname: Arc<[u8]>) {
+        self.fanout.borrow_mut().set_cname(track, cname);
+    }
+
+    pub(crate) fn handle_source_changed(&self, now: Instant, track: usize) {
+        self.fanout.borrow_mut().handle_source_changed(now, track);
+        self.after_input(now);
+    }
+
+    pub(crate) fn handle_reader_rtcp(&self, now: Instant, id: ReaderId, track: usize, datagram: &[u8]) {
+        self.fanout.borrow_mut().handle_reader_rtcp(now, id, track, datagram);
+        self.after_input(now);
+    }
+
+    pub(crate) fn flush(&self, now: Instant) {
+        self.fanout.borrow_mut().flush(now);
+        self.after_input(now);
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.fanout.borrow().snapshot()
+    }
+
+    /// Adds a reader, which gets nothing before [`Self::play`]. `on_end` is called once if the stream ends it.
+    pub(crate) fn add_reader(
+        &self,
+        now: Instant,
+        setup: ReaderSetup<Dest>,
+        on_end: OnEnd,
+    ) -> Result<ReaderId, HubError> {
+        let id = self.fanout.borrow_mut().add_reader(now, setup)?;
+        self.owners.borrow_mut().insert(id, on_end);
+        Ok(id)
+    }
+
+    /// Starts a reader; answers the numbers of the first packet it will get, where they are known.
+    pub(crate) fn play(&self, now: Instant, id: ReaderId) -> Result<Vec<(usize, Option<RtpInfo>)>, HubError> {
+        let info = self.fanout.borrow_mut().play(now, id)?;
+        self.after_input(now);
+        Ok(info)
+    }
+
+    pub(crate) fn pause(&self, now: Instant, id: ReaderId) {
+        let _ = self.fanout.borrow_mut().pause(now, id);
+        self.after_input(now);
+    }
+
+    pub(crate) fn map_rtp_info(&self, id: ReaderId, track: usize, upstream: RtpInfo) -> Option<RtpInfo> {
+        self.fanout.borrow().map_rtp_info(id, track, upstream)
+    }
+
+    /// Removes a reader and drops its destinations.
+    pub(crate) fn remove(&self, now: Instant, id: ReaderId, bye: bool) -> Option<ReaderClosed<Dest>> {
+        self.owners.borrow_mut().remove(&id);
+        let mut fanout = self.fanout.borrow_mut();
+        if bye {
+            fanout.bye(now, Some(id), &mut self.sink(now));
+        }
+        let closed = fanout.remove(id);
+        drop(fanout);
+        self.after_input(now);
+        closed
+    }
+
+    /// Changes a reader's destination, when its packets come from a port other than it named.
+    pub(crate) fn with_dest(&self, id: ReaderId, track: usize, change: impl FnOnce(&mut Dest)) {
+        if let Some(dest) = self.fanout.borrow_mut().dest_mut(id, track) {
+            change(dest);
+        }
+    }
+
+    /// The stream is over.
+    pub(crate) fn end(&self, now: Instant) {
+        if self.ended.replace(true) {
+            return;
+        }
+        self.fanout.borrow_mut().bye(now, None, &mut self.sink(now));
+        self.worker.shards.borrow_mut().remove(&self.handle.id);
+        self.publish_metrics();
+        let owners = std::mem::take(&mut *self.owners.borrow_mut());
+        for on_end in owners.into_values() {
+            on_end(EndReason::StreamEnded);
+        }
+        self.rearm.notify_one();
+    }
+
+    /// Publishes what changed since the last call to the process's metrics.
+    pub(crate) fn publish_metrics(&self) {
+        self.handle.observe_fanout(self.worker.id, &self.fanout.borrow());
+    }
+
+    fn sink(&self, now: Instant) -> WorkerSink<'_> {
+        WorkerSink { errors: &self.worker.send_errors, now }
+    }
+
+    fn after_input(&self, now: Instant) {
+        self.pump(now);
+        self.rearm.notify_one();
+    }
+
+    fn pump(&self, now: Instant) {
+        loop {
+            let event = self.fanout.borrow_mut().poll_event();
+            match event {
+                None => return,
+                Some(FanoutEvent::KeyframeWanted { track }) => {
+                    self.worker.request_keyframe(&self.handle, now, track)
+                }
+                Some(FanoutEvent::ReaderReport { report, .. }) => self.handle.observe_reader(&report),
+                Some(FanoutEvent::ReaderBye { id }) => self.tell_owner(id, EndReason::ReaderBye),
+                Some(FanoutEvent::ReaderStalled { id }) => self.tell_owner(id, EndReason::Stalled),
+            }
+        }
+    }
+
+    fn tell_owner(&self, id: ReaderId, reason: EndReason) {
+        let owner = self.owners.borrow_mut().remove(&id);
+        if let Some(on_end) = owner {
+            on_end(reason);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.fanout.borrow().poll_timeout().map(|(at, _)| at)
+    }
+}
+
+async fn timer(shard: Weak<Shard>, rearm: Rc<Notify>) {
+    loop {
+        let Some(deadline) = shard.upgrade().map(|shard| shard.deadline()) else { return };
+        super::wait(deadline, &rearm).await;
+        let Some(shard) = shard.upgrade() else { return };
+        let now = Instant::now();
+        if shard.deadline().is_some_and(|at| at <= now) {
+            shard.fanout.borrow_mut().handle_timeout(now, &mut shard.sink(now));
+            shard.pump(now);
+        }
+        if shard.ended.get() {
+            return;
+        }
+    }
+}
+
+async fn follow(shard: Weak<Shard>, mut receiver: FeedReceiver) {
+    let wake = receiver.wake();
+    loop {
+        let Some(strong) = shard.upgrade() else { return };
+        while let Some(item) = receiver.try_recv() {
+            let now = Instant::now();
+            match item {
+                Feed::Burst(mut burst) => {
+                    {
+                        let mut table = strong.worker.segments.borrow_mut();
+                        let arrival = burst.arrival.unwrap_or(now);
+                        let mut parts =
+                            Burst::from_parts(&mut burst.bytes, &burst.parts, arrival, 0, &mut table);
+                        strong.handle_rtp(now, burst.track, &mut parts);
+                    }
+                    receiver.recycle(burst);
+                }
+                Feed::SenderReport { track, clock } => strong.handle_sender_report(now, track, clock),
+                Feed::Cname { track, cname } => strong.set_cname(track, cname),
+                Feed::SourceChanged { track } => strong.handle_source_changed(now, track),
+                Feed::Snapshot(snapshot) => strong.fanout.borrow_mut().restore(now, *snapshot),
+                Feed::Flush => strong.flush(now),
+                Feed::Ended => strong.end(now),
+            }
+        }
+        if receiver.is_finished() {
+            strong.end(Instant::now());
+            return;
+        }
+        drop(strong);
+        wake.notified().await;
+    }
+}

@@ -1,0 +1,311 @@
+//! The mesh as an application holds it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use msm_core::hub::{ReaderSetup, ReaderTrack};
+use msm_core::rng::Rng;
+use msm_core::route::Action;
+use msm_rtsp::sdp::Description;
+use msm_rtsp::url::RtspUrl;
+use tokio::sync::mpsc;
+
+use crate::api::publisher::{self, Publisher};
+use crate::api::reader::{self, Reader};
+use crate::config::{Config, Workers};
+use crate::error::Error;
+use crate::hub::dest::Dest;
+use crate::hub::handle::{HubHandle, HubParts, PlayRequest};
+use crate::hub::home::Home;
+use crate::net::limits;
+use crate::serve::requests::open;
+use crate::settings;
+use crate::shared::Shared;
+use crate::status::Status;
+use crate::upstream::{pull, push};
+use crate::worker::{Worker, WorkerHandle};
+
+/// Makes a [`Mesh`].
+#[derive(Debug, Default)]
+pub struct Builder {
+    config: Option<Config>,
+    workers: Option<u16>,
+}
+
+impl Builder {
+    /// Uses a configuration that was read or made.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Reads a configuration file; `MSM__…` variables override its keys.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] with everything that is wrong, one problem a line.
+    pub fn config_file(self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let config = Config::load(Some(path.as_ref()), std::env::vars())
+            .map_err(|errors| Error::Configuration(errors.to_string()))?;
+        Ok(self.config(config))
+    }
+
+    /// Runs media on this many threads of the mesh's own; by default one for each core.
+    #[must_use]
+    pub fn workers(mut self, workers: u16) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Starts the worker threads. Nothing listens before [`Mesh::serve`].
+    ///
+    /// Without a configuration the mesh has no routes, and dials the URLs that it is given.
+    ///
+    /// # Errors
+    /// The configuration is refused, or a thread cannot be started.
+    pub async fn build(self) -> Result<Mesh, Error> {
+        let embedded = self.config.is_none();
+        let mut config = self.config.unwrap_or_default();
+        if let Some(workers) = self.workers {
+            config.workers = Workers::Count(workers.max(1));
+        }
+        let routing = settings::routing(&config, embedded)?;
+        let listeners =
+            if embedded { Vec::new() } else { config.listeners.iter().map(settings::listener).collect() };
+        let shared = Shared::new(settings::settings(&config), routing, listeners)?;
+        for advice in limits::check() {
+            tracing::warn!("{advice}");
+        }
+        let count = settings::workers(&config);
+        let mut workers = Vec::with_capacity(count);
+        for id in 0..count {
+            let worker = WorkerHandle::start(id, Arc::clone(&shared))
+                .map_err(|error| Error::socket(format!("worker thread {id}"), error))?;
+            workers.push(worker);
+        }
+        shared.set_workers(workers);
+        Ok(Mesh { shared })
+    }
+}
+
+/// A member of the mesh: streams are read, published and served through it.
+///
+/// Cheap to clone. Media runs on threads of its own, never on the caller's runtime: a blocked application does not stall
+/// a stream. Ends with [`Self::shutdown`].
+///
+/// ```no_run
+/// # async fn run() -> Result<(), msm::Error> {
+/// let mesh = msm::Mesh::builder().build().await?;
+/// let mut reader = mesh.open("rtsp://camera.example/one").await?;
+/// while let Some(packet) = reader.next().await? {
+///     println!("track {} timestamp {} {} bytes", packet.track, packet.timestamp, packet.payload.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Mesh {
+    shared: Arc<Shared>,
+}
+
+/// What [`Mesh::serve`] has bound.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    addresses: Vec<SocketAddr>,
+}
+
+impl Serving {
+    /// The addresses of the listeners, in the order of the configuration.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+impl Mesh {
+    /// Begins to make a mesh.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Binds the configured listeners and serves them until [`Self::shutdown`].
+    ///
+    /// # Errors
+    /// [`Error::Socket`] that names the listener and the key to change.
+    pub async fn serve(&self) -> Result<Serving, Error> {
+        for worker in self.shared.workers() {
+            worker.call(Worker::listen).await??;
+        }
+        for url in self.shared.routing.standing() {
+            let shared = Arc::clone(&self.shared);
+            shared.workers().first().ok_or(Error::Stopped)?.post(move |worker| {
+                tokio::task::spawn_local(pull::keep(Rc::clone(worker), url));
+            })?;
+        }
+        let addresses = self.shared.listeners.iter().map(|listener| listener.address()).collect();
+        Ok(Serving { addresses })
+    }
+
+    /// Opens a stream for reading: routed, and shared with other readers of it where it is live.
+    ///
+    /// # Errors
+    /// The URL, the route, or the upstream.
+    pub async fn open(&self, url: &str) -> Result<Reader, Error> {
+        let url = parse(url)?;
+        let (queue, packets) = mpsc::channel(reader::QUEUE_BURSTS);
+        let shared = Arc::clone(&self.shared);
+        let place = self.pick()?;
+        let via = vec![format!("RTSP/1.0 {}", shared.pseudonym)];
+        let (handle, lease) = self
+            .shared
+            .worker(place)?
+            .run(move |worker| async move {
+                let (resolved, handle) = open(&worker, &url, via.clone()).await?;
+                let handle = if handle.unshared && !handle.claim() {
+                    let own = pull::open(&worker, &resolved, None, via).await?;
+                    own.claim();
+                    own
+                } else {
+                    handle
+                };
+                let lease = handle.lease();
+                Ok::<_, Error>((handle, lease))
+            })
+            .await??;
+        let place = handle.worker;
+        let id = shared
+            .worker(place)?
+            .run(move |worker| async move {
+                // The upstream is set up first: only then the stream has a home that readers can be added to.
+                handle.prepare().await?;
+                let shard = worker.shard(&handle).await?;
+                let mut rng = Rng::new(worker.shared.seed());
+                let tracks = (0..handle.tracks().len())
+                    .map(|track| ReaderTrack {
+                        track,
+                        dest: Dest::App { queue: queue.clone() },
+                        ssrc: rng.next_u32(),
+                        payload_types: Vec::new(),
+                    })
+                    .collect();
+                drop(queue);
+                let setup = ReaderSetup { seed: rng.next_u64(), tracks, late_join: !handle.unshared };
+                let now = Instant::now();
+                let id = shard
+                    .add_reader(now, setup, Box::new(|_| {}))
+                    .map_err(|error| Error::Refused(error.to_string()))?;
+                shard.play(now, id).map_err(|error| Error::Refused(error.to_string()))?;
+                handle.play(PlayRequest::default()).await?;
+                Ok::<_, Error>(id)
+            })
+            .await??;
+        Ok(Reader::new(shared, lease, place, id, packets))
+    }
+
+    /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
+    /// endpoint, which has agreed to record it when this returns.
+    ///
+    /// # Errors
+    /// The URL, the description, the route, or the upstream.
+    pub async fn publish(&self, url: &str, sdp: &str) -> Result<Publisher, Error> {
+        let url = parse(url)?;
+        let description = Description::parse(sdp.as_bytes(), &self.shared.settings.rtsp)
+            .map_err(|error| Error::BadDescription(error.to_string()))?;
+        let (queue, packets) = mpsc::channel(publisher::QUEUE_BURSTS);
+        let shared = Arc::clone(&self.shared);
+        let via = vec![format!("RTSP/1.0 {}", shared.pseudonym)];
+        let handle = self
+            .shared
+            .worker(self.pick()?)?
+            .run(move |worker| async move {
+                let resolved = worker.shared.routing.resolve(&url, Action::Publish)?;
+                let description = Arc::new(description);
+                let handle = HubHandle::new(HubParts {
+                    id: worker.shared.registry.next_id(),
+                    worker: worker.id,
+                    name: url.to_string(),
+                    description: Arc::clone(&description),
+                    unshared: false,
+                    coalesce: resolved.coalesce,
+                    metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name()),
+                    control: None,
+                });
+                let key = resolved.publish_key();
+                worker.shared.registry.publish(&key, Arc::clone(&handle)).await?;
+                let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
+                if resolved.is_upstream() {
+                    if let Err(error) = push::start(&worker, &home, &resolved, &description, via).await {
+                        handle.set_ended();
+                        worker.shared.registry.forget(&key, Some(handle.id));
+                        home.end(Instant::now());
+                        return Err(error);
+                    }
+                }
+                worker.shared.metrics.streams.inc();
+                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets));
+                Ok(handle)
+            })
+            .await??;
+        Ok(Publisher::new(shared, handle, queue))
+    }
+
+    /// The metrics in OpenMetrics text.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        self.shared.metrics.text()
+    }
+
+    /// What runs now: listeners, streams, readers.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared)
+    }
+
+    /// Ends: nothing new is let in, sessions get until `deadline` to end by themselves, then readers are told by BYE and
+    /// the threads stop.
+    pub async fn shutdown(&self, deadline: Duration) {
+        self.shared.draining.send_replace(true);
+        for worker in self.shared.workers() {
+            let _ = worker.call(|worker| worker.stop_listening()).await;
+        }
+        let until = Instant::now() + deadline;
+        while self.shared.metrics.sessions.get() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for worker in self.shared.workers() {
+            let _ = worker.call(|worker| worker.end_all()).await;
+        }
+        self.shared.stopping.send_replace(true);
+        let shared = Arc::clone(&self.shared);
+        let _ =
+            tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
+    }
+
+    /// A worker for a new stream: the one with the fewest of them would be best known by counting; turn by turn is even
+    /// enough.
+    fn pick(&self) -> Result<usize, Error> {
+        let count = self.shared.worker_count();
+        if count == 0 || *self.shared.stopping.borrow() {
+            return Err(Error::Stopped);
+        }
+        Ok(usize::try_from(self.shared.registry.next_id()).unwrap_or(0) % count)
+    }
+}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mesh").field("workers", &self.shared.worker_count()).finish_non_exhaustive()
+    }
+}
+
+fn parse(url: &str) -> Result<RtspUrl, Error> {
+    RtspUrl::parse(url).map_err(|error| {
+        // What does not parse may hold a password anywhere: only its beginning is repeated.
+        let shown = url.split_once("://").map_or("the URL", |(scheme, _)| scheme);
+        Error::BadUrl { url: shown.escape_debug().take(20).collect(), reason: error.to_string() }
+    })
+}

@@ -1,0 +1,8 @@
+//! Sockets of the workers.
+
+pub(crate) mod gather;
+pub(crate) mod limits;
+pub(crate) mod multicast;
+pub(crate) mod pair;
+pub(crate) mod tcp;
+pub(crate) mod udp;

@@ -1,0 +1,254 @@
+//! The sending half of an RTSP connection: text and interleaved packets in one bounded queue.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use bytes::{Buf, BytesMut};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// What became of a packet offered to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// Written or queued whole.
+    Yes,
+    /// The queue has no room for it: nothing of it was taken.
+    Full,
+    /// The connection is gone.
+    Closed,
+}
+
+/// A TCP connection that both its own task and the fan-out of its worker write to.
+///
+/// Writes go to the kernel at once; what it does not take waits here, bounded by `limit`. Messages are never dropped
+/// (they are few, and bounded by requests); media packets are refused when the queue is full.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    queue: RefCell<BytesMut>,
+    /// Media that waits for the answer to PLAY: some clients throw away what comes before it.
+    held: RefCell<Option<BytesMut>>,
+    limit: usize,
+    closed: Cell<bool>,
+    wake: Notify,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, limit: usize) -> Rc<Self> {
+        Rc::new(Self {
+            stream,
+            queue: RefCell::new(BytesMut::new()),
+            held: RefCell::new(None),
+            limit,
+            closed: Cell::new(false),
+            wake: Notify::new(),
+        })
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Bytes that wait for the peer to read.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Marks the connection as ended: later offers are refused and its task wakes up.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+        self.wake.notify_one();
+    }
+
+    /// Holds media back until [`Self::release`].
+    pub(crate) fn hold(&self) {
+        self.held.borrow_mut().get_or_insert_default();
+    }
+
+    /// Lets media go that was held back.
+    pub(crate) fn release(&self) {
+        let held = self.held.borrow_mut().take();
+        if let Some(held) = held.filter(|held| !held.is_empty()) {
+            self.queue.borrow_mut().extend_from_slice(&held);
+            self.flush();
+        }
+    }
+
+    /// Sends a message of the signalling.
+    pub(crate) fn send_message(&self, message: &[u8]) {
+        if self.closed.get() {
+            return;
+        }
+        self.queue.borrow_mut().extend_from_slice(message);
+        self.flush();
+    }
+
+    /// Sends the packets of a burst, each `segment` bytes but the last, as interleaved frames on `channel`
+    /// (`RFC 2326 §10.12`). Returns how many packets were taken; the rest found the queue full or the connection gone.
+    pub(crate) fn send_frames(&self, channel: u8, packets: &[u8], segment: usize) -> (usize, Queued) {
+        if self.closed.get() {
+            return (0, Queued::Closed);
+        }
+        let mut taken = 0;
+        if let Some(held) = self.held.borrow_mut().as_mut() {
+            for packet in packets.chunks(segment.max(1)) {
+                if held.len() + packet.len() + 4 > self.limit || !push_frame(held, channel, packet) {
+                    return (taken, Queued::Full);
+                }
+                taken += 1;
+            }
+            return (taken, Queued::Yes);
+        }
+        for packet in packets.chunks(segment.max(1)) {
+            let mut queue = self.queue.borrow_mut();
+            if queue.len() + packet.len() + 4 > self.limit {
+                drop(queue);
+                self.flush();
+                queue = self.queue.borrow_mut();
+                if queue.len() + packet.len() + 4 > self.limit {
+                    drop(queue);
+                    return (taken, Queued::Full);
+                }
+            }
+            if !push_frame(&mut queue, channel, packet) {
+                break;
+            }
+            taken += 1;
+        }
+        self.flush();
+        (taken, if self.closed.get() { Queued::Closed } else { Queued::Yes })
+    }
+
+    /// Writes what the kernel takes now.
+    pub(crate) fn flush(&self) {
+        let mut queue = self.queue.borrow_mut();
+        while !queue.is_empty() {
+            match self.stream.try_write_vectored(&[IoSlice::new(&queue)]) {
+                Ok(0) => {
+                    self.closed.set(true);
+                    break;
+                }
+                Ok(written) => queue.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.closed.set(true);
+                    break;
+                }
+            }
+        }
+        if self.closed.get() {
+            queue.clear();
+        }
+        if queue.is_empty() {
+            // An idle reader costs no buffer; a busy one keeps a small one.
+            if queue.capacity() > IDLE_CAPACITY {
+                *queue = BytesMut::new();
+            } else {
+                queue.clear();
+            }
+        } else {
+            self.wake.notify_one();
+        }
+        if self.closed.get() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Completes when there is something to write and the peer can take it, or when the connection was closed.
+    /// Cancel safe.
+    pub(crate) async fn drained(&self) {
+        loop {
+            if self.closed.get() {
+                return;
+            }
+            if self.queued() > 0 {
+                if self.stream.writable().await.is_err() {
+                    self.closed.set(true);
+                }
+                return;
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
+/// Appends one interleaved frame; `false` for a packet that its 16-bit length cannot name.
+fn push_frame(queue: &mut BytesMut, channel: u8, packet: &[u8]) -> bool {
+    let Ok(length) = u16::try_from(packet.len()) else { return false };
+    let [high, low] = length.to_be_bytes();
+    queue.extend_from_slice(&[b'$', channel, high, low]);
+    queue.extend_from_slice(packet);
+    true
+}
+
+/// A queue larger than this is given back when it has drained.
+const IDLE_CAPACITY: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    async fn joined(limit: usize) -> (Rc<Connection>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Connection::new(near.unwrap(), limit), far.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn frames_carry_channel_and_length() {
+        let (connection, mut far) = joined(1 << 20).await;
+        assert_eq!(connection.send_frames(2, b"abcdefgh", 3), (3, Queued::Yes));
+        let mut read = [0; 20];
+        far.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"$\x02\x00\x03abc$\x02\x00\x03def$\x02\x00\x02gh");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_reads_fills_its_own_queue_only() {
+        let (connection, _far) = joined(100_000).await;
+        let packet = [0u8; 1200];
+        let mut refused = false;
+        for _ in 0..20_000 {
+            if connection.send_frames(0, &packet, 1200) == (0, Queued::Full) {
+                refused = true;
+                break;
+            }
+        }
+        assert!(refused, "the queue must end");
+        assert!(connection.queued() <= 100_000);
+    }
+
+    #[tokio::test]
+    async fn media_held_back_comes_after_the_answer() {
+        let (connection, mut far) = joined(1 << 20).await;
+        connection.hold();
+        connection.send_frames(0, b"media", 5);
+        connection.send_message(b"answer");
+        connection.release();
+        connection.send_frames(0, b"more", 4);
+        let mut read = [0; 23];
+        far.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"answer$\x00\x00\x05media$\x00\x00\x04more");
+    }
+
+    #[tokio::test]
+    async fn a_gone_peer_is_noticed() {
+        let (connection, far) = joined(1 << 20).await;
+        drop(far);
+        for _ in 0..100 {
+            connection.send_message(b"OPTIONS * RTSP/1.0\r\n\r\n");
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            if connection.is_closed() {
+                return;
+            }
+        }
+        panic!("a write to a closed peer must fail");
+    }
+}

@@ -1,0 +1,131 @@
+//! A UDP socket of a worker: readiness by tokio, batched receive and GSO send by `msm-udp`.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+
+use msm_udp::{Received, RecvBuffers, Transmit};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+/// What a socket is opened with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SocketOptions {
+    /// Several workers bind the same port; the kernel spreads flows over them.
+    pub(crate) reuse_port: bool,
+    /// Device to bind to (`SO_BINDTODEVICE`).
+    pub(crate) interface: Option<String>,
+    /// Differentiated services code point, 0 to 63.
+    pub(crate) dscp: Option<u8>,
+    /// Asked of the kernel, which may give less: see [`super::limits`].
+    pub(crate) buffer_bytes: usize,
+}
+
+/// A non-blocking UDP socket on a worker's runtime.
+pub(crate) struct UdpSocket {
+    io: AsyncFd<msm_udp::Socket>,
+    local: SocketAddr,
+    known_drops: Cell<u64>,
+}
+
+impl UdpSocket {
+    /// Opens and binds a socket. `address` may have port 0.
+    pub(crate) fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if let SocketAddr::V6(v6) = address {
+            // `[::]` serves IPv4 readers too, as mapped addresses.
+            socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
+        }
+        if options.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        prepare(&socket, options)?;
+        socket.bind(&address.into())?;
+        Self::adopt(socket, options)
+    }
+
+    /// Takes a bound socket.
+    pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> io::Result<Self> {
+        let socket: std::net::UdpSocket = socket.into();
+        let local = socket.local_addr()?;
+        let socket = msm_udp::Socket::new(socket)?;
+        socket.allow_fragmentation()?;
+        if let Some(dscp) = options.dscp {
+            socket.set_dscp(dscp)?;
+        }
+        Ok(Self { io: AsyncFd::new(socket)?, local, known_drops: Cell::new(0) })
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Packets that the kernel dropped at this socket since the last call (`SO_RXQ_OVFL`).
+    pub(crate) fn fresh_drops(&self) -> u64 {
+        let drops = self.io.get_ref().drops();
+        drops.saturating_sub(self.known_drops.replace(drops))
+    }
+
+    /// Waits until the socket is readable, receives once, and calls `each` for every run of packets.
+    ///
+    /// One `recvmmsg` a wake-up: a batch that is not full means that the queue was drained, so readiness is cleared
+    /// without asking the kernel again. Cancel safe: nothing is received before the wait ends.
+    pub(crate) async fn receive(
+        &self,
+        buffers: &RefCell<RecvBuffers>,
+        mut each: impl FnMut(Received<'_>),
+    ) -> io::Result<()> {
+        let mut guard = self.io.readable().await?;
+        let mut buffers = buffers.borrow_mut();
+        match self.io.get_ref().recv(&mut buffers) {
+            Ok(count) => {
+                if count < buffers.slots() {
+                    guard.clear_ready();
+                }
+                for index in 0..count {
+                    if let Some(received) = buffers.get_mut(index) {
+                        each(received);
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    guard.clear_ready();
+                    return Ok(());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends now or fails: never waits, never swallows an error.
+    pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.io.get_ref().send(transmit)
+    }
+}
+
+/// Applies the options that every media socket has.
+pub(crate) fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    if let Some(interface) = &options.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    if options.buffer_bytes > 0 {
+        // Best effort: the kernel caps both at rmem_max and wmem_max, which the start-up check reports.
+        let _ = socket.set_recv_buffer_size(options.buffer_bytes);
+        let _ = socket.set_send_buffer_size(options.buffer_bytes);
+    }
+    Ok(())
+}
+
+/// Sets the DSCP of a TCP socket.
+pub(crate) fn set_dscp(socket: &SockRef<'_>, v6: bool, dscp: u8) -> io::Result<()> {
+    let tos = u32::from(dscp & 0x3f) << 2;
+    if v6 { socket.set_tclass_v6(tos) } else { socket.set_tos_v4(tos) }
+}
+
+/// An address as people write it: a mapped IPv4 address as IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,203 @@
+//! From a URL to where its stream is: the route, the cluster's settings, and the key that readers share it by.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use msm_core::route::{Action, RequestKey, Route, RouteError, RouteTable, Selector, Share};
+use msm_rtsp::auth::Credentials;
+use msm_rtsp::url::{ControlPolicy, RtspUrl};
+
+use crate::error::Error;
+use crate::hub::registry::HubKey;
+use crate::net::pair::PairRange;
+use crate::net::udp::SocketOptions;
+
+/// How media comes from, or goes to, a cluster's endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// UDP, then TCP, then multicast, as the endpoint allows.
+    #[default]
+    Auto,
+    Udp,
+    Tcp,
+    Multicast,
+}
+
+/// What a cluster's hops are made with.
+pub(crate) struct ClusterSettings {
+    pub(crate) name: String,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) transport: Transport,
+    pub(crate) options: SocketOptions,
+    pub(crate) ports: PairRange,
+    /// How long a connection may take.
+    pub(crate) connect_timeout: Duration,
+    /// How long an answer may take.
+    pub(crate) timeout: Duration,
+    pub(crate) control: ControlPolicy,
+    /// Streams of routes without placeholders are pulled from the start and kept.
+    pub(crate) always: bool,
+}
+
+/// The routes and clusters of a mesh.
+pub(crate) struct Routing {
+    table: RouteTable,
+    selector: Mutex<Selector>,
+    clusters: BTreeMap<String, Arc<ClusterSettings>>,
+    /// Settings for URLs that no route matches, where there are no routes at all: a library without configuration
+    /// dials what it is given.
+    direct: Option<Arc<ClusterSettings>>,
+}
+
+/// Where a request goes.
+#[derive(Clone)]
+pub(crate) struct Resolved {
+    pub(crate) route: String,
+    pub(crate) share: Share,
+    pub(crate) coalesce: Duration,
+    pub(crate) idle_timeout: Duration,
+    /// Path and query behind the rewrite.
+    pub(crate) resource: String,
+    pub(crate) target: Target,
+}
+
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// Streams published into this process.
+    Local,
+    /// An endpoint of a cluster.
+    Cluster(Arc<ClusterSettings>),
+    /// The URL itself.
+    Direct(Arc<ClusterSettings>, RtspUrl),
+}
+
+impl Routing {
+    pub(crate) fn new(
+        table: RouteTable,
+        selector: Selector,
+        clusters: BTreeMap<String, Arc<ClusterSettings>>,
+        direct: Option<ClusterSettings>,
+    ) -> Self {
+        Self { table, selector: Mutex::new(selector), clusters, direct: direct.map(Arc::new) }
+    }
+
+    /// The way of a URL.
+    pub(crate) fn resolve(&self, url: &RtspUrl, action: Action) -> Result<Resolved, Error> {
+        if let (Some(direct), true) = (&self.direct, self.table.routes().is_empty()) {
+            return Ok(Resolved {
+                route: "direct".into(),
+                share: Share::Auto,
+                coalesce: Duration::ZERO,
+                idle_timeout: Route::IDLE_TIMEOUT,
+                resource: url.resource(),
+                target: Target::Direct(Arc::clone(direct), url.clone()),
+            });
+        }
+        let key = RequestKey {
+            scheme: url.scheme(),
+            host: url.host(),
+            port: Some(url.port()),
+            path: if url.path().is_empty() { "/" } else { url.path() },
+            query: url.query(),
+            action,
+        };
+        let matched = self.table.route(&key).map_err(|error| match error {
+            RouteError::NoRoute => Error::NoRoute { url: url.to_string() },
+            RouteError::Action { .. } => Error::Refused(error.to_string()),
+            _ => Error::BadUrl { url: url.to_string(), reason: error.to_string() },
+        })?;
+        let target = if matched.route.is_local() {
+            Target::Local
+        } else {
+            let mut selector = self.selector.lock().unwrap_or_else(PoisonError::into_inner);
+            let cluster = selector.backend(matched.index).and_then(|name| self.clusters.get(name));
+            Target::Cluster(Arc::clone(cluster.ok_or_else(|| Error::NoRoute { url: url.to_string() })?))
+        };
+        Ok(Resolved {
+            route: matched.route.name.clone(),
+            share: matched.route.share,
+            coalesce: matched.route.coalesce,
+            idle_timeout: matched.route.idle_timeout,
+            resource: matched.path_and_query(),
+            target,
+        })
+    }
+
+    /// The next endpoint's URL for a request, with the cluster's settings. `tried` are those that failed.
+    pub(crate) fn endpoint(&self, resolved: &Resolved, tried: &mut Vec<usize>) -> Option<RtspUrl> {
+        match &resolved.target {
+            Target::Local => None,
+            Target::Direct(_, url) => {
+                if tried.is_empty() {
+                    tried.push(0);
+                    Some(url.clone())
+                } else {
+                    None
+                }
+            }
+            Target::Cluster(cluster) => {
+                let mut selector = self.selector.lock().unwrap_or_else(PoisonError::into_inner);
+                let (index, endpoint) =
+                    selector.endpoint_where(&cluster.name, |index, _| !tried.contains(&index))?;
+                tried.push(index);
+                let url = format!("{}://{}", endpoint.scheme, endpoint.authority());
+                Some(RtspUrl::parse(&url).ok()?.with_resource(&resolved.resource))
+            }
+        }
+    }
+
+    /// Routes whose streams are to be pulled from the start: those of `start: always` clusters that name one URL.
+    pub(crate) fn standing(&self) -> Vec<RtspUrl> {
+        let is_always = |route: &&Route| {
+            route
+                .backends
+                .iter()
+                .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.always))
+        };
+        let literal = |route: &Route| {
+            let text = route.pattern.as_str();
+            let path = text
+                .split_once("://")
+                .map_or(text, |(_, rest)| rest.find('/').map_or("", |at| rest.get(at..).unwrap_or("")));
+            (route.pattern.names().next().is_none() && path.starts_with('/'))
+                .then(|| RtspUrl::parse(&format!("rtsp://localhost{path}")).ok())?
+        };
+        self.table.routes().iter().filter(is_always).filter_map(literal).collect()
+    }
+}
+
+impl Resolved {
+    /// Settings of the hop, unless the stream is local.
+    pub(crate) fn settings(&self) -> Option<&Arc<ClusterSettings>> {
+        match &self.target {
+            Target::Local => None,
+            Target::Cluster(settings) | Target::Direct(settings, _) => Some(settings),
+        }
+    }
+
+    /// For metric labels.
+    pub(crate) fn cluster_name(&self) -> &str {
+        self.settings().map_or("local", |settings| &settings.name)
+    }
+
+    pub(crate) fn is_upstream(&self) -> bool {
+        !matches!(self.target, Target::Local)
+    }
+
+    /// What readers share the stream by.
+    pub(crate) fn key(&self) -> HubKey {
+        let backend = match &self.target {
+            Target::Local => "local".into(),
+            Target::Cluster(settings) => format!("cluster {}", settings.name),
+            Target::Direct(_, url) => format!("{}:{}", url.host().to_ascii_lowercase(), url.port()),
+        };
+        HubKey { backend, resource: self.resource.trim_end_matches('/').to_owned() }
+    }
+
+    /// What a publisher holds: where it is local, the same as readers ask for.
+    pub(crate) fn publish_key(&self) -> HubKey {
+        let key = self.key();
+        if self.is_upstream() { HubKey { backend: format!("publish {}", key.backend), ..key } } else { key }
+    }
+}

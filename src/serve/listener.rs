@@ -1,0 +1,173 @@
+//! Accepting connections: one socket per worker on the same port, so that the kernel spreads them.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+use crate::error::Error;
+use crate::hub::receive::{Receiving, receive_readers};
+use crate::net::pair::{Pair, PairRange};
+use crate::net::udp::{SocketOptions, canonical, set_dscp};
+use crate::serve::connection;
+use crate::serve::multicast::GroupPool;
+use crate::worker::Worker;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// A listener as configured.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenerSettings {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) options: SocketOptions,
+    /// RTP port of the pair that plain readers see; 0 takes any even one.
+    pub(crate) reader_port: u16,
+    /// A reader's or publisher's packets may come from any port of its address.
+    pub(crate) same_ip: bool,
+    pub(crate) multicast: Option<MulticastSettings>,
+}
+
+/// Where multicast readers of a listener are served.
+#[derive(Clone, Debug)]
+pub(crate) struct MulticastSettings {
+    pub(crate) first: IpAddr,
+    pub(crate) last: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) ttl: u8,
+}
+
+/// What the workers of a listener share.
+pub(crate) struct ListenerShared {
+    pub(crate) settings: ListenerSettings,
+    /// Pairs for publishers, and for readers whose packets may come from another port than they named.
+    pub(crate) ports: PairRange,
+    pub(crate) groups: Option<GroupPool>,
+    bound: AtomicU16,
+    bound_pair: AtomicU16,
+}
+
+impl ListenerShared {
+    pub(crate) fn new(settings: ListenerSettings) -> Arc<Self> {
+        Arc::new(Self {
+            ports: PairRange::ephemeral(),
+            groups: settings.multicast.as_ref().map(GroupPool::new),
+            bound: AtomicU16::new(settings.address.port()),
+            bound_pair: AtomicU16::new(settings.reader_port),
+            settings,
+        })
+    }
+
+    /// The address bound, once a worker has.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.settings.address.ip(), self.bound.load(Ordering::Acquire))
+    }
+}
+
+/// One worker's part of a listener.
+pub(crate) struct Listening {
+    /// Its number among the mesh's listeners.
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<ListenerShared>,
+    /// The pair that all plain readers of this worker are served from.
+    pub(crate) readers: Pair,
+    _receiving: Receiving,
+    accepting: AbortHandle,
+}
+
+impl Listening {
+    /// Stops to accept; connections that are open go on.
+    pub(crate) fn stop(&self) {
+        self.accepting.abort();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Binds a worker's sockets of a listener and starts to accept.
+///
+/// # Errors
+/// [`Error::Socket`] that names the listener and the key to change.
+pub(crate) fn listen(
+    worker: &Rc<Worker>,
+    index: usize,
+    shared: Arc<ListenerShared>,
+) -> Result<Rc<Listening>, Error> {
+    let name = shared.settings.name.clone();
+    let tcp = bind(&shared).map_err(|error| {
+        Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error)
+    })?;
+    let readers = bind_readers(&shared).map_err(|error| {
+        let port = shared.settings.reader_port;
+        Error::socket(format!("listener `{name}`: ports {port}/udp and the one above (key `ports`)"), error)
+    })?;
+    let receiving = receive_readers(worker, &readers);
+    let listening = Rc::new_cyclic(|weak: &std::rc::Weak<Listening>| {
+        let accepting = tokio::task::spawn_local(accept(Rc::clone(worker), weak.clone(), tcp)).abort_handle();
+        Listening { index, shared, readers, _receiving: receiving, accepting }
+    });
+    Ok(listening)
+}
+
+fn bind(shared: &ListenerShared) -> io::Result<TcpListener> {
+    let address = shared.address();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    if let Some(interface) = &shared.settings.options.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    if let Some(dscp) = shared.settings.options.dscp {
+        set_dscp(&SockRef::from(&socket), address.is_ipv6(), dscp)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    shared.bound.store(listener.local_addr()?.port(), Ordering::Release);
+    Ok(listener)
+}
+
+fn bind_readers(shared: &ListenerShared) -> io::Result<Pair> {
+    let options = SocketOptions { reuse_port: true, ..shared.settings.options.clone() };
+    let ip = shared.settings.address.ip();
+    let port = shared.bound_pair.load(Ordering::Acquire);
+    let pair = if port == 0 { shared.ports.bind(ip, &options)? } else { Pair::bind(ip, port, &options)? };
+    shared.bound_pair.store(pair.ports().0, Ordering::Release);
+    Ok(pair)
+}
+
+async fn accept(worker: Rc<Worker>, listening: std::rc::Weak<Listening>, tcp: TcpListener) {
+    loop {
+        let (stream, peer) = match tcp.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of files or of memory: let what is there go on, and try again.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(listening) = listening.upgrade() else { return };
+        let peer = canonical(peer);
+        let Some(pass) = worker.shared.admission.connection(peer.ip()) else {
+            worker.shared.metrics.add_dropped("connection_limit", 1);
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        tokio::task::spawn_local(connection::run(Rc::clone(&worker), listening, stream, peer, pass));
+    }
+}

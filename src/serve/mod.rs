@@ -1,0 +1,11 @@
+//! Listeners: connections, requests, sessions, and the readers and publishers that they become.
+
+pub(crate) mod admission;
+pub(crate) mod connection;
+pub(crate) mod group;
+pub(crate) mod listener;
+pub(crate) mod multicast;
+pub(crate) mod publisher;
+pub(crate) mod reader;
+pub(crate) mod requests;
+pub(crate) mod session;

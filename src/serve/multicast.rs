@@ -1,0 +1,92 @@
+//! Multicast groups that streams are sent to for all their multicast readers.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::listener::MulticastSettings;
+
+/// The groups of a listener. Each track of a stream takes one; they differ in their low 23 bits where the pool is
+/// contiguous, so that no two share an Ethernet address.
+pub(crate) struct GroupPool {
+    first: u128,
+    groups: u128,
+    v6: bool,
+    pub(crate) port: u16,
+    pub(crate) ttl: u8,
+    taken: Arc<Mutex<BTreeSet<u128>>>,
+}
+
+/// A group in use, given back on drop.
+pub(crate) struct GroupLease {
+    pub(crate) group: IpAddr,
+    number: u128,
+    taken: Arc<Mutex<BTreeSet<u128>>>,
+}
+
+impl GroupPool {
+    pub(crate) fn new(settings: &MulticastSettings) -> Self {
+        let (first, last, v6) = match (settings.first, settings.last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                (u128::from(first.to_bits()), u128::from(last.to_bits()), false)
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => (first.to_bits(), last.to_bits(), true),
+            _ => (1, 0, false),
+        };
+        Self {
+            first,
+            groups: last.checked_sub(first).map_or(0, |span| span.saturating_add(1)),
+            v6,
+            port: settings.port,
+            ttl: settings.ttl,
+            taken: Arc::default(),
+        }
+    }
+
+    pub(crate) fn is_v6(&self) -> bool {
+        self.v6
+    }
+
+    /// A free group, or `None` when all are in use.
+    pub(crate) fn take(&self) -> Option<GroupLease> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        // At most one more step than there are groups in use.
+        let limit = self.groups.min(taken.len() as u128 + 1);
+        let number =
+            (0..limit).map(|step| self.first.wrapping_add(step)).find(|number| !taken.contains(number))?;
+        taken.insert(number);
+        let group = if self.v6 {
+            IpAddr::V6(Ipv6Addr::from_bits(number))
+        } else {
+            IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).ok()?))
+        };
+        Some(GroupLease { group, number, taken: Arc::clone(&self.taken) })
+    }
+}
+
+impl Drop for GroupLease {
+    fn drop(&mut self) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_distinct_and_come_back() {
+        let pool = GroupPool::new(&MulticastSettings {
+            first: "239.1.1.1".parse().unwrap(),
+            last: "239.1.1.2".parse().unwrap(),
+            port: 5000,
+            ttl: 1,
+        });
+        let first = pool.take().unwrap();
+        let second = pool.take().unwrap();
+        assert_ne!(first.group, second.group);
+        assert!(pool.take().is_none());
+        drop(first);
+        assert_eq!(pool.take().unwrap().group.to_string(), "239.1.1.1");
+    }
+}

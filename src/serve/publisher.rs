@@ -1,0 +1,144 @@
+//! A session that publishes: its sockets or channels, and the stream they feed.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use msm_rtsp::sdp::Description;
+
+use crate::error::Error;
+use crate::hub::dest::Dest;
+use crate::hub::handle::{HubHandle, HubParts};
+use crate::hub::home::Home;
+use crate::hub::receive::{PeerCheck, Receiving, receive_track};
+use crate::hub::registry::HubKey;
+use crate::net::pair::Pair;
+use crate::routing::Resolved;
+use crate::upstream::push;
+use crate::worker::Worker;
+
+/// How a track comes in.
+pub(crate) enum Inlet {
+    Udp { pair: Pair, check: PeerCheck, reports: Dest },
+    Interleaved(Dest),
+}
+
+/// The publisher of a session.
+pub(crate) struct PublisherRole {
+    pub(crate) description: Arc<Description>,
+    pub(crate) resolved: Resolved,
+    name: String,
+    via: Vec<String>,
+    pub(crate) inlets: Vec<(usize, Inlet)>,
+    recording: Option<Recording>,
+}
+
+/// A stream that is being published; it ends when this is dropped.
+struct Recording {
+    home: Rc<Home>,
+    worker: Rc<Worker>,
+    key: HubKey,
+    _receiving: Vec<Receiving>,
+}
+
+/// Takes a publisher's interleaved packets between requests.
+pub(crate) struct FrameSink(Rc<Home>);
+
+impl FrameSink {
+    pub(crate) fn handle(
+        &self,
+        now: Instant,
+        track: usize,
+        rtcp: bool,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
+        if !rtcp {
+            self.0.handle_parts(now, track, bytes, parts);
+            return;
+        }
+        for (offset, length) in parts {
+            if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
+                self.0.handle_rtcp(now, track, datagram);
+            }
+        }
+    }
+
+    pub(crate) fn last_media(&self) -> Option<Instant> {
+        Some(self.0.last_media())
+    }
+}
+
+impl PublisherRole {
+    pub(crate) fn new(
+        description: Arc<Description>,
+        resolved: Resolved,
+        name: String,
+        via: Vec<String>,
+    ) -> Self {
+        Self { description, resolved, name, via, inlets: Vec::new(), recording: None }
+    }
+
+    /// Starts the stream. With backends in the route, the upstream must have agreed to record it first.
+    pub(crate) async fn record(&mut self, worker: &Rc<Worker>) -> Result<FrameSink, Error> {
+        if let Some(recording) = &self.recording {
+            return Ok(FrameSink(Rc::clone(&recording.home)));
+        }
+        let shared = &worker.shared;
+        let handle = HubHandle::new(HubParts {
+            id: shared.registry.next_id(),
+            worker: worker.id,
+            name: self.name.clone(),
+            description: Arc::clone(&self.description),
+            unshared: false,
+            coalesce: self.resolved.coalesce,
+            metrics: shared.metrics.route(&self.resolved.route, self.resolved.cluster_name()),
+            control: None,
+        });
+        let key = self.resolved.publish_key();
+        shared.registry.publish(&key, Arc::clone(&handle)).await?;
+        shared.metrics.streams.inc();
+        let home = Home::start(worker, handle, shared.seed(), Instant::now());
+        let recording = Recording {
+            home: Rc::clone(&home),
+            worker: Rc::clone(worker),
+            key,
+            _receiving: self.open(worker, &home),
+        };
+        self.recording = Some(recording);
+        if self.resolved.is_upstream() {
+            if let Err(error) =
+                push::start(worker, &home, &self.resolved, &self.description, self.via.clone()).await
+            {
+                self.recording = None;
+                return Err(error);
+            }
+        }
+        Ok(FrameSink(home))
+    }
+
+    fn open(&self, worker: &Rc<Worker>, home: &Rc<Home>) -> Vec<Receiving> {
+        let mut receiving = Vec::new();
+        for (track, inlet) in &self.inlets {
+            match inlet {
+                Inlet::Udp { pair, check, reports } => {
+                    home.set_upstream(*track, reports.clone());
+                    receiving.push(receive_track(worker, home, *track, pair, check));
+                }
+                Inlet::Interleaved(reports) => home.set_upstream(*track, reports.clone()),
+            }
+        }
+        receiving
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.worker.shared.metrics.streams.dec();
+        self.home.handle.set_ended();
+        self.worker.shared.registry.forget(&self.key, Some(self.home.handle.id));
+        let home = Rc::clone(&self.home);
+        // Later, as the caller may hold what the readers' ends need.
+        tokio::task::spawn_local(async move { home.end(Instant::now()) });
+    }
+}

@@ -1,0 +1,340 @@
+//! A session that reads: where each track goes, and the reader it becomes on a worker.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
+
+use super::group::GroupReader;
+use crate::error::Error;
+use crate::hub::dest::Dest;
+use crate::hub::handle::{HubHandle, Lease, PlayAnswer, PlayRequest};
+use crate::hub::receive::{Latch, Receiving, receive_latching};
+use crate::hub::registry::ReaderRef;
+use crate::hub::shard::{EndReason, OnEnd};
+use crate::net::pair::Pair;
+use crate::net::tcp::Connection;
+use crate::worker::Worker;
+
+/// UDP readers up to this number stay on the stream's home worker: a second worker's wake-up costs more than it saves.
+const SPREAD_ABOVE: usize = 64;
+
+/// How one track reaches the reader.
+pub(crate) enum Path {
+    /// From the pair that all plain readers of a listener share.
+    Shared { listener: usize, rtp_to: SocketAddr, rtcp_to: SocketAddr, source: Option<IpAddr> },
+    /// From a pair of its own, to wherever on its address the reader's packets come from.
+    Own { pair: Pair, rtp_to: SocketAddr, rtcp_to: SocketAddr },
+    /// Interleaved in the session's connection.
+    Interleaved { connection: Rc<Connection>, rtp: u8, rtcp: u8 },
+    /// Sent once to a group for all multicast readers of the stream.
+    Group(Rc<GroupReader>),
+}
+
+/// One track that was set up.
+pub(crate) struct TrackPath {
+    pub(crate) track: usize,
+    pub(crate) ssrc: u32,
+    pub(crate) path: Path,
+}
+
+/// The reader of a session.
+pub(crate) struct ReaderRole {
+    pub(crate) lease: Lease,
+    pub(crate) tracks: Vec<TrackPath>,
+    placed: Option<Placed>,
+    seed: u64,
+}
+
+/// Where the reader lives once it plays.
+struct Placed {
+    worker: usize,
+    hub: u64,
+    id: ReaderId,
+    reports: Vec<SocketAddr>,
+    _receiving: Vec<Receiving>,
+    owner: Weak<Worker>,
+}
+
+/// A path without the sockets of a worker, so that it can go to another.
+enum Portable {
+    Shared { listener: usize, rtp_to: SocketAddr, rtcp_to: SocketAddr, source: Option<IpAddr> },
+    Local(Dest),
+}
+
+impl ReaderRole {
+    pub(crate) fn new(lease: Lease, seed: u64) -> Self {
+        Self { lease, tracks: Vec::new(), placed: None, seed }
+    }
+
+    /// The worker and reader, once it plays.
+    pub(crate) fn placed(&self) -> Option<(usize, u64, ReaderId)> {
+        self.placed.as_ref().map(|placed| (placed.worker, placed.hub, placed.id))
+    }
+
+    /// Whether the media goes through `connection`, so that the reader ends with it.
+    pub(crate) fn is_interleaved(&self) -> bool {
+        self.tracks.iter().any(|track| matches!(track.path, Path::Interleaved { .. }))
+    }
+
+    /// Starts or resumes: the reader is armed before the upstream is asked to play, so that nothing is missed.
+    ///
+    /// Answers the upstream's word and, for each track, the first packet's numbers where they are known.
+    pub(crate) async fn play(
+        &mut self,
+        worker: &Rc<Worker>,
+        request: PlayRequest,
+        on_end: impl Fn() -> OnEnd,
+    ) -> Result<(PlayAnswer, Vec<(usize, RtpInfo)>), Error> {
+        let handle = Arc::clone(&self.lease);
+        let is_seek = request.range.is_some() && self.placed.is_some() && handle.unshared;
+        if self.placed.is_none() {
+            self.place(worker, on_end).await?;
+        }
+        let mut infos = if is_seek { Vec::new() } else { self.start(worker).await? };
+        let answer = handle.play(request).await?;
+        if is_seek {
+            infos = self.start(worker).await?;
+        }
+        let mut known = Vec::new();
+        for track in &self.tracks {
+            let own =
+                infos.iter().find(|(index, _)| *index == track.track).and_then(|(_, info)| info.clone());
+            let upstream =
+                answer.rtp_info.iter().find(|(index, _)| *index == track.track).map(|(_, info)| info.clone());
+            let info = match (own, upstream) {
+                (Some(own), None) => Some(own),
+                (own, Some(upstream)) => self.map(worker, track.track, upstream).await.or(own),
+                (None, None) => None,
+            };
+            known.extend(info.map(|info| (track.track, info)));
+        }
+        Ok((answer, known))
+    }
+
+    /// Pauses this reader, and its upstream where that is its own.
+    pub(crate) async fn pause(&self, worker: &Rc<Worker>) -> Result<(), Error> {
+        let Some((place, hub, id)) = self.placed() else { return Ok(()) };
+        if self.lease.unshared {
+            self.lease.pause().await?;
+        }
+        on_worker(worker, place, move |worker| {
+            if let Some(shard) = worker.shard_of(hub) {
+                shard.pause(Instant::now(), id);
+            }
+        })
+        .await
+    }
+
+    async fn start(&self, worker: &Rc<Worker>) -> Result<Vec<(usize, Option<RtpInfo>)>, Error> {
+        let Some((place, hub, id)) = self.placed() else { return Ok(Vec::new()) };
+        on_worker(worker, place, move |worker| {
+            let shard = worker.shard_of(hub).ok_or(Error::StreamEnded)?;
+            shard.play(Instant::now(), id).map_err(|error| Error::Refused(error.to_string()))
+        })
+        .await?
+    }
+
+    async fn map(&self, worker: &Rc<Worker>, track: usize, upstream: RtpInfo) -> Option<RtpInfo> {
+        let (place, hub, id) = self.placed()?;
+        on_worker(worker, place, move |worker| worker.shard_of(hub)?.map_rtp_info(id, track, upstream))
+            .await
+            .ok()?
+    }
+
+    async fn place(&mut self, worker: &Rc<Worker>, on_end: impl Fn() -> OnEnd) -> Result<(), Error> {
+        let handle = Arc::clone(&self.lease);
+        handle.prepare().await?;
+        let movable = self.tracks.iter().all(|track| matches!(track.path, Path::Shared { .. }));
+        let place = if movable { choose(worker, &handle) } else { worker.id };
+        let reports: Vec<_> = self
+            .tracks
+            .iter()
+            .filter_map(|track| match &track.path {
+                Path::Shared { rtcp_to, .. } => Some((*rtcp_to, track.track)),
+                _ => None,
+            })
+            .collect();
+        let portable: Vec<_> = self.tracks.iter().filter_map(portable).collect();
+        let seed = self.seed;
+        let late_join = !handle.unshared;
+        let id = if place == worker.id {
+            enter(Rc::clone(worker), Arc::clone(&handle), portable, seed, late_join, on_end()).await?
+        } else {
+            let portable: Vec<_> = portable.into_iter().filter_map(Sendable::new).collect();
+            let (tell, told) = tokio::sync::oneshot::channel::<EndReason>();
+            let on_end = on_end();
+            tokio::task::spawn_local(async move {
+                if let Ok(reason) = told.await {
+                    on_end(reason);
+                }
+            });
+            let handle = Arc::clone(&handle);
+            worker
+                .shared
+                .worker(place)?
+                .run(move |worker| {
+                    let portable = portable.into_iter().map(Sendable::open).collect();
+                    let on_end: OnEnd = Box::new(move |reason| {
+                        let _ = tell.send(reason);
+                    });
+                    enter(worker, handle, portable, seed, late_join, on_end)
+                })
+                .await??
+        };
+        for (from, track) in &reports {
+            worker
+                .shared
+                .reports
+                .insert(*from, ReaderRef { worker: place, hub: handle.id, reader: id, track: *track });
+        }
+        self.placed = Some(Placed {
+            worker: place,
+            hub: handle.id,
+            id,
+            reports: reports.into_iter().map(|(from, _)| from).collect(),
+            _receiving: self.latches(worker, &handle, id),
+            owner: Rc::downgrade(worker),
+        });
+        Ok(())
+    }
+
+    /// Listens on pairs that are this reader's own.
+    fn latches(&self, worker: &Rc<Worker>, handle: &Arc<HubHandle>, id: ReaderId) -> Vec<Receiving> {
+        let mut receiving = Vec::new();
+        for path in &self.tracks {
+            let Path::Own { pair, rtp_to, .. } = &path.path else { continue };
+            let (hub, track) = (handle.id, path.track);
+            let at = Rc::downgrade(worker);
+            let latch: Latch = Rc::new(move |from, rtcp| {
+                let Some(shard) = at.upgrade().and_then(|worker| worker.shard_of(hub)) else { return };
+                shard.with_dest(id, track, |dest| {
+                    if let Dest::Udp { rtp_to, rtcp_to, .. } = dest {
+                        *(if rtcp { rtcp_to } else { rtp_to }) = from;
+                    }
+                });
+            });
+            let at = Rc::downgrade(worker);
+            let on_report: Rc<dyn Fn(&[u8])> = Rc::new(move |datagram| {
+                if let Some(worker) = at.upgrade() {
+                    worker.handle_report(ReaderRef { worker: worker.id, hub, reader: id, track }, datagram);
+                }
+            });
+            receiving.push(receive_latching(worker, pair, rtp_to.ip(), &latch, &on_report));
+        }
+        receiving
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        let Some(owner) = self.owner.upgrade() else { return };
+        for from in &self.reports {
+            owner.shared.reports.remove(*from, self.id, self.hub);
+        }
+        let (hub, id) = (self.hub, self.id);
+        if let Ok(place) = owner.shared.worker(self.worker) {
+            let _ = place.post(move |worker| {
+                if let Some(shard) = worker.shard_of(hub) {
+                    shard.remove(Instant::now(), id, true);
+                }
+            });
+        }
+    }
+}
+
+/// Runs `job` on a worker: at once if it is this one.
+async fn on_worker<T: Send + 'static>(
+    worker: &Rc<Worker>,
+    place: usize,
+    job: impl FnOnce(&Rc<Worker>) -> T + Send + 'static,
+) -> Result<T, Error> {
+    if place == worker.id { Ok(job(worker)) } else { worker.shared.worker(place)?.call(job).await }
+}
+
+/// The home of the stream while it has few readers, then the worker that has the fewest of it.
+fn choose(worker: &Rc<Worker>, handle: &Arc<HubHandle>) -> usize {
+    let readers = handle.readers();
+    if readers <= SPREAD_ABOVE {
+        return handle.worker;
+    }
+    // Readers come one by one: turn by turn keeps the shards even without asking each for its number.
+    (handle.worker + readers) % worker.shared.worker_count().max(1)
+}
+
+fn portable(track: &TrackPath) -> Option<(usize, u32, Portable)> {
+    let portable = match &track.path {
+        Path::Shared { listener, rtp_to, rtcp_to, source } => {
+            Portable::Shared { listener: *listener, rtp_to: *rtp_to, rtcp_to: *rtcp_to, source: *source }
+        }
+        Path::Own { pair, rtp_to, rtcp_to } => Portable::Local(Dest::Udp {
+            rtp: Rc::clone(&pair.rtp),
+            rtcp: Rc::clone(&pair.rtcp),
+            rtp_to: *rtp_to,
+            rtcp_to: *rtcp_to,
+            source: None,
+        }),
+        Path::Interleaved { connection, rtp, rtcp } => Portable::Local(Dest::Tcp {
+            connection: Rc::clone(connection),
+            rtp_channel: *rtp,
+            rtcp_channel: *rtcp,
+        }),
+        // The group is a reader of its own.
+        Path::Group(_) => return None,
+    };
+    Some((track.track, track.ssrc, portable))
+}
+
+/// The part of [`Portable`] that may cross threads.
+struct Sendable {
+    track: usize,
+    ssrc: u32,
+    listener: usize,
+    rtp_to: SocketAddr,
+    rtcp_to: SocketAddr,
+    source: Option<IpAddr>,
+}
+
+impl Sendable {
+    fn new((track, ssrc, portable): (usize, u32, Portable)) -> Option<Self> {
+        match portable {
+            Portable::Shared { listener, rtp_to, rtcp_to, source } => {
+                Some(Self { track, ssrc, listener, rtp_to, rtcp_to, source })
+            }
+            Portable::Local(_) => None,
+        }
+    }
+
+    fn open(self) -> (usize, u32, Portable) {
+        let Self { track, ssrc, listener, rtp_to, rtcp_to, source } = self;
+        (track, ssrc, Portable::Shared { listener, rtp_to, rtcp_to, source })
+    }
+}
+
+/// Enters the reader into the stream's shard on `worker`.
+async fn enter(
+    worker: Rc<Worker>,
+    handle: Arc<HubHandle>,
+    tracks: Vec<(usize, u32, Portable)>,
+    seed: u64,
+    late_join: bool,
+    on_end: OnEnd,
+) -> Result<ReaderId, Error> {
+    let shard = worker.shard(&handle).await?;
+    let mut reader_tracks = Vec::with_capacity(tracks.len());
+    for (track, ssrc, portable) in tracks {
+        let dest = match portable {
+            Portable::Local(dest) => dest,
+            Portable::Shared { listener, rtp_to, rtcp_to, source } => {
+                let pair = worker.reader_pair(listener).ok_or(Error::Stopped)?;
+                Dest::Udp { rtp: pair.rtp, rtcp: pair.rtcp, rtp_to, rtcp_to, source }
+            }
+        };
+        reader_tracks.push(ReaderTrack { track, dest, ssrc, payload_types: Vec::new() });
+    }
+    shard
+        .add_reader(Instant::now(), ReaderSetup { seed, tracks: reader_tracks, late_join }, on_end)
+        .map_err(|error| Error::Refused(error.to_string()))
+}

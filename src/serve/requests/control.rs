@@ -1,0 +1,152 @@
+//! Requests within a session: PLAY, PAUSE, RECORD, TEARDOWN, and keep-alives.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use msm_rtsp::headers::{Range, write_rtp_info};
+use msm_rtsp::message::{Method, Request, Response, Version};
+use msm_rtsp::url::{join_control, track_control};
+
+use super::Refusal;
+use crate::hub::handle::{ParameterRequest, PlayRequest};
+use crate::serve::connection::Context;
+use crate::serve::reader::Path;
+use crate::serve::session::{self, Role, Session, SessionState};
+use crate::worker::Worker;
+
+/// Handles a request of a session that lives on this worker. `context` is the connection it came on, if that is of
+/// this worker too.
+pub(super) async fn handle(
+    worker: &Rc<Worker>,
+    session: &Rc<Session>,
+    request: &Request,
+    context: Option<&Rc<Context>>,
+) -> Result<Response, Refusal> {
+    session.touch(Instant::now());
+    let mut state = session.state.lock().await;
+    let state = &mut *state;
+    state
+        .machine
+        .check(&request.method)
+        .map_err(|status| Refusal::new(status, format!("not valid while {:?}", state.machine.state())))?;
+    if let Some(context) = context {
+        // A session whose media is UDP goes on with whatever connection its client has now.
+        let movable = match &state.role {
+            Role::Reader(reader) => !reader.is_interleaved(),
+            Role::Publisher(_) => false,
+        };
+        if movable && !session.is_attached(&context.connection) {
+            session.attach(&context.connection);
+            context.sessions.borrow_mut().push(Rc::downgrade(session));
+        }
+    }
+    let header = state.machine.header();
+    let response = match &request.method {
+        Method::Play => play(worker, session, state, request).await?,
+        Method::Pause => {
+            if let Role::Reader(reader) = &state.role {
+                reader.pause(worker).await?;
+            }
+            Response::new(200)
+        }
+        Method::Record => {
+            if let Role::Publisher(publisher) = &mut state.role {
+                let sink = publisher.record(worker).await?;
+                session.set_sink(sink);
+            }
+            Response::new(200)
+        }
+        Method::Teardown => {
+            session::remove(worker, &session.id);
+            return Ok(Response::new(200).with("Session", header));
+        }
+        Method::GetParameter | Method::SetParameter => parameter(state, request).await?,
+        _ => Response::new(200),
+    };
+    state.machine.done(&request.method);
+    Ok(response.with("Session", header))
+}
+
+async fn play(
+    worker: &Rc<Worker>,
+    session: &Rc<Session>,
+    state: &mut SessionState,
+    request: &Request,
+) -> Result<Response, Refusal> {
+    let Role::Reader(reader) = &mut state.role else {
+        return Err(Refusal::new(455, "a publisher's session"));
+    };
+    let started = Instant::now();
+    let wanted = PlayRequest {
+        range: request.headers.get("Range").and_then(Range::parse),
+        scale: request.headers.get("Scale").map(str::to_owned),
+        speed: request.headers.get("Speed").map(str::to_owned),
+    };
+    for track in &reader.tracks {
+        match &track.path {
+            // Some clients throw away packets that come before the answer.
+            Path::Interleaved { connection, .. } => connection.hold(),
+            Path::Group(group) => group.play()?,
+            _ => {}
+        }
+    }
+    let (answer, infos) = reader.play(worker, wanted, || session.on_end()).await?;
+    if let Some((_, hub, id)) = reader.placed() {
+        session.set_reader(worker, hub, id);
+    }
+    worker.shared.metrics.setup.observe(started.elapsed().as_secs_f64());
+    let base = format!("{}/", state.url.trim_end_matches('/'));
+    let tracks: Vec<_> = infos
+        .into_iter()
+        .filter_map(|(track, info)| {
+            let ssrc = reader.tracks.iter().find(|own| own.track == track)?.ssrc;
+            Some((join_control(&base, &track_control(track), Default::default()), ssrc, info))
+        })
+        .collect();
+    let live = if reader.lease.unshared { "npt=0.000-" } else { "npt=now-" };
+    let range = answer.range.as_ref().filter(|_| reader.lease.unshared).map_or(live, Range::as_str);
+    let mut response = Response::new(200).with("Range", range);
+    if reader.lease.unshared {
+        if let Some(scale) = &answer.scale {
+            response = response.with("Scale", scale);
+        }
+        if let Some(speed) = &answer.speed {
+            response = response.with("Speed", speed);
+        }
+    }
+    if !tracks.is_empty() {
+        response = response.with("RTP-Info", write_rtp_info(request.version, &tracks));
+    } else if request.version == Version::V2_0 {
+        response = response.with("Seek-Style", "Next");
+    }
+    Ok(response)
+}
+
+/// A body goes to the upstream where the reader has one of its own, or the stream one at all; without a body it is a
+/// keep-alive of this hop.
+async fn parameter(state: &SessionState, request: &Request) -> Result<Response, Refusal> {
+    let Role::Reader(reader) = &state.role else { return Ok(Response::new(200)) };
+    if request.body.is_empty() {
+        return Ok(Response::new(200));
+    }
+    let set = request.method == Method::SetParameter;
+    if set && !reader.lease.unshared {
+        return Err(Refusal::new(458, "one reader cannot change what all share"));
+    }
+    let passed = ParameterRequest {
+        set,
+        content_type: request.headers.get("Content-Type").map(str::to_owned),
+        body: request.body.to_vec(),
+    };
+    match reader.lease.parameter(passed).await {
+        None => Err(Refusal::new(451, "this process is the origin and has no parameters")),
+        Some(answer) => {
+            let answer = answer?;
+            let response = Response::new(answer.status);
+            Ok(match answer.content_type {
+                Some(kind) if !answer.body.is_empty() => response.with_body(&kind, answer.body),
+                _ => response,
+            })
+        }
+    }
+}

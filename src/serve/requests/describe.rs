@@ -1,0 +1,70 @@
+//! DESCRIBE and ANNOUNCE.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use msm_core::route::Action;
+use msm_rtsp::message::{Request, Response, Version};
+use msm_rtsp::sdp::Description;
+use msm_rtsp::url::{RtspUrl, presentation};
+
+use super::{Refusal, open, via_of};
+use crate::serve::connection::{Announced, Context};
+
+/// Descriptions that one connection may have announced and not recorded yet.
+const MAX_ANNOUNCED: usize = 16;
+
+pub(super) fn parse(uri: &str) -> Result<RtspUrl, Refusal> {
+    RtspUrl::parse(uri).map_err(|error| Refusal::new(400, format!("request URI: {error}")))
+}
+
+pub(super) async fn describe(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
+    let base = presentation(&request.uri);
+    let url = parse(&base)?;
+    if let Some(accept) = request.headers.get("Accept") {
+        let takes = |kind: &str| {
+            let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            matches!(kind.as_str(), "application/sdp" | "application/*" | "*/*")
+        };
+        if !accept.trim().is_empty() && !accept.split(',').any(takes) {
+            return Err(Refusal::new(406, "only application/sdp is served"));
+        }
+    }
+    let (_, handle) = open(&context.worker, &url, via_of(context, request)).await?;
+    let body = handle.description.for_reader(context.local.is_ipv6(), &[]);
+    let mut response = Response::new(200)
+        .with("Content-Base", format!("{}/", base.trim_end_matches('/')))
+        .with_body("application/sdp", body);
+    if request.version == Version::V2_0 {
+        response =
+            response.with("Accept-Ranges", "npt").with("Media-Properties", properties(handle.unshared));
+    }
+    Ok(response)
+}
+
+/// Whether one can seek (`RFC 7826 §18.29`).
+pub(super) fn properties(seekable: bool) -> &'static str {
+    if seekable {
+        "Random-Access, Immutable, Unlimited"
+    } else {
+        "No-Seeking, Time-Progressing, Time-Duration=0.0"
+    }
+}
+
+pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
+    let base = presentation(&request.uri);
+    let url = parse(&base)?;
+    let description = Description::parse(&request.body, &context.worker.shared.settings.rtsp)
+        .map_err(|error| Refusal::new(400, format!("description refused: {error}")))?;
+    let shared = &context.worker.shared;
+    let resolved = shared.routing.resolve(&url, Action::Publish)?;
+    if shared.registry.get(&resolved.publish_key()).await.is_some() {
+        return Err(crate::error::Error::AlreadyPublished.into());
+    }
+    let mut announced = context.announced.borrow_mut();
+    if announced.len() >= MAX_ANNOUNCED && !announced.contains_key(&base) {
+        return Err(Refusal::new(453, "too many descriptions are announced on this connection"));
+    }
+    announced.insert(base, Announced { description: Arc::new(description), via: via_of(context, request) });
+    Ok(Response::new(200))
+}

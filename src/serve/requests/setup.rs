@@ -1,0 +1,312 @@
+//! SETUP: the choice of a transport, and the session that it begins or adds to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use msm_core::rng::Rng;
+use msm_core::route::Action;
+use msm_rtsp::message::{Method, Request, Response, Version};
+use msm_rtsp::server::{self, Offer, negotiate};
+use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
+use msm_rtsp::url::match_control;
+
+use super::describe::{parse, properties};
+use super::{Refusal, open, session_id, via_of};
+use crate::hub::dest::Dest;
+use crate::hub::handle::HubHandle;
+use crate::hub::receive::PeerCheck;
+use crate::serve::admission::Refused;
+use crate::serve::connection::{Announced, Channel, Context};
+use crate::serve::group;
+use crate::serve::listener::Listening;
+use crate::serve::publisher::{Inlet, PublisherRole};
+use crate::serve::reader::{Path, ReaderRole, TrackPath};
+use crate::serve::session::{self, Role, Session, SessionState};
+use crate::upstream::pull;
+
+pub(super) async fn setup(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
+    let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
+    if *context.worker.shared.draining.borrow() {
+        return Err(Refusal::new(503, "shutting down"));
+    }
+    let (base, track) =
+        match_control(&request.uri, usize::MAX).ok_or_else(|| Refusal::new(404, "the URI names no track"))?;
+    parse(&base)?;
+    let offer = Offer { udp: true, tcp: true, multicast: listening.shared.groups.is_some() };
+    let spec = negotiate(request.headers.get("Transport"), offer)
+        .map_err(|status| Refusal::new(status, "no transport offered can be served"))?;
+    let own = match session_id(context, request) {
+        Some(id) => {
+            let session =
+                context.worker.sessions.get(&id).filter(|session| session.peer == context.peer_ip());
+            Some(session.ok_or_else(|| Refusal::new(454, "the session is not known here"))?)
+        }
+        None => None,
+    };
+    let setting = Setting { context, listening, request, base, track, spec };
+    match setting.spec.mode {
+        Mode::Record => setting.publisher(own).await,
+        Mode::Play => setting.reader(own).await,
+    }
+}
+
+struct Setting<'a> {
+    context: &'a Rc<Context>,
+    listening: Rc<Listening>,
+    request: &'a Request,
+    /// The presentation's URL, as the client asked for it.
+    base: String,
+    track: Option<usize>,
+    spec: TransportSpec,
+}
+
+impl Setting<'_> {
+    async fn reader(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
+        let worker = &self.context.worker;
+        let seed = worker.shared.seed();
+        let session = match own {
+            Some(session) => session,
+            None => {
+                let handle = self.stream().await?;
+                self.track_of(handle.tracks().len())?;
+                let role = Role::Reader(ReaderRole::new(handle.lease(), seed));
+                return self.begin(role).await;
+            }
+        };
+        self.add(&session).await
+    }
+
+    /// The stream for a new reader: the one that all share, or one of its own.
+    async fn stream(&self) -> Result<Arc<HubHandle>, Refusal> {
+        let worker = &self.context.worker;
+        let url = parse(&self.base)?;
+        let via = via_of(self.context, self.request);
+        let (resolved, handle) = open(worker, &url, via.clone()).await?;
+        if !handle.unshared {
+            return Ok(handle);
+        }
+        // The first reader takes the one that was described; whoever comes next gets another.
+        worker.shared.registry.forget(&resolved.key(), Some(handle.id));
+        if handle.worker == worker.id && handle.claim() {
+            return Ok(handle);
+        }
+        let own = pull::open(worker, &resolved, None, via).await?;
+        own.claim();
+        Ok(own)
+    }
+
+    async fn publisher(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
+        if let Some(session) = own {
+            return self.add(&session).await;
+        }
+        let announced: Announced = self
+            .context
+            .announced
+            .borrow()
+            .get(&self.base)
+            .cloned()
+            .ok_or_else(|| Refusal::new(455, "nothing was announced at this URL on this connection"))?;
+        let url = parse(&self.base)?;
+        let resolved = self.context.worker.shared.routing.resolve(&url, Action::Publish)?;
+        self.track_of(announced.description.tracks.len())?;
+        let role = PublisherRole::new(announced.description, resolved, url.to_string(), announced.via);
+        self.begin(Role::Publisher(role)).await
+    }
+
+    fn track_of(&self, tracks: usize) -> Result<usize, Refusal> {
+        match self.track {
+            Some(track) if track < tracks => Ok(track),
+            None if tracks == 1 => Ok(0),
+            Some(track) => Err(Refusal::new(404, format!("track {track} of {tracks}"))),
+            None => Err(Refusal::new(459, "SETUP of the presentation: name a track of it")),
+        }
+    }
+
+    /// A session's first SETUP.
+    async fn begin(self, role: Role) -> Result<Response, Refusal> {
+        let worker = Rc::clone(&self.context.worker);
+        let settings = &worker.shared.settings;
+        let now = Instant::now();
+        let pass =
+            worker.shared.admission.session(self.context.peer_ip(), now).map_err(
+                |refused| match refused {
+                    Refused::SessionsPerPeer => Refusal::new(453, "limit `sessions_per_peer` is reached"),
+                    Refused::SetupRate => Refusal::new(503, "limit `setup_rate` is reached"),
+                },
+            )?;
+        let random = u128::from(worker.shared.seed()) << 64 | u128::from(worker.shared.seed());
+        let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
+        let state = SessionState { machine, role, url: self.base.clone() };
+        let session = session::create(&worker, self.context.peer_ip(), &self.context.connection, state, pass);
+        if let Some(pipeline) = self.request.headers.get("Pipelined-Requests") {
+            self.context.pipelines.borrow_mut().insert(pipeline.to_owned(), session.id.clone());
+        }
+        self.context.sessions.borrow_mut().push(Rc::downgrade(&session));
+        let outcome = self.add(&session).await;
+        if outcome.is_err() {
+            session::remove(&worker, &session.id);
+        }
+        outcome
+    }
+
+    async fn add(self, session: &Rc<Session>) -> Result<Response, Refusal> {
+        session.touch(Instant::now());
+        let mut state = session.state.lock().await;
+        let state = &mut *state;
+        if state.url != self.base {
+            return Err(Refusal::new(459, "the session is of another presentation"));
+        }
+        state.machine.check(&Method::Setup).map_err(|status| Refusal::new(status, "not in this state"))?;
+        let tracks = match &state.role {
+            Role::Reader(reader) => reader.lease.tracks().len(),
+            Role::Publisher(publisher) => publisher.description.tracks.len(),
+        };
+        let track = self.track_of(tracks)?;
+        state
+            .machine
+            .set_up(track, self.spec.mode)
+            .map_err(|status| Refusal::new(status, "this track is set up already, or the mode differs"))?;
+        let mut answer = TransportSpec { destination: None, ..self.spec.clone() };
+        match &mut state.role {
+            Role::Reader(reader) => {
+                let path = self.path(session, reader.lease.handle(), track, &mut answer).await?;
+                let ssrc = answer.ssrc.unwrap_or_default();
+                reader.tracks.push(TrackPath { track, ssrc, path });
+            }
+            Role::Publisher(publisher) => {
+                let inlet = self.inlet(session, track, &mut answer)?;
+                publisher.inlets.push((track, inlet));
+            }
+        }
+        let mut response = Response::new(200)
+            .with("Session", state.machine.header())
+            .with("Transport", answer.write(self.request.version));
+        if self.request.version == Version::V2_0 {
+            let seekable = matches!(&state.role, Role::Reader(reader) if reader.lease.unshared);
+            response = response.with("Accept-Ranges", "npt").with("Media-Properties", properties(seekable));
+        }
+        Ok(response)
+    }
+
+    /// Where a reader's track goes.
+    async fn path(
+        &self,
+        session: &Rc<Session>,
+        handle: Arc<HubHandle>,
+        track: usize,
+        answer: &mut TransportSpec,
+    ) -> Result<Path, Refusal> {
+        let context = self.context;
+        let ssrc = Rng::new(context.worker.shared.seed()).next_u32();
+        answer.ssrc = Some(ssrc);
+        match (self.spec.lower, self.spec.delivery) {
+            (Lower::Tcp, _) => {
+                let (rtp, rtcp) = self.channels(session, track)?;
+                answer.interleaved = Some((rtp, rtcp));
+                Ok(Path::Interleaved { connection: Rc::clone(&context.connection), rtp, rtcp })
+            }
+            (Lower::Udp, Delivery::Multicast) => {
+                let listener = (self.listening.index, &self.listening.shared);
+                let seed = context.worker.shared.seed();
+                handle.prepare().await?;
+                let group = group::join(&context.worker, listener, &handle, seed).await?;
+                let own = group.groups.get(track).ok_or_else(|| Refusal::new(404, "no such track"))?;
+                answer.destination = Some(own.address);
+                answer.port = Some((own.port, own.port.saturating_add(1)));
+                answer.ttl = Some(own.ttl);
+                answer.ssrc = None;
+                answer.client_port = None;
+                Ok(Path::Group(group))
+            }
+            (Lower::Udp, Delivery::Unicast) => {
+                let (rtp_to, rtcp_to) = self.client_addresses()?;
+                answer.source = Some(context.local.ip());
+                let shared = &self.listening.shared;
+                if shared.settings.same_ip {
+                    let pair = self.own_pair()?;
+                    answer.server_port = Some(pair.ports());
+                    return Ok(Path::Own { pair, rtp_to, rtcp_to });
+                }
+                answer.server_port = Some(self.listening.readers.ports());
+                Ok(Path::Shared {
+                    listener: self.listening.index,
+                    rtp_to,
+                    rtcp_to,
+                    source: Some(context.local.ip()),
+                })
+            }
+        }
+    }
+
+    /// Where a publisher's track comes in.
+    fn inlet(
+        &self,
+        session: &Rc<Session>,
+        track: usize,
+        answer: &mut TransportSpec,
+    ) -> Result<Inlet, Refusal> {
+        if self.spec.lower == Lower::Tcp {
+            let (rtp, rtcp) = self.channels(session, track)?;
+            answer.interleaved = Some((rtp, rtcp));
+            return Ok(Inlet::Interleaved(Dest::Tcp {
+                connection: Rc::clone(&self.context.connection),
+                rtp_channel: rtp,
+                rtcp_channel: rtcp,
+            }));
+        }
+        let (rtp_to, rtcp_to) = self.client_addresses()?;
+        let pair = self.own_pair()?;
+        answer.server_port = Some(pair.ports());
+        answer.source = Some(self.context.local.ip());
+        let ports = Some((rtp_to.port(), rtcp_to.port())).filter(|_| !self.listening.shared.settings.same_ip);
+        let check = PeerCheck { ip: Some(self.context.peer_ip()), ports };
+        let reports = Dest::Udp {
+            rtp: Rc::clone(&pair.rtp),
+            rtcp: Rc::clone(&pair.rtcp),
+            rtp_to,
+            rtcp_to,
+            source: Some(self.context.local.ip()),
+        };
+        Ok(Inlet::Udp { pair, check, reports })
+    }
+
+    /// The client's address with the ports that it named. What else it names as destination is not honoured: media
+    /// never goes to somebody who did not ask for it.
+    fn client_addresses(&self) -> Result<(SocketAddr, SocketAddr), Refusal> {
+        let (rtp, rtcp) = self.spec.client_port.ok_or_else(|| Refusal::new(461, "no client_port"))?;
+        let ip: IpAddr = self.context.peer_ip();
+        Ok((SocketAddr::new(ip, rtp), SocketAddr::new(ip, rtcp)))
+    }
+
+    fn own_pair(&self) -> Result<crate::net::pair::Pair, Refusal> {
+        let shared = &self.listening.shared;
+        shared.ports.bind(shared.settings.address.ip(), &shared.settings.options).map_err(|error| {
+            Refusal::from(crate::error::Error::socket(
+                format!("listener `{}`: port_range", shared.settings.name),
+                error,
+            ))
+        })
+    }
+
+    /// The channels that the client asked for, or the next that are free.
+    fn channels(&self, session: &Rc<Session>, track: usize) -> Result<(u8, u8), Refusal> {
+        let mut channels = self.context.channels.borrow_mut();
+        channels.retain(|_, channel| channel.session.strong_count() > 0);
+        let free = |pair: &(u8, u8)| {
+            !channels.contains_key(&pair.0) && !channels.contains_key(&pair.1) && pair.0 != pair.1
+        };
+        let next = (0..=254u8).step_by(2).map(|first| (first, first + 1)).find(free);
+        let (rtp, rtcp) = self
+            .spec
+            .interleaved
+            .filter(free)
+            .or(next)
+            .ok_or_else(|| Refusal::new(461, "all channels of this connection are in use"))?;
+        for (channel, rtcp) in [(rtp, false), (rtcp, true)] {
+            channels.insert(channel, Channel { session: Rc::downgrade(session), track, rtcp });
+        }
+        Ok((rtp, rtcp))
+    }
+}

@@ -1,0 +1,239 @@
+//! RTSP sessions: they live on the worker of the connection that made them, and outlive it where media is UDP.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::rc::{Rc, Weak};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use msm_core::hub::ReaderId;
+use msm_rtsp::server;
+
+use super::admission::SessionPass;
+use super::publisher::PublisherRole;
+use super::reader::ReaderRole;
+use crate::hub::shard::{EndReason, OnEnd};
+use crate::net::tcp::Connection;
+use crate::worker::Worker;
+
+/// What a session does.
+pub(crate) enum Role {
+    Reader(ReaderRole),
+    Publisher(PublisherRole),
+}
+
+/// The parts of a session that its requests change, one at a time.
+pub(crate) struct SessionState {
+    pub(crate) machine: server::Session,
+    pub(crate) role: Role,
+    /// The URL as the client asked for it, which all answers are expressed in.
+    pub(crate) url: String,
+}
+
+/// One RTSP session.
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) peer: IpAddr,
+    pub(crate) state: tokio::sync::Mutex<SessionState>,
+    worker: Weak<Worker>,
+    /// The connection that media goes through, or that the last request came on.
+    connection: RefCell<Weak<Connection>>,
+    /// Packets of a publisher, by track; for frames, which come between requests.
+    sink: RefCell<Option<super::publisher::FrameSink>>,
+    reader: Cell<Option<(u64, ReaderId)>>,
+    seen: Cell<Instant>,
+    timeout: Duration,
+    _pass: SessionPass,
+}
+
+/// The sessions of one worker.
+#[derive(Default)]
+pub(crate) struct SessionTable {
+    sessions: RefCell<BTreeMap<String, Rc<Session>>>,
+    readers: RefCell<BTreeMap<(u64, ReaderId), Weak<Session>>>,
+}
+
+/// Which worker each session of the process lives on.
+#[derive(Default)]
+pub(crate) struct SessionDirectory(Mutex<HashMap<String, usize>>);
+
+impl SessionDirectory {
+    pub(crate) fn worker_of(&self, id: &str) -> Option<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+    }
+
+    fn insert(&self, id: String, worker: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, worker);
+    }
+
+    fn remove(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+impl SessionTable {
+    pub(crate) fn get(&self, id: &str) -> Option<Rc<Session>> {
+        self.sessions.borrow().get(id).map(Rc::clone)
+    }
+
+    /// A reader showed that it lives.
+    pub(crate) fn touch_reader(&self, hub: u64, reader: ReaderId, now: Instant) {
+        let session = self.readers.borrow().get(&(hub, reader)).and_then(Weak::upgrade);
+        if let Some(session) = session {
+            session.touch(now);
+        }
+    }
+
+    fn all(&self) -> Vec<Rc<Session>> {
+        self.sessions.borrow().values().map(Rc::clone).collect()
+    }
+}
+
+/// Makes a session and enters it.
+pub(crate) fn create(
+    worker: &Rc<Worker>,
+    peer: IpAddr,
+    connection: &Rc<Connection>,
+    state: SessionState,
+    pass: SessionPass,
+) -> Rc<Session> {
+    let session = Rc::new(Session {
+        id: state.machine.id().to_owned(),
+        peer,
+        state: tokio::sync::Mutex::new(state),
+        worker: Rc::downgrade(worker),
+        connection: RefCell::new(Rc::downgrade(connection)),
+        sink: RefCell::new(None),
+        reader: Cell::new(None),
+        seen: Cell::new(Instant::now()),
+        timeout: worker.shared.settings.session_timeout,
+        _pass: pass,
+    });
+    worker.sessions.sessions.borrow_mut().insert(session.id.clone(), Rc::clone(&session));
+    worker.shared.sessions.insert(session.id.clone(), worker.id);
+    worker.shared.metrics.sessions.inc();
+    session
+}
+
+/// Removes a session; what it held is given back when its last user is done.
+pub(crate) fn remove(worker: &Worker, id: &str) {
+    let removed = worker.sessions.sessions.borrow_mut().remove(id);
+    if let Some(session) = removed {
+        worker.shared.sessions.remove(id);
+        worker.shared.metrics.sessions.dec();
+        if let Some(reader) = session.reader.take() {
+            worker.sessions.readers.borrow_mut().remove(&reader);
+        }
+        session.sink.borrow_mut().take();
+    }
+}
+
+/// Ends every session, as the mesh shuts down.
+pub(crate) fn end_all(worker: &Rc<Worker>) {
+    for session in worker.sessions.all() {
+        session.end(worker);
+    }
+}
+
+/// Ends sessions whose client has not shown itself for the timeout and a grace.
+pub(crate) fn expire(worker: &Rc<Worker>, now: Instant) {
+    for session in worker.sessions.all().into_iter().filter(|session| session.is_expired(now)) {
+        tracing::info!(session = %session.id, peer = %session.peer, "session timed out");
+        session.end(worker);
+    }
+}
+
+impl Session {
+    pub(crate) fn touch(&self, now: Instant) {
+        self.seen.set(now);
+    }
+
+    /// The session's media now goes through, or its requests come on, `connection`.
+    pub(crate) fn attach(&self, connection: &Rc<Connection>) {
+        *self.connection.borrow_mut() = Rc::downgrade(connection);
+    }
+
+    /// Whether the connection is the one the session lives on.
+    pub(crate) fn is_attached(&self, connection: &Rc<Connection>) -> bool {
+        self.connection.borrow().upgrade().is_some_and(|own| Rc::ptr_eq(&own, connection))
+    }
+
+    /// Enters the reader that the session has become.
+    pub(crate) fn set_reader(self: &Rc<Self>, worker: &Worker, hub: u64, reader: ReaderId) {
+        self.reader.set(Some((hub, reader)));
+        worker.sessions.readers.borrow_mut().insert((hub, reader), Rc::downgrade(self));
+    }
+
+    pub(crate) fn set_sink(&self, sink: super::publisher::FrameSink) {
+        *self.sink.borrow_mut() = Some(sink);
+    }
+
+    /// Packets that came interleaved: a publisher's media, or a reader's reports.
+    pub(crate) fn handle_frames(
+        &self,
+        now: Instant,
+        track: usize,
+        rtcp: bool,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
+        self.touch(now);
+        if let Some(sink) = self.sink.borrow().as_ref() {
+            sink.handle(now, track, rtcp, bytes, parts);
+            return;
+        }
+        let shard =
+            self.reader.get().and_then(|(hub, reader)| Some((self.worker.upgrade()?.shard_of(hub)?, reader)));
+        if let (true, Some((shard, reader))) = (rtcp, shard) {
+            for (offset, length) in parts {
+                if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
+                    shard.handle_reader_rtcp(now, reader, track, datagram);
+                }
+            }
+        }
+    }
+
+    /// What ends the session when its stream or its reader does.
+    pub(crate) fn on_end(self: &Rc<Self>) -> OnEnd {
+        let session = Rc::downgrade(self);
+        Box::new(move |reason: EndReason| {
+            let Some(session) = session.upgrade() else { return };
+            let Some(worker) = session.worker.upgrade() else { return };
+            tracing::info!(session = %session.id, peer = %session.peer, ?reason, "reader ended");
+            // Later, as the caller may be in the middle of a burst.
+            tokio::task::spawn_local(async move { session.end(&worker) });
+        })
+    }
+
+    /// Ends the session and, where its media goes through it or its stream is gone, its connection.
+    pub(crate) fn end(&self, worker: &Worker) {
+        remove(worker, &self.id);
+        if let Some(connection) = self.connection.borrow().upgrade() {
+            connection.close();
+        }
+    }
+
+    /// Its connection is gone: a session whose media went through it ends; another waits for its client to come back.
+    pub(crate) async fn connection_lost(&self, connection: &Rc<Connection>) {
+        if !self.is_attached(connection) {
+            return;
+        }
+        let Some(worker) = self.worker.upgrade() else { return };
+        let ends = match &self.state.lock().await.role {
+            Role::Reader(reader) => reader.is_interleaved(),
+            // No publisher comes back to an old session, and a dead one would hold the URL.
+            Role::Publisher(_) => true,
+        };
+        if ends {
+            remove(&worker, &self.id);
+        }
+    }
+
+    fn is_expired(&self, now: Instant) -> bool {
+        let media = self.sink.borrow().as_ref().and_then(super::publisher::FrameSink::last_media);
+        let seen = media.map_or(self.seen.get(), |media| media.max(self.seen.get()));
+        // A grace of a quarter: clients send keep-alives late.
+        now.saturating_duration_since(seen) > self.timeout + self.timeout / 4
+    }
+}

@@ -1,0 +1,132 @@
+//! From the configuration to what the runtime works with.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use msm_core::hub::{FanoutConfig, IngestConfig};
+use msm_core::route::{RouteTable, Selector};
+use msm_rtsp::auth::Credentials;
+use msm_rtsp::limits::Limits;
+use msm_rtsp::url::ControlPolicy;
+
+use crate::config::{ClusterConfig, Config, ListenerConfig, Nat, Start, TransportConfig, Workers};
+use crate::error::Error;
+use crate::net::pair::PairRange;
+use crate::net::udp::SocketOptions;
+use crate::routing::{ClusterSettings, Routing, Transport};
+use crate::serve::admission::AdmissionLimits;
+use crate::serve::listener::{ListenerSettings, ListenerShared, MulticastSettings};
+use crate::shared::Settings;
+
+/// Asked of the kernel for every media socket: a burst of keyframes of many streams.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Limits and times.
+pub(crate) fn settings(config: &Config) -> Settings {
+    let limits = &config.limits;
+    Settings {
+        ingest: IngestConfig::default(),
+        fanout: FanoutConfig {
+            max_readers: limits.readers as usize,
+            cache_bytes: limits.gop_cache,
+            ..FanoutConfig::default()
+        },
+        rtsp: Limits {
+            header_bytes: limits.header_bytes,
+            body_bytes: limits.body_bytes,
+            message_timeout: limits.request_timeout,
+            ..Limits::default()
+        },
+        connection_queue: limits.tcp_queue,
+        session_timeout: limits.session_timeout,
+        connection_timeout: limits.session_timeout,
+        admission: AdmissionLimits {
+            connections: limits.connections as usize,
+            connections_per_peer: limits.connections_per_peer as usize,
+            sessions_per_peer: limits.sessions_per_peer as usize,
+            setup_rate: limits.setup_rate as usize,
+        },
+        readers: limits.readers as usize,
+        streams: limits.streams as usize,
+        socket_buffer: SOCKET_BUFFER,
+    }
+}
+
+/// Worker threads to start.
+pub(crate) fn workers(config: &Config) -> usize {
+    match config.workers {
+        Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+        Workers::Count(count) => usize::from(count),
+    }
+}
+
+/// Routes and clusters. Without a configuration (`embedded`), URLs are dialled as they are given.
+pub(crate) fn routing(config: &Config, embedded: bool) -> Result<Routing, Error> {
+    let refused = |error: String| Error::Configuration(error);
+    if embedded {
+        let table = RouteTable::default();
+        let selector = Selector::new(&table, Vec::new()).map_err(|error| refused(error.to_string()))?;
+        let direct = cluster("direct", &ClusterConfig::default());
+        return Ok(Routing::new(table, selector, BTreeMap::new(), Some(direct)));
+    }
+    let routing = config.routing().map_err(|errors| refused(errors.to_string()))?;
+    let selector =
+        Selector::new(&routing.table, routing.clusters).map_err(|error| refused(error.to_string()))?;
+    let clusters =
+        config.clusters.iter().map(|(name, own)| (name.clone(), Arc::new(cluster(name, own)))).collect();
+    Ok(Routing::new(routing.table, selector, clusters, None))
+}
+
+fn cluster(name: &str, config: &ClusterConfig) -> ClusterSettings {
+    let credentials = config.auth.as_ref().and_then(|auth| {
+        Some(Credentials { user: auth.user.clone(), password: auth.secret()?.expose().to_owned() })
+    });
+    ClusterSettings {
+        name: name.to_owned(),
+        credentials,
+        transport: match config.transport {
+            TransportConfig::Auto => Transport::Auto,
+            TransportConfig::Udp => Transport::Udp,
+            TransportConfig::Tcp => Transport::Tcp,
+            TransportConfig::Multicast => Transport::Multicast,
+        },
+        options: options(config.interface.as_deref(), config.dscp),
+        ports: config
+            .ports
+            .map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        connect_timeout: config.timeouts.connect,
+        timeout: config.timeouts.response,
+        control: ControlPolicy::default(),
+        always: config.start == Start::Always,
+    }
+}
+
+/// What a listener's workers share.
+pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
+    let pool = &config.multicast.group_pool;
+    let last = pool.count().checked_sub(1).and_then(|index| pool.group(index));
+    let multicast = last.map(|last: IpAddr| MulticastSettings {
+        first: pool.base,
+        last,
+        port: config.multicast.ports.first,
+        ttl: config.multicast.ttl,
+    });
+    ListenerShared::new(ListenerSettings {
+        name: config.name.clone(),
+        address: config.address,
+        options: options(config.interface.as_deref(), config.dscp),
+        reader_port: config.port_pair().0,
+        same_ip: config.nat == Nat::SameIp,
+        multicast,
+    })
+}
+
+fn options(interface: Option<&str>, dscp: Option<u8>) -> SocketOptions {
+    SocketOptions {
+        reuse_port: false,
+        interface: interface.map(str::to_owned),
+        dscp,
+        buffer_bytes: SOCKET_BUFFER,
+    }
+}

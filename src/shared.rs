@@ -1,0 +1,106 @@
+//! What all threads of a mesh share: settings, routes, the table of streams, metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use msm_core::hub::{FanoutConfig, IngestConfig};
+use tokio::sync::watch;
+
+use crate::error::Error;
+use crate::hub::registry::{Registry, ReportSources};
+use crate::metrics::Metrics;
+use crate::routing::Routing;
+use crate::serve::admission::{Admission, AdmissionLimits};
+use crate::serve::listener::ListenerShared;
+use crate::serve::session::SessionDirectory;
+use crate::worker::WorkerHandle;
+
+/// Limits and times, from the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) ingest: IngestConfig,
+    pub(crate) fanout: FanoutConfig,
+    pub(crate) rtsp: msm_rtsp::limits::Limits,
+    /// Bytes that may wait for one TCP reader.
+    pub(crate) connection_queue: usize,
+    /// RTSP session timeout, as told to clients.
+    pub(crate) session_timeout: Duration,
+    /// A connection without a session is closed after this.
+    pub(crate) connection_timeout: Duration,
+    pub(crate) admission: AdmissionLimits,
+    /// Readers of the process.
+    pub(crate) readers: usize,
+    /// Streams of the process.
+    pub(crate) streams: usize,
+    /// Asked of the kernel for every media socket.
+    pub(crate) socket_buffer: usize,
+}
+
+/// The process-wide state of a mesh.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) routing: Routing,
+    pub(crate) registry: Registry,
+    pub(crate) reports: ReportSources,
+    pub(crate) sessions: SessionDirectory,
+    pub(crate) listeners: Vec<Arc<ListenerShared>>,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Metrics,
+    /// Names this process in `Via`, to recognise loops.
+    pub(crate) pseudonym: String,
+    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) draining: watch::Sender<bool>,
+    workers: OnceLock<Vec<WorkerHandle>>,
+    seed: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: Settings,
+        routing: Routing,
+        listeners: Vec<Arc<ListenerShared>>,
+    ) -> Result<Arc<Self>, Error> {
+        let seed =
+            getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
+        let shared = Self {
+            admission: Admission::new(settings.admission.clone()),
+            settings,
+            routing,
+            registry: Registry::default(),
+            reports: ReportSources::default(),
+            sessions: SessionDirectory::default(),
+            listeners,
+            metrics: Metrics::default(),
+            pseudonym: format!("msm-{:012x}", seed & 0xffff_ffff_ffff),
+            stopping: watch::Sender::new(false),
+            draining: watch::Sender::new(false),
+            workers: OnceLock::new(),
+            seed: AtomicU64::new(seed),
+        };
+        Ok(Arc::new(shared))
+    }
+
+    /// Hands the workers over, once all have started.
+    pub(crate) fn set_workers(&self, workers: Vec<WorkerHandle>) {
+        let _ = self.workers.set(workers);
+    }
+
+    pub(crate) fn workers(&self) -> &[WorkerHandle] {
+        self.workers.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn worker_count(&self) -> usize {
+        self.workers().len()
+    }
+
+    pub(crate) fn worker(&self, id: usize) -> Result<&WorkerHandle, Error> {
+        self.workers().get(id).ok_or(Error::Stopped)
+    }
+
+    /// A seed from the operating system, for session identifiers, nonces and RTP's random starts (`RFC 3550 §5.1`).
+    pub(crate) fn seed(&self) -> u64 {
+        // Where the system's source fails after it worked at start, a counter over the first seed still differs.
+        getrandom::u64().unwrap_or_else(|_| self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
+    }
+}

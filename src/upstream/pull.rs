@@ -1,0 +1,419 @@
+//! A stream pulled from an upstream: its connection, its sockets, and what readers ask of it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use msm_core::hub::RtpInfo;
+use msm_core::route::Share;
+use msm_rtsp::client::{Described, described};
+use msm_rtsp::headers::{Range, parse_rtp_info};
+use msm_rtsp::message::Method;
+use msm_rtsp::transport::Mode;
+use msm_rtsp::url::RtspUrl;
+use tokio::sync::mpsc;
+
+use super::link::Link;
+use super::track::{order, set_up};
+use crate::error::Error;
+use crate::hub::handle::{
+    Command, HubHandle, HubParts, ParameterAnswer, ParameterRequest, PlayAnswer, PlayRequest,
+};
+use crate::hub::home::Home;
+use crate::hub::receive::{Receiving, receive_track};
+use crate::hub::registry::HubKey;
+use crate::routing::{ClusterSettings, Resolved};
+use crate::worker::Worker;
+
+/// Commands that may wait for the upstream's answers.
+const COMMANDS: usize = 64;
+/// How often a stream without readers is noticed.
+const TICK: Duration = Duration::from_millis(500);
+/// How often a standing stream is looked after.
+const KEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a server is waited for to take our leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+struct Pull {
+    worker: Rc<Worker>,
+    link: Link,
+    described: Described,
+    settings: Arc<ClusterSettings>,
+    handle: Arc<HubHandle>,
+    home: Option<Rc<Home>>,
+    channels: Rc<RefCell<BTreeMap<u8, (usize, bool)>>>,
+    receiving: Vec<Receiving>,
+    playing: Option<PlayAnswer>,
+}
+
+/// Connects to the stream's upstream and describes it; from then on a task of this worker serves it.
+pub(crate) async fn open(
+    worker: &Rc<Worker>,
+    resolved: &Resolved,
+    key: Option<HubKey>,
+    via: Vec<String>,
+) -> Result<Arc<HubHandle>, Error> {
+    let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
+    let (link, described) = reach(worker, resolved, &settings, via).await?;
+    let shared = &worker.shared;
+    let (control, commands) = mpsc::channel(COMMANDS);
+    let unshared = match resolved.share {
+        Share::Live => false,
+        Share::Never => true,
+        Share::Auto => !described.description.is_live(),
+    };
+    let handle = HubHandle::new(HubParts {
+        id: shared.registry.next_id(),
+        worker: worker.id,
+        name: link.name().to_owned(),
+        description: Arc::new(described.description.clone()),
+        unshared,
+        coalesce: resolved.coalesce,
+        metrics: shared.metrics.route(&resolved.route, resolved.cluster_name()),
+        control: Some(control),
+    });
+    tracing::info!(
+        hub = handle.id,
+        upstream = link.name(),
+        unshared,
+        tracks = handle.tracks().len(),
+        "stream opened"
+    );
+    let pull = Pull {
+        worker: Rc::clone(worker),
+        link,
+        described,
+        settings: Arc::clone(&settings),
+        handle: Arc::clone(&handle),
+        home: None,
+        channels: Rc::default(),
+        receiving: Vec::new(),
+        playing: None,
+    };
+    let idle = if settings.always { None } else { Some(resolved.idle_timeout) };
+    tokio::task::spawn_local(run(pull, commands, key, idle));
+    Ok(handle)
+}
+
+/// The first endpoint that can be reached and describes the stream.
+async fn reach(
+    worker: &Rc<Worker>,
+    resolved: &Resolved,
+    settings: &ClusterSettings,
+    via: Vec<String>,
+) -> Result<(Link, Described), Error> {
+    let mut tried = Vec::new();
+    let mut last = Error::NoRoute { url: resolved.resource.clone() };
+    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
+        match describe(worker, url, settings, &via).await {
+            Ok(found) => return Ok(found),
+            Err(error) => {
+                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
+                let is_final = matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. });
+                last = error;
+                if is_final {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn describe(
+    worker: &Rc<Worker>,
+    mut url: RtspUrl,
+    settings: &ClusterSettings,
+    via: &[String],
+) -> Result<(Link, Described), Error> {
+    let limits = &worker.shared.settings.rtsp;
+    for _ in 0..=limits.redirects {
+        let mut link = Link::connect(worker, &url, settings, via.to_vec()).await?;
+        let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
+        // Learns how to keep the session alive; servers that do not know OPTIONS say so and go on.
+        link.ask(|client, now| client.options(now), &mut ignore).await?;
+        let response = link.ask(|client, now| client.describe(now), &mut ignore).await?;
+        if (300..400).contains(&response.status) {
+            let location =
+                response.headers.get("Location").and_then(|location| RtspUrl::parse(location).ok());
+            url = location.ok_or_else(|| link.protocol("a redirect without a usable Location"))?;
+            continue;
+        }
+        if !response.is_success() {
+            return Err(Error::UpstreamStatus {
+                endpoint: link.name().into(),
+                request: "DESCRIBE".into(),
+                status: response.status,
+                reason: response.reason,
+            });
+        }
+        let described = described(&response, link.client.url(), settings.control, limits)
+            .map_err(|error| link.protocol(format!("description refused: {error}")))?;
+        return Ok((link, described));
+    }
+    Err(Error::UpstreamProtocol { endpoint: url.to_string(), reason: "redirected too often".into() })
+}
+
+async fn run(
+    mut pull: Pull,
+    mut commands: mpsc::Receiver<Command>,
+    key: Option<HubKey>,
+    idle: Option<Duration>,
+) {
+    pull.worker.shared.metrics.streams.inc();
+    let mut last_used = Instant::now();
+    let mut tick = tokio::time::interval(TICK);
+    let mut stopping = pull.worker.shared.stopping.subscribe();
+    let reason = loop {
+        let home = pull.home.clone();
+        let channels = Rc::clone(&pull.channels);
+        let mut frames = move |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
+            deliver(home.as_ref(), &channels, channel, bytes, parts);
+        };
+        tokio::select! {
+            biased;
+            command = commands.recv() => match command {
+                Some(command) => if let Some(error) = pull.obey(command).await { break error.to_string() },
+                None => break "nobody is left to read it".to_owned(),
+            },
+            event = pull.link.next(&mut frames) => match event {
+                Ok(msm_rtsp::client::ClientEvent::Ended) => break "the upstream ended it".to_owned(),
+                Ok(msm_rtsp::client::ClientEvent::Redirect(_)) => break "the upstream moved it".to_owned(),
+                Ok(_) => {}
+                Err(error) => break error.to_string(),
+            },
+            _ = tick.tick() => {
+                let now = Instant::now();
+                if pull.handle.readers() > 0 {
+                    last_used = now;
+                } else if idle.is_some_and(|idle| now.saturating_duration_since(last_used) >= idle) {
+                    break "idle".to_owned();
+                }
+            }
+            _ = stopping.wait_for(|stopping| *stopping) => break "shutdown".to_owned(),
+        }
+    };
+    tracing::info!(hub = pull.handle.id, upstream = pull.link.name(), reason, "stream closed");
+    pull.handle.set_ended();
+    if let Some(key) = &key {
+        pull.worker.shared.registry.forget(key, Some(pull.handle.id));
+    }
+    pull.receiving.clear();
+    if let Some(home) = pull.home.take() {
+        home.end(Instant::now());
+    }
+    pull.worker.shared.metrics.streams.dec();
+    if pull.link.client.session().is_some() {
+        let aggregate = pull.described.aggregate.clone();
+        let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
+        let leave =
+            pull.link.ask(|client, now| client.control(now, Method::Teardown, &aggregate), &mut ignore);
+        let _ = tokio::time::timeout(FAREWELL, leave).await;
+    }
+}
+
+/// Interleaved packets to their track.
+fn deliver(
+    home: Option<&Rc<Home>>,
+    channels: &RefCell<BTreeMap<u8, (usize, bool)>>,
+    channel: u8,
+    bytes: &mut [u8],
+    parts: &[(usize, usize)],
+) {
+    let Some(home) = home else { return };
+    let Some((track, rtcp)) = channels.borrow().get(&channel).copied() else {
+        home.handle.metrics.add_dropped("unknown_channel", parts.len() as u64);
+        return;
+    };
+    let now = Instant::now();
+    if rtcp {
+        for (offset, length) in parts {
+            if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
+                home.handle_rtcp(now, track, datagram);
+            }
+        }
+    } else {
+        home.handle_parts(now, track, bytes, parts);
+    }
+}
+
+impl Pull {
+    /// Does what a reader asks. The error is one that ends the stream.
+    async fn obey(&mut self, command: Command) -> Option<Error> {
+        match command {
+            Command::Prepare { reply } => {
+                let outcome = if self.home.is_none() { self.set_up().await } else { Ok(()) };
+                let fatal = outcome.as_ref().err().cloned();
+                let _ = reply.send(outcome);
+                fatal
+            }
+            Command::Play { request, reply } => {
+                let outcome = self.play(request).await;
+                let fatal = outcome.as_ref().err().filter(|_| self.playing.is_none()).cloned();
+                let _ = reply.send(outcome);
+                fatal
+            }
+            Command::Pause { reply } => {
+                let aggregate = self.described.aggregate.clone();
+                let outcome =
+                    self.demand("PAUSE", |client, now| client.control(now, Method::Pause, &aggregate)).await;
+                let _ = reply.send(outcome.map(|_| ()));
+                None
+            }
+            Command::Parameter { request, reply } => {
+                let _ = reply.send(self.parameter(request).await);
+                None
+            }
+        }
+    }
+
+    async fn play(&mut self, request: PlayRequest) -> Result<PlayAnswer, Error> {
+        if let Some(playing) = self.playing.as_ref().filter(|_| !self.handle.unshared) {
+            // It flows already; RTP-Info of then is no longer that of the next packet.
+            return Ok(PlayAnswer { rtp_info: Vec::new(), ..playing.clone() });
+        }
+        if self.home.is_none() {
+            self.set_up().await?;
+        }
+        let mut headers = Vec::new();
+        let range = match (&request.range, self.handle.unshared) {
+            (Some(range), true) => Some(range.as_str().to_owned()),
+            // A first PLAY says where from, as some servers want it said; a resume says nothing.
+            _ => self.playing.is_none().then(|| "npt=0.000-".to_owned()),
+        };
+        headers.extend(range.as_deref().map(|range| ("Range", range)));
+        if self.handle.unshared {
+            headers.extend(request.scale.as_deref().map(|scale| ("Scale", scale)));
+            headers.extend(request.speed.as_deref().map(|speed| ("Speed", speed)));
+        }
+        let is_seek = self.playing.is_some() && request.range.is_some();
+        if let (true, Some(home)) = (is_seek, &self.home) {
+            home.restart(Instant::now());
+        }
+        let aggregate = self.described.aggregate.clone();
+        let response = self.demand("PLAY", |client, now| client.play(now, &aggregate, &headers)).await?;
+        self.link.client.start_keep_alive(Instant::now());
+        let entries = parse_rtp_info(response.headers.get("RTP-Info").unwrap_or_default());
+        let count = entries.len();
+        let rtp_info = entries
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, entry)| {
+                // By the URL; where a server writes a wrong one, by its place if it names all tracks.
+                let by_place = (count == self.described.setup.len()).then_some(place);
+                let track = self.track_of(&entry.url).or(by_place)?;
+                Some((track, RtpInfo { seq: entry.seq?, rtptime: entry.rtptime? }))
+            })
+            .collect();
+        let header = |name| response.headers.get(name).map(str::to_owned);
+        let answer = PlayAnswer {
+            range: response.headers.get("Range").and_then(Range::parse),
+            scale: header("Scale"),
+            speed: header("Speed"),
+            rtp_info,
+        };
+        self.playing = Some(answer.clone());
+        Ok(answer)
+    }
+
+    fn track_of(&self, url: &str) -> Option<usize> {
+        let exact = self.described.setup.iter().position(|setup| setup == url);
+        exact.or_else(|| self.described.description.track_of(url))
+    }
+
+    async fn set_up(&mut self) -> Result<(), Error> {
+        let mut transports = order(self.settings.transport, Mode::Play);
+        let mut tracks = Vec::new();
+        let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
+        for (number, url) in self.described.setup.iter().enumerate() {
+            let track = self.described.description.tracks.get(number);
+            let place = u8::try_from(number).unwrap_or(u8::MAX);
+            let set_up = set_up(
+                &mut self.link,
+                &self.settings,
+                &mut transports,
+                place,
+                url,
+                track,
+                Mode::Play,
+                &mut ignore,
+            )
+            .await?;
+            tracks.push(set_up);
+        }
+        let home =
+            Home::start(&self.worker, Arc::clone(&self.handle), self.worker.shared.seed(), Instant::now());
+        for (number, track) in tracks.into_iter().enumerate() {
+            track.punch();
+            if let Some((rtp, rtcp)) = track.channels {
+                self.channels.borrow_mut().insert(rtp, (number, false));
+                self.channels.borrow_mut().insert(rtcp, (number, true));
+            }
+            if let Some((pair, check)) = &track.sockets {
+                self.receiving.push(receive_track(&self.worker, &home, number, pair, check));
+            }
+            home.set_upstream(number, track.dest);
+        }
+        self.home = Some(home);
+        Ok(())
+    }
+
+    async fn parameter(&mut self, request: ParameterRequest) -> Result<ParameterAnswer, Error> {
+        let home = self.home.clone();
+        let channels = Rc::clone(&self.channels);
+        let mut frames = move |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
+            deliver(home.as_ref(), &channels, channel, bytes, parts);
+        };
+        let content_type = request.content_type.unwrap_or_else(|| "text/parameters".into());
+        let response = self
+            .link
+            .ask(|client, now| client.parameter(now, request.set, &content_type, request.body), &mut frames)
+            .await?;
+        Ok(ParameterAnswer {
+            status: response.status,
+            content_type: response.headers.get("Content-Type").map(str::to_owned),
+            body: response.body.to_vec(),
+        })
+    }
+
+    async fn demand(
+        &mut self,
+        request: &'static str,
+        command: impl FnOnce(&mut msm_rtsp::client::Client, Instant) -> Result<(), msm_rtsp::client::ClientError>,
+    ) -> Result<msm_rtsp::message::Response, Error> {
+        let home = self.home.clone();
+        let channels = Rc::clone(&self.channels);
+        let mut frames = move |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
+            deliver(home.as_ref(), &channels, channel, bytes, parts);
+        };
+        self.link.demand(request, command, &mut frames).await
+    }
+}
+
+/// Keeps a stream up that is wanted before anybody reads it, and brings it back when its upstream does.
+pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
+    let mut stopping = worker.shared.stopping.subscribe();
+    loop {
+        let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
+        match crate::serve::requests::open(&worker, &url, via).await {
+            Ok((_, handle)) => {
+                if let Err(error) = handle.play(PlayRequest::default()).await {
+                    tracing::warn!(stream = handle.name, %error, "standing stream does not play");
+                }
+                while !handle.is_ended() && !*stopping.borrow() {
+                    tokio::select! {
+                        () = tokio::time::sleep(KEEP_INTERVAL) => {}
+                        _ = stopping.changed() => {}
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%url, %error, "standing stream cannot be opened"),
+        }
+        if *stopping.borrow() {
+            return;
+        }
+        tokio::time::sleep(KEEP_INTERVAL).await;
+    }
+}

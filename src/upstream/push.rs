@@ -1,0 +1,179 @@
+//! A stream published to an upstream: ANNOUNCE, SETUP, RECORD, and the upstream as one reader of the hub.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
+use msm_rtsp::message::Method;
+use msm_rtsp::sdp::Description;
+use msm_rtsp::transport::Mode;
+use msm_rtsp::url::{join_control, track_control};
+
+use super::link::Link;
+use super::track::{UpstreamTrack, order, set_up};
+use crate::error::Error;
+use crate::hub::home::Home;
+use crate::hub::receive::{Latch, Receiving, receive_latching};
+use crate::hub::registry::ReaderRef;
+use crate::routing::{ClusterSettings, Resolved};
+use crate::worker::Worker;
+
+/// How long a server is waited for to take our leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Publishes the stream of `home` to an endpoint; when this returns, it records.
+pub(crate) async fn start(
+    worker: &Rc<Worker>,
+    home: &Rc<Home>,
+    resolved: &Resolved,
+    description: &Description,
+    via: Vec<String>,
+) -> Result<(), Error> {
+    let settings = resolved.settings().ok_or(Error::StreamEnded)?;
+    let mut tried = Vec::new();
+    let mut last = Error::NoRoute { url: resolved.resource.clone() };
+    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
+        let attempt = async {
+            let mut link = Link::connect(worker, &url, settings, via.clone()).await?;
+            let tracks = announce(&mut link, settings, description).await?;
+            Ok::<_, Error>((link, tracks))
+        };
+        match attempt.await {
+            Ok((mut link, tracks)) => {
+                let (id, receiving) = attach(worker, home, &tracks)?;
+                let aggregate = link.client.url().to_string();
+                link.demand(
+                    "RECORD",
+                    |client, now| client.control(now, Method::Record, &aggregate),
+                    &mut |_, _, _| {},
+                )
+                .await?;
+                link.client.start_keep_alive(Instant::now());
+                let shard = &home.shard;
+                shard.play(Instant::now(), id).map_err(|error| Error::Refused(error.to_string()))?;
+                tracing::info!(hub = home.handle.id, upstream = link.name(), "stream is published upstream");
+                tokio::task::spawn_local(run(
+                    Rc::clone(worker),
+                    Rc::clone(home),
+                    link,
+                    tracks,
+                    id,
+                    receiving,
+                ));
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn announce(
+    link: &mut Link,
+    settings: &ClusterSettings,
+    description: &Description,
+) -> Result<Vec<UpstreamTrack>, Error> {
+    let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
+    link.ask(|client, now| client.options(now), &mut ignore).await?;
+    let sdp = description.for_announce();
+    link.demand("ANNOUNCE", |client, now| client.announce(now, sdp), &mut ignore).await?;
+    let base = link.client.url().to_string();
+    let mut transports = order(settings.transport, Mode::Record);
+    let mut tracks = Vec::new();
+    for number in 0..description.tracks.len() {
+        let url = join_control(&base, &track_control(number), settings.control);
+        let place = u8::try_from(number).unwrap_or(u8::MAX);
+        let track =
+            set_up(link, settings, &mut transports, place, &url, None, Mode::Record, &mut ignore).await?;
+        tracks.push(track);
+    }
+    Ok(tracks)
+}
+
+/// Makes the upstream a reader of the hub.
+fn attach(
+    worker: &Rc<Worker>,
+    home: &Rc<Home>,
+    tracks: &[UpstreamTrack],
+) -> Result<(ReaderId, Vec<Receiving>), Error> {
+    let mut rng = msm_core::rng::Rng::new(worker.shared.seed());
+    let reader_tracks = tracks
+        .iter()
+        .enumerate()
+        .map(|(track, upstream)| ReaderTrack {
+            track,
+            dest: upstream.dest.clone(),
+            ssrc: rng.next_u32(),
+            payload_types: Vec::new(),
+        })
+        .collect();
+    let setup = ReaderSetup { seed: rng.next_u64(), tracks: reader_tracks, late_join: true };
+    let id = home
+        .shard
+        .add_reader(Instant::now(), setup, Box::new(|_| {}))
+        .map_err(|error| Error::Refused(error.to_string()))?;
+    let mut receiving = Vec::new();
+    for (track, upstream) in tracks.iter().enumerate() {
+        let Some((pair, check)) = &upstream.sockets else { continue };
+        let Some(ip) = check.ip else { continue };
+        let latch: Latch = Rc::new(|_: SocketAddr, _| {});
+        let (at, hub) = (Rc::downgrade(worker), home.handle.id);
+        let on_report: Rc<dyn Fn(&[u8])> = Rc::new(move |datagram| {
+            if let Some(worker) = at.upgrade() {
+                worker.handle_report(ReaderRef { worker: worker.id, hub, reader: id, track }, datagram);
+            }
+        });
+        receiving.push(receive_latching(worker, pair, ip, &latch, &on_report));
+    }
+    Ok((id, receiving))
+}
+
+async fn run(
+    worker: Rc<Worker>,
+    home: Rc<Home>,
+    mut link: Link,
+    tracks: Vec<UpstreamTrack>,
+    id: ReaderId,
+    _receiving: Vec<Receiving>,
+) {
+    let mut ended = tokio::time::interval(Duration::from_millis(500));
+    let hub = home.handle.id;
+    loop {
+        let mut frames = |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
+            let track =
+                tracks.iter().position(|track| track.channels.is_some_and(|(_, rtcp)| rtcp == channel));
+            let Some(track) = track else { return };
+            for (offset, length) in parts {
+                if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
+                    worker.handle_report(ReaderRef { worker: worker.id, hub, reader: id, track }, datagram);
+                }
+            }
+        };
+        tokio::select! {
+            event = link.next(&mut frames) => match event {
+                Ok(msm_rtsp::client::ClientEvent::Ended) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(hub, %error, "publishing upstream ended");
+                    break;
+                }
+            },
+            _ = ended.tick() => if home.handle.is_ended() { break },
+        }
+    }
+    let over = home.handle.is_ended();
+    home.shard.remove(Instant::now(), id, true);
+    if !over {
+        // The publisher must know that nobody records it any more.
+        home.handle.set_ended();
+        home.end(Instant::now());
+    }
+    let aggregate = link.client.url().to_string();
+    let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
+    let leave = link.ask(|client, now| client.control(now, Method::Teardown, &aggregate), &mut ignore);
+    let _ = tokio::time::timeout(FAREWELL, leave).await;
+}

@@ -1,0 +1,98 @@
+//! Worker threads: each runs one current-thread runtime and owns the sockets, connections and streams placed on it.
+
+mod state;
+
+pub(crate) use state::Worker;
+
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use crate::error::Error;
+use crate::shared::Shared;
+
+/// Work that another thread asks of a worker.
+type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
+
+/// The address of a worker, for any thread.
+pub(crate) struct WorkerHandle {
+    jobs: mpsc::UnboundedSender<Job>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl WorkerHandle {
+    /// Starts the thread of worker `id`. The worker reaches its peers through what `shared` yields once all have
+    /// started.
+    pub(crate) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Self> {
+        // Jobs are requests of the signalling, each awaited by its sender: their number is bounded by sessions.
+        let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let thread = std::thread::Builder::new().name(format!("msm-worker-{id}")).spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, async move {
+                let worker = Rc::new(Worker::new(id, shared));
+                worker.start();
+                let mut stopping = worker.shared.stopping.subscribe();
+                loop {
+                    tokio::select! {
+                        job = queue.recv() => match job {
+                            Some(job) => job(&worker),
+                            None => break,
+                        },
+                        _ = stopping.wait_for(|stopping| *stopping) => break,
+                    }
+                }
+            });
+        })?;
+        Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Runs `job` on the worker and returns what it returns.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Rc<Worker>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.post(move |worker| {
+            let _ = reply.send(job(worker));
+        })?;
+        answer.await.map_err(|_| Error::Stopped)
+    }
+
+    /// Runs an asynchronous `job` on the worker and returns what it returns.
+    pub(crate) async fn run<T, F>(
+        &self,
+        job: impl FnOnce(Rc<Worker>) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.post(move |worker| {
+            let work = job(Rc::clone(worker));
+            tokio::task::spawn_local(async move {
+                let _ = reply.send(work.await);
+            });
+        })?;
+        answer.await.map_err(|_| Error::Stopped)
+    }
+
+    /// Runs `job` on the worker some time soon.
+    pub(crate) fn post(&self, job: impl FnOnce(&Rc<Worker>) + Send + 'static) -> Result<(), Error> {
+        self.jobs.send(Box::new(job)).map_err(|_| Error::Stopped)
+    }
+
+    /// Waits for the thread, which ends once `Shared::stopping` is true.
+    pub(crate) fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}

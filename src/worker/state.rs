@@ -1,0 +1,210 @@
+//! What a worker thread owns.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use msm_core::burst::SegmentTable;
+use msm_udp::RecvBuffers;
+
+use crate::error::Error;
+use crate::hub::dest::SendErrors;
+use crate::hub::handle::HubHandle;
+use crate::hub::home::Home;
+use crate::hub::registry::ReaderRef;
+use crate::hub::shard::Shard;
+use crate::net::pair::Pair;
+use crate::net::udp::UdpSocket;
+use crate::serve::group::GroupTable;
+use crate::serve::listener::{Listening, listen};
+use crate::serve::session::SessionTable;
+use crate::shared::Shared;
+
+/// Receive buffers of a worker, each one GRO run. Memory is touched, and thus used, only as packets fill it.
+const RECEIVE_SLOTS: usize = 8;
+/// How often counters are published and sessions are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The state of one worker thread. Everything here is used by that thread only.
+pub(crate) struct Worker {
+    pub(crate) id: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) buffers: RefCell<RecvBuffers>,
+    pub(crate) segments: RefCell<SegmentTable>,
+    pub(crate) homes: RefCell<BTreeMap<u64, Rc<Home>>>,
+    pub(crate) shards: RefCell<BTreeMap<u64, Rc<Shard>>>,
+    pub(crate) sessions: SessionTable,
+    pub(crate) groups: GroupTable,
+    listening: RefCell<Vec<Rc<Listening>>>,
+    pub(crate) send_errors: SendErrors,
+    published_errors: Cell<[u64; 5]>,
+    foreign: Cell<u64>,
+    receive_errors: Cell<u64>,
+    socket_drops: Cell<u64>,
+}
+
+impl Worker {
+    pub(super) fn new(id: usize, shared: Arc<Shared>) -> Self {
+        Self {
+            id,
+            shared,
+            buffers: RefCell::new(RecvBuffers::new(RECEIVE_SLOTS)),
+            segments: RefCell::default(),
+            homes: RefCell::default(),
+            shards: RefCell::default(),
+            sessions: SessionTable::default(),
+            groups: GroupTable::default(),
+            listening: RefCell::default(),
+            send_errors: SendErrors::default(),
+            published_errors: Cell::default(),
+            foreign: Cell::new(0),
+            receive_errors: Cell::new(0),
+            socket_drops: Cell::new(0),
+        }
+    }
+
+    pub(super) fn start(self: &Rc<Self>) {
+        let worker = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            let mut tick = tokio::time::interval(TICK);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                let Some(worker) = worker.upgrade() else { return };
+                worker.publish();
+                crate::serve::session::expire(&worker, Instant::now());
+            }
+        });
+    }
+
+    /// Binds this worker's part of every listener.
+    pub(crate) fn listen(self: &Rc<Self>) -> Result<(), Error> {
+        for (index, listener) in self.shared.listeners.iter().enumerate() {
+            let listening = listen(self, index, Arc::clone(listener))?;
+            self.listening.borrow_mut().push(listening);
+        }
+        Ok(())
+    }
+
+    /// Stops accepting connections.
+    pub(crate) fn stop_listening(&self) {
+        self.listening.borrow_mut().iter().for_each(|listening| listening.stop());
+    }
+
+    /// The pair that plain readers of a listener are served from on this worker.
+    pub(crate) fn reader_pair(&self, listener: usize) -> Option<Pair> {
+        self.listening.borrow().get(listener).map(|listening| listening.readers.clone())
+    }
+
+    /// The shard of a stream, if this worker has one.
+    pub(crate) fn shard_of(&self, hub: u64) -> Option<Rc<Shard>> {
+        self.shards.borrow().get(&hub).map(Rc::clone)
+    }
+
+    /// The shard of a stream on this worker, created and joined to the stream's home when it is not there yet.
+    pub(crate) async fn shard(self: &Rc<Self>, handle: &Arc<HubHandle>) -> Result<Rc<Shard>, Error> {
+        if let Some(shard) = self.shards.borrow().get(&handle.id) {
+            return Ok(Rc::clone(shard));
+        }
+        let id = handle.id;
+        let home = self.shared.worker(handle.worker)?;
+        let receiver = home
+            .call(move |home| home.homes.borrow().get(&id).map(|home| home.attach()))
+            .await?
+            .ok_or(Error::StreamEnded)?;
+        // Another request may have created it while this one waited; then the ring just made is dropped again.
+        if let Some(shard) = self.shards.borrow().get(&handle.id) {
+            return Ok(Rc::clone(shard));
+        }
+        let shard = Shard::start(self, Arc::clone(handle), Instant::now());
+        shard.feed(receiver);
+        Ok(shard)
+    }
+
+    /// Passes a reader's wish for a keyframe to the stream's home. Later, as the caller may be in the middle of a burst.
+    pub(crate) fn request_keyframe(self: &Rc<Self>, handle: &Arc<HubHandle>, now: Instant, track: usize) {
+        let id = handle.id;
+        if let Ok(home) = self.shared.worker(handle.worker) {
+            let _ = home.post(move |worker| {
+                let home = worker.homes.borrow().get(&id).map(Rc::clone);
+                if let Some(home) = home {
+                    home.request_keyframe(now, track);
+                }
+            });
+        }
+    }
+
+    /// A receiver report that came to this worker; it is handed on where the reader lives on another.
+    pub(crate) fn handle_report(self: &Rc<Self>, reader: ReaderRef, datagram: &[u8]) {
+        if reader.worker == self.id {
+            self.handle_own_report(reader, datagram);
+        } else if let Ok(worker) = self.shared.worker(reader.worker) {
+            let datagram = datagram.to_vec();
+            let _ = worker.post(move |worker| worker.handle_own_report(reader, &datagram));
+        }
+    }
+
+    fn handle_own_report(self: &Rc<Self>, reader: ReaderRef, datagram: &[u8]) {
+        let shard = self.shards.borrow().get(&reader.hub).map(Rc::clone);
+        if let Some(shard) = shard {
+            let now = Instant::now();
+            shard.handle_reader_rtcp(now, reader.reader, reader.track, datagram);
+            self.sessions.touch_reader(reader.hub, reader.reader, now);
+        }
+    }
+
+    /// Counts datagrams from somebody who is not the flow's peer.
+    pub(crate) fn count_foreign(&self, bytes: usize, stride: usize) {
+        self.foreign.set(self.foreign.get() + bytes.div_ceil(stride.max(1)).max(1) as u64);
+    }
+
+    /// Counts a failed receive; ICMP errors come in this way.
+    pub(crate) fn count_receive_error(&self, error: &io::Error) {
+        tracing::trace!(%error, "receive failed");
+        self.receive_errors.set(self.receive_errors.get() + 1);
+    }
+
+    /// Counts what the kernel dropped at `socket` since the last look.
+    pub(crate) fn observe_drops(&self, socket: &UdpSocket) {
+        let fresh = socket.fresh_drops();
+        if fresh > 0 {
+            self.socket_drops.set(self.socket_drops.get() + fresh);
+        }
+    }
+
+    /// Ends every session and every stream of this worker.
+    pub(crate) fn end_all(self: &Rc<Self>) {
+        crate::serve::session::end_all(self);
+        let now = Instant::now();
+        let homes: Vec<_> = self.homes.borrow().values().map(Rc::clone).collect();
+        for home in homes {
+            home.handle.set_ended();
+            home.end(now);
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let metrics = &self.shared.metrics;
+        metrics.add_dropped("unknown_source", self.foreign.take());
+        metrics.add_dropped("receive_error", self.receive_errors.take());
+        metrics.add_dropped("socket_buffer", self.socket_drops.take());
+        let now = self.send_errors.each();
+        let before = self.published_errors.get();
+        for ((reason, count), before) in now.iter().zip(before) {
+            metrics.add_dropped(reason, count.saturating_sub(before));
+        }
+        self.published_errors.set(now.map(|(_, count)| count));
+        let homes: Vec<_> = self.homes.borrow().values().map(Rc::clone).collect();
+        for home in homes {
+            home.publish_metrics();
+        }
+        let shards: Vec<_> = self.shards.borrow().values().map(Rc::clone).collect();
+        for shard in shards {
+            shard.publish_metrics();
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! A mesh in this process, and RTSP written by hand against it.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use msm::Mesh;
+use msm::config::Config;
+
+/// A mesh that serves on loopback.
+pub struct TestMesh {
+    pub mesh: Mesh,
+    pub address: SocketAddr,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl TestMesh {
+    /// One listener on any port, whose routes publish and read in this process, plus `more` configuration.
+    pub fn start(more: &str) -> Self {
+        let port = reader_port();
+        let yaml =
+            format!("listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}\n");
+        Self::from_yaml(&yaml)
+    }
+
+    /// A mesh with this configuration.
+    pub fn from_yaml(yaml: &str) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let config = Config::from_yaml(yaml, "test.yaml", std::iter::empty()).unwrap();
+        let (mesh, address) = runtime.block_on(async {
+            let mesh = Mesh::builder().config(config).build().await.unwrap();
+            let serving = mesh.serve().await.unwrap();
+            (mesh, serving.addresses()[0])
+        });
+        Self { mesh, address, runtime }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("rtsp://{}/{path}", self.address)
+    }
+
+    pub fn connect(&self) -> Rtsp {
+        Rtsp::connect(self.address)
+    }
+
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// The value of a counter line whose text contains `needle`, 0 if there is none.
+    pub fn counter(&self, needle: &str) -> f64 {
+        self.mesh
+            .metrics_text()
+            .lines()
+            .filter(|line| !line.starts_with('#') && line.contains(needle))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Waits until a counter reaches `least`.
+    pub fn wait_counter(&self, needle: &str, least: f64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.counter(needle) < least {
+            assert!(
+                Instant::now() < deadline,
+                "{needle} is {} after 10 s, wanted {least}",
+                self.counter(needle)
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for TestMesh {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.mesh.shutdown(Duration::from_millis(200)));
+    }
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(&name.to_ascii_lowercase()).map_or("", String::as_str)
+    }
+
+    pub fn session(&self) -> String {
+        self.header("session").split(';').next().unwrap_or_default().trim().to_owned()
+    }
+
+    /// The numbers after `key=` in the Transport header.
+    pub fn ports(&self, key: &str) -> (u16, u16) {
+        let value = self.header("transport");
+        let ports = value.split(';').find_map(|part| part.strip_prefix(&format!("{key}="))).unwrap_or("0-0");
+        let (first, second) = ports.split_once('-').unwrap_or((ports, "0"));
+        (first.parse().unwrap(), second.parse().unwrap())
+    }
+}
+
+/// A pair of ports for the readers of one mesh: tests of one binary run at the same time.
+fn reader_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 34_000 + 2 * (NEXT.fetch_add(1, Ordering::Relaxed) % 1000);
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// What comes on an RTSP connection.
+#[derive(Debug)]
+pub enum Item {
+    Answer(Answer),
+    Frame(u8, Vec<u8>),
+}
+
+/// A connection, driven by hand.
+pub struct Rtsp {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+    cseq: u32,
+    pub frames: Vec<(u8, Vec<u8>)>,
+}
+
+impl Rtsp {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new(), cseq: 0, frames: Vec::new() }
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    pub fn frame(&mut self, channel: u8, packet: &[u8]) {
+        let mut bytes = vec![b'$', channel];
+        bytes.extend_from_slice(&u16::try_from(packet.len()).unwrap().to_be_bytes());
+        bytes.extend_from_slice(packet);
+        self.raw(&bytes);
+    }
+
+    /// Sends a request and waits for its answer.
+    pub fn ask(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.cseq += 1;
+        let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n", self.cseq);
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() {
+            text += &format!("Content-Length: {}\r\n", body.len());
+        }
+        text += "\r\n";
+        let mut bytes = text.into_bytes();
+        bytes.extend_from_slice(body);
+        self.raw(&bytes);
+        let answer = self.answer();
+        assert_eq!(answer.header("cseq"), self.cseq.to_string(), "{method}: {answer:?}");
+        answer
+    }
+
+    /// The next answer; frames before it are kept.
+    pub fn answer(&mut self) -> Answer {
+        loop {
+            match self.item().expect("the connection ended") {
+                Item::Answer(answer) => return answer,
+                Item::Frame(channel, packet) => self.frames.push((channel, packet)),
+            }
+        }
+    }
+
+    /// The next frame.
+    pub fn next_frame(&mut self) -> (u8, Vec<u8>) {
+        if !self.frames.is_empty() {
+            return self.frames.remove(0);
+        }
+        loop {
+            match self.item().expect("the connection ended") {
+                Item::Frame(channel, packet) => return (channel, packet),
+                Item::Answer(answer) => panic!("an answer that nobody asked for: {answer:?}"),
+            }
+        }
+    }
+
+    /// Whether the other side closes within the read timeout.
+    pub fn is_closed(&mut self) -> bool {
+        let mut scratch = [0; 4096];
+        loop {
+            match self.stream.read(&mut scratch) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
+    fn item(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.parse() {
+                return Some(item);
+            }
+            let mut scratch = [0; 65536];
+            match self.stream.read(&mut scratch) {
+                Ok(0) => return None,
+                Ok(length) => self.buffer.extend_from_slice(&scratch[..length]),
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    fn parse(&mut self) -> Option<Item> {
+        if self.buffer.first() == Some(&b'$') {
+            let length = usize::from(u16::from_be_bytes([*self.buffer.get(2)?, *self.buffer.get(3)?]));
+            let packet = self.buffer.get(4..4 + length)?.to_vec();
+            let channel = self.buffer[1];
+            self.buffer.drain(..4 + length);
+            return Some(Item::Frame(channel, packet));
+        }
+        let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let first = lines.next().unwrap();
+        let status =
+            first.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("not an answer: {first}"));
+        let headers: BTreeMap<_, _> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let length: usize = headers.get("content-length").map_or(0, |value| value.parse().unwrap());
+        let body = self.buffer.get(end..end + length)?.to_vec();
+        self.buffer.drain(..end + length);
+        Some(Item::Answer(Answer { status, headers, body }))
+    }
+}
+
+/// A description of one H.264 track.
+pub const VIDEO: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\n\
+    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n";
+
+/// An H.264 packet that is a keyframe of its own.
+pub fn keyframe(sequence: u16, timestamp: u32, ssrc: u32, length: usize) -> Vec<u8> {
+    rtp(sequence, timestamp, ssrc, 0x65, length)
+}
+
+/// An H.264 packet whose NAL unit has `nal` as first byte.
+pub fn rtp(sequence: u16, timestamp: u32, ssrc: u32, nal: u8, length: usize) -> Vec<u8> {
+    let mut packet = vec![0x80, 0x80 | 96];
+    packet.extend_from_slice(&sequence.to_be_bytes());
+    packet.extend_from_slice(&timestamp.to_be_bytes());
+    packet.extend_from_slice(&ssrc.to_be_bytes());
+    // A slice that begins its picture.
+    packet.extend_from_slice(&[nal, 0x88]);
+    packet.resize(length.max(14), 0x55);
+    packet
+}
+
+/// A publisher over UDP.
+pub struct Publisher {
+    pub rtsp: Rtsp,
+    pub socket: UdpSocket,
+    pub rtcp: UdpSocket,
+    pub to: SocketAddr,
+    pub session: String,
+}
+
+/// A pair of sockets on neighbouring ports, even first.
+pub fn pair() -> (UdpSocket, UdpSocket) {
+    for _ in 0..1000 {
+        let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = rtp.local_addr().unwrap().port();
+        if port % 2 == 0 {
+            if let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)) {
+                for socket in [&rtp, &rtcp] {
+                    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                }
+                return (rtp, rtcp);
+            }
+        }
+    }
+    panic!("no pair of ports is free");
+}
+
+impl Publisher {
+    /// Publishes one H.264 track at `path`.
+    pub fn start(mesh: &TestMesh, path: &str) -> Self {
+        let mut rtsp = mesh.connect();
+        let url = mesh.url(path);
+        let answer = rtsp.ask("ANNOUNCE", &url, &[("Content-Type", "application/sdp")], VIDEO.as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let (socket, rtcp) = pair();
+        let port = socket.local_addr().unwrap().port();
+        let transport = format!("RTP/AVP;unicast;client_port={port}-{};mode=record", port + 1);
+        let answer = rtsp.ask("SETUP", &format!("{url}/trackID=0"), &[("Transport", &transport)], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let session = answer.session();
+        let to = SocketAddr::new(mesh.address.ip(), answer.ports("server_port").0);
+        let answer = rtsp.ask("RECORD", &url, &[("Session", &session), ("Range", "npt=0.000-")], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Self { rtsp, socket, rtcp, to, session }
+    }
+
+    pub fn send(&self, packet: &[u8]) {
+        self.socket.send_to(packet, self.to).unwrap();
+    }
+}
+
+/// A reader over UDP.
+pub struct Reader {
+    pub rtsp: Rtsp,
+    pub socket: UdpSocket,
+    pub rtcp: UdpSocket,
+    pub session: String,
+    pub url: String,
+    /// The RTP port of the pair that the mesh serves readers from.
+    pub server_port: u16,
+}
+
+impl Reader {
+    /// Sets up the first track at `path` and plays.
+    pub fn start(mesh: &TestMesh, path: &str) -> Self {
+        let mut reader = Self::set_up(mesh, path);
+        let answer =
+            reader.rtsp.ask("PLAY", &reader.url.clone(), &[("Session", &reader.session.clone())], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        reader
+    }
+
+    /// Sets up only.
+    pub fn set_up(mesh: &TestMesh, path: &str) -> Self {
+        let mut rtsp = mesh.connect();
+        let url = mesh.url(path);
+        let answer = rtsp.ask("DESCRIBE", &url, &[("Accept", "application/sdp")], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let control = String::from_utf8_lossy(&answer.body)
+            .lines()
+            .filter_map(|line| line.strip_prefix("a=control:"))
+            .find(|control| *control != "*")
+            .unwrap()
+            .to_owned();
+        let (socket, rtcp) = pair();
+        let port = socket.local_addr().unwrap().port();
+        let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+        let base = answer.header("content-base").trim_end_matches('/').to_owned();
+        let track = if control.starts_with("rtsp://") { control } else { format!("{base}/{control}") };
+        let answer = rtsp.ask("SETUP", &track, &[("Transport", &transport)], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let session = answer.session();
+        let server_port = answer.ports("server_port").0;
+        Self { rtsp, socket, rtcp, session, url, server_port }
+    }
+
+    /// The next packet.
+    pub fn recv(&self) -> Vec<u8> {
+        let mut packet = vec![0; 65536];
+        let length = self.socket.recv(&mut packet).expect("no packet came");
+        packet.truncate(length);
+        packet
+    }
+}
