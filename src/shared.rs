@@ -12,6 +12,7 @@ use crate::hub::registry::{Registry, ReportSources};
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 use crate::serve::admission::{Admission, AdmissionLimits};
+use crate::serve::group::GroupTable;
 use crate::serve::listener::ListenerShared;
 use crate::serve::session::SessionDirectory;
 use crate::worker::WorkerHandle;
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) reports: ReportSources,
     pub(crate) sessions: SessionDirectory,
     pub(crate) listeners: Vec<Arc<ListenerShared>>,
+    pub(crate) groups: GroupTable,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     /// Names this process in `Via`, to recognise loops.
@@ -71,6 +73,7 @@ impl Shared {
             reports: ReportSources::default(),
             sessions: SessionDirectory::default(),
             listeners,
+            groups: GroupTable::default(),
             metrics: Metrics::default(),
             pseudonym: format!("msm-{:012x}", seed & 0xffff_ffff_ffff),
             stopping: watch::Sender::new(false),

@@ -30,7 +30,7 @@ pub(crate) enum Path {
     /// Interleaved in the session's connection.
     Interleaved { connection: Rc<Connection>, rtp: u8, rtcp: u8 },
     /// Sent once to a group for all multicast readers of the stream.
-    Group(Rc<GroupReader>),
+    Group(Arc<GroupReader>),
 }
 
 /// One track that was set up.
@@ -100,14 +100,14 @@ impl ReaderRole {
         }
         let mut known = Vec::new();
         for track in &self.tracks {
-            let own =
-                infos.iter().find(|(index, _)| *index == track.track).and_then(|(_, info)| info.clone());
+            let own = infos.iter().find(|(index, _)| *index == track.track).and_then(|(_, info)| *info);
             let upstream =
-                answer.rtp_info.iter().find(|(index, _)| *index == track.track).map(|(_, info)| info.clone());
-            let info = match (own, upstream) {
-                (Some(own), None) => Some(own),
-                (own, Some(upstream)) => self.map(worker, track.track, upstream).await.or(own),
-                (None, None) => None,
+                answer.rtp_info.iter().find(|(index, _)| *index == track.track).map(|(_, info)| *info);
+            // A shared stream's reader starts at a keyframe, which need not be the upstream's first packet: a number
+            // that is not sure is worse than none, as players drop what comes before it.
+            let info = match upstream.filter(|_| handle.unshared) {
+                Some(upstream) => self.map(worker, track.track, upstream).await.or(own),
+                None => own,
             };
             known.extend(info.map(|info| (track.track, info)));
         }

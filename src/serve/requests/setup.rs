@@ -208,10 +208,8 @@ impl Setting<'_> {
                 Ok(Path::Interleaved { connection: Rc::clone(&context.connection), rtp, rtcp })
             }
             (Lower::Udp, Delivery::Multicast) => {
-                let listener = (self.listening.index, &self.listening.shared);
-                let seed = context.worker.shared.seed();
                 handle.prepare().await?;
-                let group = group::join(&context.worker, listener, &handle, seed).await?;
+                let group = group::join(&context.worker.shared, self.listening.index, &handle).await?;
                 let own = group.groups.get(track).ok_or_else(|| Refusal::new(404, "no such track"))?;
                 answer.destination = Some(own.address);
                 answer.port = Some((own.port, own.port.saturating_add(1)));
