@@ -101,7 +101,11 @@ fn to_ffmpeg(peer: Peer, publish: Publish, towards: &str) {
     publish(&lab, &url("sink"), 5).finish(Duration::from_secs(20)).success();
     let sink = sink.interrupt(Duration::from_secs(10));
     let frames = Frames::read(&lab.file("sink.frames"));
-    assert!(frames.video >= 110 && frames.audio >= 220, "of 125 and 250 frames came {frames:?}\n{}", sink.err);
+    assert!(
+        frames.video >= 110 && frames.audio >= 220,
+        "of 125 and 250 frames came {frames:?}\n{}",
+        sink.err
+    );
     assert!(!sink.err.contains("error while decoding"), "{}", sink.err);
 }
 

@@ -41,16 +41,28 @@ impl<'lab> Capture<'lab> {
     pub(crate) fn flows(self, source: &str) -> BTreeMap<FlowKey, Flow> {
         let finished = self.process.interrupt(Duration::from_secs(10));
         assert!(finished.err.contains("dropped on interface"), "{}", finished.err);
-        let dropped = finished.err.split("dropped on interface").nth(1).and_then(|rest| rest.split('/').nth(1));
-        assert!(dropped.is_some_and(|rest| rest.starts_with("0 ")), "dumpcap itself lost packets: {}", finished.err);
+        let dropped =
+            finished.err.split("dropped on interface").nth(1).and_then(|rest| rest.split('/').nth(1));
+        assert!(
+            dropped.is_some_and(|rest| rest.starts_with("0 ")),
+            "dumpcap itself lost packets: {}",
+            finished.err
+        );
 
         let mut command = Command::new("tshark");
         command.arg("-r").arg(self.lab.file("capture.pcapng"));
         // The proxy sends unicast from one port; the rest is found by its looks.
         command.args(["-d", "udp.port==8000,rtp", "--enable-heuristic", "rtp_udp", "-T", "fields"]);
         command.args(["-Y", &format!("rtp && ip.src=={source}")]);
-        for field in ["frame.time_epoch", "ip.dst", "udp.dstport", "rtp.ssrc", "rtp.p_type", "rtp.seq", "rtp.timestamp"]
-        {
+        for field in [
+            "frame.time_epoch",
+            "ip.dst",
+            "udp.dstport",
+            "rtp.ssrc",
+            "rtp.p_type",
+            "rtp.seq",
+            "rtp.timestamp",
+        ] {
             command.args(["-e", field]);
         }
         let finished = self.lab.run("tshark", command, Duration::from_secs(120)).success();

@@ -63,7 +63,15 @@ fn live555_to_ffmpeg_over_udp() {
     let (_server, endpoint) = servers::live555(&lab);
 
     let mut command = lab.command(Place::Proxy, "ffmpeg");
-    command.args(["-v", "error", "-nostdin", "-rtsp_transport", "udp", "-i", &format!("{endpoint}/recording.mkv")]);
+    command.args([
+        "-v",
+        "error",
+        "-nostdin",
+        "-rtsp_transport",
+        "udp",
+        "-i",
+        &format!("{endpoint}/recording.mkv"),
+    ]);
     command.args(["-t", "1", "-f", "null", "-"]);
     let direct = lab.run("direct", command, LIMIT);
     assert!(direct.err.contains("461"), "live555 has learned RTP/AVP/UDP: {}", direct.err);

@@ -115,8 +115,30 @@ fn ffmpeg_seeks(transport: &str) {
     let lab = Lab::new();
     let (_server, _proxy) = gst_recording(&lab, transport);
     let mut command = lab.command(Place::Client, "ffmpeg");
-    command.args(["-v", "level+error", "-nostdin", "-ss", "10", "-rtsp_transport", transport, "-i", &url("test")]);
-    command.args(["-map", "0:v", "-t", "1", "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "seek.gray"]);
+    command.args([
+        "-v",
+        "level+error",
+        "-nostdin",
+        "-ss",
+        "10",
+        "-rtsp_transport",
+        transport,
+        "-i",
+        &url("test"),
+    ]);
+    command.args([
+        "-map",
+        "0:v",
+        "-t",
+        "1",
+        "-vsync",
+        "passthrough",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gray",
+        "seek.gray",
+    ]);
     lab.run("ffmpeg", command, LIMIT).success();
     let pictures = fs::read(lab.file("seek.gray")).unwrap();
     let times: Vec<f64> = pictures.chunks_exact(160 * 120).map(|p| (f64::from(p[0]) - 16.0) / 10.0).collect();
