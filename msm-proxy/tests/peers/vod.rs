@@ -1,7 +1,7 @@
 //! Recordings: seek, pause and speed reach the server, and one reader's do not touch another's. The media tells the time
 //! that it shows, so a position is judged by what arrives, not by what a header says.
 
-use crate::lab::{Lab, PROXY, Place};
+use crate::lab::{Lab, PROXY, Place, direct};
 use crate::media::{ramp, recording};
 use crate::need::{Peer, have, workspace};
 use crate::process::Process;
@@ -12,10 +12,6 @@ use std::fs;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(40);
-
-fn direct() -> bool {
-    std::env::var_os("MSM_PEERS_DIRECT").is_some()
-}
 
 /// GStreamer's server with the recording, and the proxy in front of it.
 fn gst_recording<'lab>(lab: &'lab Lab, transport: &str) -> (Process, Option<Proxy<'lab>>) {
