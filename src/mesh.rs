@@ -222,6 +222,7 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
+                worker.shared.admit_stream()?;
                 let resolved = worker.shared.routing.resolve(&url, Action::Publish)?;
                 let description = Arc::new(description);
                 let handle = HubHandle::new(HubParts {
@@ -237,13 +238,13 @@ impl Mesh {
                 let key = resolved.publish_key();
                 worker.shared.registry.publish(&key, Arc::clone(&handle)).await?;
                 let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
-                if resolved.is_upstream() {
-                    if let Err(error) = push::start(&worker, &home, &resolved, &description, via).await {
-                        handle.set_ended();
-                        worker.shared.registry.forget(&key, Some(handle.id));
-                        home.end(Instant::now());
-                        return Err(error);
-                    }
+                if resolved.is_upstream()
+                    && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
+                {
+                    handle.set_ended();
+                    worker.shared.registry.forget(&key, Some(handle.id));
+                    home.end(Instant::now());
+                    return Err(error);
                 }
                 worker.shared.metrics.streams.inc();
                 tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets));
@@ -281,7 +282,8 @@ impl Mesh {
         }
         self.shared.stopping.send_replace(true);
         let shared = Arc::clone(&self.shared);
-        let _ = tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
+        let _ =
+            tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
     }
 
     /// A worker for a new stream: the one with the fewest of them would be best known by counting; turn by turn is even

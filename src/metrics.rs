@@ -52,11 +52,11 @@ pub(crate) struct Metrics {
     unrecovered: Family<StreamLabels, Counter>,
     duplicates: Family<StreamLabels, Counter>,
     reordered: Family<StreamLabels, Counter>,
-    reader_lost: Family<StreamLabels, Counter>,
     readers: Family<StreamLabels, Gauge>,
     jitter: Family<StreamLabels, Gauge<f64, AtomicU64>>,
     rtt: Family<StreamLabels, Histogram>,
     dropped: Family<ReasonLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
     requests: Family<StatusLabels, Counter>,
     /// RTSP sessions that are up.
     pub(crate) sessions: Gauge,
@@ -80,11 +80,11 @@ impl Default for Metrics {
             unrecovered: Family::default(),
             duplicates: Family::default(),
             reordered: Family::default(),
-            reader_lost: Family::default(),
             readers: Family::default(),
             jitter: Family::default(),
             rtt: Family::new_with_constructor(latency),
             dropped: Family::default(),
+            refused: Family::default(),
             requests: Family::default(),
             sessions: Gauge::default(),
             connections: Gauge::default(),
@@ -96,10 +96,13 @@ impl Default for Metrics {
         registry.register("packets", "RTP packets", metrics.packets.clone());
         registry.register_with_unit("payload", "RTP packets' bytes", Unit::Bytes, metrics.bytes.clone());
         registry.register("lost", "Packets lost on the way from the publisher", metrics.lost.clone());
-        registry.register("unrecovered", "Lost packets that nothing brought back", metrics.unrecovered.clone());
+        registry.register(
+            "unrecovered",
+            "Lost packets that nothing brought back",
+            metrics.unrecovered.clone(),
+        );
         registry.register("duplicates", "Packets received twice, forwarded once", metrics.duplicates.clone());
         registry.register("reordered", "Packets received late and forwarded", metrics.reordered.clone());
-        registry.register("reader_lost", "Packets that readers reported lost", metrics.reader_lost.clone());
         registry.register("readers", "Readers now", metrics.readers.clone());
         registry.register_with_unit(
             "jitter",
@@ -109,7 +112,16 @@ impl Default for Metrics {
         );
         registry.register_with_unit("rtt", "Round trip to readers", Unit::Seconds, metrics.rtt.clone());
         registry.register("dropped", "Packets dropped here, by reason", metrics.dropped.clone());
-        registry.register("requests", "RTSP requests answered, by method and status", metrics.requests.clone());
+        registry.register(
+            "bad_input",
+            "Connections ended for what their peer sent, by reason",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "requests",
+            "RTSP requests answered, by method and status",
+            metrics.requests.clone(),
+        );
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
         registry.register("streams", "Streams now", metrics.streams.clone());
@@ -129,20 +141,24 @@ impl Metrics {
         let labels = StreamLabels { route: route.into(), cluster: cluster.into() };
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(routes.entry(labels.clone()).or_insert_with(|| {
-            let flow = |direction| FlowLabels { route: route.into(), cluster: cluster.into(), hop: "plain", direction };
+            let flow = |direction| FlowLabels {
+                route: route.into(),
+                cluster: cluster.into(),
+                hop: "plain",
+                direction,
+            };
             Arc::new(RouteMetrics {
-                received: self.packets.get_or_create(&flow("rx")).clone(),
-                received_bytes: self.bytes.get_or_create(&flow("rx")).clone(),
-                sent: self.packets.get_or_create(&flow("tx")).clone(),
-                sent_bytes: self.bytes.get_or_create(&flow("tx")).clone(),
-                lost: self.lost.get_or_create(&labels).clone(),
-                unrecovered: self.unrecovered.get_or_create(&labels).clone(),
-                duplicates: self.duplicates.get_or_create(&labels).clone(),
-                reordered: self.reordered.get_or_create(&labels).clone(),
-                reader_lost: self.reader_lost.get_or_create(&labels).clone(),
-                jitter: self.jitter.get_or_create(&labels).clone(),
-                rtt: self.rtt.get_or_create(&labels).clone(),
-                readers_gauge: self.readers.get_or_create(&labels).clone(),
+                received: self.packets.get_or_create_owned(&flow("rx")),
+                received_bytes: self.bytes.get_or_create_owned(&flow("rx")),
+                sent: self.packets.get_or_create_owned(&flow("tx")),
+                sent_bytes: self.bytes.get_or_create_owned(&flow("tx")),
+                lost: self.lost.get_or_create_owned(&labels),
+                unrecovered: self.unrecovered.get_or_create_owned(&labels),
+                duplicates: self.duplicates.get_or_create_owned(&labels),
+                reordered: self.reordered.get_or_create_owned(&labels),
+                jitter: self.jitter.get_or_create_owned(&labels),
+                rtt: self.rtt.get_or_create_owned(&labels),
+                readers_gauge: self.readers.get_or_create_owned(&labels),
                 dropped: self.dropped.clone(),
                 readers: AtomicI64::new(0),
             })
@@ -152,6 +168,11 @@ impl Metrics {
     /// Adds packets dropped for `reason`.
     pub(crate) fn add_dropped(&self, reason: &'static str, packets: u64) {
         add_dropped(&self.dropped, reason, packets);
+    }
+
+    /// Counts a connection ended for what its peer sent.
+    pub(crate) fn add_refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts an answered request.
@@ -188,7 +209,6 @@ pub(crate) struct RouteMetrics {
     pub(crate) unrecovered: Counter,
     pub(crate) duplicates: Counter,
     pub(crate) reordered: Counter,
-    pub(crate) reader_lost: Counter,
     pub(crate) jitter: Gauge<f64, AtomicU64>,
     pub(crate) rtt: Histogram,
     readers_gauge: Gauge,

@@ -150,11 +150,16 @@ impl Routing {
     /// Routes whose streams are to be pulled from the start: those of `start: always` clusters that name one URL.
     pub(crate) fn standing(&self) -> Vec<RtspUrl> {
         let is_always = |route: &&Route| {
-            route.backends.iter().any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.always))
+            route
+                .backends
+                .iter()
+                .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.always))
         };
         let literal = |route: &Route| {
             let text = route.pattern.as_str();
-            let path = text.split_once("://").map_or(text, |(_, rest)| rest.find('/').map_or("", |at| rest.get(at..).unwrap_or("")));
+            let path = text
+                .split_once("://")
+                .map_or(text, |(_, rest)| rest.find('/').map_or("", |at| rest.get(at..).unwrap_or("")));
             (route.pattern.names().next().is_none() && path.starts_with('/'))
                 .then(|| RtspUrl::parse(&format!("rtsp://localhost{path}")).ok())?
         };

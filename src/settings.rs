@@ -16,7 +16,7 @@ use crate::net::pair::PairRange;
 use crate::net::udp::SocketOptions;
 use crate::routing::{ClusterSettings, Routing, Transport};
 use crate::serve::admission::AdmissionLimits;
-use crate::serve::listener::{ListenerShared, ListenerSettings, MulticastSettings};
+use crate::serve::listener::{ListenerSettings, ListenerShared, MulticastSettings};
 use crate::shared::Settings;
 
 /// Asked of the kernel for every media socket: a burst of keyframes of many streams.
@@ -47,9 +47,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             sessions_per_peer: limits.sessions_per_peer as usize,
             setup_rate: limits.setup_rate as usize,
         },
-        readers: limits.readers as usize,
         streams: limits.streams as usize,
-        socket_buffer: SOCKET_BUFFER,
     }
 }
 
@@ -92,7 +90,9 @@ fn cluster(name: &str, config: &ClusterConfig) -> ClusterSettings {
             TransportConfig::Multicast => Transport::Multicast,
         },
         options: options(config.interface.as_deref(), config.dscp),
-        ports: config.ports.map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ports: config
+            .ports
+            .map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
         connect_timeout: config.timeouts.connect,
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
@@ -121,6 +121,10 @@ pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
 }
 
 fn options(interface: Option<&str>, dscp: Option<u8>) -> SocketOptions {
-    SocketOptions { reuse_port: false, interface: interface.map(str::to_owned), dscp, buffer_bytes: SOCKET_BUFFER }
+    SocketOptions {
+        reuse_port: false,
+        interface: interface.map(str::to_owned),
+        dscp,
+        buffer_bytes: SOCKET_BUFFER,
+    }
 }
-

@@ -83,7 +83,11 @@ impl Status {
                         .iter()
                         .zip(stream.observer().tracks())
                         .map(|(track, stats)| TrackStatus {
-                            codec: track.formats.first().map(|format| format.encoding.clone()).unwrap_or_default(),
+                            codec: track
+                                .formats
+                                .first()
+                                .map(|format| format.encoding.clone())
+                                .unwrap_or_default(),
                             packets: stats.packets,
                             lost: stats.lost,
                             jitter_ms: milliseconds(stats.jitter),

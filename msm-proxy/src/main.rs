@@ -1,3 +1,7 @@
 //! The Media Streaming Mesh proxy.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    msm_proxy::cli::main()
+}

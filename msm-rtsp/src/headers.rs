@@ -166,8 +166,13 @@ mod tests {
     #[test]
     fn a_range_with_an_end_is_not_live() {
         for (text, finite) in [
-            ("npt=now-", false), ("npt=0-", false), ("npt=0.000-", false), ("npt=0-12.5", true),
-            ("npt=0:00:00-0:01:00", true), ("clock=20260101T000000Z-", false), ("npt=0-0", false),
+            ("npt=now-", false),
+            ("npt=0-", false),
+            ("npt=0.000-", false),
+            ("npt=0-12.5", true),
+            ("npt=0:00:00-0:01:00", true),
+            ("clock=20260101T000000Z-", false),
+            ("npt=0-0", false),
         ] {
             assert_eq!(Range::parse(text).unwrap().is_finite(), finite, "{text}");
         }
@@ -177,12 +182,20 @@ mod tests {
 
     #[test]
     fn rtp_info_of_both_versions_and_of_cameras() {
-        let one = "url=rtsp://h/s/trackID=0;seq=9810092;rtptime=3450012,url=rtsp://h/s/trackID=1;seq=7;rtptime=9;";
+        let one =
+            "url=rtsp://h/s/trackID=0;seq=9810092;rtptime=3450012,url=rtsp://h/s/trackID=1;seq=7;rtptime=9;";
         let entries = parse_rtp_info(one);
-        assert_eq!((entries.len(), entries[0].seq, entries[1].seq, entries[1].rtptime), (2, None, Some(7), Some(9)));
-        let two = "url=\"rtsp://h/s/a\" ssrc=0D12F123:seq=5712;rtptime=934207921, url=\"b\" ssrc=4FAD8726:seq=1";
+        assert_eq!(
+            (entries.len(), entries[0].seq, entries[1].seq, entries[1].rtptime),
+            (2, None, Some(7), Some(9))
+        );
+        let two =
+            "url=\"rtsp://h/s/a\" ssrc=0D12F123:seq=5712;rtptime=934207921, url=\"b\" ssrc=4FAD8726:seq=1";
         let entries = parse_rtp_info(two);
-        assert_eq!((entries[0].ssrc, entries[0].seq, entries[1].url.as_str()), (Some(0x0D12_F123), Some(5712), "b"));
+        assert_eq!(
+            (entries[0].ssrc, entries[0].seq, entries[1].url.as_str()),
+            (Some(0x0D12_F123), Some(5712), "b")
+        );
         assert!(parse_rtp_info("garbage;;=,").is_empty());
     }
 
@@ -191,7 +204,10 @@ mod tests {
         let tracks = [("rtsp://h/s/trackID=0".to_owned(), 7, RtpInfo { seq: 1, rtptime: 2 })];
         for version in [Version::V1_0, Version::V2_0] {
             let entry = &parse_rtp_info(&write_rtp_info(version, &tracks))[0];
-            assert_eq!((entry.url.as_str(), entry.seq, entry.rtptime), ("rtsp://h/s/trackID=0", Some(1), Some(2)));
+            assert_eq!(
+                (entry.url.as_str(), entry.seq, entry.rtptime),
+                ("rtsp://h/s/trackID=0", Some(1), Some(2))
+            );
         }
     }
 }

@@ -91,8 +91,23 @@ pub struct GroupOf {
 
 /// Attributes that speak of the hop they came over, and mean nothing on the next.
 const HOP_ATTRIBUTES: &[&str] = &[
-    "control", "rtcp", "crypto", "key-mgmt", "candidate", "ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup",
-    "connection", "source-filter", "rtcp-mux", "end-of-candidates", "ssrc", "ssrc-group", "x-sessionid",
+    "control",
+    "rtcp",
+    "crypto",
+    "key-mgmt",
+    "candidate",
+    "ice-ufrag",
+    "ice-pwd",
+    "ice-options",
+    "fingerprint",
+    "setup",
+    "connection",
+    "source-filter",
+    "rtcp-mux",
+    "end-of-candidates",
+    "ssrc",
+    "ssrc-group",
+    "x-sessionid",
 ];
 
 impl Description {
@@ -112,7 +127,8 @@ impl Description {
         if sections > limits.media_sections {
             return Err(SdpError::TooManyTracks { count: sections, limit: limits.media_sections });
         }
-        let session = Session::parse(mended.as_bytes()).map_err(|error| SdpError::Syntax(error.to_string()))?;
+        let session =
+            Session::parse(mended.as_bytes()).map_err(|error| SdpError::Syntax(error.to_string()))?;
         let tracks: Vec<Track> = session
             .medias
             .iter()
@@ -193,7 +209,9 @@ impl Description {
         let url = url.trim_end_matches('/');
         let ends = |control: &str| {
             let control = control.trim_end_matches('/');
-            let tail = control.split_once("://").map_or(control, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+            let tail = control
+                .split_once("://")
+                .map_or(control, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
             !tail.is_empty()
                 && url.strip_suffix(tail).is_some_and(|head| head.is_empty() || head.ends_with(['/', '?']))
         };
@@ -229,7 +247,8 @@ fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
 }
 
 fn clean(attributes: &mut Vec<Attribute>) {
-    attributes.retain(|attribute| !HOP_ATTRIBUTES.iter().any(|hop| attribute.attribute.eq_ignore_ascii_case(hop)));
+    attributes
+        .retain(|attribute| !HOP_ATTRIBUTES.iter().any(|hop| attribute.attribute.eq_ignore_ascii_case(hop)));
 }
 
 /// The protocol of a plain hop: what came encrypted is decrypted before it gets to the hub.
@@ -246,7 +265,8 @@ fn track(session: &Session, media: &Media, index: usize) -> Track {
         .and_then(|connection| connection.connection_address.split('/').next()?.parse::<IpAddr>().ok())
         .filter(IpAddr::is_multicast)
         .map(|group| (group, media.port));
-    let filter = find(&media.attributes, "source-filter").or_else(|| find(&session.attributes, "source-filter"));
+    let filter =
+        find(&media.attributes, "source-filter").or_else(|| find(&session.attributes, "source-filter"));
     Track {
         control: find(&media.attributes, "control").map(str::to_owned),
         media: media.media.clone(),
@@ -262,15 +282,17 @@ fn track(session: &Session, media: &Media, index: usize) -> Track {
 
 fn format(media: &Media, number: &str) -> Option<Format> {
     let number: u8 = number.parse().ok().filter(|number| *number < 128)?;
-    let map = media.attributes.iter().filter(|attribute| attribute.attribute.eq_ignore_ascii_case("rtpmap")).find_map(
-        |attribute| {
+    let map = media
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.attribute.eq_ignore_ascii_case("rtpmap"))
+        .find_map(|attribute| {
             let (own, rest) = attribute.value.as_deref()?.trim().split_once(' ')?;
             let mut parts = rest.trim().split('/');
             let encoding = parts.next()?.trim().to_owned();
             let clock_rate = parts.next().and_then(|rate| rate.trim().parse().ok()).unwrap_or(90_000);
             (own.parse() == Ok(number)).then_some((encoding, clock_rate))
-        },
-    );
+        });
     let (encoding, clock_rate) = map.unwrap_or_else(|| static_type(number));
     Some(Format { number, encoding, clock_rate })
 }
@@ -319,7 +341,8 @@ fn mend(text: &str) -> Result<String, SdpError> {
     let head = rest.get(..head_end).unwrap_or_default();
     let has = |kind: &str| head.iter().any(|line| line.starts_with(kind));
     let mut out = format!("{first}\r\n");
-    let origin = head.iter().find(|line| line.starts_with("o=") && line.split_ascii_whitespace().count() == 6);
+    let origin =
+        head.iter().find(|line| line.starts_with("o=") && line.split_ascii_whitespace().count() == 6);
     out += origin.copied().unwrap_or("o=- 0 0 IN IP4 0.0.0.0");
     out += "\r\n";
     if !has("s=") {
@@ -363,7 +386,8 @@ mod tests {
         assert!(description.is_live());
         let infos = description.track_infos();
         assert_eq!(infos[0].payload_types[0].codec, Codec::H264);
-        let rates: Vec<_> = infos[1].payload_types.iter().map(|format| (format.number, format.clock_rate)).collect();
+        let rates: Vec<_> =
+            infos[1].payload_types.iter().map(|format| (format.number, format.clock_rate)).collect();
         assert_eq!(rates, [(8, 8000), (97, 16_000)]);
         assert_eq!(description.track_of("rtsp://wrong/cam/trackID=1"), Some(0));
         assert_eq!(description.track_of("rtsp://10.0.0.9/cam/trackID=2/"), Some(1));

@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::disallowed_methods
+    clippy::disallowed_methods,
+    reason = "what goes wrong here fails the test, and its virtual time begins somewhere"
 )]
 
 use msm_core::rng::Rng;

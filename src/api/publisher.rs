@@ -1,5 +1,6 @@
 //! Publishing a stream from inside the application.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,10 @@ use tokio::sync::mpsc;
 
 use crate::error::Error;
 use crate::hub::handle::HubHandle;
+use crate::hub::home::Home;
+use crate::hub::registry::HubKey;
 use crate::shared::Shared;
+use crate::worker::Worker;
 
 /// Sends that wait for a worker that lags; more are dropped, counted as `publisher_queue`.
 pub(crate) const QUEUE_BURSTS: usize = 512;
@@ -94,11 +98,16 @@ impl std::fmt::Debug for Publisher {
 }
 
 /// The worker's end: takes what the application sends until it drops the publisher.
-pub(crate) async fn pump(home: std::rc::Rc<crate::hub::home::Home>, mut queue: mpsc::Receiver<Published>) {
+pub(crate) async fn pump(
+    worker: Rc<Worker>,
+    home: Rc<Home>,
+    key: HubKey,
+    mut queue: mpsc::Receiver<Published>,
+) {
     let mut scratch: Vec<u8> = Vec::new();
     while let Some(item) = queue.recv().await {
         if home.handle.is_ended() {
-            return;
+            break;
         }
         let now = Instant::now();
         if item.rtcp {
@@ -110,5 +119,8 @@ pub(crate) async fn pump(home: std::rc::Rc<crate::hub::home::Home>, mut queue: m
             home.handle_run(now, item.track, &mut scratch, item.segment);
         }
     }
+    home.handle.set_ended();
+    worker.shared.registry.forget(&key, Some(home.handle.id));
+    worker.shared.metrics.streams.dec();
     home.end(Instant::now());
 }

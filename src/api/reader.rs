@@ -88,7 +88,8 @@ impl Reader {
         self.shared
             .worker(self.worker)?
             .call(move |worker| {
-                let shard = worker.shards.borrow().get(&hub).map(std::rc::Rc::clone).ok_or(Error::StreamEnded)?;
+                let shard =
+                    worker.shards.borrow().get(&hub).map(std::rc::Rc::clone).ok_or(Error::StreamEnded)?;
                 shard.play(std::time::Instant::now(), id).map_err(|error| Error::Refused(error.to_string()))
             })
             .await??;

@@ -85,7 +85,10 @@ impl Tree {
         let raw = parse_raw(text).map_err(|error| Problem {
             origin: error.location().map_or(Origin::Unknown, |at| Origin::Line(line_of(at))),
             key: String::new(),
-            message: format!("not valid YAML: {}", without_place(&error)),
+            message: format!(
+                "not valid YAML: {}; look at indentation, quotes and brackets",
+                without_place(&error)
+            ),
         })?;
         let mut tree = Tree::empty();
         tree.root = match raw {

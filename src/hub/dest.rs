@@ -23,6 +23,7 @@ pub(crate) struct AppBurst {
 }
 
 /// The destination of one track of one reader.
+#[derive(Clone)]
 pub(crate) enum Dest {
     /// UDP unicast or multicast.
     Udp {
@@ -135,6 +136,8 @@ pub(crate) fn send_udp(
     segment: usize,
     errors: &SendErrors,
 ) -> SendOutcome {
+    // A socket that is bound to one address sends from it unasked, at less cost.
+    let source = source.filter(|_| socket.local_addr().ip().is_unspecified());
     let segment_size = (segment > 0 && contents.len() > segment).then_some(segment);
     let transmit = Transmit { destination, contents, segment_size, ecn: None, src_ip: source };
     let Err(error) = socket.send(&transmit) else { return SendOutcome::Sent };
@@ -148,7 +151,13 @@ pub(crate) fn send_udp(
     }
     let mut sent = false;
     for packet in contents.chunks(segment) {
-        match socket.send(&Transmit { destination, contents: packet, segment_size: None, ecn: None, src_ip: source }) {
+        match socket.send(&Transmit {
+            destination,
+            contents: packet,
+            segment_size: None,
+            ecn: None,
+            src_ip: source,
+        }) {
             Ok(()) => sent = true,
             Err(error) => errors.count(&error, 1),
         }

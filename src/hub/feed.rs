@@ -28,6 +28,7 @@ pub(crate) enum Feed {
     Burst(Box<FeedBurst>),
     SenderReport { track: usize, clock: SenderClock },
     SourceChanged { track: usize },
+    Cname { track: usize, cname: Arc<[u8]> },
     Snapshot(Box<Snapshot>),
     Flush,
     Ended,

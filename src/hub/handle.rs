@@ -17,10 +17,20 @@ use crate::shared::Settings;
 /// Asked of a stream whose upstream this process pulls from.
 pub(crate) enum Command {
     /// Set the tracks up, so that readers can be added before media flows.
-    Prepare { reply: oneshot::Sender<Result<(), Error>> },
-    Play { request: PlayRequest, reply: oneshot::Sender<Result<PlayAnswer, Error>> },
-    Pause { reply: oneshot::Sender<Result<(), Error>> },
-    Parameter { request: ParameterRequest, reply: oneshot::Sender<Result<ParameterAnswer, Error>> },
+    Prepare {
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    Play {
+        request: PlayRequest,
+        reply: oneshot::Sender<Result<PlayAnswer, Error>>,
+    },
+    Pause {
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    Parameter {
+        request: ParameterRequest,
+        reply: oneshot::Sender<Result<ParameterAnswer, Error>>,
+    },
 }
 
 /// What a reader's PLAY carries, passed on where the upstream session is that reader's own.
@@ -167,7 +177,10 @@ impl HubHandle {
     }
 
     /// Passes a parameter request to the upstream; `None` where this process is the origin.
-    pub(crate) async fn parameter(&self, request: ParameterRequest) -> Option<Result<ParameterAnswer, Error>> {
+    pub(crate) async fn parameter(
+        &self,
+        request: ParameterRequest,
+    ) -> Option<Result<ParameterAnswer, Error>> {
         let control = self.control.as_ref()?;
         let (reply, answer) = oneshot::channel();
         if control.send(Command::Parameter { request, reply }).await.is_err() {

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::burst::{Burst, SegmentTable};
+use msm_core::burst::Burst;
 use msm_core::hub::{Ingest, IngestEvent, Kind, Outgoing, Sink};
 use tokio::sync::Notify;
 
+use super::coalesce::Coalescer;
 use super::dest::{Dest, WorkerSink};
 use super::feed::{Feed, FeedReceiver, FeedSender, channel};
 use super::handle::HubHandle;
@@ -16,7 +17,7 @@ use super::shard::Shard;
 use crate::worker::Worker;
 
 /// Largest RTCP datagram written: reports of one source, CNAME and feedback.
-const RTCP_BYTES: usize = 1200;
+const RTCP_BYTES: usize = 512;
 
 /// The publisher's side of one stream, on its home worker.
 pub(crate) struct Home {
@@ -31,6 +32,8 @@ pub(crate) struct Home {
     upstream: RefCell<Vec<Option<Dest>>>,
     /// Last time that media came, for the publisher's liveness.
     last_media: Cell<Instant>,
+    /// What waits for fuller bursts, where the route allows it.
+    held: RefCell<Option<Coalescer>>,
     rearm: Rc<Notify>,
 }
 
@@ -51,6 +54,7 @@ impl Home {
             remotes: RefCell::default(),
             upstream: RefCell::new(tracks.iter().map(|_| None).collect()),
             last_media: Cell::new(now),
+            held: RefCell::new(Coalescer::new(handle.coalesce, tracks.len())),
             rearm: Rc::new(Notify::new()),
             handle,
         });
@@ -74,14 +78,21 @@ impl Home {
     /// Packets of one GRO buffer: equal sizes but for the last.
     pub(crate) fn handle_run(&self, now: Instant, track: usize, bytes: &mut [u8], stride: usize) {
         let mut table = self.worker.segments.borrow_mut();
-        let burst = Burst::from_gro(bytes, stride, now, None, &mut table);
+        let burst = Burst::from_gro(bytes, stride, now, 0, &mut table);
         self.handle_burst(now, track, burst);
     }
 
     /// Packets at the given offsets and lengths, as interleaved frames come.
-    pub(crate) fn handle_parts(&self, now: Instant, track: usize, bytes: &mut [u8], parts: &[(usize, usize)]) {
-        let mut table: std::cell::RefMut<'_, SegmentTable> = self.worker.segments.borrow_mut();
-        let burst = Burst::from_parts(bytes, parts, now, None, &mut table);
+    pub(crate) fn handle_parts(
+        &self,
+        now: Instant,
+        track: usize,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
+        let mut table = self.worker.segments.borrow_mut();
+        let mut burst = Burst::from_parts(bytes, parts, now, 0, &mut table);
+        burst.compact();
         self.handle_burst(now, track, burst);
     }
 
@@ -89,13 +100,40 @@ impl Home {
         let mut ingest = self.ingest.borrow_mut();
         ingest.handle_rtp(now, track, &mut burst);
         self.last_media.set(now);
-        // Before the fan-out: it patches the headers in place.
-        for remote in self.remotes.borrow_mut().iter_mut() {
-            remote.send_burst(track, now, burst.valid_packets());
-        }
+        // A change of source holds for this burst: readers are told before they get it.
         self.pump(now, &mut ingest);
         drop(ingest);
-        self.shard.handle_rtp(now, track, &mut burst);
+        if let Some(held) = &mut *self.held.borrow_mut() {
+            let waiting = held.poll_timeout();
+            for (index, segment) in burst.segments().iter().enumerate() {
+                if segment.valid
+                    && let Some(packet) = burst.packet(index)
+                {
+                    held.push(now, track, packet, &mut |track, burst| self.fan_out(now, track, burst));
+                }
+            }
+            if held.poll_timeout() != waiting {
+                self.rearm.notify_one();
+            }
+            return;
+        }
+        self.fan_out(now, track, &mut burst);
+    }
+
+    fn fan_out(&self, now: Instant, track: usize, burst: &mut Burst<'_>) {
+        // Before the fan-out: it patches the headers in place.
+        for remote in self.remotes.borrow_mut().iter_mut() {
+            let valid = burst.segments().iter().enumerate().filter(|(_, segment)| segment.valid);
+            remote.send_burst(track, now, valid.filter_map(|(index, _)| burst.packet(index)));
+        }
+        self.shard.handle_rtp(now, track, burst);
+    }
+
+    /// Sends what waits for fuller bursts: what comes next must not overtake it.
+    fn flush_held(&self, now: Instant) {
+        if let Some(held) = &mut *self.held.borrow_mut() {
+            held.flush(&mut |track, burst| self.fan_out(now, track, burst));
+        }
     }
 
     /// An RTCP datagram of the publisher.
@@ -117,8 +155,10 @@ impl Home {
         self.rearm.notify_one();
     }
 
-    /// The publisher jumped (seek): what was kept is void.
-    pub(crate) fn flush(&self, now: Instant) {
+    /// The publisher is about to jump (seek): what was kept is void, and a jump is no loss.
+    pub(crate) fn restart(&self, now: Instant) {
+        self.flush_held(now);
+        self.ingest.borrow_mut().restart(now);
         self.tell_remotes(|| Feed::Flush);
         self.shard.flush(now);
     }
@@ -133,6 +173,7 @@ impl Home {
 
     /// The stream is over: readers get their BYE, other workers are told.
     pub(crate) fn end(&self, now: Instant) {
+        self.flush_held(now);
         self.tell_remotes(|| Feed::Ended);
         self.shard.end(now);
         self.worker.homes.borrow_mut().remove(&self.handle.id);
@@ -143,7 +184,8 @@ impl Home {
     /// Publishes what changed since the last call to the process's metrics.
     pub(crate) fn publish_metrics(&self) {
         self.remotes.borrow_mut().retain(|remote| !remote.is_abandoned());
-        let ring: u64 = self.remotes.borrow_mut().iter_mut().map(|remote| std::mem::take(&mut remote.dropped)).sum();
+        let ring: u64 =
+            self.remotes.borrow_mut().iter_mut().map(|remote| std::mem::take(&mut remote.dropped)).sum();
         self.handle.metrics.add_dropped("worker_ring", ring);
         self.handle.observe_ingest(&self.ingest.borrow());
     }
@@ -158,14 +200,19 @@ impl Home {
         while let Some(event) = ingest.poll_event() {
             match event {
                 IngestEvent::SenderReport { track, clock } => {
-                    self.tell_remotes(|| Feed::SenderReport { track, clock: clock.clone() });
+                    self.tell_remotes(|| Feed::SenderReport { track, clock });
                     self.shard.handle_sender_report(now, track, clock);
                 }
+                IngestEvent::Cname { track, cname } => {
+                    self.tell_remotes(|| Feed::Cname { track, cname: Arc::clone(&cname) });
+                    self.shard.set_cname(track, cname);
+                }
                 IngestEvent::SourceChanged { track, .. } => {
+                    self.flush_held(now);
                     self.tell_remotes(|| Feed::SourceChanged { track });
                     self.shard.handle_source_changed(now, track);
                 }
-                IngestEvent::Bye { track, .. } => {
+                IngestEvent::Bye { track } => {
                     tracing::debug!(hub = self.handle.id, track, "publisher said BYE");
                 }
             }
@@ -173,9 +220,11 @@ impl Home {
         let mut out = [0; RTCP_BYTES];
         let mut upstream = self.upstream.borrow_mut();
         while let Some((track, length)) = ingest.poll_transmit(now, &mut out) {
-            let (Some(Some(dest)), Some(bytes)) = (upstream.get_mut(track), out.get_mut(..length)) else { continue };
+            let (Some(Some(dest)), Some(bytes)) = (upstream.get_mut(track), out.get_mut(..length)) else {
+                continue;
+            };
             let mut sink = WorkerSink { errors: &self.worker.send_errors, now };
-            let packets = Outgoing { track, kind: Kind::Rtcp, segment: bytes.len(), bytes };
+            let packets = Outgoing { track, kind: Kind::Rtcp, segment: length, bytes, ecn: 0 };
             let _ = sink.send(dest, packets);
         }
     }
@@ -184,10 +233,16 @@ impl Home {
         let mut ingest = self.ingest.borrow_mut();
         ingest.handle_timeout(now);
         self.pump(now, &mut ingest);
+        drop(ingest);
+        if let Some(held) = &mut *self.held.borrow_mut() {
+            held.handle_timeout(now, &mut |track, burst| self.fan_out(now, track, burst));
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.ingest.borrow().poll_timeout().map(|(at, _)| at)
+        let ingest = self.ingest.borrow().poll_timeout().map(|(at, _)| at);
+        let held = self.held.borrow().as_ref().and_then(Coalescer::poll_timeout);
+        ingest.into_iter().chain(held).min()
     }
 }
 

@@ -29,19 +29,14 @@ impl PeerCheck {
     fn accepts(&self, from: SocketAddr, rtcp: bool) -> bool {
         let from = canonical(from);
         self.ip.is_none_or(|ip| ip == from.ip())
-            && self.ports.is_none_or(|(rtp_port, rtcp_port)| from.port() == if rtcp { rtcp_port } else { rtp_port })
+            && self
+                .ports
+                .is_none_or(|(rtp_port, rtcp_port)| from.port() == if rtcp { rtcp_port } else { rtp_port })
     }
 }
 
 /// The receiving tasks of one flow; they end when this is dropped.
 pub(crate) struct Receiving(Vec<AbortHandle>);
-
-impl Receiving {
-    /// Binds further tasks to the same life.
-    pub(crate) fn join(tasks: Vec<AbortHandle>) -> Self {
-        Self(tasks)
-    }
-}
 
 impl Drop for Receiving {
     fn drop(&mut self) {
@@ -60,14 +55,8 @@ pub(crate) fn receive_track(
     check: &PeerCheck,
 ) -> Receiving {
     let read = |socket: &Rc<UdpSocket>, rtcp: bool| {
-        let task = read_track(
-            Rc::clone(worker),
-            Rc::downgrade(home),
-            track,
-            Rc::clone(socket),
-            check.clone(),
-            rtcp,
-        );
+        let task =
+            read_track(Rc::clone(worker), Rc::downgrade(home), track, Rc::clone(socket), check.clone(), rtcp);
         tokio::task::spawn_local(task).abort_handle()
     };
     Receiving(vec![read(&pair.rtp, false), read(&pair.rtcp, true)])
@@ -113,7 +102,8 @@ async fn read_track(
 
 /// Reads what plain readers send to the shared pair: receiver reports, and dummies that open a NAT's way.
 pub(crate) fn receive_readers(worker: &Rc<Worker>, pair: &Pair) -> Receiving {
-    let rtcp = tokio::task::spawn_local(read_reports(Rc::clone(worker), Rc::clone(&pair.rtcp))).abort_handle();
+    let rtcp =
+        tokio::task::spawn_local(read_reports(Rc::clone(worker), Rc::clone(&pair.rtcp))).abort_handle();
     let rtp = tokio::task::spawn_local(read_dummies(Rc::clone(worker), Rc::clone(&pair.rtp))).abort_handle();
     Receiving(vec![rtcp, rtp])
 }
@@ -161,6 +151,9 @@ async fn read_dummies(worker: Rc<Worker>, socket: Rc<UdpSocket>) {
 /// Called with the source of the first datagram that reaches one socket of a pair.
 pub(crate) type Latch = Rc<dyn Fn(SocketAddr, bool)>;
 
+/// Called with each RTCP datagram of a reader.
+pub(crate) type OnReport = Rc<dyn Fn(&[u8])>;
+
 /// Reads a pair that serves one reader track only, whose packets may come from another port than it named
 /// (`nat: same_ip`). `latch` is called for each change of the source port; reports go to the reader.
 pub(crate) fn receive_latching(
@@ -168,7 +161,7 @@ pub(crate) fn receive_latching(
     pair: &Pair,
     ip: IpAddr,
     latch: &Latch,
-    on_report: &Rc<dyn Fn(&[u8])>,
+    on_report: &OnReport,
 ) -> Receiving {
     let read = |socket: &Rc<UdpSocket>, rtcp: bool| {
         let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));

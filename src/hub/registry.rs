@@ -40,7 +40,11 @@ impl Registry {
     }
 
     /// The stream, opened by `open` if it is not there yet.
-    pub(crate) async fn get_or_open<F>(&self, key: &HubKey, open: impl FnOnce() -> F) -> Result<Arc<HubHandle>, Error>
+    pub(crate) async fn get_or_open<F>(
+        &self,
+        key: &HubKey,
+        open: impl FnOnce() -> F,
+    ) -> Result<Arc<HubHandle>, Error>
     where
         F: Future<Output = Result<Arc<HubHandle>, Error>>,
     {
@@ -105,7 +109,9 @@ impl Registry {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots
             .values()
-            .filter_map(|slot| slot.try_lock().ok()?.as_ref().filter(|handle| !handle.is_ended()).map(Arc::clone))
+            .filter_map(|slot| {
+                slot.try_lock().ok()?.as_ref().filter(|handle| !handle.is_ended()).map(Arc::clone)
+            })
             .collect()
     }
 }

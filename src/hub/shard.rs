@@ -66,15 +66,17 @@ impl Shard {
     pub(crate) fn handle_rtp(&self, now: Instant, track: usize, burst: &mut Burst<'_>) {
         let mut fanout = self.fanout.borrow_mut();
         fanout.handle_rtp(now, track, burst, &mut self.sink(now));
-        if fanout.has_events() {
-            drop(fanout);
-            self.pump(now);
-        }
+        drop(fanout);
+        self.pump(now);
     }
 
     pub(crate) fn handle_sender_report(&self, now: Instant, track: usize, clock: SenderClock) {
         self.fanout.borrow_mut().handle_sender_report(now, track, clock, &mut self.sink(now));
         self.after_input(now);
+    }
+
+    pub(crate) fn set_cname(&self, track: usize, cname: Arc<[u8]>) {
+        self.fanout.borrow_mut().set_cname(track, cname);
     }
 
     pub(crate) fn handle_source_changed(&self, now: Instant, track: usize) {
@@ -144,11 +146,6 @@ impl Shard {
         }
     }
 
-    /// Readers of this shard.
-    pub(crate) fn readers(&self) -> usize {
-        self.fanout.borrow().readers()
-    }
-
     /// The stream is over.
     pub(crate) fn end(&self, now: Instant) {
         if self.ended.replace(true) {
@@ -183,7 +180,9 @@ impl Shard {
             let event = self.fanout.borrow_mut().poll_event();
             match event {
                 None => return,
-                Some(FanoutEvent::KeyframeWanted { track }) => self.worker.request_keyframe(&self.handle, now, track),
+                Some(FanoutEvent::KeyframeWanted { track }) => {
+                    self.worker.request_keyframe(&self.handle, now, track)
+                }
                 Some(FanoutEvent::ReaderReport { report, .. }) => self.handle.observe_reader(&report),
                 Some(FanoutEvent::ReaderBye { id }) => self.tell_owner(id, EndReason::ReaderBye),
                 Some(FanoutEvent::ReaderStalled { id }) => self.tell_owner(id, EndReason::Stalled),
@@ -231,14 +230,15 @@ async fn follow(shard: Weak<Shard>, mut receiver: FeedReceiver) {
                         let mut table = strong.worker.segments.borrow_mut();
                         let arrival = burst.arrival.unwrap_or(now);
                         let mut parts =
-                            Burst::from_parts(&mut burst.bytes, &burst.parts, arrival, None, &mut table);
+                            Burst::from_parts(&mut burst.bytes, &burst.parts, arrival, 0, &mut table);
                         strong.handle_rtp(now, burst.track, &mut parts);
                     }
                     receiver.recycle(burst);
                 }
                 Feed::SenderReport { track, clock } => strong.handle_sender_report(now, track, clock),
+                Feed::Cname { track, cname } => strong.set_cname(track, cname),
                 Feed::SourceChanged { track } => strong.handle_source_changed(now, track),
-                Feed::Snapshot(snapshot) => strong.fanout.borrow_mut().restore(*snapshot),
+                Feed::Snapshot(snapshot) => strong.fanout.borrow_mut().restore(now, *snapshot),
                 Feed::Flush => strong.flush(now),
                 Feed::Ended => strong.end(now),
             }

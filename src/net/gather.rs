@@ -14,7 +14,12 @@ pub(crate) struct Gather {
 
 impl Gather {
     /// Takes a packet; `full` gets what was gathered before it where it cannot be joined to that.
-    pub(crate) fn push(&mut self, channel: u8, packet: &[u8], full: &mut impl FnMut(u8, &mut [u8], &[(usize, usize)])) {
+    pub(crate) fn push(
+        &mut self,
+        channel: u8,
+        packet: &[u8],
+        full: &mut impl FnMut(u8, &mut [u8], &[(usize, usize)]),
+    ) {
         let joins = self.channel == channel
             && self.bytes.len() + packet.len() <= MAX_BYTES
             && self.parts.len() < MAX_PACKETS;

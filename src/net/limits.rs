@@ -21,7 +21,8 @@ pub(crate) fn check() -> Vec<String> {
         }
     }
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let raised = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
+        let raised =
+            if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
         if let Some(line) = file_advice(raised) {
             advice.push(line);
         }

@@ -31,7 +31,9 @@ pub(crate) fn join(
             socket.bind(&address.into())?;
             let interface = interface_v4(options.interface.as_deref())?;
             match source {
-                Some(IpAddr::V4(source)) if is_ssm(group) => socket.join_ssm_v4(&source, &group, &interface)?,
+                Some(IpAddr::V4(source)) if is_ssm(group) => {
+                    socket.join_ssm_v4(&source, &group, &interface)?
+                }
                 _ => match options.interface.as_deref() {
                     Some(name) => {
                         socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index(name)?))?;
@@ -99,5 +101,7 @@ fn interface_v4(name: Option<&str>) -> io::Result<Ipv4Addr> {
     getifaddrs()?
         .filter(|entry| entry.interface_name == name)
         .find_map(|entry| entry.address.as_ref()?.as_sockaddr_in().map(|address| address.ip()))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("interface `{name}` has no IPv4 address")))
+        .ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("interface `{name}` has no IPv4 address"))
+        })
 }

@@ -9,16 +9,17 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use msm_rtsp::message::Response;
 use msm_rtsp::sdp::Description;
-use msm_rtsp::server::{self, RequestId, ServerEvent};
+use msm_rtsp::server::{self, Asked, ServerEvent};
 use tokio::net::TcpStream;
 
 use super::admission::ConnectionPass;
 use super::listener::Listening;
 use super::requests;
 use super::session::Session;
+use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
 use crate::net::udp::canonical;
 use crate::worker::Worker;
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) sessions: RefCell<Vec<Weak<Session>>>,
     /// Who takes the frames of each interleaved channel.
     pub(crate) channels: RefCell<BTreeMap<u8, Channel>>,
+    /// Sessions by the identifier that a client gave its pipeline (`RFC 7826 §18.33`).
+    pub(crate) pipelines: RefCell<BTreeMap<String, String>>,
     /// Frames for channels that nobody set up.
     unknown_channels: Cell<u64>,
 }
@@ -48,7 +51,8 @@ pub(crate) struct Context {
 #[derive(Clone)]
 pub(crate) struct Announced {
     pub(crate) description: std::sync::Arc<Description>,
-    pub(crate) session: Option<String>,
+    /// Who the announcement came through.
+    pub(crate) via: Vec<String>,
 }
 
 /// One interleaved channel.
@@ -80,6 +84,7 @@ pub(crate) async fn run(
         announced: RefCell::default(),
         sessions: RefCell::default(),
         channels: RefCell::default(),
+        pipelines: RefCell::default(),
         unknown_channels: Cell::new(0),
         worker,
     });
@@ -98,45 +103,52 @@ pub(crate) async fn run(
 async fn drive(context: &Rc<Context>) {
     let shared = &context.worker.shared;
     let connection = &context.connection;
-    let mut machine = server::Connection::new(Instant::now(), requests::server_config(shared));
+    let mut machine = server::Connection::new(requests::server_config(shared));
     let mut buffer = BytesMut::new();
-    let mut pending: Option<(RequestId, Pending)> = None;
+    let mut gather = Gather::default();
+    let mut pending: Option<(Asked, Pending)> = None;
     let mut idle_since = Instant::now();
     let mut stopping = shared.stopping.subscribe();
     loop {
-        let mut progressed = true;
-        while progressed && pending.is_none() {
-            progressed = false;
-            machine.handle_input(Instant::now(), &mut buffer);
-            while let Some(event) = machine.poll_event() {
-                progressed = true;
-                match event {
-                    ServerEvent::Frame { channel, range } => {
-                        if let Some(packet) = buffer.get_mut(range) {
-                            frame(context, channel, packet);
-                        }
-                    }
-                    ServerEvent::Request(incoming) => {
-                        idle_since = Instant::now();
-                        let work = requests::answer(Rc::clone(context), incoming.request);
-                        pending = Some((incoming.id, Box::pin(work)));
-                        break;
+        while pending.is_none() {
+            let (taken, event) = machine.handle_input(Instant::now(), &buffer);
+            match event {
+                Some(ServerEvent::Frame { channel, payload }) => {
+                    if let Some(packet) = buffer.get(payload) {
+                        gather.push(channel, packet, &mut |channel, bytes, parts| {
+                            frames(context, channel, bytes, parts);
+                        });
                     }
                 }
+                Some(ServerEvent::Request(asked, request)) => {
+                    idle_since = Instant::now();
+                    pending = Some((asked, Box::pin(requests::answer(Rc::clone(context), request))));
+                }
+                None => {}
+            }
+            buffer.advance(taken);
+            if taken == 0 {
+                break;
             }
         }
+        gather.flush(&mut |channel, bytes, parts| frames(context, channel, bytes, parts));
         transmit(&mut machine, connection);
-        if machine.is_closing() || connection.is_closed() {
+        if let Some(error) = machine.is_closing() {
+            tracing::info!(peer = %context.peer, %error, "connection ended");
+            shared.metrics.add_refused(error.name());
             linger(connection).await;
             return;
         }
-        let idle = context.is_idle().then_some(idle_since + shared.settings.connection_timeout);
-        let deadline = [machine.poll_timeout().map(|(at, _)| at), idle].into_iter().flatten().min();
+        if connection.is_closed() {
+            return;
+        }
+        let idle = context.is_idle().then(|| idle_since + shared.settings.connection_timeout);
+        let deadline = [machine.poll_timeout(), idle].into_iter().flatten().min();
         tokio::select! {
             biased;
             response = answer(&mut pending) => {
-                if let Some((id, response)) = response {
-                    machine.respond(id, response);
+                if let Some((asked, response)) = response {
+                    machine.respond(asked, response);
                     transmit(&mut machine, connection);
                     connection.release();
                 }
@@ -151,7 +163,7 @@ async fn drive(context: &Rc<Context>) {
             () = sleep_until(deadline) => {
                 let now = Instant::now();
                 machine.handle_timeout(now);
-                if idle.is_some_and(|at| at <= now) {
+                if idle.is_some_and(|at| at <= now) && pending.is_none() {
                     return;
                 }
             }
@@ -179,11 +191,11 @@ fn read(connection: &Connection, buffer: &mut BytesMut) -> bool {
     }
 }
 
-async fn answer(pending: &mut Option<(RequestId, Pending)>) -> Option<(RequestId, Response)> {
+async fn answer(pending: &mut Option<(Asked, Pending)>) -> Option<(Asked, Response)> {
     match pending {
-        Some((id, work)) => {
+        Some((asked, work)) => {
             let response = work.await;
-            Some((*id, response))
+            Some((*asked, response))
         }
         None => std::future::pending().await,
     }
@@ -214,12 +226,15 @@ async fn linger(connection: &Connection) {
     }
 }
 
-fn frame(context: &Context, channel: u8, packet: &mut [u8]) {
+/// Packets of one interleaved channel, to whoever set it up.
+fn frames(context: &Context, channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]) {
     let target = context.channels.borrow().get(&channel).cloned();
     let session = target.as_ref().and_then(|target| target.session.upgrade());
     match (target, session) {
-        (Some(target), Some(session)) => session.handle_frame(Instant::now(), target.track, target.rtcp, packet),
-        _ => context.unknown_channels.set(context.unknown_channels.get() + 1),
+        (Some(target), Some(session)) => {
+            session.handle_frames(Instant::now(), target.track, target.rtcp, bytes, parts);
+        }
+        _ => context.unknown_channels.set(context.unknown_channels.get() + parts.len() as u64),
     }
 }
 

@@ -98,18 +98,22 @@ impl Drop for Listening {
 ///
 /// # Errors
 /// [`Error::Socket`] that names the listener and the key to change.
-pub(crate) fn listen(worker: &Rc<Worker>, index: usize, shared: Arc<ListenerShared>) -> Result<Rc<Listening>, Error> {
+pub(crate) fn listen(
+    worker: &Rc<Worker>,
+    index: usize,
+    shared: Arc<ListenerShared>,
+) -> Result<Rc<Listening>, Error> {
     let name = shared.settings.name.clone();
-    let tcp = bind(&shared)
-        .map_err(|error| Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error))?;
+    let tcp = bind(&shared).map_err(|error| {
+        Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error)
+    })?;
     let readers = bind_readers(&shared).map_err(|error| {
         let port = shared.settings.reader_port;
         Error::socket(format!("listener `{name}`: ports {port}/udp and the one above (key `ports`)"), error)
     })?;
     let receiving = receive_readers(worker, &readers);
     let listening = Rc::new_cyclic(|weak: &std::rc::Weak<Listening>| {
-        let accepting =
-            tokio::task::spawn_local(accept(Rc::clone(worker), weak.clone(), tcp)).abort_handle();
+        let accepting = tokio::task::spawn_local(accept(Rc::clone(worker), weak.clone(), tcp)).abort_handle();
         Listening { index, shared, readers, _receiving: receiving, accepting }
     });
     Ok(listening)

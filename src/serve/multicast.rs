@@ -27,7 +27,9 @@ pub(crate) struct GroupLease {
 impl GroupPool {
     pub(crate) fn new(settings: &MulticastSettings) -> Self {
         let (first, last, v6) = match (settings.first, settings.last) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => (u128::from(first.to_bits()), u128::from(last.to_bits()), false),
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                (u128::from(first.to_bits()), u128::from(last.to_bits()), false)
+            }
             (IpAddr::V6(first), IpAddr::V6(last)) => (first.to_bits(), last.to_bits(), true),
             _ => (1, 0, false),
         };
@@ -50,7 +52,8 @@ impl GroupPool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         // At most one more step than there are groups in use.
         let limit = self.groups.min(taken.len() as u128 + 1);
-        let number = (0..limit).map(|step| self.first.wrapping_add(step)).find(|number| !taken.contains(number))?;
+        let number =
+            (0..limit).map(|step| self.first.wrapping_add(step)).find(|number| !taken.contains(number))?;
         taken.insert(number);
         let group = if self.v6 {
             IpAddr::V6(Ipv6Addr::from_bits(number))

@@ -1,6 +1,5 @@
 //! A session that publishes: its sockets or channels, and the stream they feed.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,22 +13,22 @@ use crate::hub::home::Home;
 use crate::hub::receive::{PeerCheck, Receiving, receive_track};
 use crate::hub::registry::HubKey;
 use crate::net::pair::Pair;
-use crate::net::tcp::Connection;
 use crate::routing::Resolved;
 use crate::upstream::push;
 use crate::worker::Worker;
 
 /// How a track comes in.
 pub(crate) enum Inlet {
-    Udp { pair: Pair, check: PeerCheck, reports_to: SocketAddr },
-    Interleaved { connection: Rc<Connection>, rtcp_channel: u8 },
+    Udp { pair: Pair, check: PeerCheck, reports: Dest },
+    Interleaved(Dest),
 }
 
 /// The publisher of a session.
 pub(crate) struct PublisherRole {
     pub(crate) description: Arc<Description>,
     pub(crate) resolved: Resolved,
-    pub(crate) name: String,
+    name: String,
+    via: Vec<String>,
     pub(crate) inlets: Vec<(usize, Inlet)>,
     recording: Option<Recording>,
 }
@@ -46,12 +45,22 @@ struct Recording {
 pub(crate) struct FrameSink(Rc<Home>);
 
 impl FrameSink {
-    pub(crate) fn handle(&self, now: Instant, track: usize, rtcp: bool, packet: &mut [u8]) {
-        if rtcp {
-            self.0.handle_rtcp(now, track, packet);
-        } else {
-            let stride = packet.len();
-            self.0.handle_run(now, track, packet, stride);
+    pub(crate) fn handle(
+        &self,
+        now: Instant,
+        track: usize,
+        rtcp: bool,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
+        if !rtcp {
+            self.0.handle_parts(now, track, bytes, parts);
+            return;
+        }
+        for (offset, length) in parts {
+            if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
+                self.0.handle_rtcp(now, track, datagram);
+            }
         }
     }
 
@@ -61,14 +70,13 @@ impl FrameSink {
 }
 
 impl PublisherRole {
-    pub(crate) fn new(description: Arc<Description>, resolved: Resolved, name: String) -> Self {
-        Self { description, resolved, name, inlets: Vec::new(), recording: None }
-    }
-
-    /// A publisher's session ends with its connection: none of them comes back to an old one, and a dead one would
-    /// hold the URL.
-    pub(crate) fn ends_with_connection(&self) -> bool {
-        true
+    pub(crate) fn new(
+        description: Arc<Description>,
+        resolved: Resolved,
+        name: String,
+        via: Vec<String>,
+    ) -> Self {
+        Self { description, resolved, name, via, inlets: Vec::new(), recording: None }
     }
 
     /// Starts the stream. With backends in the route, the upstream must have agreed to record it first.
@@ -77,6 +85,7 @@ impl PublisherRole {
             return Ok(FrameSink(Rc::clone(&recording.home)));
         }
         let shared = &worker.shared;
+        shared.admit_stream()?;
         let handle = HubHandle::new(HubParts {
             id: shared.registry.next_id(),
             worker: worker.id,
@@ -89,6 +98,7 @@ impl PublisherRole {
         });
         let key = self.resolved.publish_key();
         shared.registry.publish(&key, Arc::clone(&handle)).await?;
+        shared.metrics.streams.inc();
         let home = Home::start(worker, handle, shared.seed(), Instant::now());
         let recording = Recording {
             home: Rc::clone(&home),
@@ -97,11 +107,12 @@ impl PublisherRole {
             _receiving: self.open(worker, &home),
         };
         self.recording = Some(recording);
-        if self.resolved.is_upstream() {
-            if let Err(error) = push::start(worker, &home, &self.resolved, &self.description).await {
-                self.recording = None;
-                return Err(error);
-            }
+        if self.resolved.is_upstream()
+            && let Err(error) =
+                push::start(worker, &home, &self.resolved, &self.description, self.via.clone()).await
+        {
+            self.recording = None;
+            return Err(error);
         }
         Ok(FrameSink(home))
     }
@@ -110,27 +121,11 @@ impl PublisherRole {
         let mut receiving = Vec::new();
         for (track, inlet) in &self.inlets {
             match inlet {
-                Inlet::Udp { pair, check, reports_to } => {
-                    home.set_upstream(
-                        *track,
-                        Dest::Udp {
-                            rtp: Rc::clone(&pair.rtp),
-                            rtcp: Rc::clone(&pair.rtcp),
-                            rtp_to: *reports_to,
-                            rtcp_to: *reports_to,
-                            source: None,
-                        },
-                    );
+                Inlet::Udp { pair, check, reports } => {
+                    home.set_upstream(*track, reports.clone());
                     receiving.push(receive_track(worker, home, *track, pair, check));
                 }
-                Inlet::Interleaved { connection, rtcp_channel } => home.set_upstream(
-                    *track,
-                    Dest::Tcp {
-                        connection: Rc::clone(connection),
-                        rtp_channel: rtcp_channel.wrapping_sub(1),
-                        rtcp_channel: *rtcp_channel,
-                    },
-                ),
+                Inlet::Interleaved(reports) => home.set_upstream(*track, reports.clone()),
             }
         }
         receiving
@@ -139,6 +134,7 @@ impl PublisherRole {
 
 impl Drop for Recording {
     fn drop(&mut self) {
+        self.worker.shared.metrics.streams.dec();
         self.home.handle.set_ended();
         self.worker.shared.registry.forget(&self.key, Some(self.home.handle.id));
         let home = Rc::clone(&self.home);

@@ -12,7 +12,7 @@ use msm_rtsp::server;
 
 use super::admission::SessionPass;
 use super::publisher::PublisherRole;
-use super::reader::{Path, ReaderRole};
+use super::reader::ReaderRole;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
 use crate::worker::Worker;
@@ -20,7 +20,7 @@ use crate::worker::Worker;
 /// What a session does.
 pub(crate) enum Role {
     Reader(ReaderRole),
-    Publisher(PublisherRole),
+    Publisher(Box<PublisherRole>),
 }
 
 /// The parts of a session that its requests change, one at a time.
@@ -77,10 +77,6 @@ impl SessionTable {
         self.sessions.borrow().get(id).map(Rc::clone)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.sessions.borrow().len()
-    }
-
     /// A reader showed that it lives.
     pub(crate) fn touch_reader(&self, hub: u64, reader: ReaderId, now: Instant) {
         let session = self.readers.borrow().get(&(hub, reader)).and_then(Weak::upgrade);
@@ -89,11 +85,8 @@ impl SessionTable {
         }
     }
 
-    /// Ends every session, as the mesh shuts down.
-    pub(crate) fn clear(&self) {
-        self.readers.borrow_mut().clear();
-        let sessions = std::mem::take(&mut *self.sessions.borrow_mut());
-        drop(sessions);
+    fn all(&self) -> Vec<Rc<Session>> {
+        self.sessions.borrow().values().map(Rc::clone).collect()
     }
 }
 
@@ -136,17 +129,16 @@ pub(crate) fn remove(worker: &Worker, id: &str) {
     }
 }
 
+/// Ends every session, as the mesh shuts down.
+pub(crate) fn end_all(worker: &Rc<Worker>) {
+    for session in worker.sessions.all() {
+        session.end(worker);
+    }
+}
+
 /// Ends sessions whose client has not shown itself for the timeout and a grace.
 pub(crate) fn expire(worker: &Rc<Worker>, now: Instant) {
-    let silent: Vec<_> = worker
-        .sessions
-        .sessions
-        .borrow()
-        .values()
-        .filter(|session| session.is_expired(now))
-        .map(Rc::clone)
-        .collect();
-    for session in silent {
+    for session in worker.sessions.all().into_iter().filter(|session| session.is_expired(now)) {
         tracing::info!(session = %session.id, peer = %session.peer, "session timed out");
         session.end(worker);
     }
@@ -177,14 +169,27 @@ impl Session {
         *self.sink.borrow_mut() = Some(sink);
     }
 
-    /// A packet that came interleaved: a publisher's media, or a reader's report.
-    pub(crate) fn handle_frame(&self, now: Instant, track: usize, rtcp: bool, packet: &mut [u8]) {
+    /// Packets that came interleaved: a publisher's media, or a reader's reports.
+    pub(crate) fn handle_frames(
+        &self,
+        now: Instant,
+        track: usize,
+        rtcp: bool,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
         self.touch(now);
         if let Some(sink) = self.sink.borrow().as_ref() {
-            sink.handle(now, track, rtcp, packet);
-        } else if let (true, Some((hub, reader)), Some(worker)) = (rtcp, self.reader.get(), self.worker.upgrade()) {
-            if let Some(shard) = worker.shard_of(hub) {
-                shard.handle_reader_rtcp(now, reader, track, packet);
+            sink.handle(now, track, rtcp, bytes, parts);
+            return;
+        }
+        let shard =
+            self.reader.get().and_then(|(hub, reader)| Some((self.worker.upgrade()?.shard_of(hub)?, reader)));
+        if let (true, Some((shard, reader))) = (rtcp, shard) {
+            for (offset, length) in parts {
+                if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
+                    shard.handle_reader_rtcp(now, reader, track, datagram);
+                }
             }
         }
     }
@@ -216,10 +221,9 @@ impl Session {
         }
         let Some(worker) = self.worker.upgrade() else { return };
         let ends = match &self.state.lock().await.role {
-            Role::Reader(reader) => {
-                reader.tracks.iter().any(|track| matches!(track.path, Path::Interleaved { .. }))
-            }
-            Role::Publisher(publisher) => publisher.ends_with_connection(),
+            Role::Reader(reader) => reader.is_interleaved(),
+            // No publisher comes back to an old session, and a dead one would hold the URL.
+            Role::Publisher(_) => true,
         };
         if ends {
             remove(&worker, &self.id);

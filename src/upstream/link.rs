@@ -45,7 +45,8 @@ impl Link {
         via: Vec<String>,
     ) -> Result<Self, Error> {
         let name = url.to_string();
-        let unreachable = |source: io::Error| Error::Unreachable { endpoint: name.clone(), source: Arc::new(source) };
+        let unreachable =
+            |source: io::Error| Error::Unreachable { endpoint: name.clone(), source: Arc::new(source) };
         let stream = tokio::time::timeout(settings.connect_timeout, dial(url, settings)).await;
         let stream = match stream {
             Err(_) => {
@@ -156,13 +157,6 @@ impl Link {
                     self.client.handle_timeout(Instant::now()).map_err(|error| self.error(error))?;
                 }
             }
-        }
-    }
-
-    /// Sends what is due without waiting for anything.
-    pub(crate) fn send(&mut self) {
-        while let Some(bytes) = self.client.poll_transmit() {
-            self.connection.send_message(&bytes);
         }
     }
 

@@ -18,7 +18,9 @@ use tokio::sync::mpsc;
 use super::link::Link;
 use super::track::{order, set_up};
 use crate::error::Error;
-use crate::hub::handle::{Command, HubHandle, HubParts, ParameterAnswer, ParameterRequest, PlayAnswer, PlayRequest};
+use crate::hub::handle::{
+    Command, HubHandle, HubParts, ParameterAnswer, ParameterRequest, PlayAnswer, PlayRequest,
+};
 use crate::hub::home::Home;
 use crate::hub::receive::{Receiving, receive_track};
 use crate::hub::registry::HubKey;
@@ -53,6 +55,7 @@ pub(crate) async fn open(
     key: Option<HubKey>,
     via: Vec<String>,
 ) -> Result<Arc<HubHandle>, Error> {
+    worker.shared.admit_stream()?;
     let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
     let (link, described) = reach(worker, resolved, &settings, via).await?;
     let shared = &worker.shared;
@@ -72,7 +75,13 @@ pub(crate) async fn open(
         metrics: shared.metrics.route(&resolved.route, resolved.cluster_name()),
         control: Some(control),
     });
-    tracing::info!(hub = handle.id, upstream = link.name(), unshared, tracks = handle.tracks().len(), "stream opened");
+    tracing::info!(
+        hub = handle.id,
+        upstream = link.name(),
+        unshared,
+        tracks = handle.tracks().len(),
+        "stream opened"
+    );
     let pull = Pull {
         worker: Rc::clone(worker),
         link,
@@ -128,7 +137,8 @@ async fn describe(
         link.ask(|client, now| client.options(now), &mut ignore).await?;
         let response = link.ask(|client, now| client.describe(now), &mut ignore).await?;
         if (300..400).contains(&response.status) {
-            let location = response.headers.get("Location").and_then(|location| RtspUrl::parse(location).ok());
+            let location =
+                response.headers.get("Location").and_then(|location| RtspUrl::parse(location).ok());
             url = location.ok_or_else(|| link.protocol("a redirect without a usable Location"))?;
             continue;
         }
@@ -147,7 +157,12 @@ async fn describe(
     Err(Error::UpstreamProtocol { endpoint: url.to_string(), reason: "redirected too often".into() })
 }
 
-async fn run(mut pull: Pull, mut commands: mpsc::Receiver<Command>, key: Option<HubKey>, idle: Option<Duration>) {
+async fn run(
+    mut pull: Pull,
+    mut commands: mpsc::Receiver<Command>,
+    key: Option<HubKey>,
+    idle: Option<Duration>,
+) {
     pull.worker.shared.metrics.streams.inc();
     let mut last_used = Instant::now();
     let mut tick = tokio::time::interval(TICK);
@@ -194,7 +209,8 @@ async fn run(mut pull: Pull, mut commands: mpsc::Receiver<Command>, key: Option<
     if pull.link.client.session().is_some() {
         let aggregate = pull.described.aggregate.clone();
         let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
-        let leave = pull.link.ask(|client, now| client.control(now, Method::Teardown, &aggregate), &mut ignore);
+        let leave =
+            pull.link.ask(|client, now| client.control(now, Method::Teardown, &aggregate), &mut ignore);
         let _ = tokio::time::timeout(FAREWELL, leave).await;
     }
 }

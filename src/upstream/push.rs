@@ -14,7 +14,7 @@ use super::link::Link;
 use super::track::{UpstreamTrack, order, set_up};
 use crate::error::Error;
 use crate::hub::home::Home;
-use crate::hub::receive::{Latch, Receiving, receive_latching};
+use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
 use crate::routing::{ClusterSettings, Resolved};
 use crate::worker::Worker;
@@ -43,13 +43,24 @@ pub(crate) async fn start(
             Ok((mut link, tracks)) => {
                 let (id, receiving) = attach(worker, home, &tracks)?;
                 let aggregate = link.client.url().to_string();
-                link.demand("RECORD", |client, now| client.control(now, Method::Record, &aggregate), &mut |_, _, _| {})
-                    .await?;
+                link.demand(
+                    "RECORD",
+                    |client, now| client.control(now, Method::Record, &aggregate),
+                    &mut |_, _, _| {},
+                )
+                .await?;
                 link.client.start_keep_alive(Instant::now());
                 let shard = &home.shard;
                 shard.play(Instant::now(), id).map_err(|error| Error::Refused(error.to_string()))?;
                 tracing::info!(hub = home.handle.id, upstream = link.name(), "stream is published upstream");
-                tokio::task::spawn_local(run(Rc::clone(worker), Rc::clone(home), link, tracks, id, receiving));
+                tokio::task::spawn_local(run(
+                    Rc::clone(worker),
+                    Rc::clone(home),
+                    link,
+                    tracks,
+                    id,
+                    receiving,
+                ));
                 return Ok(());
             }
             Err(error) => {
@@ -111,7 +122,7 @@ fn attach(
         let Some(ip) = check.ip else { continue };
         let latch: Latch = Rc::new(|_: SocketAddr, _| {});
         let (at, hub) = (Rc::downgrade(worker), home.handle.id);
-        let on_report: Rc<dyn Fn(&[u8])> = Rc::new(move |datagram| {
+        let on_report: OnReport = Rc::new(move |datagram| {
             if let Some(worker) = at.upgrade() {
                 worker.handle_report(ReaderRef { worker: worker.id, hub, reader: id, track }, datagram);
             }
@@ -133,7 +144,8 @@ async fn run(
     let hub = home.handle.id;
     loop {
         let mut frames = |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
-            let track = tracks.iter().position(|track| track.channels.is_some_and(|(_, rtcp)| rtcp == channel));
+            let track =
+                tracks.iter().position(|track| track.channels.is_some_and(|(_, rtcp)| rtcp == channel));
             let Some(track) = track else { return };
             for (offset, length) in parts {
                 if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {

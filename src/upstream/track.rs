@@ -30,6 +30,7 @@ pub(crate) struct UpstreamTrack {
 
 /// Sets up a track: the first transport of `order` that the server takes. What it took is all that is left in `order`
 /// for the tracks that follow, as players and servers want one transport for a session.
+#[expect(clippy::too_many_arguments, reason = "two call sites, each argument of another kind")]
 pub(crate) async fn set_up(
     link: &mut Link,
     settings: &ClusterSettings,
@@ -47,7 +48,9 @@ pub(crate) async fn set_up(
                 *order = vec![transport];
                 return Ok(set_up);
             }
-            Err(error @ Error::UpstreamStatus { status: 400 | 406 | 455 | 457 | 461 | 500..=599, .. }) => last = error,
+            Err(error @ Error::UpstreamStatus { status: 400 | 406 | 455 | 457 | 461 | 500..=599, .. }) => {
+                last = error
+            }
             Err(error) => return Err(error),
         }
     }
@@ -63,7 +66,7 @@ pub(crate) fn order(transport: Transport, mode: Mode) -> Vec<Transport> {
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "one call site, each argument of another kind")]
+#[expect(clippy::too_many_arguments, reason = "one call site, each argument of another kind")]
 async fn try_transport(
     link: &mut Link,
     settings: &ClusterSettings,
@@ -163,7 +166,13 @@ impl UpstreamTrack {
     /// Opens the way back through NATs and firewalls, before media is asked for. Servers take these for junk.
     pub(crate) fn punch(&self) {
         let (Some((pair, _)), Some((rtp_to, rtcp_to))) = (&self.sockets, self.punch) else { return };
-        let packet = |destination, contents| Transmit { destination, contents, segment_size: None, ecn: None, src_ip: None };
+        let packet = |destination, contents| Transmit {
+            destination,
+            contents,
+            segment_size: None,
+            ecn: None,
+            src_ip: None,
+        };
         // An RTP header without payload, and an empty receiver report.
         let _ = pair.rtp.send(&packet(rtp_to, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
         let _ = pair.rtcp.send(&packet(rtcp_to, &[0x80, 201, 0, 1, 0, 0, 0, 0]));

@@ -1,9 +1,17 @@
 //! A mesh in this process, and RTSP written by hand against it.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use msm::Mesh;
@@ -19,15 +27,16 @@ pub struct TestMesh {
 impl TestMesh {
     /// One listener on any port, whose routes publish and read in this process, plus `more` configuration.
     pub fn start(more: &str) -> Self {
-        let yaml = format!(
-            "listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: 0}}\n{more}\n"
-        );
+        let port = reader_port();
+        let yaml =
+            format!("listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}\n");
         Self::from_yaml(&yaml)
     }
 
     /// A mesh with this configuration.
     pub fn from_yaml(yaml: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let config = Config::from_yaml(yaml, "test.yaml", std::iter::empty()).unwrap();
         let (mesh, address) = runtime.block_on(async {
             let mesh = Mesh::builder().config(config).build().await.unwrap();
@@ -63,7 +72,11 @@ impl TestMesh {
     pub fn wait_counter(&self, needle: &str, least: f64) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.counter(needle) < least {
-            assert!(Instant::now() < deadline, "{needle} is {} after 10 s, wanted {least}", self.counter(needle));
+            assert!(
+                Instant::now() < deadline,
+                "{needle} is {} after 10 s, wanted {least}",
+                self.counter(needle)
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -98,6 +111,17 @@ impl Answer {
         let ports = value.split(';').find_map(|part| part.strip_prefix(&format!("{key}="))).unwrap_or("0-0");
         let (first, second) = ports.split_once('-').unwrap_or((ports, "0"));
         (first.parse().unwrap(), second.parse().unwrap())
+    }
+}
+
+/// A pair of ports for the readers of one mesh: tests of one binary run at the same time.
+fn reader_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 34_000 + 2 * (NEXT.fetch_add(1, Ordering::Relaxed) % 1000);
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
     }
 }
 
@@ -169,11 +193,9 @@ impl Rtsp {
         if !self.frames.is_empty() {
             return self.frames.remove(0);
         }
-        loop {
-            match self.item().expect("the connection ended") {
-                Item::Frame(channel, packet) => return (channel, packet),
-                Item::Answer(answer) => panic!("an answer that nobody asked for: {answer:?}"),
-            }
+        match self.item().expect("the connection ended") {
+            Item::Frame(channel, packet) => (channel, packet),
+            Item::Answer(answer) => panic!("an answer that nobody asked for: {answer:?}"),
         }
     }
 
@@ -215,7 +237,8 @@ impl Rtsp {
         let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
         let mut lines = head.lines();
         let first = lines.next().unwrap();
-        let status = first.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("not an answer: {first}"));
+        let status =
+            first.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("not an answer: {first}"));
         let headers: BTreeMap<_, _> = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -242,8 +265,9 @@ pub fn rtp(sequence: u16, timestamp: u32, ssrc: u32, nal: u8, length: usize) -> 
     packet.extend_from_slice(&sequence.to_be_bytes());
     packet.extend_from_slice(&timestamp.to_be_bytes());
     packet.extend_from_slice(&ssrc.to_be_bytes());
-    packet.push(nal);
-    packet.resize(length.max(13), 0x55);
+    // A slice that begins its picture.
+    packet.extend_from_slice(&[nal, 0x88]);
+    packet.resize(length.max(14), 0x55);
     packet
 }
 
@@ -261,13 +285,13 @@ pub fn pair() -> (UdpSocket, UdpSocket) {
     for _ in 0..1000 {
         let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = rtp.local_addr().unwrap().port();
-        if port % 2 == 0 {
-            if let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)) {
-                for socket in [&rtp, &rtcp] {
-                    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-                }
-                return (rtp, rtcp);
+        if port.is_multiple_of(2)
+            && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1))
+        {
+            for socket in [&rtp, &rtcp] {
+                socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             }
+            return (rtp, rtcp);
         }
     }
     panic!("no pair of ports is free");
@@ -312,7 +336,8 @@ impl Reader {
     /// Sets up the first track at `path` and plays.
     pub fn start(mesh: &TestMesh, path: &str) -> Self {
         let mut reader = Self::set_up(mesh, path);
-        let answer = reader.rtsp.ask("PLAY", &reader.url.clone(), &[("Session", &reader.session.clone())], b"");
+        let answer =
+            reader.rtsp.ask("PLAY", &reader.url.clone(), &[("Session", &reader.session.clone())], b"");
         assert_eq!(answer.status, 200, "{answer:?}");
         reader
     }

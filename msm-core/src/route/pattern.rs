@@ -300,7 +300,9 @@ fn parse_path(path: &str) -> Result<(Vec<Segment>, Option<Arc<str>>), PatternErr
     let mut names: Vec<Arc<str>> = Vec::new();
     // One `/` at the end means nothing, as in requests.
     let inner = path.strip_prefix('/').unwrap_or_default();
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    // But what follows `{name...}` would be part of the rest.
+    let means_nothing = |rest: &&str| !rest.is_empty() && !rest.ends_with("...}");
+    let inner = inner.strip_suffix('/').filter(means_nothing).unwrap_or(inner);
     if inner.is_empty() {
         return Ok((segments, None));
     }

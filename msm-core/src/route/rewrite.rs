@@ -139,12 +139,16 @@ impl RewriteTemplate {
                 Piece::Text(text) => path.push_str(text),
                 Piece::Name { name, whole } => {
                     let value = value_of(captures, name);
-                    if value.is_empty() && *whole && path.len() > 1 {
+                    // An empty segment before it is a segment, too: its end stays.
+                    if value.is_empty() && *whole && !path.ends_with("//") {
                         path.pop();
                     }
                     path.push_str(value);
                 }
             }
+        }
+        if path.is_empty() {
+            path.push('/');
         }
         let query = self.query.as_ref().map(|pieces| {
             let mut query = String::new();
@@ -233,7 +237,7 @@ mod tests {
         assert_eq!(rewrite("/n/{r...}", "/live/{r...}", "/n/a/b/"), ("/live/a/b/".into(), None));
         assert_eq!(rewrite("/n/{r...}", "/live/{r}", "/n"), ("/live".into(), None));
         assert_eq!(rewrite("/n/{r...}", "/{r}", "/n"), ("/".into(), None));
-        assert_eq!(rewrite("/n/{r...}", "/{r}/x", "/n/"), ("//x".into(), None));
+        assert_eq!(rewrite("/n/{r...}", "/{r}/x", "/n/"), ("/x".into(), None));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use msm_core::rtp::RtpView;
 
+use super::source::SEND_TIME_ID;
+
 /// H.264 and Opus, a few seconds that loop without a seam.
 const CLIP: &[u8] = include_bytes!("../../assets/demo.rtpdump");
-/// What the clip's packets are, for readers.
-pub(crate) const DESCRIPTION: &str = include_str!("../../assets/demo.sdp");
+/// What the clip's packets are.
+const DESCRIPTION: &str = include_str!("../../assets/demo.sdp");
 
 /// First line of the format, before address and port.
 const MAGIC: &[u8] = b"#!rtpplay1.0 ";
@@ -32,6 +34,21 @@ pub(crate) struct ClipError(usize);
 /// Reads the clip in the order of sending.
 pub(crate) fn load() -> Result<Vec<ClipPacket>, ClipError> {
     parse(CLIP)
+}
+
+/// The description, with the extension in which the source says when it sent each packet.
+pub(crate) fn description() -> String {
+    let extension =
+        format!("a=extmap:{SEND_TIME_ID} http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\n");
+    let mut text = String::new();
+    for line in DESCRIPTION.lines() {
+        text.push_str(line);
+        text.push_str("\r\n");
+        if line.starts_with("a=rtpmap:") {
+            text.push_str(&extension);
+        }
+    }
+    text
 }
 
 fn parse(clip: &'static [u8]) -> Result<Vec<ClipPacket>, ClipError> {

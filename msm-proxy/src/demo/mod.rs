@@ -5,10 +5,11 @@ mod report;
 mod source;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use msm::Mesh;
-use msm::config::Config;
+use msm::config::{Config, ListenerConfig, Workers};
 
 use report::Report;
 
@@ -16,21 +17,25 @@ use report::Report;
 pub(crate) struct DemoOptions {
     pub(crate) seconds: Option<u64>,
     pub(crate) json: bool,
-    pub(crate) address: String,
+    pub(crate) address: SocketAddr,
 }
 
 /// Runs until the time is over or `stop` completes.
-pub(crate) async fn run(options: DemoOptions, stop: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn run(
+    options: DemoOptions,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let clip = clip::load()?;
-    let address = &options.address;
-    let yaml = format!("listeners:\n  - {{name: demo, address: \"{address}\"}}\nworkers: 1\n");
-    let proxy = Mesh::builder().config(Config::from_yaml(&yaml, "demo", std::iter::empty())?).build().await?;
+    let listener =
+        ListenerConfig { name: "demo".into(), address: options.address, ..ListenerConfig::default() };
+    let config = Config { listeners: vec![listener], workers: Workers::Count(1), ..Config::default() };
+    let proxy = Mesh::builder().config(config).build().await?;
     let serving = proxy.serve().await?;
     let bound = serving.addresses().first().copied().ok_or("the demo has no listener")?;
     let url = format!("rtsp://{bound}/demo");
 
     let member = Mesh::builder().workers(1).build().await?;
-    let publisher = member.publish(&url, clip::DESCRIPTION).await?;
+    let publisher = member.publish(&url, &clip::description()).await?;
     let result = tokio::select! {
         sent = source::run(&publisher, &clip) => sent.map_err(Into::into),
         read = read(&member, &url, &options) => read,
@@ -51,7 +56,8 @@ async fn read(member: &Mesh, url: &str, options: &DemoOptions) -> Result<(), Box
     }
     let mut reader = member.open(url).await?;
     let mut report = Report::new(&[90_000, 48_000]);
-    let mut tick = tokio::time::interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
+    let mut tick =
+        tokio::time::interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
     let mut seconds = 0;
     loop {
         tokio::select! {

@@ -31,7 +31,7 @@ pub(crate) struct Second {
 
 /// Counts packets and makes a [`Second`] of them.
 pub(crate) struct Report {
-    tracks: Vec<(ReceiverStats, u32)>,
+    tracks: Vec<(Option<ReceiverStats>, u32)>,
     second: u64,
     bits: u64,
     latencies: Vec<Duration>,
@@ -41,7 +41,7 @@ impl Report {
     /// `clock_rates` are those of the tracks, in their order.
     pub(crate) fn new(clock_rates: &[u32]) -> Self {
         Self {
-            tracks: clock_rates.iter().map(|rate| (ReceiverStats::new(), *rate)).collect(),
+            tracks: clock_rates.iter().map(|rate| (None, *rate)).collect(),
             second: 0,
             bits: 0,
             latencies: Vec::new(),
@@ -58,8 +58,13 @@ impl Report {
         }
         if let Some((stats, clock_rate)) = self.tracks.get_mut(packet.track) {
             let header: Header = view.header();
-            stats.handle_rtp(now, &header, packet.payload.len(), *clock_rate);
+            let stats = stats.get_or_insert_with(|| ReceiverStats::new(header.ssrc));
+            stats.handle_rtp(now, &header, *clock_rate);
         }
+    }
+
+    fn stats(&self) -> impl Iterator<Item = &ReceiverStats> {
+        self.tracks.iter().filter_map(|(stats, _)| stats.as_ref())
     }
 
     /// Ends the current second.
@@ -71,19 +76,15 @@ impl Report {
             self.latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
         };
         let (latency_ms, latency_p99_ms) = (at(50), at(99));
-        let lost: u64 = self.tracks.iter().map(|(stats, _)| stats.lost()).sum();
+        let lost: u64 = self.stats().map(ReceiverStats::lost).sum();
         let report = Second {
             second: self.second,
-            packets: self.tracks.iter().map(|(stats, _)| stats.packets()).sum(),
+            packets: self.stats().map(ReceiverStats::packets).sum(),
             lost,
             // Nothing repairs on a plain hop.
             unrecovered: lost,
             bitrate: std::mem::take(&mut self.bits),
-            jitter_ms: self
-                .tracks
-                .iter()
-                .map(|(stats, _)| stats.jitter().as_secs_f64() * 1000.0)
-                .fold(0.0, f64::max),
+            jitter_ms: self.stats().map(|stats| stats.jitter().as_secs_f64() * 1000.0).fold(0.0, f64::max),
             latency_ms,
             latency_p99_ms,
         };

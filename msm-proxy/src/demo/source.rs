@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use msm::Publisher;
 use msm_core::ntp::NtpTime;
-use msm_core::rtcp::Writer;
+use msm_core::rtcp::{SenderInfo, Writer};
 
 use super::clip::ClipPacket;
 
@@ -103,11 +103,19 @@ fn report(publisher: &Publisher, tracks: &[Track], start: Instant) -> Result<(),
         let rtp = track.base.wrapping_add(units as u32);
         let mut buffer = [0; 128];
         let mut writer = Writer::new(&mut buffer);
-        let written = writer
-            .sender_report(track.ssrc, ntp, rtp, track.packets, track.octets, &[])
-            .and_then(|()| writer.cname(track.ssrc, "demo@msm"));
-        if written.is_ok() {
-            publisher.send_rtcp(index, Bytes::copy_from_slice(writer.finish()))?;
+        let info = SenderInfo {
+            ssrc: track.ssrc,
+            ntp,
+            rtp_timestamp: rtp,
+            packet_count: track.packets,
+            octet_count: track.octets,
+        };
+        if writer
+            .sender_report(&info, &[])
+            .and_then(|writer| writer.sdes_cname(track.ssrc, b"demo@msm"))
+            .is_ok()
+        {
+            publisher.send_rtcp(index, Bytes::copy_from_slice(writer.as_bytes()))?;
         }
     }
     Ok(())

@@ -210,9 +210,9 @@ impl Client {
     /// # Errors
     /// As [`Self::options`].
     pub fn play(&mut self, now: Instant, url: &str, headers: &[(&str, &str)]) -> Result<(), ClientError> {
-        let request = headers.iter().fold(Request::new(Method::Play, url), |request, (name, value)| {
-            request.with(name, value)
-        });
+        let request = headers
+            .iter()
+            .fold(Request::new(Method::Play, url), |request, (name, value)| request.with(name, value));
         self.command(now, request)
     }
 
@@ -229,7 +229,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::options`].
-    pub fn parameter(&mut self, now: Instant, set: bool, content_type: &str, body: Vec<u8>) -> Result<(), ClientError> {
+    pub fn parameter(
+        &mut self,
+        now: Instant,
+        set: bool,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<(), ClientError> {
         let method = if set { Method::SetParameter } else { Method::GetParameter };
         let request = Request::new(method, self.config.url.to_string()).with_body(content_type, body);
         self.command(now, request)
@@ -247,7 +253,13 @@ impl Client {
         self.send(now, request, false, false)
     }
 
-    fn send(&mut self, now: Instant, request: Request, keep_alive: bool, authorized: bool) -> Result<(), ClientError> {
+    fn send(
+        &mut self,
+        now: Instant,
+        request: Request,
+        keep_alive: bool,
+        authorized: bool,
+    ) -> Result<(), ClientError> {
         let cseq = self.next_cseq;
         self.next_cseq = self.next_cseq.wrapping_add(1);
         let mut sent = Request { headers: Default::default(), ..request.clone() }
@@ -320,7 +332,11 @@ impl Client {
     ///
     /// # Errors
     /// The connection is of no more use.
-    pub fn handle_input(&mut self, now: Instant, buffer: &[u8]) -> Result<(usize, Option<ClientEvent>), ClientError> {
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        buffer: &[u8],
+    ) -> Result<(usize, Option<ClientEvent>), ClientError> {
         let item = self.decoder.decode(now, buffer)?;
         let taken = item.length();
         let event = match item {
@@ -332,7 +348,11 @@ impl Client {
         Ok((taken, event))
     }
 
-    fn answered(&mut self, now: Instant, response: Box<Response>) -> Result<Option<ClientEvent>, ClientError> {
+    fn answered(
+        &mut self,
+        now: Instant,
+        response: Box<Response>,
+    ) -> Result<Option<ClientEvent>, ClientError> {
         if (100..200).contains(&response.status) {
             for pending in &mut self.pending {
                 pending.deadline = now + self.config.timeout;
@@ -375,7 +395,9 @@ impl Client {
     fn asked(&mut self, request: &Request) -> Option<ClientEvent> {
         let (status, event) = match &request.method {
             Method::Options | Method::GetParameter | Method::SetParameter => (200, None),
-            Method::Redirect => (200, Some(ClientEvent::Redirect(request.headers.get("Location").map(str::to_owned)))),
+            Method::Redirect => {
+                (200, Some(ClientEvent::Redirect(request.headers.get("Location").map(str::to_owned))))
+            }
             Method::Teardown => (200, Some(ClientEvent::Ended)),
             _ => (501, None),
         };

@@ -1,5 +1,4 @@
 //! The client against servers' answers as they come.
-#![expect(clippy::disallowed_methods, reason = "tests need some instant")]
 
 use std::time::{Duration, Instant};
 
@@ -37,9 +36,16 @@ fn digest_is_answered_and_the_request_repeated() {
         WWW-Authenticate: Digest realm=\"mesh\", nonce=\"abc\"\r\n\r\n";
     assert!(feed(&mut client, now, challenge).is_empty());
     let second = text(&mut client);
-    assert!(second.contains("CSeq: 2\r\n") && second.contains("Authorization: Digest username=\"alice\""), "{second}");
-    assert!(second.contains("uri=\"rtsp://cam/one\"") && second.contains("Accept: application/sdp"), "{second}");
-    let refused = client.handle_input(now, &String::from_utf8_lossy(challenge).replace("CSeq: 1", "CSeq: 2").into_bytes());
+    assert!(
+        second.contains("CSeq: 2\r\n") && second.contains("Authorization: Digest username=\"alice\""),
+        "{second}"
+    );
+    assert!(
+        second.contains("uri=\"rtsp://cam/one\"") && second.contains("Accept: application/sdp"),
+        "{second}"
+    );
+    let refused = client
+        .handle_input(now, &String::from_utf8_lossy(challenge).replace("CSeq: 1", "CSeq: 2").into_bytes());
     assert_eq!(refused.unwrap_err(), ClientError::Auth(AuthError::Refused));
 }
 
@@ -89,7 +95,8 @@ fn sessions_are_kept_alive_as_the_server_advertises() {
 #[test]
 fn controls_of_servers_become_setup_urls() {
     let url = RtspUrl::parse("rtsp://cam/one").unwrap();
-    let sdp = b"v=0\r\ns=x\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=control:stream=0\r\nm=audio 0 RTP/AVP 0\r\n";
+    let sdp =
+        b"v=0\r\ns=x\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=control:stream=0\r\nm=audio 0 RTP/AVP 0\r\n";
     let response = |base: &str| {
         let response = Response::new(200).with_body("application/sdp", sdp.to_vec());
         if base.is_empty() { response } else { response.with("Content-Base", base) }

@@ -73,7 +73,9 @@ async fn play(
     state: &mut SessionState,
     request: &Request,
 ) -> Result<Response, Refusal> {
-    let Role::Reader(reader) = &mut state.role else { return Err(Refusal::new(455, "a publisher's session")) };
+    let Role::Reader(reader) = &mut state.role else {
+        return Err(Refusal::new(455, "a publisher's session"));
+    };
     let started = Instant::now();
     let wanted = PlayRequest {
         range: request.headers.get("Range").and_then(Range::parse),
@@ -84,7 +86,7 @@ async fn play(
         match &track.path {
             // Some clients throw away packets that come before the answer.
             Path::Interleaved { connection, .. } => connection.hold(),
-            Path::Group(group) => group.play()?,
+            Path::Group(group) => group.play().await?,
             _ => {}
         }
     }

@@ -36,14 +36,19 @@ pub(super) async fn describe(context: &Rc<Context>, request: &Request) -> Result
         .with("Content-Base", format!("{}/", base.trim_end_matches('/')))
         .with_body("application/sdp", body);
     if request.version == Version::V2_0 {
-        response = response.with("Accept-Ranges", "npt").with("Media-Properties", properties(handle.unshared));
+        response =
+            response.with("Accept-Ranges", "npt").with("Media-Properties", properties(handle.unshared));
     }
     Ok(response)
 }
 
 /// Whether one can seek (`RFC 7826 §18.29`).
 pub(super) fn properties(seekable: bool) -> &'static str {
-    if seekable { "Random-Access, Immutable, Unlimited" } else { "No-Seeking, Time-Progressing, Time-Duration=0.0" }
+    if seekable {
+        "Random-Access, Immutable, Unlimited"
+    } else {
+        "No-Seeking, Time-Progressing, Time-Duration=0.0"
+    }
 }
 
 pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {

@@ -83,7 +83,9 @@ async fn dispatch(context: &Rc<Context>, request: &Request) -> Result<Response, 
         Method::Describe => describe::describe(context, request).await,
         Method::Announce => describe::announce(context, request).await,
         Method::Setup => setup::setup(context, request).await,
-        Method::GetParameter | Method::SetParameter if session_id(context, request).is_none() => Ok(Response::new(200)),
+        Method::GetParameter | Method::SetParameter if session_id(context, request).is_none() => {
+            Ok(Response::new(200))
+        }
         _ => on_session(context, request).await,
     }
 }
@@ -150,7 +152,15 @@ pub(crate) fn via_of(context: &Context, request: &Request) -> Vec<String> {
 /// A method as a metric label: a bounded set.
 fn counted(method: &Method) -> &'static str {
     for known in [
-        "OPTIONS", "DESCRIBE", "ANNOUNCE", "SETUP", "PLAY", "RECORD", "PAUSE", "TEARDOWN", "GET_PARAMETER",
+        "OPTIONS",
+        "DESCRIBE",
+        "ANNOUNCE",
+        "SETUP",
+        "PLAY",
+        "RECORD",
+        "PAUSE",
+        "TEARDOWN",
+        "GET_PARAMETER",
         "SET_PARAMETER",
     ] {
         if method_name(method) == known {

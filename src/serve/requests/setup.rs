@@ -31,15 +31,16 @@ pub(super) async fn setup(context: &Rc<Context>, request: &Request) -> Result<Re
     if *context.worker.shared.draining.borrow() {
         return Err(Refusal::new(503, "shutting down"));
     }
-    let (base, track) = match_control(&request.uri, usize::MAX)
-        .ok_or_else(|| Refusal::new(404, "the URI names no track"))?;
+    let (base, track) =
+        match_control(&request.uri, usize::MAX).ok_or_else(|| Refusal::new(404, "the URI names no track"))?;
     parse(&base)?;
     let offer = Offer { udp: true, tcp: true, multicast: listening.shared.groups.is_some() };
     let spec = negotiate(request.headers.get("Transport"), offer)
         .map_err(|status| Refusal::new(status, "no transport offered can be served"))?;
     let own = match session_id(context, request) {
         Some(id) => {
-            let session = context.worker.sessions.get(&id).filter(|session| session.peer == context.peer_ip());
+            let session =
+                context.worker.sessions.get(&id).filter(|session| session.peer == context.peer_ip());
             Some(session.ok_or_else(|| Refusal::new(454, "the session is not known here"))?)
         }
         None => None,
@@ -111,7 +112,7 @@ impl Setting<'_> {
         let resolved = self.context.worker.shared.routing.resolve(&url, Action::Publish)?;
         self.track_of(announced.description.tracks.len())?;
         let role = PublisherRole::new(announced.description, resolved, url.to_string(), announced.via);
-        self.begin(Role::Publisher(role)).await
+        self.begin(Role::Publisher(Box::new(role))).await
     }
 
     fn track_of(&self, tracks: usize) -> Result<usize, Refusal> {
@@ -128,10 +129,13 @@ impl Setting<'_> {
         let worker = Rc::clone(&self.context.worker);
         let settings = &worker.shared.settings;
         let now = Instant::now();
-        let pass = worker.shared.admission.session(self.context.peer_ip(), now).map_err(|refused| match refused {
-            Refused::SessionsPerPeer => Refusal::new(453, "limit `sessions_per_peer` is reached"),
-            Refused::SetupRate => Refusal::new(503, "limit `setup_rate` is reached"),
-        })?;
+        let pass =
+            worker.shared.admission.session(self.context.peer_ip(), now).map_err(
+                |refused| match refused {
+                    Refused::SessionsPerPeer => Refusal::new(453, "limit `sessions_per_peer` is reached"),
+                    Refused::SetupRate => Refusal::new(503, "limit `setup_rate` is reached"),
+                },
+            )?;
         let random = u128::from(worker.shared.seed()) << 64 | u128::from(worker.shared.seed());
         let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
         let state = SessionState { machine, role, url: self.base.clone() };
@@ -204,10 +208,8 @@ impl Setting<'_> {
                 Ok(Path::Interleaved { connection: Rc::clone(&context.connection), rtp, rtcp })
             }
             (Lower::Udp, Delivery::Multicast) => {
-                let listener = (self.listening.index, &self.listening.shared);
-                let seed = context.worker.shared.seed();
                 handle.prepare().await?;
-                let group = group::join(&context.worker, listener, &handle, seed).await?;
+                let group = group::join(&context.worker.shared, self.listening.index, &handle).await?;
                 let own = group.groups.get(track).ok_or_else(|| Refusal::new(404, "no such track"))?;
                 answer.destination = Some(own.address);
                 answer.port = Some((own.port, own.port.saturating_add(1)));
@@ -237,7 +239,12 @@ impl Setting<'_> {
     }
 
     /// Where a publisher's track comes in.
-    fn inlet(&self, session: &Rc<Session>, track: usize, answer: &mut TransportSpec) -> Result<Inlet, Refusal> {
+    fn inlet(
+        &self,
+        session: &Rc<Session>,
+        track: usize,
+        answer: &mut TransportSpec,
+    ) -> Result<Inlet, Refusal> {
         if self.spec.lower == Lower::Tcp {
             let (rtp, rtcp) = self.channels(session, track)?;
             answer.interleaved = Some((rtp, rtcp));
@@ -274,7 +281,10 @@ impl Setting<'_> {
     fn own_pair(&self) -> Result<crate::net::pair::Pair, Refusal> {
         let shared = &self.listening.shared;
         shared.ports.bind(shared.settings.address.ip(), &shared.settings.options).map_err(|error| {
-            Refusal::from(crate::error::Error::socket(format!("listener `{}`: port_range", shared.settings.name), error))
+            Refusal::from(crate::error::Error::socket(
+                format!("listener `{}`: port_range", shared.settings.name),
+                error,
+            ))
         })
     }
 
@@ -282,7 +292,9 @@ impl Setting<'_> {
     fn channels(&self, session: &Rc<Session>, track: usize) -> Result<(u8, u8), Refusal> {
         let mut channels = self.context.channels.borrow_mut();
         channels.retain(|_, channel| channel.session.strong_count() > 0);
-        let free = |pair: &(u8, u8)| !channels.contains_key(&pair.0) && !channels.contains_key(&pair.1) && pair.0 != pair.1;
+        let free = |pair: &(u8, u8)| {
+            !channels.contains_key(&pair.0) && !channels.contains_key(&pair.1) && pair.0 != pair.1
+        };
         let next = (0..=254u8).step_by(2).map(|first| (first, first + 1)).find(free);
         let (rtp, rtcp) = self
             .spec

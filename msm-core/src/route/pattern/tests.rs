@@ -31,6 +31,9 @@ fn segments_and_rest() {
     assert_eq!(captures("rtsp://*", "/"), pairs(&[]));
     assert_eq!(captures("rtsp://*/", ""), pairs(&[]));
     assert_eq!(captures("rtsp://*", "/a"), None);
+    assert_eq!(captures("//", "//"), pairs(&[]));
+    assert_eq!(captures("//", "/"), None);
+    assert_eq!(captures("/a//", "/a//"), pairs(&[]));
 }
 
 #[test]
@@ -90,6 +93,7 @@ fn bad_patterns() {
     assert_eq!(error("/a/{b}.mp4"), E::Braces("{b}.mp4".into()));
     assert_eq!(error("/a/{}"), E::Braces("{}".into()));
     assert_eq!(error("/{r...}/a"), E::RestNotLast("r".into()));
+    assert_eq!(error("/{r...}/"), E::RestNotLast("r".into()));
     assert_eq!(error("/{a}/{a}"), E::DuplicateName("a".into()));
     assert_eq!(error("/{a}/{a...}"), E::DuplicateName("a".into()));
     assert_eq!(error(&"/a".repeat(MAX_SEGMENTS + 1)), E::TooLong);

@@ -1,5 +1,4 @@
 //! One connection against what clients send, good and bad.
-#![expect(clippy::disallowed_methods, reason = "tests need some instant")]
 
 use super::*;
 

@@ -1,0 +1,227 @@
+//! The command line.
+
+use crate::demo::{self, DemoOptions};
+use crate::signals::Signals;
+use crate::{EXIT_CONFIG, EXIT_OK, EXIT_RUNTIME, check, logging, member, run, status};
+use clap::{Args, Parser, Subcommand};
+use msm::config::{Config, ENV_PREFIX};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  msm-proxy demo                           a test source, a proxy and a reader, to see it work
+  msm-proxy run                            serve on port 8554: whatever is published can be read
+  msm-proxy run --config msm.yaml          serve what the file says
+  msm-proxy check --config msm.yaml        say everything that is wrong with a file, and where
+  msm-proxy schema > msm.schema.json       for completion and checks in an editor
+  msm-proxy status                         what a running proxy is doing
+
+  Publish a stream to a proxy with the default configuration, and read it:
+    ffmpeg -re -i clip.mp4 -c copy -f rtsp rtsp://localhost:8554/cam
+    ffplay rtsp://localhost:8554/cam
+
+Every key of the configuration can be set by a variable, too:
+  MSM__LISTENERS__0__ADDRESS=127.0.0.1:9554  MSM__LOG__LEVEL=debug
+
+Exit codes: 0 success, 1 failure at run time, 2 wrong command line or configuration.";
+
+/// A proxy for RTSP/RTP streams: one session to the source, any number of readers, routed by URL.
+#[derive(Debug, Parser)]
+#[command(name = "msm-proxy", version, after_long_help = EXAMPLES, after_help = "See --help for examples.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve
+    ///
+    /// Binds every port, then serves until SIGINT or SIGTERM; then takes no new sessions and waits for those that are open,
+    /// at most `drain_timeout`. A second signal ends at once.
+    #[command(after_long_help = "Examples:\n  msm-proxy run\n  msm-proxy run --config msm.yaml")]
+    Run(RunArgs),
+    /// Show a stream flowing, with nothing else installed
+    ///
+    /// A test source (H.264 and Opus) is published through a proxy and read back over UDP; each second prints what the reader
+    /// saw.
+    #[command(after_long_help = "Examples:\n  msm-proxy demo\n  msm-proxy demo --seconds 5 --json")]
+    Demo(DemoArgs),
+    /// Check a configuration and the environment, and show what they say
+    ///
+    /// Prints every problem with file, line and key, and exits with 2; or `ok` and a summary.
+    #[command(after_long_help = "Example:\n  msm-proxy check --config msm.yaml")]
+    Check(CheckArgs),
+    /// Print the JSON Schema of the configuration
+    #[command(after_long_help = "Example:\n  msm-proxy schema > msm.schema.json\n\n\
+        In the file, for editors with the YAML language server:\n  # yaml-language-server: $schema=msm.schema.json")]
+    Schema,
+    /// Show what a running proxy is doing
+    #[command(
+        after_long_help = "Examples:\n  msm-proxy status\n  msm-proxy status --address 127.0.0.1:18001 --json"
+    )]
+    Status(StatusArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration; without it, the defaults: RTSP on port 8554, whatever is published can be read
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// End after this many seconds; without it, at Ctrl-C
+    #[arg(short, long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Print one JSON object a second
+    #[arg(long)]
+    pub json: bool,
+    /// Where the proxy listens
+    #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:8554")]
+    pub address: SocketAddr,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The proxy's admin address
+    #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:18000")]
+    pub address: String,
+    /// Print the JSON as it is
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Parses the command line of this process and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    ExitCode::from(dispatch(&cli.command, &mut io::stdout(), &mut io::stderr()))
+}
+
+fn serve(args: &RunArgs) -> u8 {
+    let config = match load(args.config.as_deref(), &mut io::stderr()) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(error) = logging::init(&config.log) {
+        eprintln!("{error}");
+        return EXIT_RUNTIME;
+    }
+    let outcome = on_runtime(async {
+        let mut signals = Signals::install().map_err(|error| error.to_string())?;
+        run::run(&config, member::start(config.clone()), &mut signals)
+            .await
+            .map_err(|error| error.to_string())
+    });
+    report(outcome)
+}
+
+fn show(args: &DemoArgs) -> u8 {
+    let outcome = on_runtime(async {
+        let mut signals = Signals::install().map_err(|error| error.to_string())?;
+        let options = DemoOptions { seconds: args.seconds, json: args.json, address: args.address };
+        demo::run(options, async {
+            signals.next().await;
+        })
+        .await
+        .map_err(|error| error.to_string())
+    });
+    report(outcome)
+}
+
+/// Runs the control side on this thread; media has threads of its own.
+fn on_runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(work)
+}
+
+fn report(outcome: Result<(), String>) -> u8 {
+    match outcome {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            eprintln!("msm-proxy: {error}");
+            EXIT_RUNTIME
+        }
+    }
+}
+
+/// Does what the command line says; returns the exit code. A reader of the output that goes away (`| head`) is no error.
+fn dispatch(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    match command {
+        Command::Run(args) => serve(args),
+        Command::Demo(args) => show(args),
+        Command::Check(args) => check::check(&args.config, environment(), out, err),
+        Command::Schema => {
+            let _ = writeln!(out, "{}", msm::config::schema());
+            EXIT_OK
+        }
+        Command::Status(args) => match status::fetch(&args.address) {
+            Ok(value) if args.json => {
+                let _ = writeln!(out, "{value:#}");
+                EXIT_OK
+            }
+            Ok(value) => {
+                let _ = write!(out, "{}", status::table(&value));
+                EXIT_OK
+            }
+            Err(error) => {
+                let _ = writeln!(err, "{}: {error}", args.address);
+                EXIT_RUNTIME
+            }
+        },
+    }
+}
+
+/// Loads the configuration that `run` is to use.
+///
+/// # Errors
+/// The exit code, after everything that is wrong has been written to `err`.
+pub fn load(config: Option<&Path>, err: &mut dyn Write) -> Result<Config, u8> {
+    Config::load(config, environment()).map_err(|errors| {
+        let _ = writeln!(err, "{errors}");
+        EXIT_CONFIG
+    })
+}
+
+/// The variables that override keys. One that is not UTF-8 is passed on with replacements, so that it is refused by name.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments() {
+        assert!(Cli::try_parse_from(["msm-proxy", "check"]).is_err(), "a forgotten file must not pass");
+        let cli = Cli::try_parse_from(["msm-proxy", "status"]).expect("valid");
+        let Command::Status(args) = cli.command else { panic!("status") };
+        assert_eq!((args.address.as_str(), args.json), ("127.0.0.1:18000", false));
+    }
+}

@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+"""GStreamer's RTSP server as a peer: H.264 (PT 96) and Opus (PT 97) at /test, live, from a file, or recorded.
+
+Prints "ready", then one line for each thing that happens: "client", "describe", "setup", "play", "pause", "teardown",
+"record", and for a recording "frames VIDEO AUDIO" once a second.
+"""
+
+import argparse
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+
+LIVE = (
+    "( videotestsrc is-live=1 pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1"
+    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={gop} bitrate=300"
+    " ! video/x-h264,profile=constrained-baseline ! rtph264pay name=pay0 pt=96 mtu=1200 config-interval={config}"
+    " audiotestsrc is-live=1 wave=ticks ! audio/x-raw,rate=48000,channels=1 ! opusenc bitrate=32000"
+    " ! rtpopuspay name=pay1 pt=97 )"
+)
+FILE = (
+    "( filesrc location={file} ! matroskademux name=d"
+    " d. ! queue ! h264parse ! rtph264pay name=pay0 pt=96 mtu=1200 config-interval=-1"
+    " d. ! queue ! opusparse ! rtpopuspay name=pay1 pt=97 )"
+)
+RECORD = (
+    "( rtph264depay name=depay0 ! h264parse ! avdec_h264 ! fakesink name=video signal-handoffs=1 sync=0"
+    " rtpopusdepay name=depay1 ! opusdec ! fakesink name=audio signal-handoffs=1 sync=0 )"
+)
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--port", default="8554")
+    parser.add_argument("--transports", default="udp,tcp", help="of udp, tcp, multicast")
+    parser.add_argument("--group", default="239.10.10", help="first three bytes of the multicast groups")
+    parser.add_argument("--auth", choices=["digest", "basic"], help="user alice, password secret")
+    parser.add_argument("--gop", type=int, default=25, help="frames from key frame to key frame")
+    parser.add_argument("--config", type=int, default=-1, help="seconds between parameter sets; -1 with each IDR, 0 never")
+    parser.add_argument("--file", help="serve this Matroska file (H.264, Opus) to each client from its beginning")
+    parser.add_argument("--record", action="store_true", help="take publishers")
+    return parser.parse_args()
+
+
+def counted(media, counts):
+    """Counts decoded buffers of a recording."""
+    bin_ = media.get_element()
+    for name in counts:
+
+        def handoff(_sink, _buffer, _pad, name=name):
+            counts[name] += 1
+
+        bin_.get_by_name(name).connect("handoff", handoff)
+
+
+def protect(server, factory, method):
+    auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "user")
+    rights = GstRtspServer.RTSPPermissions()
+    rights.add_role("user")
+    for right in ("media.factory.access", "media.factory.construct"):
+        rights.add_permission_for_role("user", right, True)
+    factory.set_permissions(rights)
+    if method == "digest":
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.set_realm("mesh")
+        auth.add_digest("alice", "secret", token)
+    else:
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic("alice", "secret"), token)
+    server.set_auth(auth)
+
+
+def connected(_server, client):
+    say("client", client.get_connection().get_ip())
+    for request in ("describe", "setup", "play", "pause", "teardown", "announce", "record"):
+        client.connect(f"{request}-request", lambda _client, _context, request=request: say(request))
+
+
+def main():
+    options = arguments()
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address(options.address)
+    server.set_service(options.port)
+    factory = GstRtspServer.RTSPMediaFactory()
+    if options.record:
+        factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+        factory.set_launch(RECORD)
+        counts = {"video": 0, "audio": 0}
+        factory.connect("media-configure", lambda _factory, media: counted(media, counts))
+        GLib.timeout_add(500, lambda: say("frames", counts["video"], counts["audio"]) or True)
+    elif options.file:
+        factory.set_launch(FILE.format(file=options.file))
+    else:
+        factory.set_launch(LIVE.format(gop=options.gop, config=options.config))
+        factory.set_shared("multicast" in options.transports)
+
+    lower = GstRtsp.RTSPLowerTrans
+    names = {"udp": lower.UDP, "tcp": lower.TCP, "multicast": lower.UDP_MCAST}
+    protocols = lower.UNKNOWN
+    for name in options.transports.split(","):
+        protocols |= names[name]
+    factory.set_protocols(protocols)
+    if "multicast" in options.transports:
+        pool = GstRtspServer.RTSPAddressPool()
+        pool.add_range(f"{options.group}.1", f"{options.group}.9", 5000, 5019, 1)
+        factory.set_address_pool(pool)
+    if options.auth:
+        protect(server, factory, options.auth)
+
+    server.get_mount_points().add_factory("/test", factory)
+    server.connect("client-connected", connected)
+    if not server.attach(None):
+        sys.exit("cannot listen")
+    say("ready")
+    GLib.MainLoop().run()
+
+
+main()

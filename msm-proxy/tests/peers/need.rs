@@ -1,0 +1,98 @@
+//! Which peers a test needs, and what happens when one is not installed.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Software that is not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Ffmpeg,
+    Gstreamer,
+    GstServer,
+    Live555,
+    Tshark,
+    Vlc,
+}
+
+/// Whether the test can run. Says which peer is missing otherwise.
+///
+/// # Panics
+///
+/// When one is missing and `MSM_REQUIRE_PEERS` is set.
+pub(crate) fn have(peers: &[Peer]) -> bool {
+    let missing = namespaces_missing().or_else(|| peers.iter().copied().find_map(missing));
+    let Some(missing) = missing else { return true };
+    let test = std::thread::current().name().unwrap_or("peers").to_owned();
+    if std::env::var_os("MSM_REQUIRE_PEERS").is_some_and(|value| value != "0") {
+        panic!("{missing}, and MSM_REQUIRE_PEERS is set: run scripts/install-peers.sh");
+    }
+    let line = format!("SKIPPED: {test}: {missing}\n");
+    // Not `eprintln!`: that is kept back for a test that passes.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    if let Some(path) = std::env::var_os("MSM_SKIP_FILE") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("MSM_SKIP_FILE can be written");
+    }
+    false
+}
+
+fn missing(peer: Peer) -> Option<String> {
+    let programs: &[&str] = match peer {
+        Peer::Ffmpeg => &["ffmpeg", "ffprobe"],
+        Peer::Gstreamer => &["gst-launch-1.0"],
+        Peer::GstServer => return gst_server_missing(),
+        Peer::Tshark => &["tshark", "dumpcap"],
+        Peer::Live555 => return in_sid_missing(&["openRTSP", "live555MediaServer"]),
+        Peer::Vlc => return in_sid_missing(&["cvlc"]),
+    };
+    programs.iter().find(|program| !on_path(program)).map(|program| format!("{program} is not installed"))
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+fn in_sid_missing(programs: &[&str]) -> Option<String> {
+    let program = programs.iter().find(|program| !sid().join("usr/bin").join(program).exists())?;
+    Some(format!("{program} is not in {}", sid().display()))
+}
+
+fn gst_server_missing() -> Option<String> {
+    static ANSWER: OnceLock<Option<String>> = OnceLock::new();
+    let load =
+        "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer";
+    let probe = || {
+        let python = Command::new("/usr/bin/python3").args(["-c", load]).stderr(Stdio::null()).status();
+        let loads = python.is_ok_and(|status| status.success());
+        (!loads).then(|| "gst-rtsp-server is not installed for /usr/bin/python3".to_owned())
+    };
+    ANSWER.get_or_init(probe).clone()
+}
+
+/// Network namespaces need root and iproute2.
+fn namespaces_missing() -> Option<String> {
+    static ANSWER: OnceLock<Option<String>> = OnceLock::new();
+    let probe = || {
+        let name = format!("msm-probe-{}", std::process::id());
+        let ip = |verb: &str| {
+            let ip = Command::new("ip").args(["netns", verb, &name]).stderr(Stdio::null()).status();
+            ip.is_ok_and(|status| status.success())
+        };
+        (!(ip("add") && ip("delete"))).then(|| "network namespaces need root and iproute2".to_owned())
+    };
+    ANSWER.get_or_init(probe).clone()
+}
+
+/// The root of the workspace.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn sid() -> PathBuf {
+    let peers = std::env::var_os("MSM_PEERS_DIR").map(PathBuf::from);
+    peers.unwrap_or_else(|| workspace().join(".peers")).join("sid")
+}

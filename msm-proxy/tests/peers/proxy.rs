@@ -1,0 +1,85 @@
+//! The proxy under test.
+
+use crate::lab::{DOWN, Lab, PROXY, Place, SERVER, UP};
+use crate::process::{Finished, Process};
+use std::fs;
+use std::time::Duration;
+
+/// A running `msm-proxy`.
+#[derive(Debug)]
+pub(crate) struct Proxy<'lab> {
+    lab: &'lab Lab,
+    process: Process,
+}
+
+/// The URL of a stream at the proxy, as clients write it.
+pub(crate) fn url(path: &str) -> String {
+    format!("rtsp://{PROXY}:8554/{path}")
+}
+
+/// The configuration that sends every path to one server, with `cluster` as further keys of its cluster.
+pub(crate) fn forwarding(endpoint: &str, cluster: &str) -> String {
+    format!(
+        r#"routes:
+  - {{name: all, match: {{url: "rtsp://*/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: servers}}]}}
+clusters:
+  servers: {{endpoints: ["{endpoint}"], interface: {UP}{}{cluster}}}
+"#,
+        if cluster.is_empty() { "" } else { ", " }
+    )
+}
+
+/// The same for the usual server and a transport towards it.
+pub(crate) fn to_server(transport: &str) -> String {
+    forwarding(&format!("rtsp://{SERVER}:8554"), &format!("transport: {transport}"))
+}
+
+/// The configuration with a local route only: what is published is read.
+pub(crate) const LOCAL: &str = "routes: [{name: local, match: {url: \"rtsp://*/{path...}\"}}]\n";
+
+impl<'lab> Proxy<'lab> {
+    /// Starts it with the usual listener and `config`, and waits until it is ready.
+    pub(crate) fn start(lab: &'lab Lab, config: &str) -> Proxy<'lab> {
+        let file = lab.file("msm.yaml");
+        let listener = format!(
+            "listeners: [{{name: apps, address: \"[::]:8554\", interface: {DOWN}}}]\nlog: {{level: debug}}\n"
+        );
+        fs::write(&file, listener + config).unwrap();
+        let mut command = lab.command(Place::Proxy, env!("CARGO_BIN_EXE_msm-proxy"));
+        command.args(["run", "--config"]).arg(&file).env_remove("RUST_LOG");
+        let mut process = lab.start("msm-proxy", command);
+        process.until(Duration::from_secs(10), "readiness", |_| lab.http(18_021, "/ready").is_some());
+        Proxy { lab, process }
+    }
+
+    /// The sum of a metric over the series that have all of `labels`, such as `direction="rx"`.
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.lab.http(18_020, "/metrics").expect("the proxy serves /metrics");
+        let mut sum = 0.0;
+        for line in text.lines() {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let (found, rest) = series.split_once('{').unwrap_or((series, ""));
+            if found == name && labels.iter().all(|label| rest.contains(label)) {
+                sum += value.parse::<f64>().unwrap_or_default();
+            }
+        }
+        sum
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.err()
+    }
+
+    /// Its resident memory in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Ends it as Ctrl-C does.
+    pub(crate) fn interrupt(self) -> Finished {
+        self.process.interrupt(Duration::from_secs(15))
+    }
+}

@@ -1,0 +1,246 @@
+//! Real readers. Each plays a stream of H.264 and Opus for about three seconds, and fails the test unless every picture
+//! decodes.
+
+use crate::lab::{Lab, Place};
+use crate::need::Peer;
+use crate::process::{Finished, Process};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A way to read a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader {
+    pub(crate) peer: Peer,
+    pub(crate) over: Over,
+    start: fn(&Lab, &str, &str) -> Process,
+    check: fn(&Lab, &str, &Finished),
+}
+
+/// How media comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    Udp,
+    Tcp,
+    Multicast,
+}
+
+/// Longer than any of them takes.
+const LIMIT: Duration = Duration::from_secs(40);
+/// The fewest pictures and audio frames of a reading of three seconds.
+const PICTURES: usize = 60;
+const SOUNDS: usize = 100;
+
+pub(crate) const FFMPEG_UDP: Reader = ffmpeg(Over::Udp, |lab, name, url| start_ffmpeg(lab, name, url, "udp"));
+pub(crate) const FFMPEG_TCP: Reader = ffmpeg(Over::Tcp, |lab, name, url| start_ffmpeg(lab, name, url, "tcp"));
+pub(crate) const FFMPEG_MULTICAST: Reader =
+    ffmpeg(Over::Multicast, |lab, name, url| start_ffmpeg(lab, name, url, "udp_multicast"));
+pub(crate) const GST_UDP: Reader =
+    gst(Over::Udp, |lab, name, url| start_gst(lab, name, url, "protocols=udp"));
+pub(crate) const GST_TCP: Reader =
+    gst(Over::Tcp, |lab, name, url| start_gst(lab, name, url, "protocols=tcp"));
+pub(crate) const GST_MULTICAST: Reader =
+    gst(Over::Multicast, |lab, name, url| start_gst(lab, name, url, "protocols=udp-mcast"));
+pub(crate) const GST_RTSP2: Reader =
+    gst(Over::Tcp, |lab, name, url| start_gst(lab, name, url, "protocols=tcp default-rtsp-version=2-0"));
+pub(crate) const OPENRTSP_UDP: Reader =
+    openrtsp(Over::Udp, |lab, name, url| start_openrtsp(lab, name, url, &[]));
+pub(crate) const OPENRTSP_TCP: Reader =
+    openrtsp(Over::Tcp, |lab, name, url| start_openrtsp(lab, name, url, &["-t"]));
+pub(crate) const VLC_UDP: Reader = vlc(Over::Udp, |lab, name, url| start_vlc(lab, name, url, &[]));
+pub(crate) const VLC_TCP: Reader =
+    vlc(Over::Tcp, |lab, name, url| start_vlc(lab, name, url, &["--rtsp-tcp"]));
+
+impl Reader {
+    /// Reads `url` in the clients' namespace.
+    ///
+    /// # Panics
+    ///
+    /// When it gets too little, something damaged, or an error.
+    pub(crate) fn read(&self, lab: &Lab, url: &str) {
+        self.begin(lab, url).done();
+    }
+
+    /// Starts to read; [`Reading::done`] waits and judges.
+    pub(crate) fn begin<'lab>(self, lab: &'lab Lab, url: &str) -> Reading<'lab> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("{:?}-{}", self.peer, NUMBER.fetch_add(1, Ordering::Relaxed)).to_lowercase();
+        let process = (self.start)(lab, &name, url);
+        Reading { lab, reader: self, name, process }
+    }
+}
+
+/// A reader at work.
+#[derive(Debug)]
+pub(crate) struct Reading<'lab> {
+    lab: &'lab Lab,
+    reader: Reader,
+    name: String,
+    process: Process,
+}
+
+impl Reading<'_> {
+    /// Waits for its end and judges what it got.
+    pub(crate) fn done(self) {
+        let finished = self.process.finish(LIMIT).success();
+        (self.reader.check)(self.lab, &self.name, &finished);
+    }
+}
+
+type Start = fn(&Lab, &str, &str) -> Process;
+
+const fn ffmpeg(over: Over, start: Start) -> Reader {
+    Reader { peer: Peer::Ffmpeg, over, start, check: check_ffmpeg }
+}
+
+fn start_ffmpeg(lab: &Lab, name: &str, url: &str, transport: &str) -> Process {
+    let mut command = lab.command(Place::Client, "ffmpeg");
+    command.args(["-v", "level+warning", "-nostdin", "-rtsp_transport", transport, "-i", url]);
+    command.args(["-map", "0:v", "-map", "0:a", "-t", "3", "-vsync", "passthrough", "-f", "framecrc"]);
+    command.arg(format!("{name}.frames"));
+    lab.start(name, command)
+}
+
+fn check_ffmpeg(lab: &Lab, name: &str, finished: &Finished) {
+    no_damage(name, &finished.err);
+    let frames = Frames::read(&lab.file(&format!("{name}.frames")));
+    enough(name, frames.video, PICTURES);
+    enough(name, frames.audio, SOUNDS);
+}
+
+/// ffmpeg says in a warning that a packet was lost, and in an error that a picture is damaged.
+///
+/// # Panics
+///
+/// When `log`, at `-v level+warning`, has either.
+pub(crate) fn no_damage(name: &str, log: &str) {
+    let bad = |line: &&str| {
+        let severe = ["[error]", "[fatal]", "[panic]"].iter().any(|level| line.contains(level));
+        severe
+            || ["missed", "concealing", "max delay reached", "Non-monotonous"]
+                .iter()
+                .any(|w| line.contains(w))
+    };
+    let lines: Vec<&str> = log.lines().filter(bad).collect();
+    assert!(lines.is_empty(), "{name} says:\n{}", lines.join("\n"));
+}
+
+/// How many frames of each kind a `framecrc` file has, when video was mapped first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Frames {
+    pub(crate) video: usize,
+    pub(crate) audio: usize,
+}
+
+impl Frames {
+    pub(crate) fn read(path: &Path) -> Frames {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let count = |stream: &str| text.lines().filter(|line| line.starts_with(stream)).count();
+        Frames { video: count("0,"), audio: count("1,") }
+    }
+}
+
+fn enough(name: &str, got: usize, wanted: usize) {
+    assert!(got >= wanted, "{name} got {got} frames, not {wanted}");
+}
+
+const fn gst(over: Over, start: Start) -> Reader {
+    Reader { peer: Peer::Gstreamer, over, start, check: check_gst }
+}
+
+/// Ends well only after `PICTURES` decoded pictures and `SOUNDS` decoded audio frames.
+fn start_gst(lab: &Lab, name: &str, url: &str, options: &str) -> Process {
+    let mut command = lab.command(Place::Client, "gst-launch-1.0");
+    command.args(["-q", "rtspsrc", &format!("location={url}"), "latency=200", "name=s"]);
+    command.args(options.split(' '));
+    let video = format!(
+        "s. ! application/x-rtp,media=video ! rtph264depay ! h264parse ! avdec_h264 ! identity eos-after={PICTURES} ! fakesink"
+    );
+    let audio = format!(
+        "s. ! application/x-rtp,media=audio ! rtpopusdepay ! opusdec ! identity eos-after={SOUNDS} ! fakesink"
+    );
+    command.args(video.split(' ')).args(audio.split(' '));
+    lab.start(name, command)
+}
+
+fn check_gst(_lab: &Lab, name: &str, finished: &Finished) {
+    let bad = |line: &&str| {
+        let damage = ["libav", "opusdec", "rtph264depay"].iter().any(|element| line.contains(element));
+        line.contains("ERROR") || damage && line.contains("WARN")
+    };
+    let lines: Vec<&str> = finished.err.lines().filter(bad).collect();
+    assert!(lines.is_empty(), "{name} says:\n{}", lines.join("\n"));
+}
+
+const fn openrtsp(over: Over, start: Start) -> Reader {
+    Reader { peer: Peer::Live555, over, start, check: check_openrtsp }
+}
+
+fn start_openrtsp(lab: &Lab, name: &str, url: &str, options: &[&str]) -> Process {
+    let mut command = lab.in_sid(Place::Client, "openRTSP");
+    command.args(["-d", "3", "-Q", "-b", "1000000"]).args(options).args(["-F", name, url]);
+    lab.start(name, command)
+}
+
+fn check_openrtsp(lab: &Lab, name: &str, finished: &Finished) {
+    let quality = quality(finished);
+    assert_eq!(quality.len(), 2, "{name} reports on two tracks");
+    for (received, lost) in quality {
+        assert!(received >= SOUNDS, "{name} got {received} packets");
+        assert_eq!(lost, 0, "{name}: packets lost of {received}");
+    }
+    decodes(lab, name, &lab.file(&format!("{name}video-H264-1")), &["-f", "h264"]);
+}
+
+/// What openRTSP -Q says of each track: packets received and lost.
+pub(crate) fn quality(finished: &Finished) -> Vec<(usize, usize)> {
+    let text = format!("{}\n{}", finished.out, finished.err);
+    let values = |key: &str| -> Vec<usize> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(key));
+        lines.map(|value| value.trim().parse().unwrap()).collect()
+    };
+    values("num_packets_received\t").into_iter().zip(values("num_packets_lost\t")).collect()
+}
+
+const fn vlc(over: Over, start: Start) -> Reader {
+    Reader { peer: Peer::Vlc, over, start, check: check_vlc }
+}
+
+fn start_vlc(lab: &Lab, name: &str, url: &str, options: &[&str]) -> Process {
+    let mut command = lab.in_sid(Place::Client, "setpriv");
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "cvlc",
+        "-I",
+        "dummy",
+        "--no-dbus",
+        "--aout",
+        "dummy",
+    ]);
+    command
+        .args(options)
+        .arg(url)
+        .arg("--sout")
+        .arg(format!("#standard{{access=file,mux=ts,dst=/w/{name}.ts}}"));
+    command.args(["--run-time", "4", "--play-and-exit", "vlc://quit"]);
+    lab.start(name, command)
+}
+
+fn check_vlc(lab: &Lab, name: &str, _finished: &Finished) {
+    decodes(lab, name, &lab.file(&format!("{name}.ts")), &[]);
+}
+
+/// What a reader wrote decodes in full.
+fn decodes(lab: &Lab, name: &str, file: &Path, format: &[&str]) {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "level+error", "-nostdin"]).args(format).arg("-i").arg(file);
+    let frames = lab.file(&format!("{name}.frames"));
+    command.args(["-map", "0:v", "-vsync", "passthrough", "-f", "framecrc", "-y"]).arg(&frames);
+    let finished = lab.run(&format!("{name}-decode"), command, LIMIT).success();
+    no_damage(name, &finished.err);
+    enough(name, Frames::read(&frames).video, PICTURES);
+}

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Installs the real peers that `make test` plays against: ffmpeg, GStreamer with its RTSP server, tshark, and, from
+# Debian sid in a chroot, live555's programs and a VLC that has the live555 client.
+#
+#   sudo scripts/install-peers.sh           install what is missing (a second run takes under a second)
+#   scripts/install-peers.sh --check        only say what is missing; exit 1 if anything is
+#
+# MSM_PEERS_DIR    where the chroot and the downloads go (default: .peers beside the workspace's Cargo.toml)
+# MSM_PEERS_MIRROR Debian mirror for the chroot (default: the one that this machine's apt is configured with)
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+peers=${MSM_PEERS_DIR:-$root/.peers}
+sid=$peers/sid
+# Raise this when a list below changes: an old stamp then no longer counts.
+stamp=$peers/installed-1
+
+host_packages=(
+  ffmpeg
+  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp
+  gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 python3-gi
+  tshark iproute2 procps util-linux debootstrap
+  valgrind # the instruction-count benches run under it
+)
+sid_packages=(livemedia-utils vlc-bin vlc-plugin-base vlc-plugin-access-extra)
+
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+
+# What a test would miss, one line each; empty when every peer is there.
+missing() {
+  local tool plugin
+  for tool in ffmpeg ffprobe gst-launch-1.0 gst-inspect-1.0 tshark ip unshare; do
+    command -v "$tool" >/dev/null || echo "$tool"
+  done
+  if command -v gst-inspect-1.0 >/dev/null; then
+    for plugin in rtspsrc rtspclientsink x264enc avdec_h264 opusenc h264parse; do
+      gst-inspect-1.0 --exists "$plugin" 2>/dev/null || echo "GStreamer element $plugin"
+    done
+  fi
+  # python3-gi is Debian's and belongs to Debian's interpreter, whatever python3 comes first in PATH.
+  /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer' \
+    2>/dev/null || echo "gst-rtsp-server for /usr/bin/python3"
+  for tool in openRTSP live555MediaServer cvlc; do
+    [[ -x $sid/usr/bin/$tool ]] || echo "$tool in $sid"
+  done
+}
+
+if [[ ${1:-} == --check ]]; then
+  lacking=$(missing)
+  [[ -z $lacking ]] && { say "every peer is there"; exit 0; }
+  say "missing:"; sed 's/^/  /' <<<"$lacking"
+  exit 1
+fi
+[[ $# -eq 0 ]] || { say "unknown argument $1 (only --check is known)" >&2; exit 2; }
+
+if [[ -e $stamp && -z $(missing) ]]; then
+  say "every peer is there"
+  exit 0
+fi
+if [[ $EUID -ne 0 ]]; then
+  say "must be root to install packages and to make a chroot. Run:" >&2
+  echo "  sudo --preserve-env=MSM_PEERS_DIR,MSM_PEERS_MIRROR $0" >&2
+  exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+  say "this machine has no apt-get; install these by hand: ${host_packages[*]}" >&2
+  exit 1
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+# An own archive directory: a clean-up hook that another apt-get runs cannot take the packages away in mid-install.
+mkdir -p "$peers/archives/partial"
+apt=(apt-get -q -o "Dir::Cache::archives=$peers/archives" -o APT::Sandbox::User=root -o DPkg::Lock::Timeout=600)
+
+absent=()
+for package in "${host_packages[@]}"; do
+  dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || absent+=("$package")
+done
+if ((${#absent[@]})); then
+  say "1/3 installing ${#absent[@]} packages: ${absent[*]}"
+  "${apt[@]}" update
+  "${apt[@]}" install -y --no-install-recommends "${absent[@]}"
+else
+  say "1/3 packages are installed"
+fi
+
+if [[ ! -e $sid/.bootstrapped ]]; then
+  mirror=${MSM_PEERS_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
+    grep -v -- '-security' | head -n 1 || true)}
+  say "2/3 making a Debian sid chroot in $sid"
+  rm -rf --one-file-system "$sid"
+  mkdir -p "$peers"
+  # Without a mirror of this machine's own, debootstrap takes Debian's.
+  debootstrap --variant=minbase --include=ca-certificates sid "$sid" ${mirror:+"$mirror"}
+  # Packages must not start their daemons in the chroot.
+  printf '#!/bin/sh\nexit 101\n' >"$sid/usr/sbin/policy-rc.d"
+  chmod +x "$sid/usr/sbin/policy-rc.d"
+  touch "$sid/.bootstrapped"
+else
+  say "2/3 the sid chroot is there"
+fi
+
+say "3/3 installing in the chroot: ${sid_packages[*]}"
+if ! chroot "$sid" dpkg-query -W "${sid_packages[@]}" >/dev/null 2>&1; then
+  cp -L /etc/resolv.conf "$sid/etc/resolv.conf"
+  # How this machine's apt reaches its mirror, and: a mirror that is a frozen copy has a Release file past its date. It
+  # is signed all the same, and these peers only ever talk to the tests.
+  {
+    apt-config dump | grep -iE '^Acquire::(http|https)::(proxy|CaInfo|CaPath)' || true
+    echo 'Acquire::Check-Valid-Until "false";'
+  } >"$sid/etc/apt/apt.conf.d/90host"
+  "$root/scripts/in-sid.sh" apt-get -q -o APT::Sandbox::User=root update
+  "$root/scripts/in-sid.sh" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -q -o APT::Sandbox::User=root install -y --no-install-recommends "${sid_packages[@]}"
+  "$root/scripts/in-sid.sh" apt-get clean
+fi
+
+lacking=$(missing)
+if [[ -n $lacking ]]; then
+  say "still missing after the installation:" >&2
+  sed 's/^/  /' <<<"$lacking" >&2
+  exit 1
+fi
+rm -rf "$peers/archives"
+touch "$stamp"
+say "every peer is there"
