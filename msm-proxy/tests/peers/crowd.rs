@@ -160,11 +160,7 @@ fn a_hundred_readers_of_one_stream() {
             let quality = quality(&finished);
             assert_eq!(quality.len(), 2, "reader {number}: {}", finished.err);
             assert!(
-<<<<<<< HEAD
-                quality.iter().all(|(received, lost)| *received > 300 && *lost == 0),
-=======
                 quality.iter().all(|(received, lost)| *received > 500 && *lost == 0),
->>>>>>> peers
                 "{number}: {quality:?}"
             );
         } else {
@@ -211,11 +207,7 @@ fn member(lab: &Lab, number: usize) -> Process {
         "-c",
         "copy",
         "-t",
-<<<<<<< HEAD
-        "10",
-=======
         "15",
->>>>>>> peers
         "-f",
         "framecrc",
     ]);
