@@ -12,6 +12,7 @@ use crate::hub::registry::{Registry, ReportSources};
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 use crate::serve::admission::{Admission, AdmissionLimits};
+use crate::serve::group::GroupTable;
 use crate::serve::listener::ListenerShared;
 use crate::serve::session::SessionDirectory;
 use crate::worker::WorkerHandle;
@@ -29,12 +30,8 @@ pub(crate) struct Settings {
     /// A connection without a session is closed after this.
     pub(crate) connection_timeout: Duration,
     pub(crate) admission: AdmissionLimits,
-    /// Readers of the process.
-    pub(crate) readers: usize,
     /// Streams of the process.
     pub(crate) streams: usize,
-    /// Asked of the kernel for every media socket.
-    pub(crate) socket_buffer: usize,
 }
 
 /// The process-wide state of a mesh.
@@ -45,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) reports: ReportSources,
     pub(crate) sessions: SessionDirectory,
     pub(crate) listeners: Vec<Arc<ListenerShared>>,
+    pub(crate) groups: GroupTable,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     /// Names this process in `Via`, to recognise loops.
@@ -71,6 +69,7 @@ impl Shared {
             reports: ReportSources::default(),
             sessions: SessionDirectory::default(),
             listeners,
+            groups: GroupTable::default(),
             metrics: Metrics::default(),
             pseudonym: format!("msm-{:012x}", seed & 0xffff_ffff_ffff),
             stopping: watch::Sender::new(false),
@@ -96,6 +95,15 @@ impl Shared {
 
     pub(crate) fn worker(&self, id: usize) -> Result<&WorkerHandle, Error> {
         self.workers().get(id).ok_or(Error::Stopped)
+    }
+
+    /// Whether one more stream may be opened.
+    pub(crate) fn admit_stream(&self) -> Result<(), Error> {
+        let limit = self.settings.streams;
+        if usize::try_from(self.metrics.streams.get()).unwrap_or(0) < limit {
+            return Ok(());
+        }
+        Err(Error::Capacity { what: "streams", limit, key: "limits.streams" })
     }
 
     /// A seed from the operating system, for session identifiers, nonces and RTP's random starts (`RFC 3550 §5.1`).

@@ -1,6 +1,6 @@
 //! What is wrong with bytes from a peer.
 
-/// Why a message was refused. All but [`Self::BadCSeq`] leave the byte stream unreadable: the connection ends.
+/// Why a message was refused. What follows it in the byte stream cannot be trusted any more: the connection ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
@@ -24,6 +24,14 @@ pub enum MessageError {
         /// The limit.
         limit: usize,
     },
+    /// The request URI is longer than the limit.
+    #[error("a request URI of {length} bytes, more than {limit}")]
+    UriTooLong {
+        /// Its length.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The start line is neither a request nor a response.
     #[error("start line `{0}` is neither a request nor a response")]
     BadStartLine(String),
@@ -38,7 +46,7 @@ pub enum MessageError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Content-Length is not a plain number, or there are two that differ.
+    /// Content-Length is not a plain number, or there is more than one.
     #[error("Content-Length `{0}`")]
     BadContentLength(String),
     /// A message took longer than the limit to arrive.
@@ -60,6 +68,7 @@ impl MessageError {
             Self::HeadersTooLarge { .. } => "headers_too_large",
             Self::TooManyHeaders { .. } => "too_many_headers",
             Self::BodyTooLarge { .. } => "body_too_large",
+            Self::UriTooLong { .. } => "uri_too_long",
             Self::BadStartLine(_) => "bad_start_line",
             Self::BadVersion(_) => "bad_version",
             Self::BadHeader { .. } => "bad_header",
@@ -74,6 +83,7 @@ impl MessageError {
     pub fn status(&self) -> u16 {
         match self {
             Self::BodyTooLarge { .. } | Self::HeadersTooLarge { .. } => 413,
+            Self::UriTooLong { .. } => 414,
             Self::BadVersion(_) => 505,
             Self::TooSlow => 408,
             _ => 400,

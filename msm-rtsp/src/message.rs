@@ -73,8 +73,11 @@ impl Headers {
 /// Whether `name` may stand as a method or header name (`RFC 2326 §15.1`, token).
 #[must_use]
 pub fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn is_value(value: &str) -> bool {
@@ -244,8 +247,10 @@ pub fn method_name(method: &Method) -> &str {
     }
 }
 
+/// One number of digits only; of several headers none can be trusted.
 fn cseq(headers: &Headers) -> Option<u32> {
-    let value = headers.get("CSeq")?;
+    let mut values = headers.all("CSeq");
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
     value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok())?
 }
 

@@ -1,5 +1,12 @@
 //! RTSP URLs as they are written: nothing is normalised, because Digest, Content-Base and odd servers compare bytes.
 
+mod control;
+
+pub use control::{
+    ControlPolicy, MatchPolicy, Target, check_control, join_control, match_control, match_track,
+    presentation, track_control,
+};
+
 use std::fmt;
 
 /// Why a URL was refused.
@@ -96,10 +103,11 @@ impl RtspUrl {
         self.query.as_deref()
     }
 
-    /// User and password, percent-decoded.
+    /// User and password, percent-decoded. A user alone has an empty password, as cameras have them.
     #[must_use]
     pub fn credentials(&self) -> Option<(String, String)> {
-        let (user, password) = self.userinfo.as_deref()?.split_once(':')?;
+        let userinfo = self.userinfo.as_deref().filter(|userinfo| !userinfo.is_empty())?;
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         Some((percent_decode(user), percent_decode(password)))
     }
 
@@ -162,6 +170,8 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), UrlError> {
         (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("x") }))
     } else {
         match address.rsplit_once(':') {
+            // An IPv6 address must be in brackets: without them nobody knows where the port begins.
+            Some((host, _)) if host.contains(':') => return Err(UrlError::Host),
             Some((host, port)) => (host, Some(port)),
             None => (address, None),
         }
@@ -172,6 +182,7 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), UrlError> {
     }
     let port = match port {
         None | Some("") => None,
+        Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => return Err(UrlError::Port),
         Some(port) => Some(port.parse().ok().filter(|port| *port != 0).ok_or(UrlError::Port)?),
     };
     Ok((host, port))
@@ -191,102 +202,17 @@ pub fn percent_decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((byte, tail)) = rest.split_first() {
         let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        if let (b'%', [high, low, after @ ..]) = (byte, tail) {
-            if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
-                out.push(high << 4 | low);
-                rest = after;
-                continue;
-            }
+        if let (b'%', [high, low, after @ ..]) = (byte, tail)
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            out.push(high << 4 | low);
+            rest = after;
+            continue;
         }
         out.push(*byte);
         rest = tail;
     }
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// How a track's control attribute becomes the URL of its SETUP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ControlPolicy {
-    /// Base, `/`, control: what live555, ffmpeg and most cameras mean, and with a base that ends in `/` the same as
-    /// RFC 3986.
-    #[default]
-    Append,
-    /// RFC 3986 resolution: a base that does not end in `/` loses its last segment (`RFC 2326 App. C.1.1`).
-    Resolve,
-    /// Base and control, but with the base's query moved to the end, as GStreamer does.
-    BeforeQuery,
-}
-
-/// The URL of a track's SETUP from the presentation's base and the track's control attribute.
-#[must_use]
-pub fn join_control(base: &str, control: &str, policy: ControlPolicy) -> String {
-    if control == "*" || control.is_empty() {
-        return base.to_owned();
-    }
-    let lower = control.to_ascii_lowercase();
-    if lower.starts_with("rtsp://") || lower.starts_with("rtsps://") {
-        return control.to_owned();
-    }
-    let append = |base: &str| format!("{}/{}", base.trim_end_matches('/'), control.trim_start_matches('/'));
-    match policy {
-        ControlPolicy::Append => append(base),
-        ControlPolicy::BeforeQuery => match base.split_once('?') {
-            Some((path, query)) => format!("{}?{query}", append(path)),
-            None => append(base),
-        },
-        ControlPolicy::Resolve => {
-            let parsed = url::Url::parse(base).ok().and_then(|base| base.join(control).ok());
-            parsed.map_or_else(|| append(base), |url| url.to_string())
-        }
-    }
-}
-
-/// Which track a SETUP's URI means, of a presentation that we described with controls named by [`track_control`].
-///
-/// Tolerates (protocol peers do all of these): a trailing slash; the track after the query (ffmpeg) or before it
-/// (GStreamer); no track at all where the presentation has one only. `None` means that the URI is not of this
-/// presentation or names no track of it.
-#[must_use]
-pub fn match_control(uri: &str, tracks: usize) -> Option<(String, Option<usize>)> {
-    let (head, query) = match uri.split_once('?') {
-        Some((head, query)) => (head, Some(query)),
-        None => (uri, None),
-    };
-    if let Some((query, track)) = query.and_then(|query| query.rsplit_once('/')) {
-        // `…?query/trackID=0`, or a slash that ffmpeg adds to the query.
-        if let Some(track) = parse_track(track) {
-            return (track < tracks)
-                .then(|| (format!("{}?{query}", head.trim_end_matches('/')), Some(track)));
-        }
-        if track.is_empty() {
-            return Some((format!("{}?{query}", head.trim_end_matches('/')), (tracks == 1).then_some(0)));
-        }
-    }
-    let trimmed = head.trim_end_matches('/');
-    let with_query = |base: &str| query.map_or_else(|| base.to_owned(), |query| format!("{base}?{query}"));
-    if let Some((base, last)) = trimmed.rsplit_once('/') {
-        if let Some(track) = parse_track(last) {
-            return (track < tracks).then(|| (with_query(base.trim_end_matches('/')), Some(track)));
-        }
-    }
-    Some((with_query(trimmed), (tracks == 1).then_some(0)))
-}
-
-/// The URI of a presentation without the track that it may name, and without a trailing slash.
-#[must_use]
-pub fn presentation(uri: &str) -> String {
-    match_control(uri, usize::MAX).map_or_else(|| uri.to_owned(), |(base, _)| base)
-}
-
-/// The control attribute of track `index` in descriptions that we write.
-#[must_use]
-pub fn track_control(index: usize) -> String {
-    format!("trackID={index}")
-}
-
-fn parse_track(segment: &str) -> Option<usize> {
-    let number = segment.strip_prefix("trackID=").or_else(|| segment.strip_prefix("streamid="))?;
-    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())?
 }
 
 #[cfg(test)]
@@ -310,6 +236,25 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_read_and_not_shown() {
+        for (text, expected) in [
+            ("rtsp://u:p@h/", Some(("u", "p"))),
+            ("rtsp://admin@h/", Some(("admin", ""))),
+            ("rtsp://u:a:b@c@h:554/", Some(("u", "a:b@c"))),
+            ("rtsp://@h/", None),
+            ("rtsp://h/a@b", None),
+        ] {
+            let url = RtspUrl::parse(text).unwrap();
+            let credentials = url.credentials();
+            let found = credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+            assert_eq!(found, expected, "{text}");
+            assert_eq!(url.host(), "h", "{text}");
+            assert!(expected.is_none() || !format!("{url} {url:?}").contains('@'), "{url}");
+            assert_eq!(url.without_credentials().credentials(), None);
+        }
+    }
+
+    #[test]
     fn what_is_no_url_is_refused() {
         for text in [
             "",
@@ -317,6 +262,12 @@ mod tests {
             "http://h/",
             "rtsp://",
             "rtsp://h:0/",
+            "rtsp://h:+554/",
+            "rtsp://h:5 54/",
+            "rtsp://2001:db8::1/s",
+            "rtsp://[::1]x/",
+            "rtsp://[::1/",
+            "rtsp://u@/",
             "rtsp://h:99999/",
             "rtsp://[zz]/",
             "rtsp://h/a b",
@@ -326,30 +277,5 @@ mod tests {
         ] {
             assert!(RtspUrl::parse(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn controls_join_as_servers_mean_them() {
-        let policy = ControlPolicy::default();
-        assert_eq!(join_control("rtsp://h/s/", "track1", policy), "rtsp://h/s/track1");
-        assert_eq!(join_control("rtsp://h/s", "track1", policy), "rtsp://h/s/track1");
-        assert_eq!(join_control("rtsp://h/s?a=1", "track1", policy), "rtsp://h/s?a=1/track1");
-        assert_eq!(join_control("rtsp://h/s?a=1", "t", ControlPolicy::BeforeQuery), "rtsp://h/s/t?a=1");
-        assert_eq!(join_control("rtsp://h/d/s", "t", ControlPolicy::Resolve), "rtsp://h/d/t");
-        assert_eq!(join_control("rtsp://h/s", "rtsp://h/x/t", policy), "rtsp://h/x/t");
-        assert_eq!(join_control("rtsp://h/s", "*", policy), "rtsp://h/s");
-    }
-
-    #[test]
-    fn setup_uris_find_their_track() {
-        let hit = |uri, tracks| match_control(uri, tracks);
-        assert_eq!(hit("rtsp://h/s/trackID=1", 2), Some(("rtsp://h/s".into(), Some(1))));
-        assert_eq!(hit("rtsp://h/s//trackID=1/", 2), Some(("rtsp://h/s".into(), Some(1))));
-        assert_eq!(hit("rtsp://h/s?q=1/trackID=0", 2), Some(("rtsp://h/s?q=1".into(), Some(0))));
-        assert_eq!(hit("rtsp://h/s/trackID=0?q=1", 2), Some(("rtsp://h/s?q=1".into(), Some(0))));
-        assert_eq!(hit("rtsp://h/s?q=1/", 2), Some(("rtsp://h/s?q=1".into(), None)));
-        assert_eq!(hit("rtsp://h/s/", 1), Some(("rtsp://h/s".into(), Some(0))));
-        assert_eq!(hit("rtsp://h/s", 2), Some(("rtsp://h/s".into(), None)));
-        assert_eq!(hit("rtsp://h/s/trackID=2", 2), None);
     }
 }

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Addresses that are remembered before those that hold nothing are forgotten.
+const PRUNE_ABOVE: usize = 1024;
+
 /// How much is let in.
 #[derive(Clone, Debug)]
 pub(crate) struct AdmissionLimits {
@@ -72,6 +75,7 @@ impl Admission {
     /// Lets a session of `peer` in.
     pub(crate) fn session(&self, peer: IpAddr, now: Instant) -> Result<SessionPass, Refused> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.prune(now);
         let own = counts.peers.entry(peer).or_default();
         if own.sessions >= self.limits.sessions_per_peer {
             return Err(Refused::SessionsPerPeer);
@@ -93,10 +97,20 @@ impl Counts {
     fn release(&mut self, peer: IpAddr, change: impl FnOnce(&mut Peer)) {
         if let Some(own) = self.peers.get_mut(&peer) {
             change(own);
-            if own.connections == 0 && own.sessions == 0 {
+            // Who has set sessions up is remembered for its second: closing them does not win new ones.
+            if own.connections == 0 && own.sessions == 0 && own.window.is_none() {
                 self.peers.remove(&peer);
             }
         }
+    }
+
+    /// Forgets who holds nothing and has been quiet for its second, once there are many.
+    fn prune(&mut self, now: Instant) {
+        if self.peers.len() < PRUNE_ABOVE {
+            return;
+        }
+        let recent = |at: Instant| now.saturating_duration_since(at) < Duration::from_secs(1);
+        self.peers.retain(|_, own| own.connections > 0 || own.sessions > 0 || own.window.is_some_and(recent));
     }
 }
 

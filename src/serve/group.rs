@@ -1,20 +1,22 @@
 //! The multicast reader of a stream: one send a burst, whatever the number of those who listen.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::{Rc, Weak};
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
+use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
+use msm_core::rng::Rng;
+use tokio::sync::Mutex;
 
-use super::listener::ListenerShared;
 use super::multicast::GroupLease;
 use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, Lease};
 use crate::net::multicast;
+use crate::shared::Shared;
 use crate::worker::Worker;
 
 /// Where a track is sent to.
@@ -23,54 +25,64 @@ pub(crate) struct Group {
     pub(crate) address: IpAddr,
     pub(crate) port: u16,
     pub(crate) ttl: u8,
-    pub(crate) ssrc: u32,
 }
 
-/// A stream's multicast reader on this worker; it ends with the last session that holds it.
+/// A stream's multicast reader, on the stream's home worker; it ends with the last session that holds it, wherever
+/// that lives.
 pub(crate) struct GroupReader {
     pub(crate) groups: Vec<Group>,
-    worker: Weak<Worker>,
-    hub: u64,
+    shared: Weak<Shared>,
     id: ReaderId,
-    started: RefCell<Option<Vec<(usize, Option<RtpInfo>)>>>,
+    started: AtomicBool,
+    lease: Lease,
     _leases: Vec<GroupLease>,
-    _lease: Lease,
 }
 
-/// The group readers of a worker, by listener and stream.
-pub(crate) type GroupTable = RefCell<BTreeMap<(usize, u64), Weak<GroupReader>>>;
+/// The group readers of a mesh, by listener and stream.
+#[derive(Default)]
+pub(crate) struct GroupTable(Mutex<BTreeMap<(usize, u64), Weak<GroupReader>>>);
 
 /// The group reader of a stream: the one there is, or a new one.
 ///
 /// # Errors
 /// The pool has no free group, or a socket could not be opened.
 pub(crate) async fn join(
-    worker: &Rc<Worker>,
-    listener: (usize, &Arc<ListenerShared>),
+    shared: &Arc<Shared>,
+    listener: usize,
     handle: &Arc<HubHandle>,
-    seed: u64,
-) -> Result<Rc<GroupReader>, Error> {
-    let key = (listener.0, handle.id);
-    let present = worker.groups.borrow().get(&key).and_then(Weak::upgrade);
-    if let Some(present) = present {
+) -> Result<Arc<GroupReader>, Error> {
+    let key = (listener, handle.id);
+    // Held while one is made, so that sessions which come together share it.
+    let mut table = shared.groups.0.lock().await;
+    table.retain(|_, group| group.strong_count() > 0);
+    if let Some(present) = table.get(&key).and_then(Weak::upgrade) {
         return Ok(present);
     }
-    let pool =
-        listener.1.groups.as_ref().ok_or_else(|| Error::Refused("multicast is not served here".into()))?;
-    let options = &listener.1.settings.options;
-    let socket = multicast::sender(pool.is_v6(), pool.ttl, options)
+    let stream = Arc::clone(handle);
+    let home = shared.worker(handle.worker)?;
+    let reader = home.run(move |worker| async move { enter(&worker, listener, &stream).await }).await??;
+    let reader = Arc::new(reader);
+    table.insert(key, Arc::downgrade(&reader));
+    Ok(reader)
+}
+
+async fn enter(worker: &Rc<Worker>, listener: usize, handle: &Arc<HubHandle>) -> Result<GroupReader, Error> {
+    let refused = || Error::Refused("multicast is not served here".into());
+    let listener = worker.shared.listeners.get(listener).ok_or_else(refused)?;
+    let pool = listener.groups.as_ref().ok_or_else(refused)?;
+    let socket = multicast::sender(pool.is_v6(), pool.ttl, &listener.settings.options)
         .map_err(|error| Error::socket("multicast sender", error))?;
     let socket = Rc::new(socket);
     let shard = worker.shard(handle).await?;
-    let mut rng = msm_core::rng::Rng::new(seed);
+    let mut rng = Rng::new(worker.shared.seed());
     let (mut groups, mut leases, mut tracks) = (Vec::new(), Vec::new(), Vec::new());
     for track in 0..handle.tracks().len() {
         let lease = pool.take().ok_or(Error::Capacity {
             what: "multicast groups",
             limit: leases.len(),
-            key: "listeners.multicast.groups",
+            key: "listeners.multicast.group_pool",
         })?;
-        let group = Group { address: lease.group, port: pool.port, ttl: pool.ttl, ssrc: rng.next_u32() };
+        let group = Group { address: lease.group, port: pool.port, ttl: pool.ttl };
         tracks.push(ReaderTrack {
             track,
             dest: Dest::Udp {
@@ -80,7 +92,7 @@ pub(crate) async fn join(
                 rtcp_to: SocketAddr::new(group.address, group.port.saturating_add(1)),
                 source: None,
             },
-            ssrc: group.ssrc,
+            ssrc: rng.next_u32(),
             payload_types: Vec::new(),
         });
         groups.push(group);
@@ -91,43 +103,48 @@ pub(crate) async fn join(
     let id = shard
         .add_reader(Instant::now(), setup, Box::new(|_| {}))
         .map_err(|error| Error::Refused(error.to_string()))?;
-    let reader = Rc::new(GroupReader {
+    Ok(GroupReader {
         groups,
-        worker: Rc::downgrade(worker),
-        hub: handle.id,
+        shared: Arc::downgrade(&worker.shared),
         id,
-        started: RefCell::new(None),
+        started: AtomicBool::new(false),
+        lease: handle.lease(),
         _leases: leases,
-        _lease: handle.lease(),
-    });
-    worker.groups.borrow_mut().insert(key, Rc::downgrade(&reader));
-    Ok(reader)
+    })
 }
 
 impl GroupReader {
-    /// Starts to send, if nobody has asked for it yet, and a keyframe for whoever has just tuned in.
-    pub(crate) fn play(&self) -> Result<(), Error> {
-        let worker = self.worker.upgrade().ok_or(Error::Stopped)?;
-        let shard = worker.shard_of(self.hub).ok_or(Error::StreamEnded)?;
-        let now = Instant::now();
-        if self.started.borrow().is_none() {
-            let info = shard.play(now, self.id).map_err(|error| Error::Refused(error.to_string()))?;
-            *self.started.borrow_mut() = Some(info);
-        } else {
-            for track in 0..self.groups.len() {
-                worker.request_keyframe(&shard.handle, now, track);
-            }
-        }
-        Ok(())
+    /// Starts to send, if nobody has asked for it yet; asks for a keyframe for whoever has just tuned in.
+    pub(crate) async fn play(&self) -> Result<(), Error> {
+        let shared = self.shared.upgrade().ok_or(Error::Stopped)?;
+        let first = !self.started.swap(true, Ordering::AcqRel);
+        let (hub, id, tracks) = (self.lease.id, self.id, self.groups.len());
+        shared
+            .worker(self.lease.worker)?
+            .call(move |worker| {
+                let shard = worker.shard_of(hub).ok_or(Error::StreamEnded)?;
+                let now = Instant::now();
+                if first {
+                    shard.play(now, id).map_err(|error| Error::Refused(error.to_string()))?;
+                } else {
+                    (0..tracks).for_each(|track| worker.request_keyframe(&shard.handle, now, track));
+                }
+                Ok(())
+            })
+            .await?
     }
 }
 
 impl Drop for GroupReader {
     fn drop(&mut self) {
-        let Some(worker) = self.worker.upgrade() else { return };
-        worker.groups.borrow_mut().retain(|_, group| group.strong_count() > 0);
-        if let Some(shard) = worker.shard_of(self.hub) {
-            shard.remove(Instant::now(), self.id, true);
+        let Some(shared) = self.shared.upgrade() else { return };
+        let (hub, id) = (self.lease.id, self.id);
+        if let Ok(home) = shared.worker(self.lease.worker) {
+            let _ = home.post(move |worker| {
+                if let Some(shard) = worker.shard_of(hub) {
+                    shard.remove(Instant::now(), id, true);
+                }
+            });
         }
     }
 }

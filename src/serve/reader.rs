@@ -11,7 +11,7 @@ use super::group::GroupReader;
 use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, Lease, PlayAnswer, PlayRequest};
-use crate::hub::receive::{Latch, Receiving, receive_latching};
+use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::pair::Pair;
@@ -30,7 +30,7 @@ pub(crate) enum Path {
     /// Interleaved in the session's connection.
     Interleaved { connection: Rc<Connection>, rtp: u8, rtcp: u8 },
     /// Sent once to a group for all multicast readers of the stream.
-    Group(Rc<GroupReader>),
+    Group(Arc<GroupReader>),
 }
 
 /// One track that was set up.
@@ -100,14 +100,14 @@ impl ReaderRole {
         }
         let mut known = Vec::new();
         for track in &self.tracks {
-            let own =
-                infos.iter().find(|(index, _)| *index == track.track).and_then(|(_, info)| info.clone());
+            let own = infos.iter().find(|(index, _)| *index == track.track).and_then(|(_, info)| *info);
             let upstream =
-                answer.rtp_info.iter().find(|(index, _)| *index == track.track).map(|(_, info)| info.clone());
-            let info = match (own, upstream) {
-                (Some(own), None) => Some(own),
-                (own, Some(upstream)) => self.map(worker, track.track, upstream).await.or(own),
-                (None, None) => None,
+                answer.rtp_info.iter().find(|(index, _)| *index == track.track).map(|(_, info)| *info);
+            // A shared stream's reader starts at a keyframe, which need not be the upstream's first packet: a number
+            // that is not sure is worse than none, as players drop what comes before it.
+            let info = match upstream.filter(|_| handle.unshared) {
+                Some(upstream) => self.map(worker, track.track, upstream).await.or(own),
+                None => own,
             };
             known.extend(info.map(|info| (track.track, info)));
         }
@@ -217,7 +217,7 @@ impl ReaderRole {
                 });
             });
             let at = Rc::downgrade(worker);
-            let on_report: Rc<dyn Fn(&[u8])> = Rc::new(move |datagram| {
+            let on_report: OnReport = Rc::new(move |datagram| {
                 if let Some(worker) = at.upgrade() {
                     worker.handle_report(ReaderRef { worker: worker.id, hub, reader: id, track }, datagram);
                 }

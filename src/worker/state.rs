@@ -18,7 +18,6 @@ use crate::hub::registry::ReaderRef;
 use crate::hub::shard::Shard;
 use crate::net::pair::Pair;
 use crate::net::udp::UdpSocket;
-use crate::serve::group::GroupTable;
 use crate::serve::listener::{Listening, listen};
 use crate::serve::session::SessionTable;
 use crate::shared::Shared;
@@ -37,7 +36,6 @@ pub(crate) struct Worker {
     pub(crate) homes: RefCell<BTreeMap<u64, Rc<Home>>>,
     pub(crate) shards: RefCell<BTreeMap<u64, Rc<Shard>>>,
     pub(crate) sessions: SessionTable,
-    pub(crate) groups: GroupTable,
     listening: RefCell<Vec<Rc<Listening>>>,
     pub(crate) send_errors: SendErrors,
     published_errors: Cell<[u64; 5]>,
@@ -56,7 +54,6 @@ impl Worker {
             homes: RefCell::default(),
             shards: RefCell::default(),
             sessions: SessionTable::default(),
-            groups: GroupTable::default(),
             listening: RefCell::default(),
             send_errors: SendErrors::default(),
             published_errors: Cell::default(),

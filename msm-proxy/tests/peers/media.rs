@@ -65,5 +65,5 @@ pub(crate) fn programme(lab: &Lab) -> PathBuf {
 /// A WAV file of 20 s, 8000 samples a second, in which the sample at time t is 1000 × t.
 pub(crate) fn ramp(lab: &Lab) -> PathBuf {
     let ramp = "aevalsrc=exprs='1000*t/32768':s=8000:d=20";
-    ffmpeg(lab, "ramp.wav", &["-f", "lavfi", "-i", ramp, "-c:a", "pcm_s16le"])
+    ffmpeg(lab, "ramp.wav", &["-f", "lavfi", "-i", ramp, "-c:a", "pcm_s16le", "-fflags", "+bitexact"])
 }

@@ -45,32 +45,24 @@ pub(crate) fn vlc(lab: &Lab, file: &str) -> Process {
     command.args(["cvlc", "-I", "dummy", "--no-dbus", "--aout", "dummy", &format!("/w/{file}")]);
     command.args(["--sout", "#rtp{sdp=rtsp://:8554/vlc}", "--sout-keep", "--loop", "--sout-all"]);
     let mut process = lab.start("vlc-server", command);
-    process.until(START, "open port", |_| {
-        let mut ss = lab.command(Place::Server, "ss");
-        let output = ss.args(["-Hltn", "sport = :8554"]).output().unwrap();
-        !output.stdout.is_empty()
-    });
+    process.until(START, "open port", |_| listens(lab, Place::Server));
     process
 }
 
 /// ffmpeg waiting for one publisher, whose stream it decodes. Ends with that publisher.
-pub(crate) fn ffmpeg_sink(lab: &Lab, transport: &str) -> Process {
-    let mut command = lab.command(Place::Server, "ffmpeg");
+pub(crate) fn ffmpeg_sink(lab: &Lab, place: Place, transport: &str) -> Process {
+    let mut command = lab.command(place, "ffmpeg");
     command.args(["-v", "error", "-nostdin", "-rtsp_flags", "listen", "-rtsp_transport", transport]);
-    command.args([
-        "-i",
-        &format!("rtsp://{SERVER}:8554/sink"),
-        "-f",
-        "framecrc",
-        "-flush_packets",
-        "1",
-        "sink.frames",
-    ]);
+    let address = if place == Place::Server { SERVER } else { PROXY };
+    command.args(["-i", &format!("rtsp://{address}:8554/sink"), "-map", "0", "-vsync", "passthrough"]);
+    command.args(["-f", "framecrc", "-flush_packets", "1", "sink.frames"]);
     let mut process = lab.start("ffmpeg-sink", command);
-    process.until(START, "open port", |_| {
-        let mut ss = lab.command(Place::Server, "ss");
-        let output = ss.args(["-Hltn", "sport = :8554"]).output().unwrap();
-        !output.stdout.is_empty()
-    });
+    process.until(START, "open port", |_| listens(lab, place));
     process
+}
+
+/// Whether something listens on port 8554.
+fn listens(lab: &Lab, place: Place) -> bool {
+    let mut command = lab.command(place, "ss");
+    !command.args(["-Hltn", "sport = :8554"]).output().unwrap().stdout.is_empty()
 }

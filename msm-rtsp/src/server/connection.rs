@@ -29,17 +29,25 @@ pub struct ServerConfig {
     pub pseudonym: String,
 }
 
-/// What an answer must repeat of its request.
+/// Features of RTSP 2.0 that a client may require (`RFC 7826 §11.1`).
+const FEATURES: [&str; 1] = ["play.basic"];
+
+/// Which request an answer is for, and what it must repeat of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
-    cseq: u32,
+    /// Counted from the connection's first request.
+    index: u64,
+    /// None where the request had none that could be repeated.
+    cseq: Option<u32>,
     version: Version,
+    /// The client told its features and is told ours (`RFC 7826 §18.51`).
+    supported: bool,
 }
 
 /// What came from the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// A request, to be answered by [`Connection::respond`] before the next is taken.
+    /// A request, to be answered by [`Connection::respond`].
     Request(Asked, Box<Request>),
     /// A packet on an interleaved channel: a range of the buffer given to [`Connection::handle_input`].
     Frame {
@@ -54,9 +62,17 @@ pub enum ServerEvent {
 ///
 /// Give what arrived to [`Self::handle_input`] and remove what it took; send what [`Self::poll_transmit`] yields; call
 /// [`Self::handle_timeout`] at [`Self::poll_timeout`]. Once [`Self::is_closing`], send what is left and close.
+///
+/// Clients may send requests without waiting for answers (`RFC 2326 §9.1`). They are answered in the order in which they
+/// came, in whatever order [`Self::respond`] is called. While [`Limits::pipelined_requests`] wait for their answers,
+/// [`Self::handle_input`] takes nothing: call it again after [`Self::respond`].
 pub struct Connection {
     config: ServerConfig,
     decoder: Decoder,
+    /// Index of the request at the front of `answers`.
+    first: u64,
+    /// Answers by request, in the order of arrival; `None` until [`Self::respond`]. The front one is never ready.
+    answers: VecDeque<Option<Vec<u8>>>,
     transmit: VecDeque<Vec<u8>>,
     closing: Option<MessageError>,
 }
@@ -68,20 +84,23 @@ impl Connection {
         Self {
             decoder: Decoder::new(config.limits.clone()),
             config,
+            first: 0,
+            answers: VecDeque::new(),
             transmit: VecDeque::new(),
             closing: None,
         }
     }
 
-    /// Looks at the front of what was received; returns the bytes taken. 0 means that more is needed.
+    /// Looks at the front of what was received; returns the bytes taken. 0 means that more is needed, or that answers
+    /// are outstanding.
     pub fn handle_input(&mut self, now: Instant, buffer: &[u8]) -> (usize, Option<ServerEvent>) {
-        if self.closing.is_some() {
+        if self.closing.is_some() || self.answers.len() >= self.config.limits.pipelined_requests.max(1) {
             return (0, None);
         }
         let item = match self.decoder.decode(now, buffer) {
             Ok(item) => item,
             Err(error) => {
-                self.fail(error);
+                self.fail(error, cseq_of(buffer));
                 return (0, None);
             }
         };
@@ -97,36 +116,8 @@ impl Connection {
     }
 
     fn check(&mut self, request: Box<Request>) -> Option<ServerEvent> {
-        let Some(cseq) = request.cseq() else {
-            // Nothing can be answered in a way that the client could match: it is told, and not trusted any further.
-            let mut text = Vec::new();
-            Response::new(400).with("Server", &self.config.server).write(&mut text);
-            self.transmit.push_back(text);
-            return None;
-        };
-        let asked = Asked { cseq, version: request.version };
-        let required: Vec<&str> = request
-            .headers
-            .all("Require")
-            .chain(request.headers.all("Proxy-Require"))
-            .filter(|tag| !tag.is_empty())
-            .collect();
-        let refusal = if !required.is_empty() {
-            Some(Response::new(551).with("Unsupported", required.join(", ")))
-        } else if via::is_loop(&request.headers, &self.config.pseudonym) {
-            Some(Response { reason: "Loop Detected".into(), ..Response::new(502) })
-        } else {
-            match (&request.method, request.version) {
-                (Method::Extension(_) | Method::Redirect | Method::PlayNotify, version) => {
-                    Some(Response::new(501).with("Public", public(version)))
-                }
-                (Method::Announce | Method::Record, Version::V2_0) => {
-                    Some(Response::new(405).with("Allow", PUBLIC_2))
-                }
-                _ => None,
-            }
-        };
-        match refusal {
+        let asked = self.ask(&request);
+        match self.refusal(&request, asked) {
             Some(response) => {
                 self.respond(asked, response);
                 None
@@ -135,18 +126,76 @@ impl Connection {
         }
     }
 
-    /// Answers a request.
+    /// What is wrong with a request, whoever it is for.
+    fn refusal(&self, request: &Request, asked: Asked) -> Option<Response> {
+        if asked.cseq.is_none() {
+            return Some(Response::new(400));
+        }
+        let unsupported = unsupported(request);
+        if !unsupported.is_empty() {
+            return Some(Response::new(551).with("Unsupported", unsupported.join(", ")));
+        }
+        if via::is_loop(&request.headers, &self.config.pseudonym) {
+            return Some(Response { reason: "Loop Detected".into(), ..Response::new(502) });
+        }
+        match (&request.method, request.version) {
+            (Method::Extension(_) | Method::Redirect | Method::PlayNotify, version) => {
+                Some(Response::new(501).with("Public", public(version)))
+            }
+            // 2.0 has neither: the client may ask again by 1.0.
+            (Method::Announce | Method::Record, Version::V2_0) => {
+                Some(Response::new(505).with("Allow", PUBLIC_2))
+            }
+            _ => None,
+        }
+    }
+
+    /// Enters a request that is to be answered in its turn.
+    fn ask(&mut self, request: &Request) -> Asked {
+        let supported = request.version == Version::V2_0 && request.headers.get("Supported").is_some();
+        Asked { index: self.enter(), cseq: request.cseq(), version: request.version, supported }
+    }
+
+    fn enter(&mut self) -> u64 {
+        let index = self.first.wrapping_add(self.answers.len() as u64);
+        self.answers.push_back(None);
+        index
+    }
+
+    /// Answers a request. The answer is sent once all requests that came before it are answered. A second answer to the
+    /// same request is left out.
     pub fn respond(&mut self, asked: Asked, response: Response) {
-        let mut complete =
-            Response { version: asked.version, headers: Default::default(), ..response.clone() }
-                .with("CSeq", asked.cseq.to_string())
-                .with("Server", &self.config.server);
-        for (name, value) in response.headers.iter() {
+        let Some(place) = usize::try_from(asked.index.wrapping_sub(self.first))
+            .ok()
+            .and_then(|place| self.answers.get_mut(place))
+            .filter(|answer| answer.is_none())
+        else {
+            return;
+        };
+        let given = response.headers;
+        let mut complete = Response {
+            version: asked.version,
+            headers: Default::default(),
+            reason: response.reason,
+            ..response
+        };
+        if let Some(cseq) = asked.cseq {
+            complete = complete.with("CSeq", cseq.to_string());
+        }
+        complete = complete.with("Server", &self.config.server);
+        if asked.supported {
+            complete = complete.with("Supported", FEATURES.join(", "));
+        }
+        for (name, value) in given.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("CSeq")) {
             complete = complete.with(name, value);
         }
         let mut text = Vec::new();
         complete.write(&mut text);
-        self.transmit.push_back(text);
+        *place = Some(text);
+        while let Some(Some(_)) = self.answers.front() {
+            self.transmit.extend(self.answers.pop_front().flatten());
+            self.first = self.first.wrapping_add(1);
+        }
     }
 
     /// Answers OPTIONS.
@@ -169,25 +218,42 @@ impl Connection {
     /// Ends the connection of a client that drips.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|due| due <= now) {
-            self.fail(MessageError::TooSlow);
+            self.fail(MessageError::TooSlow, None);
         }
     }
 
-    /// Why the connection must end, once what is left to transmit was sent.
+    /// Why the connection must end, once what is left to transmit was sent. Requests that came whole before what ends it
+    /// are answered first.
     #[must_use]
     pub fn is_closing(&self) -> Option<&MessageError> {
-        self.closing.as_ref()
+        self.closing.as_ref().filter(|_| self.answers.is_empty())
     }
 
-    fn fail(&mut self, error: MessageError) {
-        let mut text = Vec::new();
-        Response::new(error.status())
-            .with("Server", &self.config.server)
-            .with("Connection", "close")
-            .write(&mut text);
-        self.transmit.push_back(text);
+    /// Tells the client why this is the end: clients match answers by number, so it is repeated if it can be found.
+    fn fail(&mut self, error: MessageError, cseq: Option<u32>) {
+        let asked = Asked { index: self.enter(), cseq, version: Version::V1_0, supported: false };
+        self.respond(asked, Response::new(error.status()).with("Connection", "close"));
         self.closing = Some(error);
     }
+}
+
+/// The number of a request that cannot be read otherwise.
+fn cseq_of(buffer: &[u8]) -> Option<u32> {
+    let lines = buffer.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).take(32);
+    let value = lines.take_while(|line| !line.is_empty()).find_map(|line| {
+        let (name, value) = line.split_at_checked(5)?;
+        name.eq_ignore_ascii_case(b"CSeq:").then(|| value.trim_ascii())
+    })?;
+    let digits = value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// The features that a request requires and that we do not have. A proxy answers for Proxy-Require
+/// (`RFC 7826 §18.37`); as we end sessions instead of passing requests on, for Require too.
+fn unsupported(request: &Request) -> Vec<&str> {
+    let required = request.headers.all("Require").chain(request.headers.all("Proxy-Require"));
+    let tags = required.flat_map(|value| value.split(',')).map(str::trim).filter(|tag| !tag.is_empty());
+    tags.filter(|tag| request.version == Version::V1_0 || !FEATURES.contains(tag)).collect()
 }
 
 fn public(version: Version) -> &'static str {
@@ -198,68 +264,4 @@ fn public(version: Version) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connection() -> Connection {
-        Connection::new(ServerConfig {
-            limits: Limits::default(),
-            server: "msm".into(),
-            pseudonym: "msm-1".into(),
-        })
-    }
-
-    fn feed(connection: &mut Connection, bytes: &[u8]) -> (Vec<ServerEvent>, String) {
-        let (mut rest, mut events) = (bytes, Vec::new());
-        loop {
-            let (taken, event) = connection.handle_input(Instant::now(), rest);
-            events.extend(event);
-            if taken == 0 {
-                break;
-            }
-            rest = &rest[taken..];
-        }
-        let mut sent = String::new();
-        while let Some(bytes) = connection.poll_transmit() {
-            sent += &String::from_utf8(bytes).unwrap();
-        }
-        (events, sent)
-    }
-
-    #[test]
-    fn refusals_name_what_is_wrong() {
-        for (request, status) in [
-            ("OPTIONS * RTSP/1.0\r\n\r\n", "400"),
-            ("OPTIONS * RTSP/1.0\r\nCSeq: x1\r\n\r\n", "400"),
-            ("FLY * RTSP/1.0\r\nCSeq: 1\r\n\r\n", "501"),
-            ("RECORD * RTSP/2.0\r\nCSeq: 1\r\n\r\n", "405"),
-            ("PLAY rtsp://h/ RTSP/1.0\r\nCSeq: 1\r\nRequire: x.y\r\n\r\n", "551"),
-            ("PLAY rtsp://h/ RTSP/1.0\r\nCSeq: 1\r\nVia: RTSP/1.0 other, RTSP/1.0 msm-1\r\n\r\n", "502"),
-        ] {
-            let (events, sent) = feed(&mut connection(), request.as_bytes());
-            assert!(events.is_empty() && sent.split(' ').nth(1) == Some(status), "{request:?}: {sent}");
-        }
-    }
-
-    #[test]
-    fn answers_repeat_number_and_version() {
-        let mut connection = connection();
-        let (events, _) = feed(&mut connection, b"OPTIONS * RTSP/2.0\r\nCSeq: 12\r\n\r\n$\x05\x00\x01x");
-        let [ServerEvent::Request(asked, _), ServerEvent::Frame { channel: 5, .. }] = &events[..] else {
-            panic!("{events:?}")
-        };
-        connection.respond(*asked, Connection::options(Version::V2_0));
-        let (_, sent) = feed(&mut connection, b"");
-        assert!(sent.starts_with("RTSP/2.0 200 OK\r\nCSeq: 12\r\n"), "{sent}");
-        assert!(sent.contains("Public: OPTIONS, DESCRIBE, SETUP"), "{sent}");
-    }
-
-    #[test]
-    fn garbage_closes() {
-        let mut connection = connection();
-        let (events, sent) =
-            feed(&mut connection, b"\x16\x03\x01\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n");
-        assert!(events.is_empty() && sent.starts_with("RTSP/1.0 400 "), "{sent}");
-        assert_eq!(connection.is_closing().map(MessageError::name), Some("bad_start_line"));
-    }
-}
+mod tests;

@@ -15,12 +15,14 @@ pub struct Offer {
 
 /// The first transport of the client's list that can be served, or 461 (`RFC 2326 §11.3.14`).
 ///
-/// A destination that the client names is not honoured: media goes to the address that the request came from.
+/// What only the server may say is taken out of the client's words: `destination` and `dest_addr` addresses, or anybody
+/// could have media sent to somebody else (`RFC 2326 §16`, `RFC 7826 §21.2.1`), `source`, `server_port`, `ssrc`. Media
+/// goes to the address that the request came from.
 ///
 /// # Errors
-/// 461: none can be served. 400: there is no Transport header.
+/// 461: none can be served, nothing in the header is a transport, or there is no Transport header.
 pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u16> {
-    let specs = TransportSpec::parse_list(header.ok_or(400u16)?);
+    let specs = TransportSpec::parse_list(header.ok_or(461_u16)?);
     let usable = |spec: &&TransportSpec| {
         spec.is_plain()
             && match (spec.lower, spec.delivery) {
@@ -32,7 +34,8 @@ pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u1
                 (Lower::Tcp, Delivery::Multicast) => false,
             }
     };
-    specs.iter().find(usable).cloned().ok_or(461)
+    let chosen = specs.iter().find(usable).cloned().ok_or(461_u16)?;
+    Ok(TransportSpec { destination: None, source: None, server_port: None, ssrc: None, ..chosen })
 }
 
 #[cfg(test)]
@@ -42,12 +45,31 @@ mod tests {
     const ALL: Offer = Offer { udp: true, tcp: true, multicast: true };
 
     #[test]
+    fn the_server_s_words_are_not_taken_from_the_client() {
+        for header in [
+            "RTP/AVP;unicast;destination=203.0.113.7;source=203.0.113.8;client_port=2-3;server_port=4-5;ssrc=1",
+            "RTP/AVP;unicast;dest_addr=\"203.0.113.7:2\"/\"203.0.113.7:3\";src_addr=\"203.0.113.8:4\"/\":5\"",
+        ] {
+            let spec = negotiate(Some(header), ALL).unwrap();
+            assert_eq!(spec.client_port, Some((2, 3)));
+            assert_eq!(
+                (spec.destination, spec.source, spec.server_port, spec.ssrc),
+                (None, None, None, None)
+            );
+        }
+        assert_eq!(
+            negotiate(Some("RTP/AVP;multicast;destination=239.9.9.9"), ALL).unwrap().destination,
+            None
+        );
+    }
+
+    #[test]
     fn the_first_that_can_be_served_is_taken() {
         let header = "RTP/SAVP;unicast;client_port=4-5,RTP/AVP;multicast,RTP/AVP/TCP;interleaved=0-1";
         assert_eq!(negotiate(Some(header), ALL).unwrap().delivery, Delivery::Multicast);
         assert_eq!(negotiate(Some(header), Offer { multicast: false, ..ALL }).unwrap().lower, Lower::Tcp);
         assert_eq!(negotiate(Some(header), Offer { multicast: false, tcp: false, ..ALL }), Err(461));
-        assert_eq!(negotiate(None, ALL), Err(400));
+        assert_eq!(negotiate(None, ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;unicast"), ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;unicast;client_port=0-1"), ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;multicast;mode=record"), ALL), Err(461));

@@ -86,7 +86,7 @@ async fn play(
         match &track.path {
             // Some clients throw away packets that come before the answer.
             Path::Interleaved { connection, .. } => connection.hold(),
-            Path::Group(group) => group.play()?,
+            Path::Group(group) => group.play().await?,
             _ => {}
         }
     }

@@ -112,7 +112,7 @@ impl Setting<'_> {
         let resolved = self.context.worker.shared.routing.resolve(&url, Action::Publish)?;
         self.track_of(announced.description.tracks.len())?;
         let role = PublisherRole::new(announced.description, resolved, url.to_string(), announced.via);
-        self.begin(Role::Publisher(role)).await
+        self.begin(Role::Publisher(Box::new(role))).await
     }
 
     fn track_of(&self, tracks: usize) -> Result<usize, Refusal> {
@@ -208,10 +208,8 @@ impl Setting<'_> {
                 Ok(Path::Interleaved { connection: Rc::clone(&context.connection), rtp, rtcp })
             }
             (Lower::Udp, Delivery::Multicast) => {
-                let listener = (self.listening.index, &self.listening.shared);
-                let seed = context.worker.shared.seed();
                 handle.prepare().await?;
-                let group = group::join(&context.worker, listener, &handle, seed).await?;
+                let group = group::join(&context.worker.shared, self.listening.index, &handle).await?;
                 let own = group.groups.get(track).ok_or_else(|| Refusal::new(404, "no such track"))?;
                 answer.destination = Some(own.address);
                 answer.port = Some((own.port, own.port.saturating_add(1)));

@@ -1,0 +1,38 @@
+# `make demo` shows a stream flowing; `make test` installs the peers (as root, on Debian) and runs everything.
+
+CARGO ?= cargo
+SECONDS_PER_TARGET ?= 300
+
+.PHONY: demo run test test-fast peers bench lint clip fuzz
+
+demo:
+	$(CARGO) run --release --quiet -p msm-proxy -- demo
+
+run:
+	$(CARGO) run --release --quiet -p msm-proxy -- run --config msm.example.yaml
+
+# A missing peer fails here; without root use `make test-fast`, which skips those tests and says how many.
+test: peers
+	MSM_REQUIRE_PEERS=1 scripts/test.sh
+
+test-fast:
+	scripts/test.sh
+
+peers:
+	scripts/install-peers.sh
+
+bench:
+	$(CARGO) bench -p msm-benches --bench data_plane
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
+	else echo "SKIPPED: cargo-deny is not installed (cargo install cargo-deny --version 0.20.2 --locked)"; fi
+
+clip:
+	scripts/make-clip.sh
+
+fuzz:
+	scripts/fuzz.sh $(SECONDS_PER_TARGET)
