@@ -18,6 +18,15 @@ fn ffmpeg(lab: &Lab, name: &str, options: &[&str]) -> PathBuf {
 /// A Matroska file of 20 s, H.264 (25 frames/s, a key frame a second) and Opus, whose pictures are grey and say their own
 /// time: luma 16 + 10 × seconds.
 pub(crate) fn recording(lab: &Lab) -> PathBuf {
+    grey(lab, "recording.mkv", "libopus")
+}
+
+/// The same with AAC: the Opus that live555 makes of a Matroska file does not decode.
+pub(crate) fn recording_for_live555(lab: &Lab) -> PathBuf {
+    grey(lab, "recording.mkv", "aac")
+}
+
+fn grey(lab: &Lab, name: &str, audio: &str) -> PathBuf {
     let video = "color=gray:s=160x120:r=25,format=yuv420p,geq=lum='16+floor(10*T)':cb=128:cr=128";
     let duration = SECONDS.to_string();
     let options = [
