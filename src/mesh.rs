@@ -222,6 +222,7 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
+                worker.shared.admit_stream()?;
                 let resolved = worker.shared.routing.resolve(&url, Action::Publish)?;
                 let description = Arc::new(description);
                 let handle = HubHandle::new(HubParts {
@@ -237,13 +238,13 @@ impl Mesh {
                 let key = resolved.publish_key();
                 worker.shared.registry.publish(&key, Arc::clone(&handle)).await?;
                 let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
-                if resolved.is_upstream() {
-                    if let Err(error) = push::start(&worker, &home, &resolved, &description, via).await {
-                        handle.set_ended();
-                        worker.shared.registry.forget(&key, Some(handle.id));
-                        home.end(Instant::now());
-                        return Err(error);
-                    }
+                if resolved.is_upstream()
+                    && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
+                {
+                    handle.set_ended();
+                    worker.shared.registry.forget(&key, Some(handle.id));
+                    home.end(Instant::now());
+                    return Err(error);
                 }
                 worker.shared.metrics.streams.inc();
                 tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets));

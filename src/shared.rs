@@ -30,12 +30,8 @@ pub(crate) struct Settings {
     /// A connection without a session is closed after this.
     pub(crate) connection_timeout: Duration,
     pub(crate) admission: AdmissionLimits,
-    /// Readers of the process.
-    pub(crate) readers: usize,
     /// Streams of the process.
     pub(crate) streams: usize,
-    /// Asked of the kernel for every media socket.
-    pub(crate) socket_buffer: usize,
 }
 
 /// The process-wide state of a mesh.
@@ -99,6 +95,15 @@ impl Shared {
 
     pub(crate) fn worker(&self, id: usize) -> Result<&WorkerHandle, Error> {
         self.workers().get(id).ok_or(Error::Stopped)
+    }
+
+    /// Whether one more stream may be opened.
+    pub(crate) fn admit_stream(&self) -> Result<(), Error> {
+        let limit = self.settings.streams;
+        if usize::try_from(self.metrics.streams.get()).unwrap_or(0) < limit {
+            return Ok(());
+        }
+        Err(Error::Capacity { what: "streams", limit, key: "limits.streams" })
     }
 
     /// A seed from the operating system, for session identifiers, nonces and RTP's random starts (`RFC 3550 §5.1`).

@@ -163,7 +163,10 @@ fn binary_path() -> Result<PathBuf> {
 fn configuration(server: SocketAddr, media: u16, workers: usize) -> String {
     format!(
         "workers: {workers}\n\
-         admin: {{address: \"127.0.0.1:0\"}}\n\
+         admin: {{address: off, metrics: off, ready: off}}\n\
+         log: {{level: warn}}\n\
+         limits: {{connections: 20000, connections_per_peer: 20000, sessions_per_peer: 20000, setup_rate: 100000, \
+         readers: 20000, streams: 2000, session_timeout: 10m}}\n\
          listeners:\n  - {{name: bench, address: \"{server}\", protocol: rtsp, ports: \"{media}-{}\"}}\n\
          routes:\n  - {{name: bench, match: {{url: \"rtsp://*/bench/{{name}}\", actions: [read, publish]}}}}\n",
         media + 1

@@ -13,6 +13,9 @@ pub const PAYLOAD_TYPE: u8 = 96;
 /// A keyframe comes each so many packets, so that what a proxy keeps for late readers starts anew.
 const KEYFRAME_PACKETS: u32 = 512;
 
+/// The first frames are all keyframes: a new source is on probation with its first packets (RFC 3550 App. A.1).
+const FIRST_KEYFRAMES: u32 = 16;
+
 /// Sends bursts of RTP packets from one socket to one address.
 #[derive(Debug)]
 pub struct Source {
@@ -20,6 +23,7 @@ pub struct Source {
     destination: SocketAddr,
     ssrc: u32,
     packets: u32,
+    next_keyframe: u32,
     timestamp: u32,
     buffer: Vec<u8>,
 }
@@ -33,7 +37,7 @@ impl Source {
     pub fn new(socket: std::net::UdpSocket, destination: SocketAddr) -> io::Result<Self> {
         let ssrc = 0x4d53_0000 | u32::from(socket.local_addr()?.port());
         let socket = Socket::new(socket)?;
-        Ok(Self { socket, destination, ssrc, packets: 0, timestamp: 0, buffer: Vec::new() })
+        Ok(Self { socket, destination, ssrc, packets: 0, next_keyframe: 0, timestamp: 0, buffer: Vec::new() })
     }
 
     /// The SSRC.
@@ -54,15 +58,18 @@ impl Source {
     pub fn send(&mut self, packets: usize) -> io::Result<()> {
         self.timestamp = self.timestamp.wrapping_add(3000);
         self.buffer.resize(packets * PACKET_BYTES, 0);
+        let keyframe = self.packets >= self.next_keyframe;
+        if keyframe && self.packets >= FIRST_KEYFRAMES {
+            self.next_keyframe = self.packets.saturating_add(KEYFRAME_PACKETS);
+        }
         for (index, packet) in self.buffer.chunks_exact_mut(PACKET_BYTES).enumerate() {
             let marker = u8::from(index + 1 == packets) << 7;
-            let keyframe = self.packets.is_multiple_of(KEYFRAME_PACKETS);
             let header = header(marker | PAYLOAD_TYPE, self.packets as u16, self.timestamp, self.ssrc);
             let (head, payload) = packet.split_at_mut(header.len());
             head.copy_from_slice(&header);
-            if let Some(nal) = payload.first_mut() {
-                // A slice of an IDR picture, or of another.
-                *nal = if keyframe { 0x65 } else { 0x41 };
+            if let Some(nal) = payload.first_chunk_mut() {
+                // A slice of an IDR picture, or of another; the first slice of the picture, or a later one.
+                *nal = [if keyframe { 0x65 } else { 0x41 }, if index == 0 { 0x88 } else { 0x44 }];
             }
             // The number of the packet, which no relay changes, for latency.
             if let Some(number) = payload.get_mut(4..8) {

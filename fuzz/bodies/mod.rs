@@ -3,5 +3,7 @@
 //! A body panics when a promise is broken, and returns otherwise, whatever the input.
 
 pub mod extensions;
+pub mod framing;
 pub mod rtcp;
 pub mod rtp;
+pub mod url;

@@ -55,6 +55,8 @@ struct DigestState {
     opaque: Option<String>,
     qop_auth: bool,
     count: u32,
+    /// One for each nonce: the session variants hash it once for all requests (`RFC 7616 §3.4.2`).
+    cnonce: String,
 }
 
 #[derive(Clone, Debug)]
@@ -63,11 +65,19 @@ enum Scheme {
     Digest(DigestState),
 }
 
+/// Challenges in a row that were each answered once and refused again. A server that makes a new nonce for every 401,
+/// as most do, would otherwise be asked for ever.
+const MAX_STALE: u32 = 3;
+
 /// Authenticates the requests of one connection.
 #[derive(Clone)]
 pub struct Authenticator {
     credentials: Option<Credentials>,
     scheme: Option<Scheme>,
+    /// Requests since the last challenge.
+    uses: u32,
+    /// Challenges in a row whose first answer was refused.
+    refused: u32,
     rng: Rng,
 }
 
@@ -81,13 +91,15 @@ impl Authenticator {
     /// `seed` makes the client nonces: it must not be guessable.
     #[must_use]
     pub fn new(credentials: Option<Credentials>, seed: u64) -> Self {
-        Self { credentials, scheme: None, rng: Rng::new(seed) }
+        Self { credentials, scheme: None, uses: 0, refused: 0, rng: Rng::new(seed) }
     }
 
     /// Takes the WWW-Authenticate values of a 401. The strongest scheme offered is used.
     ///
     /// # Errors
-    /// [`AuthError::Refused`] when the credentials were sent and nothing says that only the nonce was old.
+    /// [`AuthError::Refused`] when the credentials were sent and nothing says that only the nonce was old: neither
+    /// `stale`, nor that the nonce had been good for a request before. Wrong credentials are sent once, as cameras lock
+    /// accounts.
     pub fn handle_challenge<'a>(&mut self, values: impl Iterator<Item = &'a str>) -> Result<(), AuthError> {
         if self.credentials.is_none() {
             return Err(AuthError::NoCredentials);
@@ -115,30 +127,49 @@ impl Authenticator {
                 _ => continue,
             };
             let (Some(realm), Some(nonce)) = (parameter("realm"), parameter("nonce")) else { continue };
+            let qop = parameter("qop");
+            let qop_auth = qop.as_deref().is_some_and(|qop| qop.split(',').any(|one| one.trim() == "auth"));
+            if qop.is_some() && !qop_auth {
+                // Bodies are to be protected too (auth-int), which nobody is known to ask for in RTSP.
+                continue;
+            }
             let stronger = match &best {
                 Some((Scheme::Digest(own), _)) => algorithm > own.algorithm,
                 _ => true,
             };
             if stronger {
                 let stale = parameter("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true"));
-                let qop_auth =
-                    parameter("qop").is_some_and(|qop| qop.split(',').any(|one| one.trim() == "auth"));
                 let opaque = parameter("opaque");
-                let state =
-                    DigestState { algorithm, session, name, realm, nonce, opaque, qop_auth, count: 0 };
+                let cnonce = format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64());
+                let state = DigestState {
+                    algorithm,
+                    session,
+                    name,
+                    realm,
+                    nonce,
+                    opaque,
+                    qop_auth,
+                    count: 0,
+                    cnonce,
+                };
                 best = Some((Scheme::Digest(state), stale));
             }
         }
         let (scheme, stale) = best.ok_or(AuthError::NoScheme)?;
+        let first_use = self.uses <= 1;
         let same = match (&self.scheme, &scheme) {
             (Some(Scheme::Basic), Scheme::Basic) => true,
-            // A server may end a nonce without saying `stale`; a new one is worth one more try.
-            (Some(Scheme::Digest(before)), Scheme::Digest(now)) => !stale && before.nonce == now.nonce,
+            // A server may end a nonce without saying `stale`; but one that it has just made cannot be old.
+            (Some(Scheme::Digest(before)), Scheme::Digest(now)) => {
+                !stale && (first_use || before.nonce == now.nonce)
+            }
             _ => false,
         };
-        if same {
+        self.refused = if first_use { self.refused.saturating_add(1) } else { 0 };
+        if same || self.refused > MAX_STALE {
             return Err(AuthError::Refused);
         }
+        self.uses = 0;
         self.scheme = Some(scheme);
         Ok(())
     }
@@ -146,22 +177,24 @@ impl Authenticator {
     /// The Authorization header of a request, once the server has asked for it. `uri` is the request URI to the byte.
     pub fn authorize(&mut self, method: &str, uri: &str) -> Option<String> {
         let credentials = self.credentials.as_ref()?;
-        match self.scheme.as_mut()? {
+        let scheme = self.scheme.as_mut()?;
+        self.uses = self.uses.saturating_add(1);
+        match scheme {
             Scheme::Basic => {
                 let pair = format!("{}:{}", credentials.user, credentials.password);
                 Some(format!("Basic {}", STANDARD.encode(pair)))
             }
             Scheme::Digest(state) => {
                 state.count = state.count.wrapping_add(1);
-                let cnonce = format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64());
-                Some(state.answer(credentials, method, uri, &cnonce))
+                Some(state.answer(credentials, method, uri))
             }
         }
     }
 }
 
 impl DigestState {
-    fn answer(&self, credentials: &Credentials, method: &str, uri: &str, cnonce: &str) -> String {
+    fn answer(&self, credentials: &Credentials, method: &str, uri: &str) -> String {
+        let cnonce = &self.cnonce;
         let hash = |text: String| hash(self.algorithm, &text);
         let mut a1 = hash(format!("{}:{}:{}", credentials.user, self.realm, credentials.password));
         if self.session {
@@ -212,30 +245,44 @@ fn hash(algorithm: Algorithm, text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn state(algorithm: Algorithm, name: &str) -> DigestState {
+    fn response(state: &DigestState, password: &str) -> String {
+        let credentials = Credentials { user: "Mufasa".into(), password: password.into() };
+        let answer = state.answer(&credentials, "GET", "/dir/index.html");
+        answer.split_once("response=\"").unwrap().1.split('"').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_vectors_of_the_rfcs() {
         // RFC 7616 §3.9.1.
-        DigestState {
-            algorithm,
+        let md5 = DigestState {
+            algorithm: Algorithm::Md5,
             session: false,
-            name: Some(name.into()),
+            name: Some("MD5".into()),
             realm: "http-auth@example.org".into(),
             nonce: "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v".into(),
             opaque: Some("FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS".into()),
             qop_auth: true,
             count: 1,
-        }
-    }
-
-    #[test]
-    fn the_vectors_of_the_rfc() {
-        let credentials = Credentials { user: "Mufasa".into(), password: "Circle of Life".into() };
-        let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
-        let answer = state(Algorithm::Md5, "MD5").answer(&credentials, "GET", "/dir/index.html", cnonce);
-        assert!(answer.contains("response=\"8ca523f5e9506fed4657c9700eebdbec\""), "{answer}");
-        let answer =
-            state(Algorithm::Sha256, "SHA-256").answer(&credentials, "GET", "/dir/index.html", cnonce);
-        let expected = "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1";
-        assert!(answer.contains(&format!("response=\"{expected}\"")), "{answer}");
+            cnonce: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ".into(),
+        };
+        assert_eq!(response(&md5, "Circle of Life"), "8ca523f5e9506fed4657c9700eebdbec");
+        let sha = DigestState { algorithm: Algorithm::Sha256, name: Some("SHA-256".into()), ..md5.clone() };
+        assert_eq!(
+            response(&sha, "Circle of Life"),
+            "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+        );
+        // RFC 2617 §3.5.
+        let old = DigestState {
+            name: None,
+            realm: "testrealm@host.com".into(),
+            nonce: "dcd98b7102dd2f0e8b11d0f600bfb0c093".into(),
+            cnonce: "0a4f113b".into(),
+            ..md5
+        };
+        assert_eq!(response(&old, "Circle Of Life"), "6629fae49393a05397450978507c4ef1");
+        // RFC 2069 §2.4, with its erratum 749.
+        let oldest = DigestState { qop_auth: false, ..old };
+        assert_eq!(response(&oldest, "CircleOfLife"), "1949323746fe6a43ef61f9606e7febea");
     }
 
     fn authenticator() -> Authenticator {
@@ -269,5 +316,99 @@ mod tests {
         let mut none = Authenticator::new(None, 1);
         assert_eq!(none.handle_challenge([challenge].into_iter()), Err(AuthError::NoCredentials));
         assert!(!format!("{auth:?}").contains("se"), "nothing secret in {auth:?}");
+    }
+
+    fn challenge(nonce: u32, rest: &str) -> String {
+        format!("Digest realm=\"x\", nonce=\"n{nonce}\"{rest}")
+    }
+
+    #[test]
+    fn wrong_credentials_are_sent_once_though_every_refusal_has_a_new_nonce() {
+        let mut auth = authenticator();
+        for nonce in 0..2 {
+            let outcome = auth.handle_challenge([challenge(nonce, "").as_str()].into_iter());
+            assert_eq!(outcome, if nonce == 0 { Ok(()) } else { Err(AuthError::Refused) });
+            auth.authorize("DESCRIBE", "rtsp://h/");
+        }
+    }
+
+    #[test]
+    fn a_nonce_that_was_good_may_end_without_a_word() {
+        let mut auth = authenticator();
+        for nonce in 0..20 {
+            auth.handle_challenge([challenge(nonce, "").as_str()].into_iter()).unwrap();
+            for _ in 0..2 {
+                auth.authorize("OPTIONS", "rtsp://h/").unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn no_server_can_keep_us_asking() {
+        for offers in [[", stale=true", ", stale=TRUE"], ["", ", Basic realm=\"x\""]] {
+            let mut auth = authenticator();
+            let mut tries = 0;
+            while tries < 100 {
+                // The second list makes the schemes take turns.
+                let own = match offers[tries % 2] {
+                    ", Basic realm=\"x\"" => "Basic realm=\"x\"".to_owned(),
+                    rest => challenge(u32::try_from(tries).unwrap(), rest),
+                };
+                if auth.handle_challenge([own.as_str()].into_iter()).is_err() {
+                    break;
+                }
+                auth.authorize("DESCRIBE", "rtsp://h/");
+                tries += 1;
+            }
+            assert_eq!(tries, 3, "{offers:?}");
+        }
+    }
+
+    #[test]
+    fn one_nonce_counts_its_requests() {
+        let mut auth = authenticator();
+        auth.handle_challenge(
+            [challenge(1, ", qop=\"auth,auth-int\", algorithm=MD5-sess").as_str()].into_iter(),
+        )
+        .unwrap();
+        let cnonce = |header: &str| header.split_once("cnonce=\"").unwrap().1[..32].to_owned();
+        let first = auth.authorize("DESCRIBE", "rtsp://h/").unwrap();
+        let second = auth.authorize("DESCRIBE", "rtsp://h/").unwrap();
+        assert!(
+            first.contains("qop=auth, nc=00000001,") && second.contains("nc=00000002,"),
+            "{first} {second}"
+        );
+        assert_eq!(cnonce(&first), cnonce(&second), "MD5-sess hashes the first one for all requests");
+        let other = Authenticator::new(auth.credentials.clone(), 2);
+        let mut other = Authenticator { scheme: None, ..other };
+        other.handle_challenge([challenge(1, ", qop=auth").as_str()].into_iter()).unwrap();
+        assert_ne!(cnonce(&first), cnonce(&other.authorize("DESCRIBE", "rtsp://h/").unwrap()));
+        auth = authenticator();
+        let integrity = challenge(1, ", qop=\"auth-int\"");
+        assert_eq!(auth.handle_challenge([integrity.as_str()].into_iter()), Err(AuthError::NoScheme));
+    }
+
+    #[test]
+    fn odd_challenges_are_no_scheme() {
+        for value in [
+            "",
+            ",",
+            "Digest",
+            "Digest realm",
+            "Digest realm=\"x\"",
+            "Digest nonce=\"n\"",
+            "Digest realm=\"x, nonce=\"n\"",
+            "Digest realm=\"x\", nonce=\"n\", algorithm=SHA-512-256",
+            "Basic realm=\"",
+            "\u{e9}",
+            "Bearer x==",
+            "=\"\"",
+        ] {
+            let mut auth = authenticator();
+            let _ = auth.handle_challenge([value].into_iter());
+            if let Some(header) = auth.authorize("OPTIONS", "rtsp://h/") {
+                assert!(header.starts_with("Basic ") && value.starts_with("Basic"), "{value}: {header}");
+            }
+        }
     }
 }

@@ -70,6 +70,9 @@ pub struct TransportSpec {
     pub mode: Mode,
     /// RTP and RTCP on one port (2.0 `RTCP-mux`).
     pub rtcp_mux: bool,
+    /// Addresses and ports came as `dest_addr` or `src_addr`. GStreamer's RTSP 2.0 knows only the parameters of 1.0, so
+    /// an answer has the form of its request.
+    pub has_addr: bool,
 }
 
 impl TransportSpec {
@@ -131,11 +134,13 @@ impl TransportSpec {
                 "mode" => spec.mode = parse_mode(value),
                 "dest_addr" => {
                     let (address, ports) = addresses(part);
+                    spec.has_addr = true;
                     spec.destination = spec.destination.or(address);
                     spec.client_port = spec.client_port.or(ports);
                 }
                 "src_addr" => {
                     let (address, ports) = addresses(part);
+                    spec.has_addr = true;
                     spec.source = spec.source.or(address);
                     spec.server_port = spec.server_port.or(ports);
                 }
@@ -158,8 +163,9 @@ impl TransportSpec {
         split_quoted(value, ',').take(MAX_SPECS).filter_map(Self::parse).collect()
     }
 
-    /// The header's value for a version. As peers accept it: UDP is not named (live555 answers 461 to
-    /// `RTP/AVP/UDP`), and neither is the mode of a reader (some servers refuse `mode=play`).
+    /// The header's value for a version; that of 2.0 has `dest_addr` and `src_addr` only where [`Self::has_addr`]. As
+    /// peers accept it: UDP is not named (live555 answers 461 to `RTP/AVP/UDP`), and neither is the mode of a reader
+    /// (some servers refuse `mode=play`).
     #[must_use]
     pub fn write(&self, version: Version) -> String {
         let mut text = format!("RTP/{}", self.profile);
@@ -177,7 +183,21 @@ impl TransportSpec {
             add("interleaved", format!("{rtp}-{rtcp}"));
         }
         match version {
-            Version::V1_0 => {
+            Version::V2_0 if self.has_addr => {
+                let client = if self.delivery == Delivery::Multicast { self.port } else { self.client_port };
+                for (key, address, ports) in
+                    [("dest_addr", self.destination, client), ("src_addr", self.source, self.server_port)]
+                {
+                    if let Some((rtp, rtcp)) = ports {
+                        let one = |port| match address {
+                            Some(address) => format!("\"{}\"", SocketAddr::new(address, port)),
+                            None => format!("\":{port}\""),
+                        };
+                        add(key, format!("{}/{}", one(rtp), one(rtcp)));
+                    }
+                }
+            }
+            Version::V1_0 | Version::V2_0 => {
                 if let Some(destination) = self.destination {
                     add("destination", destination.to_string());
                 }
@@ -195,20 +215,6 @@ impl TransportSpec {
                     }
                     if let Some((rtp, rtcp)) = ports {
                         add(key, format!("{rtp}-{rtcp}"));
-                    }
-                }
-            }
-            Version::V2_0 => {
-                let client = if self.delivery == Delivery::Multicast { self.port } else { self.client_port };
-                for (key, address, ports) in
-                    [("dest_addr", self.destination, client), ("src_addr", self.source, self.server_port)]
-                {
-                    if let Some((rtp, rtcp)) = ports {
-                        let one = |port| match address {
-                            Some(address) => format!("\"{}\"", SocketAddr::new(address, port)),
-                            None => format!("\":{port}\""),
-                        };
-                        add(key, format!("{}/{}", one(rtp), one(rtcp)));
                     }
                 }
             }
@@ -338,6 +344,23 @@ mod tests {
             TransportSpec::parse("RTP/AVP;unicast;src_addr=\"[2001:db8::1]:8000\"/\"[2001:db8::1]:8001\"")
                 .unwrap();
         assert_eq!((v6.source, v6.server_port), ("2001:db8::1".parse().ok(), Some((8000, 8001))));
+    }
+
+    #[test]
+    fn answers_have_the_form_of_their_request() {
+        let answer = |request: &str| {
+            let spec = TransportSpec::parse(request).unwrap();
+            TransportSpec { server_port: Some((8000, 8001)), ..spec }.write(Version::V2_0)
+        };
+        // GStreamer with default-rtsp-version=2-0.
+        assert_eq!(
+            answer("RTP/AVP;unicast;client_port=5000-5001"),
+            "RTP/AVP;unicast;client_port=5000-5001;server_port=8000-8001"
+        );
+        assert_eq!(
+            answer("RTP/AVP;unicast;dest_addr=\":5000\"/\":5001\""),
+            "RTP/AVP;unicast;dest_addr=\":5000\"/\":5001\";src_addr=\":8000\"/\":8001\""
+        );
     }
 
     #[test]

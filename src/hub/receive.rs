@@ -38,13 +38,6 @@ impl PeerCheck {
 /// The receiving tasks of one flow; they end when this is dropped.
 pub(crate) struct Receiving(Vec<AbortHandle>);
 
-impl Receiving {
-    /// Binds further tasks to the same life.
-    pub(crate) fn join(tasks: Vec<AbortHandle>) -> Self {
-        Self(tasks)
-    }
-}
-
 impl Drop for Receiving {
     fn drop(&mut self) {
         for task in &self.0 {
@@ -158,6 +151,9 @@ async fn read_dummies(worker: Rc<Worker>, socket: Rc<UdpSocket>) {
 /// Called with the source of the first datagram that reaches one socket of a pair.
 pub(crate) type Latch = Rc<dyn Fn(SocketAddr, bool)>;
 
+/// Called with each RTCP datagram of a reader.
+pub(crate) type OnReport = Rc<dyn Fn(&[u8])>;
+
 /// Reads a pair that serves one reader track only, whose packets may come from another port than it named
 /// (`nat: same_ip`). `latch` is called for each change of the source port; reports go to the reader.
 pub(crate) fn receive_latching(
@@ -165,7 +161,7 @@ pub(crate) fn receive_latching(
     pair: &Pair,
     ip: IpAddr,
     latch: &Latch,
-    on_report: &Rc<dyn Fn(&[u8])>,
+    on_report: &OnReport,
 ) -> Receiving {
     let read = |socket: &Rc<UdpSocket>, rtcp: bool| {
         let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));

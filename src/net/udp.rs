@@ -6,6 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use msm_udp::{Received, RecvBuffers, Transmit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// What a socket is opened with.
@@ -53,7 +54,13 @@ impl UdpSocket {
         if let Some(dscp) = options.dscp {
             socket.set_dscp(dscp)?;
         }
-        Ok(Self { io: AsyncFd::new(socket)?, local, known_drops: Cell::new(0) })
+        // Sending never waits: to be told of room would wake the worker once more after each burst that it sent.
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; msm_udp::Socket keeps its descriptor until it is dropped"
+        )]
+        let io = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        Ok(Self { io, local, known_drops: Cell::new(0) })
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {

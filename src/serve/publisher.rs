@@ -85,6 +85,7 @@ impl PublisherRole {
             return Ok(FrameSink(Rc::clone(&recording.home)));
         }
         let shared = &worker.shared;
+        shared.admit_stream()?;
         let handle = HubHandle::new(HubParts {
             id: shared.registry.next_id(),
             worker: worker.id,
@@ -106,13 +107,12 @@ impl PublisherRole {
             _receiving: self.open(worker, &home),
         };
         self.recording = Some(recording);
-        if self.resolved.is_upstream() {
-            if let Err(error) =
+        if self.resolved.is_upstream()
+            && let Err(error) =
                 push::start(worker, &home, &self.resolved, &self.description, self.via.clone()).await
-            {
-                self.recording = None;
-                return Err(error);
-            }
+        {
+            self.recording = None;
+            return Err(error);
         }
         Ok(FrameSink(home))
     }

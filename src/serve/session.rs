@@ -20,7 +20,7 @@ use crate::worker::Worker;
 /// What a session does.
 pub(crate) enum Role {
     Reader(ReaderRole),
-    Publisher(PublisherRole),
+    Publisher(Box<PublisherRole>),
 }
 
 /// The parts of a session that its requests change, one at a time.

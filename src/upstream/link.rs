@@ -160,13 +160,6 @@ impl Link {
         }
     }
 
-    /// Sends what is due without waiting for anything.
-    pub(crate) fn send(&mut self) {
-        while let Some(bytes) = self.client.poll_transmit() {
-            self.connection.send_message(&bytes);
-        }
-    }
-
     fn parse(&mut self, mut frames: &mut OnFrames<'_>) -> Result<Option<ClientEvent>, Error> {
         let now = Instant::now();
         let outcome = loop {

@@ -55,6 +55,7 @@ pub(crate) async fn open(
     key: Option<HubKey>,
     via: Vec<String>,
 ) -> Result<Arc<HubHandle>, Error> {
+    worker.shared.admit_stream()?;
     let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
     let (link, described) = reach(worker, resolved, &settings, via).await?;
     let shared = &worker.shared;

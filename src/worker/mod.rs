@@ -30,23 +30,15 @@ impl WorkerHandle {
     /// started.
     pub(crate) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Self> {
         // Jobs are requests of the signalling, each awaited by its sender: their number is bounded by sessions.
-        let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
+        let (jobs, queue) = mpsc::unbounded_channel::<Job>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name(format!("msm-worker-{id}")).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
                 let worker = Rc::new(Worker::new(id, shared));
                 worker.start();
-                let mut stopping = worker.shared.stopping.subscribe();
-                loop {
-                    tokio::select! {
-                        job = queue.recv() => match job {
-                            Some(job) => job(&worker),
-                            None => break,
-                        },
-                        _ = stopping.wait_for(|stopping| *stopping) => break,
-                    }
-                }
+                // A task of its own: the future that is blocked on is polled at each wake-up for a packet.
+                let _ = tokio::task::spawn_local(work(worker, queue)).await;
             });
         })?;
         Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
@@ -93,6 +85,20 @@ impl WorkerHandle {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
+        }
+    }
+}
+
+/// Does what other threads ask, until the process stops.
+async fn work(worker: Rc<Worker>, mut queue: mpsc::UnboundedReceiver<Job>) {
+    let mut stopping = worker.shared.stopping.subscribe();
+    loop {
+        tokio::select! {
+            job = queue.recv() => match job {
+                Some(job) => job(&worker),
+                None => break,
+            },
+            _ = stopping.wait_for(|stopping| *stopping) => break,
         }
     }
 }

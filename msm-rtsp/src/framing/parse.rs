@@ -118,8 +118,11 @@ fn parse_headers<'a>(
         if text.starts_with(BLANK) {
             // It goes on with the header before it, whatever it looks like (RFC 2326 §4.2 by way of HTTP).
             let before = raw.last_mut().ok_or_else(|| bad("a continuation of nothing"))?;
-            before.value.push(' ');
-            before.value.push_str(text.trim_matches(BLANK));
+            let more = text.trim_matches(BLANK);
+            if !before.value.is_empty() && !more.is_empty() {
+                before.value.push(' ');
+            }
+            before.value.push_str(more);
             continue;
         }
         if raw.len() >= limits.header_count {
@@ -180,6 +183,8 @@ mod tests {
         ] {
             parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
         }
+        let head = parse("A * RTSP/1.0\r\nX:\r\n a\r\n \r\n\r\n").unwrap();
+        assert_eq!(head.headers.get("X"), Some("a"));
         let head = parse("A * RTSP/1.0\r\nX: a\r\n  b \r\nCSeq : 7\r\n\r\n").unwrap();
         assert_eq!((head.headers.get("x"), head.headers.get("cseq")), (Some("a b"), Some("7")));
     }

@@ -95,6 +95,32 @@ impl Session {
         if allowed { Ok(()) } else { Err(455) }
     }
 
+    /// Whether `method` may act on `track` alone; `None` is the whole presentation, which is always allowed here.
+    ///
+    /// Tracks are played, paused and recorded together: their clocks are one (`RFC 2326 §10.5`). One of several may be
+    /// torn down while nothing flows (`RFC 7826 §13.7.1`).
+    ///
+    /// # Errors
+    /// 404: the track is not set up. 460: only all tracks together.
+    pub fn check_target(&self, method: &Method, track: Option<usize>) -> Result<(), u16> {
+        let Some(track) = track else { return Ok(()) };
+        if !self.tracks.contains(&track) {
+            return if *method == Method::Setup { Ok(()) } else { Err(404) };
+        }
+        let together = match method {
+            Method::Play | Method::Pause | Method::Record => true,
+            Method::Teardown => self.state != State::Ready,
+            _ => false,
+        };
+        if together && self.tracks.len() > 1 { Err(460) } else { Ok(()) }
+    }
+
+    /// A track was torn down alone; whether others are left. Without any the session is over.
+    pub fn torn_down(&mut self, track: usize) -> bool {
+        self.tracks.retain(|own| *own != track);
+        !self.tracks.is_empty()
+    }
+
     /// A track was set up.
     ///
     /// # Errors
@@ -140,5 +166,66 @@ mod tests {
         session.done(&Method::Pause);
         assert_eq!(session.state(), State::Ready);
         session.check(&Method::Teardown).unwrap();
+    }
+
+    /// Every method in every state, so that no change of the table goes unseen.
+    #[test]
+    fn the_table_is_complete() {
+        let methods = [
+            Method::Setup,
+            Method::Play,
+            Method::Pause,
+            Method::Record,
+            Method::Teardown,
+            Method::Announce,
+            Method::GetParameter,
+            Method::SetParameter,
+            Method::Options,
+            Method::Describe,
+        ];
+        let session = |mode, through: &[Method]| {
+            let mut session = Session::new(7, Duration::from_secs(60), mode);
+            session.set_up(0, mode).unwrap();
+            for method in through {
+                session.check(method).unwrap();
+                session.done(method);
+            }
+            session
+        };
+        for (mode, through, allowed) in [
+            //                                                           S  P  Pa R  T  A  G  Se O  D
+            (Mode::Play, &[][..], [1, 1, 0, 0, 1, 0, 1, 1, 1, 1]),
+            (Mode::Play, &[Method::Play], [0, 1, 1, 0, 1, 0, 1, 1, 1, 1]),
+            (Mode::Play, &[Method::Play, Method::Pause], [1, 1, 0, 0, 1, 0, 1, 1, 1, 1]),
+            (Mode::Record, &[], [1, 0, 0, 1, 1, 0, 1, 1, 1, 1]),
+            (Mode::Record, &[Method::Record], [0, 0, 1, 1, 1, 0, 1, 1, 1, 1]),
+            (Mode::Record, &[Method::Record, Method::Pause], [1, 0, 0, 1, 1, 0, 1, 1, 1, 1]),
+        ] {
+            let session = session(mode, through);
+            for (method, allowed) in methods.iter().zip(allowed) {
+                let expected = if allowed == 1 { Ok(()) } else { Err(455) };
+                assert_eq!(session.check(method), expected, "{method:?} of {mode:?} after {through:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tracks_go_together() {
+        let mut session = Session::new(7, Duration::from_secs(60), Mode::Play);
+        session.set_up(0, Mode::Play).unwrap();
+        assert_eq!(session.check_target(&Method::Play, Some(0)), Ok(()), "the only track is all of them");
+        assert_eq!(session.check_target(&Method::Play, Some(1)), Err(404));
+        assert_eq!(session.check_target(&Method::Setup, Some(1)), Ok(()));
+        session.set_up(1, Mode::Play).unwrap();
+        assert_eq!(session.check_target(&Method::Play, Some(0)), Err(460));
+        assert_eq!(session.check_target(&Method::Play, None), Ok(()));
+        session.done(&Method::Play);
+        assert_eq!(session.check_target(&Method::Pause, Some(1)), Err(460));
+        assert_eq!(session.check_target(&Method::Teardown, Some(1)), Err(460));
+        session.done(&Method::Pause);
+        assert_eq!(session.check_target(&Method::Teardown, Some(1)), Ok(()));
+        assert!(session.torn_down(1));
+        assert_eq!(session.tracks(), [0]);
+        assert!(!session.torn_down(0));
     }
 }
