@@ -36,10 +36,13 @@ fn judged(reader: Reader, destination: impl Fn(&str) -> bool) {
         return;
     }
     let lab = Lab::alone();
-    let (_server, _proxy) = live(&lab, &[]);
+    let (_server, proxy) = live(&lab, &[]);
     let capture = Capture::start(&lab);
     reader.read(&lab, &url("test"));
     let flows = capture.flows(PROXY);
+    if let Some(proxy) = &proxy {
+        proxy.print_losses();
+    }
     assert_eq!(flows.len(), 2, "one flow a track: {:?}", flows.keys());
     for ((address, port, ssrc), flow) in &flows {
         assert!(destination(address), "media goes to {address}");
@@ -200,21 +203,8 @@ fn member(lab: &Lab, number: usize) -> Process {
     }
     let mut command = lab.command(Place::Client, "ffmpeg");
     command.args(["-v", "level+warning", "-nostdin", "-rtsp_transport", if udp { "udp" } else { "tcp" }]);
-    command.args([
-        "-i",
-        &url("test"),
-        "-map",
-        "0:v",
-        "-map",
-        "0:a",
-        "-c",
-        "copy",
-        "-t",
-        "15",
-        "-f",
-        "framecrc",
-    ]);
-    command.arg(format!("{name}.frames"));
+    command.args(["-i", &url("test"), "-map", "0:v", "-map", "0:a", "-c", "copy", "-t", "25"]);
+    command.args(["-f", "framecrc", &format!("{name}.frames")]);
     lab.start(&name, command)
 }
 

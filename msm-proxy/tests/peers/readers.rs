@@ -118,7 +118,7 @@ fn check_ffmpeg(lab: &Lab, name: &str, finished: &Finished) {
 pub(crate) fn no_damage(name: &str, log: &str) {
     let bad = |line: &&str| {
         let severe = ["[error]", "[fatal]", "[panic]"].iter().any(|level| line.contains(level));
-        severe || ["missed", "concealing", "max delay reached"].iter().any(|w| line.contains(w))
+        severe || ["missed", "concealing", "max delay reached", "corrupt"].iter().any(|w| line.contains(w))
     };
     let lines: Vec<&str> = log.lines().filter(bad).collect();
     assert!(lines.is_empty(), "{name} says:\n{}", lines.join("\n"));
