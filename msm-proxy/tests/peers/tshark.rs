@@ -1,6 +1,6 @@
 //! An independent judge of what is on the wire: tshark reads RTP headers and times, and the rest is arithmetic on them.
 
-use crate::lab::{Lab, Place};
+use crate::lab::{DOWN, Lab, Place};
 use crate::process::Process;
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -30,6 +30,10 @@ pub(crate) type FlowKey = (String, u16, u32);
 impl<'lab> Capture<'lab> {
     /// Starts to capture.
     pub(crate) fn start(lab: &'lab Lab) -> Capture<'lab> {
+        // Datagrams that are sent in one call are to be cut apart before they are captured, not by the receiver.
+        let mut command = lab.command(Place::Proxy, "ip");
+        command.args(["link", "set", "dev", DOWN, "gso_max_segs", "1"]);
+        lab.run("ip", command, Duration::from_secs(10)).success();
         let mut command = lab.command(Place::Client, "dumpcap");
         command.args(["-q", "-i", "cli0", "-s", SNAP, "-B", "64", "-f", "udp", "-w", "capture.pcapng"]);
         let mut process = lab.start("dumpcap", command);
