@@ -239,13 +239,13 @@ impl Mesh {
                 let key = resolved.publish_key();
                 worker.shared.registry.publish(&key, Arc::clone(&handle)).await?;
                 let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
-                if resolved.is_upstream() {
-                    if let Err(error) = push::start(&worker, &home, &resolved, &description, via).await {
-                        handle.set_ended();
-                        worker.shared.registry.forget(&key, handle.id);
-                        home.end(Instant::now());
-                        return Err(error);
-                    }
+                if resolved.is_upstream()
+                    && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
+                {
+                    handle.set_ended();
+                    worker.shared.registry.forget(&key, handle.id);
+                    home.end(Instant::now());
+                    return Err(error);
                 }
                 worker.shared.metrics.streams.inc();
                 tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets, quota));

@@ -1,6 +1,12 @@
 //! RTSP framing and messages: every split of the stream gives the same items, what was read can be written and read
 //! again, nothing written has more lines than headers, and the `rtsp-types` crate reads it the same way.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 use std::time::Instant;
 
@@ -62,7 +68,9 @@ fn decode(now: Instant, data: &[u8], cuts: &[usize]) -> (Vec<Read>, Option<Messa
             match item {
                 Item::Incomplete => break,
                 Item::Blank(_) => {}
-                Item::Frame { channel, payload } => items.push(Read::Frame(channel, buffer[payload].to_vec())),
+                Item::Frame { channel, payload } => {
+                    items.push(Read::Frame(channel, buffer[payload].to_vec()))
+                }
                 Item::Request(request, _) => items.push(Read::Request(request)),
                 Item::Response(response, _) => items.push(Read::Response(response)),
             }
@@ -143,7 +151,10 @@ fn round_trip(now: Instant, item: &Read) {
     assert_eq!(again.length(), text.len());
     match (item, again) {
         (Read::Request(before), Item::Request(after, _)) => {
-            assert_eq!((&before.method, &before.uri, before.version), (&after.method, &after.uri, after.version));
+            assert_eq!(
+                (&before.method, &before.uri, before.version),
+                (&after.method, &after.uri, after.version)
+            );
             assert_eq!(without_length(&before.headers), without_length(&after.headers));
             assert_eq!(before.body, after.body);
             assert_eq!((before.cseq(), before.session()), (after.cseq(), after.session()));

@@ -2,8 +2,12 @@
 //!
 //! A body panics when a promise is broken, and returns otherwise, whatever the input.
 
+pub mod config;
 pub mod extensions;
 pub mod framing;
+pub mod pattern;
 pub mod rtcp;
 pub mod rtp;
+pub mod sdp;
+pub mod transport;
 pub mod url;

@@ -9,7 +9,8 @@ use msm_rtsp::url::{
     percent_decode, presentation, track_control,
 };
 
-const POLICIES: [ControlPolicy; 3] = [ControlPolicy::Append, ControlPolicy::Resolve, ControlPolicy::BeforeQuery];
+const POLICIES: [ControlPolicy; 3] =
+    [ControlPolicy::Append, ControlPolicy::Resolve, ControlPolicy::BeforeQuery];
 
 /// Reads the lines of `data` as a URL, a second URL, and control attributes.
 pub fn run(data: &[u8]) {

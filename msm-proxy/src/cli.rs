@@ -137,7 +137,11 @@ fn show(args: &DemoArgs) -> u8 {
     let outcome = on_runtime(async {
         let mut signals = Signals::install().map_err(|error| error.to_string())?;
         let options = DemoOptions { seconds: args.seconds, json: args.json, address: args.address };
-        demo::run(options, async { drop(signals.next().await) }).await.map_err(|error| error.to_string())
+        demo::run(options, async {
+            signals.next().await;
+        })
+        .await
+        .map_err(|error| error.to_string())
     });
     report(outcome)
 }

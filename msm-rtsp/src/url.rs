@@ -202,12 +202,12 @@ pub fn percent_decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((byte, tail)) = rest.split_first() {
         let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        if let (b'%', [high, low, after @ ..]) = (byte, tail) {
-            if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
-                out.push(high << 4 | low);
-                rest = after;
-                continue;
-            }
+        if let (b'%', [high, low, after @ ..]) = (byte, tail)
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            out.push(high << 4 | low);
+            rest = after;
+            continue;
         }
         out.push(*byte);
         rest = tail;

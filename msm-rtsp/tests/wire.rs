@@ -1,6 +1,13 @@
 //! Broken signalling: every truncation, and many seeded mutations, of messages and URLs of real peers. The checks
 //! themselves are the bodies of the fuzz targets.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "what goes wrong here fails the test, and its virtual time begins somewhere"
+)]
 
 use msm_core::rng::Rng;
 use proptest::prelude::*;
@@ -37,7 +44,20 @@ const URLS: [&[u8]; 8] = [
 
 /// Bytes that mean something in messages or URLs.
 const WORDS: [&[u8]; 14] = [
-    b"\r\n", b"\n", b"\r", b"\0", b":", b"/", b"?", b"$", b"\r\n\r\n", b"Content-Length: 3\r\n", b"..", b"%", b"\"", b" ",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b":",
+    b"/",
+    b"?",
+    b"$",
+    b"\r\n\r\n",
+    b"Content-Length: 3\r\n",
+    b"..",
+    b"%",
+    b"\"",
+    b" ",
 ];
 
 /// Truncations, and `count` seeded mutations of each sample.
@@ -81,9 +101,12 @@ fn broken_urls_keep_every_promise() {
 #[test]
 fn limits_are_met_from_both_sides() {
     for size in [60, 64, 68, 500, 512, 520, 600] {
-        let uri = [b"OPTIONS rtsp://h/".as_slice(), &vec![b'a'; size], b" RTSP/1.0\r\nCSeq: 1\r\n\r\n"].concat();
-        let header = [b"OPTIONS * RTSP/1.0\r\nX: ".as_slice(), &vec![b'a'; size], b"\r\nCSeq: 1\r\n\r\n"].concat();
-        let body = [format!("A * RTSP/1.0\r\nContent-Length: {size}\r\n\r\n").as_bytes(), &vec![b'a'; size]].concat();
+        let uri =
+            [b"OPTIONS rtsp://h/".as_slice(), &vec![b'a'; size], b" RTSP/1.0\r\nCSeq: 1\r\n\r\n"].concat();
+        let header =
+            [b"OPTIONS * RTSP/1.0\r\nX: ".as_slice(), &vec![b'a'; size], b"\r\nCSeq: 1\r\n\r\n"].concat();
+        let body = [format!("A * RTSP/1.0\r\nContent-Length: {size}\r\n\r\n").as_bytes(), &vec![b'a'; size]]
+            .concat();
         let many = [b"A * RTSP/1.0\r\n".as_slice(), &b"A:\r\n".repeat(size / 8), b"\r\n"].concat();
         let frame = [b"$\x00", &u16::try_from(size).unwrap().to_be_bytes()[..], &vec![b'a'; size]].concat();
         for stream in [uri, header, body, many, frame] {

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::size_of_val;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use quinn_udp::UdpSocketState;
 use socket2::SockRef;
@@ -25,6 +25,8 @@ pub struct Socket {
     gso_segments: AtomicUsize,
     /// Upper six bits of the TOS or traffic class octet.
     dscp: AtomicU8,
+    /// [`Socket::allow_fragmentation`] was called, and no datagram was too large so far.
+    may_fragment: AtomicBool,
     drops: AtomicU64,
 }
 
@@ -45,6 +47,7 @@ impl Socket {
             gro_segments: state.gro_segments(),
             gso_segments: AtomicUsize::new(state.max_gso_segments()),
             dscp: AtomicU8::new(0),
+            may_fragment: AtomicBool::new(false),
             drops: AtomicU64::new(0),
             socket,
         })
@@ -83,7 +86,7 @@ impl Socket {
         let fd = self.socket.as_fd();
         let dscp = self.dscp.load(Relaxed);
         let Some(size) = transmit.segment_size.filter(|size| *size < transmit.contents.len()) else {
-            return send::send(fd, self.v6, dscp, transmit);
+            return self.send_one(transmit);
         };
         if size == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "segment size is 0"));
@@ -94,9 +97,24 @@ impl Socket {
                 result => return result,
             }
         }
-        transmit.contents.chunks(size).try_for_each(|contents| {
-            send::send(fd, self.v6, dscp, &Transmit { contents, segment_size: None, ..*transmit })
-        })
+        transmit
+            .contents
+            .chunks(size)
+            .try_for_each(|contents| self.send_one(&Transmit { contents, segment_size: None, ..*transmit }))
+    }
+
+    /// Sends one datagram; the first that is too large for its path turns fragmentation on, where that is allowed.
+    fn send_one(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let send = || send::send(self.socket.as_fd(), self.v6, self.dscp.load(Relaxed), transmit);
+        match send() {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EMSGSIZE) && self.may_fragment.swap(false, Relaxed) =>
+            {
+                self.discover_mtu(libc::IP_PMTUDISC_WANT)?;
+                send()
+            }
+            result => result,
+        }
     }
 
     /// The most datagrams that one [`send`](Self::send) takes; 1 if GSO is not available.
@@ -146,6 +164,9 @@ impl Socket {
     /// Lets IP fragment a datagram that is larger than the path's MTU, as it does by default for UDP. Plain peers
     /// may send packets up to the last byte of their own MTU, and dropping those is worse than fragments.
     ///
+    /// Until the first such datagram, IPv4 datagrams leave with DF set: the kernel then needs no identification for
+    /// each, which is a good part of what a send costs.
+    ///
     /// # Errors
     ///
     /// The kernel's.
@@ -153,7 +174,14 @@ impl Socket {
         if self.v6 {
             set_option(self.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)?;
         }
-        set_option(self.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT)
+        // Not PROBE: the path's MTU, as ICMP told it, is to count.
+        self.discover_mtu(libc::IP_PMTUDISC_DO)?;
+        self.may_fragment.store(true, Relaxed);
+        Ok(())
+    }
+
+    fn discover_mtu(&self, how: i32) -> io::Result<()> {
+        set_option(self.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, how)
     }
 
     /// The address the socket is bound to.

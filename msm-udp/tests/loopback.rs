@@ -265,3 +265,33 @@ fn a_refused_connection_is_reported_to_a_connected_socket() {
     let error = a.recv(&mut RecvBuffers::new(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
+
+/// On a loopback interface with its usual MTU nothing is fragmented; `unshare -n` and `ip link set lo mtu 1500 up`
+/// make one where it is.
+#[test]
+fn datagrams_above_the_mtu_arrive_where_fragments_are_allowed() {
+    let to = UdpSocket::bind("127.0.0.1:0").unwrap();
+    to.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let from = Socket::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    from.allow_fragmentation().unwrap();
+    let mut buffer = vec![0; 1 << 16];
+    for length in [1200, 4000, 1200, 9000] {
+        let contents = vec![7; length];
+        let destination = to.local_addr().unwrap();
+        from.send(&Transmit {
+            destination,
+            contents: &contents,
+            segment_size: None,
+            ecn: None,
+            src_ip: None,
+        })
+        .unwrap();
+        assert_eq!(to.recv(&mut buffer).unwrap(), length);
+    }
+    let contents = vec![7; 70_000];
+    let destination = to.local_addr().unwrap();
+    let error = from
+        .send(&Transmit { destination, contents: &contents, segment_size: None, ecn: None, src_ip: None })
+        .unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE), "what no datagram can hold is still refused");
+}

@@ -136,6 +136,8 @@ pub(crate) fn send_udp(
     segment: usize,
     errors: &SendErrors,
 ) -> SendOutcome {
+    // A socket that is bound to one address sends from it unasked, at less cost.
+    let source = source.filter(|_| socket.local_addr().ip().is_unspecified());
     let segment_size = (segment > 0 && contents.len() > segment).then_some(segment);
     let transmit = Transmit { destination, contents, segment_size, ecn: None, src_ip: source };
     let Err(error) = socket.send(&transmit) else { return SendOutcome::Sent };

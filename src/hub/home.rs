@@ -9,6 +9,7 @@ use msm_core::burst::Burst;
 use msm_core::hub::{Ingest, IngestEvent, Kind, Outgoing, Sink};
 use tokio::sync::Notify;
 
+use super::coalesce::Coalescer;
 use super::dest::{Dest, WorkerSink};
 use super::feed::{Feed, FeedReceiver, FeedSender, channel};
 use super::handle::HubHandle;
@@ -16,7 +17,7 @@ use super::shard::Shard;
 use crate::worker::Worker;
 
 /// Largest RTCP datagram written: reports of one source, CNAME and feedback.
-const RTCP_BYTES: usize = 1200;
+const RTCP_BYTES: usize = 512;
 
 /// The publisher's side of one stream, on its home worker.
 pub(crate) struct Home {
@@ -31,6 +32,8 @@ pub(crate) struct Home {
     upstream: RefCell<Vec<Option<Dest>>>,
     /// Last time that media came, for the publisher's liveness.
     last_media: Cell<Instant>,
+    /// What waits for fuller bursts, where the route allows it.
+    held: RefCell<Option<Coalescer>>,
     rearm: Rc<Notify>,
     ended: Cell<bool>,
     /// Told once when the stream ends, for the session that publishes it.
@@ -54,6 +57,7 @@ impl Home {
             remotes: RefCell::default(),
             upstream: RefCell::new(tracks.iter().map(|_| None).collect()),
             last_media: Cell::new(now),
+            held: RefCell::new(Coalescer::new(handle.coalesce, tracks.len())),
             rearm: Rc::new(Notify::new()),
             ended: Cell::new(false),
             on_end: RefCell::new(None),
@@ -112,12 +116,37 @@ impl Home {
         // A change of source holds for this burst: readers are told before they get it.
         self.pump(now, &mut ingest);
         drop(ingest);
+        if let Some(held) = &mut *self.held.borrow_mut() {
+            let waiting = held.poll_timeout();
+            for (index, segment) in burst.segments().iter().enumerate() {
+                if segment.valid
+                    && let Some(packet) = burst.packet(index)
+                {
+                    held.push(now, track, packet, &mut |track, burst| self.fan_out(now, track, burst));
+                }
+            }
+            if held.poll_timeout() != waiting {
+                self.rearm.notify_one();
+            }
+            return;
+        }
+        self.fan_out(now, track, &mut burst);
+    }
+
+    fn fan_out(&self, now: Instant, track: usize, burst: &mut Burst<'_>) {
         // Before the fan-out: it patches the headers in place.
         for remote in self.remotes.borrow_mut().iter_mut() {
             let valid = burst.segments().iter().enumerate().filter(|(_, segment)| segment.valid);
             remote.send_burst(track, now, valid.filter_map(|(index, _)| burst.packet(index)));
         }
-        self.shard.handle_rtp(now, track, &mut burst);
+        self.shard.handle_rtp(now, track, burst);
+    }
+
+    /// Sends what waits for fuller bursts: what comes next must not overtake it.
+    fn flush_held(&self, now: Instant) {
+        if let Some(held) = &mut *self.held.borrow_mut() {
+            held.flush(&mut |track, burst| self.fan_out(now, track, burst));
+        }
     }
 
     /// An RTCP datagram of the publisher.
@@ -141,6 +170,7 @@ impl Home {
 
     /// The publisher is about to jump (seek): what was kept is void, and a jump is no loss.
     pub(crate) fn restart(&self, now: Instant) {
+        self.flush_held(now);
         self.ingest.borrow_mut().restart(now);
         self.tell_remotes(|| Feed::Flush);
         self.shard.flush(now);
@@ -159,6 +189,7 @@ impl Home {
         if self.ended.replace(true) {
             return;
         }
+        self.flush_held(now);
         self.publish_metrics();
         self.tell_remotes(|| Feed::Ended);
         self.shard.end(now);
@@ -199,6 +230,7 @@ impl Home {
                     self.shard.set_cname(track, cname);
                 }
                 IngestEvent::SourceChanged { track, .. } => {
+                    self.flush_held(now);
                     self.tell_remotes(|| Feed::SourceChanged { track });
                     self.shard.handle_source_changed(now, track);
                 }
@@ -223,10 +255,16 @@ impl Home {
         let mut ingest = self.ingest.borrow_mut();
         ingest.handle_timeout(now);
         self.pump(now, &mut ingest);
+        drop(ingest);
+        if let Some(held) = &mut *self.held.borrow_mut() {
+            held.handle_timeout(now, &mut |track, burst| self.fan_out(now, track, burst));
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.ingest.borrow().poll_timeout().map(|(at, _)| at)
+        let ingest = self.ingest.borrow().poll_timeout().map(|(at, _)| at);
+        let held = self.held.borrow().as_ref().and_then(Coalescer::poll_timeout);
+        ingest.into_iter().chain(held).min()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Streams inside this process: their homes, their shards on each worker, and the table that finds them.
 
+mod coalesce;
 pub(crate) mod dest;
 pub(crate) mod feed;
 pub(crate) mod handle;

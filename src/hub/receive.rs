@@ -151,6 +151,9 @@ async fn read_dummies(worker: Rc<Worker>, socket: Rc<UdpSocket>) {
 /// Called with the source of the first datagram that reaches one socket of a pair.
 pub(crate) type Latch = Rc<dyn Fn(SocketAddr, bool)>;
 
+/// Called with each RTCP datagram of a reader.
+pub(crate) type OnReport = Rc<dyn Fn(&[u8])>;
+
 /// Reads a pair that serves one reader track only, whose packets may come from another port than it named
 /// (`nat: same_ip`). `latch` is called for each change of the source port; reports go to the reader.
 pub(crate) fn receive_latching(
@@ -158,7 +161,7 @@ pub(crate) fn receive_latching(
     pair: &Pair,
     ip: IpAddr,
     latch: &Latch,
-    on_report: &Rc<dyn Fn(&[u8])>,
+    on_report: &OnReport,
 ) -> Receiving {
     let read = |socket: &Rc<UdpSocket>, rtcp: bool| {
         let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));

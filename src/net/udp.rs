@@ -55,6 +55,10 @@ impl UdpSocket {
             socket.set_dscp(dscp)?;
         }
         // Sending never waits: to be told of room would wake the worker once more after each burst that it sent.
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; msm_udp::Socket keeps its descriptor until it is dropped"
+        )]
         let io = AsyncFd::with_interest(socket, Interest::READABLE)?;
         Ok(Self { io, local, known_drops: Cell::new(0) })
     }

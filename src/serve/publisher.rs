@@ -115,13 +115,12 @@ impl PublisherRole {
             _quota: quota,
         };
         self.recording = Some(recording);
-        if self.resolved.is_upstream() {
-            if let Err(error) =
+        if self.resolved.is_upstream()
+            && let Err(error) =
                 push::start(worker, &home, &self.resolved, &self.description, self.via.clone()).await
-            {
-                self.recording = None;
-                return Err(error);
-            }
+        {
+            self.recording = None;
+            return Err(error);
         }
         home.set_on_end(Box::new(on_end));
         Ok(FrameSink(home))

@@ -11,7 +11,7 @@ use super::group::GroupReader;
 use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, Lease, PlayAnswer, PlayRequest};
-use crate::hub::receive::{Latch, Receiving, receive_latching};
+use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::pair::Pair;
@@ -219,7 +219,7 @@ impl ReaderRole {
                 });
             });
             let at = Rc::downgrade(worker);
-            let on_report: Rc<dyn Fn(&[u8])> = Rc::new(move |datagram| {
+            let on_report: OnReport = Rc::new(move |datagram| {
                 if let Some(worker) = at.upgrade() {
                     worker.handle_report(
                         ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },

@@ -23,7 +23,7 @@ const AFTER_BYE: Duration = Duration::from_secs(2);
 /// What a session does.
 pub(crate) enum Role {
     Reader(ReaderRole),
-    Publisher(PublisherRole),
+    Publisher(Box<PublisherRole>),
 }
 
 /// The parts of a session that its requests change, one at a time.

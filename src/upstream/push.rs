@@ -14,7 +14,7 @@ use super::link::Link;
 use super::track::{UpstreamTrack, order, set_up};
 use crate::error::Error;
 use crate::hub::home::Home;
-use crate::hub::receive::{Latch, Receiving, receive_latching};
+use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
 use crate::routing::{ClusterSettings, Resolved};
 use crate::worker::Worker;
@@ -124,7 +124,7 @@ fn attach(
         let Some(ip) = check.ip else { continue };
         let latch: Latch = Rc::new(|_: SocketAddr, _| {});
         let (at, hub) = (Rc::downgrade(worker), home.handle.id);
-        let on_report: Rc<dyn Fn(&[u8])> = Rc::new(move |datagram| {
+        let on_report: OnReport = Rc::new(move |datagram| {
             if let Some(worker) = at.upgrade() {
                 worker.handle_report(
                     ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },

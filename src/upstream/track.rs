@@ -30,6 +30,7 @@ pub(crate) struct UpstreamTrack {
 
 /// Sets up a track: the first transport of `order` that the server takes. What it took is all that is left in `order`
 /// for the tracks that follow, as players and servers want one transport for a session.
+#[expect(clippy::too_many_arguments, reason = "two call sites, each argument of another kind")]
 pub(crate) async fn set_up(
     link: &mut Link,
     settings: &ClusterSettings,
@@ -65,7 +66,7 @@ pub(crate) fn order(transport: Transport, mode: Mode) -> Vec<Transport> {
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "one call site, each argument of another kind")]
+#[expect(clippy::too_many_arguments, reason = "one call site, each argument of another kind")]
 async fn try_transport(
     link: &mut Link,
     settings: &ClusterSettings,

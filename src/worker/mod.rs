@@ -40,29 +40,15 @@ impl WorkerHandle {
     /// started.
     pub(crate) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Self> {
         // Jobs are requests of the signalling, each awaited by its sender: their number is bounded by sessions.
-        let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
+        let (jobs, queue) = mpsc::unbounded_channel::<Job>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name(format!("msm-worker-{id}")).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
                 let worker = Rc::new(Worker::new(id, shared));
                 worker.start();
-                let mut stopping = worker.shared.stopping.subscribe();
-                loop {
-                    tokio::select! {
-                        job = queue.recv() => match job {
-                            Some(job) => job(&worker),
-                            None => break,
-                        },
-                        _ = stopping.wait_for(|stopping| *stopping) => break,
-                    }
-                }
-                // Tasks see the end, too: upstreams are told before their connections close.
-                let until = Instant::now() + FAREWELL;
-                while worker.is_leaving() && Instant::now() < until {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                worker.clear();
+                // A task of its own: the future that is blocked on is polled at each wake-up for a packet.
+                let _ = tokio::task::spawn_local(work(worker, queue)).await;
             });
         })?;
         Ok(Self { jobs, offered: Arc::default(), thread: Mutex::new(Some(thread)) })
@@ -126,4 +112,24 @@ impl WorkerHandle {
             let _ = thread.join();
         }
     }
+}
+
+/// Does what other threads ask, until the process stops.
+async fn work(worker: Rc<Worker>, mut queue: mpsc::UnboundedReceiver<Job>) {
+    let mut stopping = worker.shared.stopping.subscribe();
+    loop {
+        tokio::select! {
+            job = queue.recv() => match job {
+                Some(job) => job(&worker),
+                None => break,
+            },
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+        }
+    }
+    // Tasks see the end, too: upstreams are told before their connections close.
+    let until = Instant::now() + FAREWELL;
+    while worker.is_leaving() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    worker.clear();
 }

@@ -1,5 +1,12 @@
 //! A mesh in this process, and RTSP written by hand against it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -202,11 +209,9 @@ impl Rtsp {
         if !self.frames.is_empty() {
             return self.frames.remove(0);
         }
-        loop {
-            match self.item().expect("the connection ended") {
-                Item::Frame(channel, packet) => return (channel, packet),
-                Item::Answer(answer) => panic!("an answer that nobody asked for: {answer:?}"),
-            }
+        match self.item().expect("the connection ended") {
+            Item::Frame(channel, packet) => (channel, packet),
+            Item::Answer(answer) => panic!("an answer that nobody asked for: {answer:?}"),
         }
     }
 
@@ -296,13 +301,13 @@ pub fn pair() -> (UdpSocket, UdpSocket) {
     for _ in 0..1000 {
         let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = rtp.local_addr().unwrap().port();
-        if port % 2 == 0 {
-            if let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)) {
-                for socket in [&rtp, &rtcp] {
-                    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-                }
-                return (rtp, rtcp);
+        if port.is_multiple_of(2)
+            && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1))
+        {
+            for socket in [&rtp, &rtcp] {
+                socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             }
+            return (rtp, rtcp);
         }
     }
     panic!("no pair of ports is free");

@@ -15,9 +15,11 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
+# One thread, so one slice a picture: the payloader would repeat the parameter sets between the slices of a key frame,
+# which decoders rightly take as damage.
 LIVE = (
     "( videotestsrc is-live=1 pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1"
-    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={gop} bitrate=300"
+    " ! x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max={gop} bitrate=300"
     " ! video/x-h264,profile=constrained-baseline ! rtph264pay name=pay0 pt=96 mtu=1200 config-interval={config}"
     " audiotestsrc is-live=1 wave=ticks ! audio/x-raw,rate=48000,channels=1 ! opusenc bitrate=32000"
     " ! rtpopuspay name=pay1 pt=97 )"

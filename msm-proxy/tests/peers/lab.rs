@@ -24,6 +24,11 @@ pub(crate) const DOWN: &str = "down0";
 /// Tests at once: players and encoders keep time only while there is processor time left.
 const TESTS_AT_ONCE: usize = 3;
 
+/// Whether the servers stand in the proxy's place.
+pub(crate) fn direct() -> bool {
+    std::env::var_os("MSM_PEERS_DIRECT").is_some()
+}
+
 /// Where a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -77,6 +82,9 @@ impl Lab {
              ip -n {client} route add default via {PROXY}
              ip -n {proxy} route add 239.0.0.0/8 dev {DOWN}"
         ));
+        if direct() {
+            sh(&format!("ip netns exec {proxy} sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'"));
+        }
         lab
     }
 
@@ -128,6 +136,20 @@ impl Lab {
         self.start(name, command).finish(limit)
     }
 
+    /// How many UDP datagrams came to sockets of a namespace, and how many multicast packets to the namespace.
+    pub(crate) fn datagrams(&self, place: Place) -> Datagrams {
+        let mut command = self.command(place, "cat");
+        let output = command.args(["/proc/net/snmp", "/proc/net/netstat"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let value = |table: &str, key: &str| -> u64 {
+            let mut rows = text.lines().filter(|line| line.starts_with(table));
+            let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
+            let at = names.split(' ').position(|name| name == key).unwrap();
+            values.split(' ').nth(at).unwrap().parse().unwrap()
+        };
+        Datagrams { udp: value("Udp:", "InDatagrams"), multicast: value("IpExt:", "InMcastPkts") }
+    }
+
     /// The body of an HTTP answer 200, asked for in the proxy's namespace; `None` for any other answer.
     pub(crate) fn http(&self, port: u16, path: &str) -> Option<String> {
         let mut command = self.command(Place::Proxy, "bash");
@@ -151,6 +173,13 @@ impl Drop for Lab {
             println!("kept {}", self.dir.path().display());
         }
     }
+}
+
+/// See [`Lab::datagrams`].
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    pub(crate) udp: u64,
+    pub(crate) multicast: u64,
 }
 
 fn sh(script: &str) {

@@ -117,9 +117,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.end();
-        if std::thread::panicking() {
-            println!("--- {}: standard output\n{}", self.name, tail(&self.out()));
-            println!("--- {}: standard error\n{}", self.name, tail(&self.err()));
+        for (stream, text) in [("output", self.out()), ("error", self.err())] {
+            if std::thread::panicking() && !text.is_empty() {
+                println!("--- {}, standard {stream}:\n{}", self.name, tail(&text));
+            }
         }
     }
 }
@@ -127,5 +128,5 @@ impl Drop for Process {
 /// The last lines of a log.
 pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(60)..].join("\n")
+    lines[lines.len().saturating_sub(30)..].join("\n")
 }

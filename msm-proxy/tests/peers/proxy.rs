@@ -66,6 +66,15 @@ impl<'lab> Proxy<'lab> {
         sum
     }
 
+    /// Prints what it lost and dropped, for whoever reads why a test failed.
+    pub(crate) fn print_losses(&self) {
+        let text = self.lab.http(18_020, "/metrics").unwrap_or_default();
+        let losses = ["msm_lost", "msm_unrecovered", "msm_reader_lost", "msm_dropped", "msm_packets"];
+        for line in text.lines().filter(|line| losses.iter().any(|name| line.starts_with(name))) {
+            println!("{line}");
+        }
+    }
+
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         self.process.err()

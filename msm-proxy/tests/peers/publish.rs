@@ -1,6 +1,6 @@
 //! Real publishers: into the proxy, where readers find the stream, and through it to a server.
 
-use crate::lab::{Lab, Place};
+use crate::lab::{Lab, Place, direct};
 use crate::media::programme;
 use crate::need::{Peer, have};
 use crate::process::Process;
@@ -34,8 +34,9 @@ fn gstreamer_tcp(lab: &Lab, url: &str, _seconds: u32) -> Process {
     let mut command = lab.command(Place::Client, "gst-launch-1.0");
     command.args(["-q", "filesrc", &format!("location={}", file.display()), "!", "matroskademux", "name=d"]);
     command.args(["rtspclientsink", &format!("location={url}"), "protocols=tcp", "name=s"]);
-    command.args(["d.video_0", "!", "queue", "!", "h264parse", "!", "s.sink_0"]);
-    command.args(["d.audio_0", "!", "queue", "!", "opusparse", "!", "s.sink_1"]);
+    // It announces its tracks in the reverse order: video is to be the first, as the recording servers expect.
+    command.args(["d.audio_0", "!", "queue", "!", "opusparse", "!", "s.sink_0"]);
+    command.args(["d.video_0", "!", "queue", "!", "h264parse", "!", "s.sink_1"]);
     lab.start("gst-publisher", command)
 }
 
@@ -86,7 +87,7 @@ fn gstreamer_publishes_over_tcp() {
 
 /// Where a sink stands, and the proxy in front of it unless it stands in the proxy's place.
 fn place() -> Place {
-    if std::env::var_os("MSM_PEERS_DIRECT").is_some() { Place::Proxy } else { Place::Server }
+    if direct() { Place::Proxy } else { Place::Server }
 }
 
 /// A publisher through the proxy to ffmpeg, which must get and decode all but the first and last moments.
@@ -100,7 +101,11 @@ fn to_ffmpeg(peer: Peer, publish: Publish, towards: &str) {
     publish(&lab, &url("sink"), 5).finish(Duration::from_secs(20)).success();
     let sink = sink.interrupt(Duration::from_secs(10));
     let frames = Frames::read(&lab.file("sink.frames"));
-    assert!(frames.video >= 110 && frames.audio >= 220, "of 125 and 250 frames came {frames:?}\n{}", sink.err);
+    assert!(
+        frames.video >= 110 && frames.audio >= 220,
+        "of 125 and 250 frames came {frames:?}\n{}",
+        sink.err
+    );
     assert!(!sink.err.contains("error while decoding"), "{}", sink.err);
 }
 

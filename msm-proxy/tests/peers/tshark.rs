@@ -1,6 +1,6 @@
 //! An independent judge of what is on the wire: tshark reads RTP headers and times, and the rest is arithmetic on them.
 
-use crate::lab::{Lab, Place};
+use crate::lab::{DOWN, Lab, Place};
 use crate::process::Process;
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -30,6 +30,10 @@ pub(crate) type FlowKey = (String, u16, u32);
 impl<'lab> Capture<'lab> {
     /// Starts to capture.
     pub(crate) fn start(lab: &'lab Lab) -> Capture<'lab> {
+        // Datagrams that are sent in one call are to be cut apart before they are captured, not by the receiver.
+        let mut command = lab.command(Place::Proxy, "ip");
+        command.args(["link", "set", "dev", DOWN, "gso_max_segs", "1"]);
+        lab.run("ip", command, Duration::from_secs(10)).success();
         let mut command = lab.command(Place::Client, "dumpcap");
         command.args(["-q", "-i", "cli0", "-s", SNAP, "-B", "64", "-f", "udp", "-w", "capture.pcapng"]);
         let mut process = lab.start("dumpcap", command);
@@ -41,16 +45,28 @@ impl<'lab> Capture<'lab> {
     pub(crate) fn flows(self, source: &str) -> BTreeMap<FlowKey, Flow> {
         let finished = self.process.interrupt(Duration::from_secs(10));
         assert!(finished.err.contains("dropped on interface"), "{}", finished.err);
-        let dropped = finished.err.split("dropped on interface").nth(1).and_then(|rest| rest.split('/').nth(1));
-        assert!(dropped.is_some_and(|rest| rest.starts_with("0 ")), "dumpcap itself lost packets: {}", finished.err);
+        let dropped =
+            finished.err.split("dropped on interface").nth(1).and_then(|rest| rest.split('/').nth(1));
+        assert!(
+            dropped.is_some_and(|rest| rest.starts_with("0 ")),
+            "dumpcap itself lost packets: {}",
+            finished.err
+        );
 
         let mut command = Command::new("tshark");
         command.arg("-r").arg(self.lab.file("capture.pcapng"));
         // The proxy sends unicast from one port; the rest is found by its looks.
         command.args(["-d", "udp.port==8000,rtp", "--enable-heuristic", "rtp_udp", "-T", "fields"]);
         command.args(["-Y", &format!("rtp && ip.src=={source}")]);
-        for field in ["frame.time_epoch", "ip.dst", "udp.dstport", "rtp.ssrc", "rtp.p_type", "rtp.seq", "rtp.timestamp"]
-        {
+        for field in [
+            "frame.time_epoch",
+            "ip.dst",
+            "udp.dstport",
+            "rtp.ssrc",
+            "rtp.p_type",
+            "rtp.seq",
+            "rtp.timestamp",
+        ] {
             command.args(["-e", field]);
         }
         let finished = self.lab.run("tshark", command, Duration::from_secs(120)).success();

@@ -1,10 +1,10 @@
 //! Servers other than GStreamer's, and servers that want a password.
 
 use crate::lab::{Lab, Place};
-use crate::media::{programme, recording};
+use crate::media::{programme, recording_for_live555};
 use crate::need::{Peer, have};
 use crate::proxy::{Proxy, forwarding, url};
-use crate::readers::{FFMPEG_TCP, FFMPEG_UDP, GST_UDP, Reader, VLC_UDP};
+use crate::readers::{FFMPEG_TCP, FFMPEG_UDP, Reader, VLC_UDP};
 use crate::servers;
 use crate::{lab, readers};
 use std::time::Duration;
@@ -44,7 +44,11 @@ fn wrong_password() {
     let mut command = lab.command(Place::Client, "ffprobe");
     command.args(["-v", "error", "-rtsp_transport", "tcp", &url("test")]);
     let finished = lab.run("ffprobe", command, Duration::from_secs(15));
-    let status = finished.status.expect("ffprobe ends by itself");
+    let status = finished.status.expect("ffprobe gets an answer soon");
+    assert!(
+        servers::count(&server, "describe") + server.err().matches("not authorized").count() < 10,
+        "endless attempts"
+    );
     assert!(!status.success(), "{}", finished.err);
     assert!(finished.err.contains(" 50"), "an error of the server, not of the reader: {}", finished.err);
     assert_eq!(servers::count(&server, "setup"), 0);
@@ -59,11 +63,19 @@ fn live555_to_ffmpeg_over_udp() {
         return;
     }
     let lab = Lab::new();
-    recording(&lab);
+    recording_for_live555(&lab);
     let (_server, endpoint) = servers::live555(&lab);
 
     let mut command = lab.command(Place::Proxy, "ffmpeg");
-    command.args(["-v", "error", "-nostdin", "-rtsp_transport", "udp", "-i", &format!("{endpoint}/recording.mkv")]);
+    command.args([
+        "-v",
+        "error",
+        "-nostdin",
+        "-rtsp_transport",
+        "udp",
+        "-i",
+        &format!("{endpoint}/recording.mkv"),
+    ]);
     command.args(["-t", "1", "-f", "null", "-"]);
     let direct = lab.run("direct", command, LIMIT);
     assert!(direct.err.contains("461"), "live555 has learned RTP/AVP/UDP: {}", direct.err);
@@ -79,15 +91,15 @@ fn live555_to(reader: Reader, transport: &str) {
         return;
     }
     let lab = Lab::new();
-    recording(&lab);
+    recording_for_live555(&lab);
     let (_server, endpoint) = servers::live555(&lab);
     let _proxy = Proxy::start(&lab, &forwarding(&endpoint, &format!("transport: {transport}")));
     reader.read(&lab, &url("recording.mkv"));
 }
 
 #[test]
-fn live555_over_tcp_to_gstreamer() {
-    live555_to(GST_UDP, "tcp");
+fn live555_over_tcp_to_ffmpeg_over_udp() {
+    live555_to(FFMPEG_UDP, "tcp");
 }
 
 #[test]

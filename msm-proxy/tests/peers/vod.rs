@@ -1,7 +1,7 @@
 //! Recordings: seek, pause and speed reach the server, and one reader's do not touch another's. The media tells the time
 //! that it shows, so a position is judged by what arrives, not by what a header says.
 
-use crate::lab::{Lab, PROXY, Place};
+use crate::lab::{Lab, PROXY, Place, direct};
 use crate::media::{ramp, recording};
 use crate::need::{Peer, have, workspace};
 use crate::process::Process;
@@ -12,10 +12,6 @@ use std::fs;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(40);
-
-fn direct() -> bool {
-    std::env::var_os("MSM_PEERS_DIRECT").is_some()
-}
 
 /// GStreamer's server with the recording, and the proxy in front of it.
 fn gst_recording<'lab>(lab: &'lab Lab, transport: &str) -> (Process, Option<Proxy<'lab>>) {
@@ -119,8 +115,30 @@ fn ffmpeg_seeks(transport: &str) {
     let lab = Lab::new();
     let (_server, _proxy) = gst_recording(&lab, transport);
     let mut command = lab.command(Place::Client, "ffmpeg");
-    command.args(["-v", "level+error", "-nostdin", "-ss", "10", "-rtsp_transport", transport, "-i", &url("test")]);
-    command.args(["-map", "0:v", "-t", "1", "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "seek.gray"]);
+    command.args([
+        "-v",
+        "level+error",
+        "-nostdin",
+        "-ss",
+        "10",
+        "-rtsp_transport",
+        transport,
+        "-i",
+        &url("test"),
+    ]);
+    command.args([
+        "-map",
+        "0:v",
+        "-t",
+        "1",
+        "-vsync",
+        "passthrough",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gray",
+        "seek.gray",
+    ]);
     lab.run("ffmpeg", command, LIMIT).success();
     let pictures = fs::read(lab.file("seek.gray")).unwrap();
     let times: Vec<f64> = pictures.chunks_exact(160 * 120).map(|p| (f64::from(p[0]) - 16.0) / 10.0).collect();

@@ -59,7 +59,7 @@ pub fn described(
 /// The answer has no RTP transport.
 pub fn setup_answer(response: &Response) -> Result<TransportSpec, MessageError> {
     let value = response.headers.get("Transport").unwrap_or_default();
-    TransportSpec::parse_list(value).into_iter().next().ok_or_else(|| MessageError::BadHeader {
+    TransportSpec::parse_list(value).into_iter().next().ok_or(MessageError::BadHeader {
         line: 0,
         reason: "the answer to SETUP has no Transport that is RTP",
     })

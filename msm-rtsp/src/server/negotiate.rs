@@ -15,7 +15,9 @@ pub struct Offer {
 
 /// The first transport of the client's list that can be served, or 461 (`RFC 2326 §11.3.14`).
 ///
-/// A destination that the client names is not honoured: media goes to the address that the request came from.
+/// What only the server may say is taken out of the client's words: `destination` and `dest_addr` addresses, or anybody
+/// could have media sent to somebody else (`RFC 2326 §16`, `RFC 7826 §21.2.1`), `source`, `server_port`, `ssrc`. Media
+/// goes to the address that the request came from.
 ///
 /// # Errors
 /// 461: none can be served, nothing in the header is a transport, or there is no Transport header.
@@ -32,7 +34,8 @@ pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u1
                 (Lower::Tcp, Delivery::Multicast) => false,
             }
     };
-    specs.iter().find(usable).cloned().ok_or(461)
+    let chosen = specs.iter().find(usable).cloned().ok_or(461_u16)?;
+    Ok(TransportSpec { destination: None, source: None, server_port: None, ssrc: None, ..chosen })
 }
 
 #[cfg(test)]
@@ -40,6 +43,25 @@ mod tests {
     use super::*;
 
     const ALL: Offer = Offer { udp: true, tcp: true, multicast: true };
+
+    #[test]
+    fn the_server_s_words_are_not_taken_from_the_client() {
+        for header in [
+            "RTP/AVP;unicast;destination=203.0.113.7;source=203.0.113.8;client_port=2-3;server_port=4-5;ssrc=1",
+            "RTP/AVP;unicast;dest_addr=\"203.0.113.7:2\"/\"203.0.113.7:3\";src_addr=\"203.0.113.8:4\"/\":5\"",
+        ] {
+            let spec = negotiate(Some(header), ALL).unwrap();
+            assert_eq!(spec.client_port, Some((2, 3)));
+            assert_eq!(
+                (spec.destination, spec.source, spec.server_port, spec.ssrc),
+                (None, None, None, None)
+            );
+        }
+        assert_eq!(
+            negotiate(Some("RTP/AVP;multicast;destination=239.9.9.9"), ALL).unwrap().destination,
+            None
+        );
+    }
 
     #[test]
     fn the_first_that_can_be_served_is_taken() {

@@ -170,17 +170,16 @@ pub fn match_control(uri: &str, tracks: usize) -> Option<(String, Option<usize>)
         None => (uri, None),
     };
     let head = head.trim_end_matches('/');
-    if let Some((query, track)) = query.and_then(|query| query.rsplit_once('/')) {
-        if let Some(track) = parse_track(track) {
-            return (track < tracks)
-                .then(|| (format!("{head}?{}", query.trim_end_matches('/')), Some(track)));
-        }
+    if let Some((query, track)) = query.and_then(|query| query.rsplit_once('/'))
+        && let Some(track) = parse_track(track)
+    {
+        return (track < tracks).then(|| (format!("{head}?{}", query.trim_end_matches('/')), Some(track)));
     }
     let with_query = |base: &str| query.map_or_else(|| base.to_owned(), |query| format!("{base}?{query}"));
-    if let Some((base, last)) = head.rsplit_once('/') {
-        if let Some(track) = parse_track(last) {
-            return (track < tracks).then(|| (with_query(base.trim_end_matches('/')), Some(track)));
-        }
+    if let Some((base, last)) = head.rsplit_once('/')
+        && let Some(track) = parse_track(last)
+    {
+        return (track < tracks).then(|| (with_query(base.trim_end_matches('/')), Some(track)));
     }
     Some((with_query(head), (tracks == 1).then_some(0)))
 }

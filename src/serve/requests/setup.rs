@@ -113,7 +113,7 @@ impl Setting<'_> {
         let resolved = self.context.worker.shared.routing.resolve(&url, Action::Publish)?;
         self.track_of(announced.description.tracks.len())?;
         let role = PublisherRole::new(announced.description, resolved, url.to_string(), announced.via);
-        self.begin(Role::Publisher(role)).await
+        self.begin(Role::Publisher(Box::new(role))).await
     }
 
     fn track_of(&self, tracks: usize) -> Result<usize, Refusal> {

@@ -103,6 +103,7 @@ fn answers_keep_the_order_of_requests() {
         .collect();
     assert_eq!((asked.len(), sent.as_str()), (3, ""));
     connection.respond(asked[2], Response::new(455));
+    connection.respond(asked[2], Response::new(200));
     connection.respond(asked[1], Response::new(461));
     assert_eq!(connection.poll_transmit(), None);
     connection.respond(asked[0], Response::new(404));
@@ -123,6 +124,7 @@ fn a_client_that_only_asks_is_left_waiting() {
         taken += more;
         if let Some(ServerEvent::Request(next, _)) = event {
             asked.push_back(next);
+            assert!(asked.len() <= 16);
         } else {
             assert!(asked.len() == 16 || taken == requests.len(), "{}", asked.len());
             connection.respond(asked.pop_front().unwrap(), Connection::options(Version::V1_0));

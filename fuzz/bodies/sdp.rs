@@ -1,0 +1,30 @@
+//! Descriptions: what is accepted can be rewritten for readers, reads again with the same tracks, and names nothing of the
+//! hop that it came over.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use msm_rtsp::limits::Limits;
+use msm_rtsp::sdp::Description;
+
+/// Reads `data` as a description.
+pub fn run(data: &[u8]) {
+    let limits = Limits::default();
+    let Ok(description) = Description::parse(data, &limits) else { return };
+    assert!(!description.tracks.is_empty() && description.tracks.len() <= limits.media_sections);
+    let infos = description.track_infos();
+    assert_eq!(infos.len(), description.tracks.len());
+    for v6 in [false, true] {
+        let written = description.for_reader(v6, &[]);
+        let wide = Limits { body_bytes: usize::MAX, ..limits.clone() };
+        let again = Description::parse(&written, &wide)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&written)));
+        assert_eq!(again.tracks.len(), description.tracks.len());
+        assert_eq!(again.track_infos(), infos);
+        let text = String::from_utf8_lossy(&written);
+        for secret in ["a=crypto", "a=key-mgmt", "a=candidate", "a=source-filter"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        for (index, track) in again.tracks.iter().enumerate() {
+            assert_eq!(track.control.as_deref(), Some(format!("trackID={index}").as_str()));
+        }
+    }
+}

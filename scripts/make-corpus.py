@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz corpus: small, real-looking inputs of every kind that each body distinguishes."""
+import pathlib
+import struct
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "fuzz" / "corpus"
+
+
+def put(target, seeds):
+    folder = ROOT / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds):
+        data = seed.encode() if isinstance(seed, str) else seed
+        (folder / f"seed-{number:02}").write_bytes(data)
+
+
+def rtp(first=0x80, pt=96, rest=b"\x65\x88payload"):
+    return struct.pack(">BBHII", first, pt, 7, 3000, 0xFEEDBEEF) + rest
+
+
+RTP = [
+    rtp(),
+    rtp(pt=0xE0),
+    rtp(0x82, rest=struct.pack(">II", 1, 2) + b"x"),
+    rtp(0x90, rest=bytes.fromhex("bede000110aa0000") + b"frame"),
+    rtp(0x90, rest=bytes.fromhex("bede0002225a5b5c0000f000") + b"frame"),
+    rtp(0x90, rest=bytes.fromhex("1000000201020102030003ff") + b"frame"),
+    rtp(0x90, rest=bytes.fromhex("abac0003000102030405060708090a0b") + b"onvif"),
+    rtp(0xA0, rest=b"payload\x00\x00\x00\x04"),
+    rtp(0xB1, rest=struct.pack(">I", 9) + bytes.fromhex("bede0001100000000000000004")),
+    bytes.fromhex("90600001000000010000 0002bede00011f000000".replace(" ", "")),
+    bytes.fromhex("90350001000000010000000210000001000000d5"),
+    rtp()[:11],
+]
+put("rtp", RTP)
+put("extensions", [packet[12:] if packet[0] & 0x10 else packet for packet in RTP])
+
+SR = struct.pack(">BBHIQIII", 0x80, 200, 6, 7, 0xE0000000_80000000, 3000, 10, 1000)
+SR1 = struct.pack(">BBHIQIII", 0x81, 200, 12, 7, 0xE0000000_80000000, 3000, 10, 1000) + struct.pack(">IIIIII", 8, 0x01000002, 70000, 5, 6, 7)
+RR = struct.pack(">BBHI", 0x80, 201, 1, 7)
+SDES = struct.pack(">BBHI", 0x81, 202, 3, 7) + b"\x01\x04demo\x00\x00"
+BYE = struct.pack(">BBHI", 0x81, 203, 3, 7) + b"\x06ending\x00"
+put("rtcp", [
+    SR + SDES, SR1 + SDES + BYE, RR + SDES, RR,
+    struct.pack(">BBHI", 0x80, 204, 2, 7) + b"NAME",
+    struct.pack(">BBHIIHH", 0x81, 205, 3, 7, 8, 100, 0x8001),
+    struct.pack(">BBHII", 0x81, 206, 2, 7, 8),
+    struct.pack(">BBHIIIBxxx", 0x84, 206, 4, 7, 0, 8, 1),
+    struct.pack(">BBHII4sI I", 0x8F, 206, 5, 7, 0, b"REMB", 0x010BD000, 8),
+    struct.pack(">BBHIIHHI", 0x8F, 205, 5, 7, 8, 100, 2, 0x01020300) + bytes.fromhex("20020404"),
+    struct.pack(">BBHI", 0x80, 207, 4, 7) + bytes.fromhex("04000002e000000080000000"),
+    bytes.fromhex("8fce0004000000010000000052454d4234974f31"),
+    bytes.fromhex("a1cd0001ef000000"),
+    bytes.fromhex("84ce000148ec1900"),
+])
+
+put("framing", [
+    "OPTIONS rtsp://h:8554/cam RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: Lavf59\r\n\r\n",
+    "DESCRIBE rtsp://h/cam RTSP/1.0\r\nAccept: application/sdp\r\nCSeq: 2\r\n\r\n",
+    "SETUP rtsp://h/cam/trackID=0 RTSP/1.0\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nCSeq: 3\r\n\r\n$\x00\x00\x04abcd",
+    "SETUP rtsp://h/s RTSP/2.0\r\nCSeq: 1\r\nPipelined-Requests: 1\r\nTransport: RTP/AVP;unicast;dest_addr=\":4588\"/\":4589\"\r\n\r\n",
+    "ANNOUNCE rtsp://h/x RTSP/1.0\r\nContent-Length: 4\r\nCSeq: 4\r\n\r\nv=0\n",
+    "RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: OPTIONS, DESCRIBE\r\n\r\n",
+    "RTSP/1.0 401\nCSeq: 2\nWWW-Authenticate: Digest realm=\"x\", nonce=\"y\"\n\n",
+    "\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq:1\r\n\r\n",
+    "PLAY rtsp://h/ RTSP/1.0\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\nabcde",
+    b"$\x01\x00\x00$\x02\x00\x01x",
+])
+put("url", [
+    "rtsp://alice:p%40ss@cam.local:8554/a/b?x=1", "rtsps://[2001:db8::1]:322/s/trackID=1/", "rtsp://h/s?q=1/trackID=0",
+    "rtsp://h/%2e%2e/x", "rtspu://h", "Digest realm=\"mesh\", nonce=\"abc\", qop=\"auth,auth-int\", algorithm=SHA-256, stale=true",
+    "Basic realm=\"x\", Digest realm=\"y\", nonce=\"n\"",
+])
+put("transport", [
+    "RTP/AVP;unicast;client_port=8000-8001", "RTP/AVP/UDP;unicast;client_port=5000-5001;mode=record",
+    "RTP/AVP/TCP;unicast;interleaved=0-1;mode=\"RECORD\"", "RTP/AVP;multicast;destination=239.1.1.1;port=5000-5001;ttl=16",
+    "RTP/AVP/UDP; unicast ;client_port=5000-5001;server_port=6000-6001;ssrc= 1234abc;mode=\"play\"",
+    "RTP/AVP;unicast;dest_addr=\":4588\"/\":4589\";src_addr=\"[2001:db8::1]:8000\"/\"[2001:db8::1]:8001\"",
+    "RTP/SAVPF;unicast;client_port=1,RTP/AVP/TCP,RAW/RAW/UDP;unicast;client_port=9", "RTP/AVP;mode=\"",
+])
+put("sdp", [
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\na=range:npt=0-12.5\r\na=control:*\r\n"
+    "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:streamid=0\r\n"
+    "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\na=control:streamid=1\r\n",
+    "v=0\ns=camera\na=control:rtsp://10.0.0.9/cam/\nm=video 0 RTP/AVP 96\na=rtpmap:96 H265/90000 \na=fmtp:96\na=control:trackID=1\nm=application 0 TCP/WS x\n",
+    "v=0\r\ns=-\r\nc=IN IP4 239.1.1.1/16\r\na=source-filter: incl IN IP4 239.1.1.1 10.0.0.9\r\nm=video 5000 RTP/SAVPF 96 97\r\n"
+    "a=rtpmap:97 rtx/90000\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\na=extmap:1 urn:x\r\na=rtcp-fb:96 nack pli\r\n",
+    "v=0\r\no=- 1 1 IN IP6 ::1\r\ns=ts\r\nt=0 0\r\nm=video 1234/2 RTP/AVP 33\r\nc=IN IP6 ff15::101\r\n",
+    "v=0\r\nm=audio 0 RTP/AVP 0 8 18\r\nk=clear:x\r\n",
+])
+put("pattern", [
+    "rtsp://*/news/{feed}\n/news/eu\nh\n/live/{feed}\na=1", "/{a}/x/{r...}\n/1/x/2//3/\n[::1]\n/{r}?p={a}&q={r}\n",
+    "rtsp://*.studio.example:554/c%61m\n/%63am/\na.b.studio.example.\n/cam?x\nfoo bar", "*://[::1]:554\n\n::1\n/\n#",
+])
+put("config", [
+    "listeners:\n  - {name: apps, address: '0.0.0.0:8554', ports: 9000, dscp: 34}\nworkers: 2\n",
+    "routes:\n- match: {url: 'rtsp://*/n/{a}'}\n  rewrite: /l/{a}\n  backends: [{cluster: e}]\nclusters:\n  e: &e\n    endpoints: ['rtsp://h']\n  f: {<<: *e}\n",
+    "admin: {address: off}\n\0MSM__ADMIN__READY=off\nMSM__ROUTES__0__MATCH__URL=/a\nMSM__LOG={level: warn}\n",
+    "limits: {body_bytes: 64KiB, request_timeout: 80ms}\ndrain_timeout: 2s\nlog: {format: json}\n",
+])
