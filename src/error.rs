@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use msm_core::hub::HubError;
+
 /// An error of the mesh. Credentials never appear in it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -99,6 +101,19 @@ pub enum Error {
     /// The mesh was shut down.
     #[error("the mesh is shutting down")]
     Stopped,
+}
+
+impl From<HubError> for Error {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::TooManyReaders { limit } => {
+                Self::Capacity { what: "readers of one stream", limit, key: "limits.readers" }
+            }
+            // It was removed by the end of its stream.
+            HubError::UnknownReader { .. } => Self::StreamEnded,
+            other => Self::Refused(other.to_string()),
+        }
+    }
 }
 
 impl Error {

@@ -17,6 +17,7 @@ mod hub;
 mod mesh;
 mod metrics;
 mod net;
+mod quota;
 mod routing;
 mod serve;
 mod settings;

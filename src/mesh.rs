@@ -14,7 +14,7 @@ use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
 use crate::api::publisher::{self, Publisher};
-use crate::api::reader::{self, Reader};
+use crate::api::reader::{self, Reader, Seat};
 use crate::config::{Config, Workers};
 use crate::error::Error;
 use crate::hub::dest::Dest;
@@ -177,11 +177,12 @@ impl Mesh {
             })
             .await??;
         let place = handle.worker;
-        let id = shared
+        let seat = shared
             .worker(place)?
             .run(move |worker| async move {
                 // The upstream is set up first: only then the stream has a home that readers can be added to.
                 handle.prepare().await?;
+                let quota = worker.shared.readers.take()?;
                 let shard = worker.shard(&handle).await?;
                 let mut rng = Rng::new(worker.shared.seed());
                 let tracks = (0..handle.tracks().len())
@@ -195,15 +196,15 @@ impl Mesh {
                 drop(queue);
                 let setup = ReaderSetup { seed: rng.next_u64(), tracks, late_join: !handle.unshared };
                 let now = Instant::now();
-                let id = shard
-                    .add_reader(now, setup, Box::new(|_| {}))
-                    .map_err(|error| Error::Refused(error.to_string()))?;
-                shard.play(now, id).map_err(|error| Error::Refused(error.to_string()))?;
+                let id = shard.add_reader(now, setup, Box::new(|_| {})).map_err(Error::from)?;
+                // Leaves by itself if something below fails, or the caller waits no longer.
+                let seat = Seat::new(&worker, handle.id, id, quota);
+                shard.play(now, id).map_err(Error::from)?;
                 handle.play(PlayRequest::default()).await?;
-                Ok::<_, Error>(id)
+                Ok::<_, Error>(seat)
             })
             .await??;
-        Ok(Reader::new(shared, lease, place, id, packets))
+        Ok(Reader::new(lease, seat, packets))
     }
 
     /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
@@ -222,9 +223,9 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
-                worker.shared.admit_stream()?;
                 let resolved = worker.shared.routing.resolve(&url, Action::Publish)?;
                 let description = Arc::new(description);
+                let quota = worker.shared.streams.take()?;
                 let handle = HubHandle::new(HubParts {
                     id: worker.shared.registry.next_id(),
                     worker: worker.id,
@@ -242,12 +243,12 @@ impl Mesh {
                     && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
                 {
                     handle.set_ended();
-                    worker.shared.registry.forget(&key, Some(handle.id));
+                    worker.shared.registry.forget(&key, handle.id);
                     home.end(Instant::now());
                     return Err(error);
                 }
                 worker.shared.metrics.streams.inc();
-                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets));
+                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets, quota));
                 Ok(handle)
             })
             .await??;

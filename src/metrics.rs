@@ -52,6 +52,7 @@ pub(crate) struct Metrics {
     unrecovered: Family<StreamLabels, Counter>,
     duplicates: Family<StreamLabels, Counter>,
     reordered: Family<StreamLabels, Counter>,
+    reader_lost: Family<StreamLabels, Counter>,
     readers: Family<StreamLabels, Gauge>,
     jitter: Family<StreamLabels, Gauge<f64, AtomicU64>>,
     rtt: Family<StreamLabels, Histogram>,
@@ -80,6 +81,7 @@ impl Default for Metrics {
             unrecovered: Family::default(),
             duplicates: Family::default(),
             reordered: Family::default(),
+            reader_lost: Family::default(),
             readers: Family::default(),
             jitter: Family::default(),
             rtt: Family::new_with_constructor(latency),
@@ -103,6 +105,7 @@ impl Default for Metrics {
         );
         registry.register("duplicates", "Packets received twice, forwarded once", metrics.duplicates.clone());
         registry.register("reordered", "Packets received late and forwarded", metrics.reordered.clone());
+        registry.register("reader_lost", "Packets that readers reported lost", metrics.reader_lost.clone());
         registry.register("readers", "Readers now", metrics.readers.clone());
         registry.register_with_unit(
             "jitter",
@@ -156,6 +159,7 @@ impl Metrics {
                 unrecovered: self.unrecovered.get_or_create_owned(&labels),
                 duplicates: self.duplicates.get_or_create_owned(&labels),
                 reordered: self.reordered.get_or_create_owned(&labels),
+                reader_lost: self.reader_lost.get_or_create_owned(&labels),
                 jitter: self.jitter.get_or_create_owned(&labels),
                 rtt: self.rtt.get_or_create_owned(&labels),
                 readers_gauge: self.readers.get_or_create_owned(&labels),
@@ -209,6 +213,7 @@ pub(crate) struct RouteMetrics {
     pub(crate) unrecovered: Counter,
     pub(crate) duplicates: Counter,
     pub(crate) reordered: Counter,
+    pub(crate) reader_lost: Counter,
     pub(crate) jitter: Gauge<f64, AtomicU64>,
     pub(crate) rtt: Histogram,
     readers_gauge: Gauge,

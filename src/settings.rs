@@ -47,6 +47,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             sessions_per_peer: limits.sessions_per_peer as usize,
             setup_rate: limits.setup_rate as usize,
         },
+        readers: limits.readers as usize,
         streams: limits.streams as usize,
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::hub::registry::{Registry, ReportSources};
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 use crate::routing::Routing;
 use crate::serve::admission::{Admission, AdmissionLimits};
 use crate::serve::group::GroupTable;
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     /// A connection without a session is closed after this.
     pub(crate) connection_timeout: Duration,
     pub(crate) admission: AdmissionLimits,
+    /// Readers of the process.
+    pub(crate) readers: usize,
     /// Streams of the process.
     pub(crate) streams: usize,
 }
@@ -45,6 +48,10 @@ pub(crate) struct Shared {
     pub(crate) groups: GroupTable,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
+    /// `limits.readers` of the process.
+    pub(crate) readers: Arc<Quota>,
+    /// `limits.streams` of the process.
+    pub(crate) streams: Arc<Quota>,
     /// Names this process in `Via`, to recognise loops.
     pub(crate) pseudonym: String,
     pub(crate) stopping: watch::Sender<bool>,
@@ -63,6 +70,8 @@ impl Shared {
             getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
         let shared = Self {
             admission: Admission::new(settings.admission.clone()),
+            readers: Quota::new("readers", "limits.readers", settings.readers),
+            streams: Quota::new("streams", "limits.streams", settings.streams),
             settings,
             routing,
             registry: Registry::default(),
@@ -95,15 +104,6 @@ impl Shared {
 
     pub(crate) fn worker(&self, id: usize) -> Result<&WorkerHandle, Error> {
         self.workers().get(id).ok_or(Error::Stopped)
-    }
-
-    /// Whether one more stream may be opened.
-    pub(crate) fn admit_stream(&self) -> Result<(), Error> {
-        let limit = self.settings.streams;
-        if usize::try_from(self.metrics.streams.get()).unwrap_or(0) < limit {
-            return Ok(());
-        }
-        Err(Error::Capacity { what: "streams", limit, key: "limits.streams" })
     }
 
     /// A seed from the operating system, for session identifiers, nonces and RTP's random starts (`RFC 3550 §5.1`).

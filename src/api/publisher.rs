@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
+use crate::quota::QuotaPass;
 use crate::shared::Shared;
 use crate::worker::Worker;
 
@@ -103,6 +104,7 @@ pub(crate) async fn pump(
     home: Rc<Home>,
     key: HubKey,
     mut queue: mpsc::Receiver<Published>,
+    _quota: QuotaPass,
 ) {
     let mut scratch: Vec<u8> = Vec::new();
     while let Some(item) = queue.recv().await {
@@ -120,7 +122,7 @@ pub(crate) async fn pump(
         }
     }
     home.handle.set_ended();
-    worker.shared.registry.forget(&key, Some(home.handle.id));
+    worker.shared.registry.forget(&key, home.handle.id);
     worker.shared.metrics.streams.dec();
     home.end(Instant::now());
 }

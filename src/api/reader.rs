@@ -12,30 +12,39 @@ use super::packet::Packet;
 use crate::error::Error;
 use crate::hub::dest::AppBurst;
 use crate::hub::handle::{Lease, PlayRequest};
+use crate::quota::QuotaPass;
 use crate::shared::Shared;
+use crate::worker::Worker;
 
 /// Bursts that wait for a slow application; more are dropped, counted as `reader_queue`.
 pub(crate) const QUEUE_BURSTS: usize = 512;
 
+/// A reader's place in the fan-out of a stream, given up on drop.
+pub(crate) struct Seat {
+    shared: Arc<Shared>,
+    worker: usize,
+    hub: u64,
+    id: ReaderId,
+    _quota: QuotaPass,
+}
+
+impl Seat {
+    pub(crate) fn new(worker: &Worker, hub: u64, id: ReaderId, quota: QuotaPass) -> Self {
+        Self { shared: Arc::clone(&worker.shared), worker: worker.id, hub, id, _quota: quota }
+    }
+}
+
 /// A stream being read. Dropping it leaves the stream.
 pub struct Reader {
-    shared: Arc<Shared>,
     lease: Lease,
-    worker: usize,
-    id: ReaderId,
+    seat: Seat,
     queue: mpsc::Receiver<AppBurst>,
     ready: VecDeque<Packet>,
 }
 
 impl Reader {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        lease: Lease,
-        worker: usize,
-        id: ReaderId,
-        queue: mpsc::Receiver<AppBurst>,
-    ) -> Self {
-        Self { shared, lease, worker, id, queue, ready: VecDeque::new() }
+    pub(crate) fn new(lease: Lease, seat: Seat, queue: mpsc::Receiver<AppBurst>) -> Self {
+        Self { lease, seat, queue, ready: VecDeque::new() }
     }
 
     /// What the stream is made of.
@@ -68,9 +77,10 @@ impl Reader {
         if self.lease.unshared {
             self.lease.pause().await?;
         }
-        let (hub, id) = (self.lease.id, self.id);
-        self.shared
-            .worker(self.worker)?
+        let (hub, id) = (self.seat.hub, self.seat.id);
+        self.seat
+            .shared
+            .worker(self.seat.worker)?
             .call(move |worker| {
                 if let Some(shard) = worker.shards.borrow().get(&hub).map(std::rc::Rc::clone) {
                     shard.pause(std::time::Instant::now(), id);
@@ -84,13 +94,14 @@ impl Reader {
     /// # Errors
     /// The stream ended meanwhile, or the upstream refused.
     pub async fn resume(&mut self) -> Result<(), Error> {
-        let (hub, id) = (self.lease.id, self.id);
-        self.shared
-            .worker(self.worker)?
+        let (hub, id) = (self.seat.hub, self.seat.id);
+        self.seat
+            .shared
+            .worker(self.seat.worker)?
             .call(move |worker| {
                 let shard =
                     worker.shards.borrow().get(&hub).map(std::rc::Rc::clone).ok_or(Error::StreamEnded)?;
-                shard.play(std::time::Instant::now(), id).map_err(|error| Error::Refused(error.to_string()))
+                shard.play(std::time::Instant::now(), id).map_err(Error::from)
             })
             .await??;
         self.lease.play(PlayRequest::default()).await?;
@@ -111,9 +122,9 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let (hub, id) = (self.lease.id, self.id);
+        let (hub, id) = (self.hub, self.id);
         if let Ok(worker) = self.shared.worker(self.worker) {
             let _ = worker.post(move |worker| {
                 let shard = worker.shards.borrow().get(&hub).map(std::rc::Rc::clone);

@@ -201,7 +201,9 @@ impl HubHandle {
         self.observer.fanout(&self.metrics, worker, fanout);
     }
 
-    pub(crate) fn observe_reader(&self, report: &ReaderReport) {
+    /// Counts what a reader reported: `lost` packets more than before.
+    pub(crate) fn observe_reader(&self, report: &ReaderReport, lost: u32) {
+        self.metrics.reader_lost.inc_by(u64::from(lost));
         if let Some(rtt) = report.rtt {
             self.metrics.observe_rtt(rtt);
         }

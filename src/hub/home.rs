@@ -35,6 +35,9 @@ pub(crate) struct Home {
     /// What waits for fuller bursts, where the route allows it.
     held: RefCell<Option<Coalescer>>,
     rearm: Rc<Notify>,
+    ended: Cell<bool>,
+    /// Told once when the stream ends, for the session that publishes it.
+    on_end: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Home {
@@ -56,6 +59,8 @@ impl Home {
             last_media: Cell::new(now),
             held: RefCell::new(Coalescer::new(handle.coalesce, tracks.len())),
             rearm: Rc::new(Notify::new()),
+            ended: Cell::new(false),
+            on_end: RefCell::new(None),
             handle,
         });
         worker.homes.borrow_mut().insert(home.handle.id, Rc::clone(&home));
@@ -68,6 +73,11 @@ impl Home {
         if let Some(slot) = self.upstream.borrow_mut().get_mut(track) {
             *slot = Some(dest);
         }
+    }
+
+    /// Names who is told when the stream ends.
+    pub(crate) fn set_on_end(&self, on_end: Box<dyn FnOnce()>) {
+        *self.on_end.borrow_mut() = Some(on_end);
     }
 
     /// When media last came in.
@@ -97,6 +107,9 @@ impl Home {
     }
 
     fn handle_burst(&self, now: Instant, track: usize, mut burst: Burst<'_>) {
+        if self.ended.get() {
+            return;
+        }
         let mut ingest = self.ingest.borrow_mut();
         ingest.handle_rtp(now, track, &mut burst);
         self.last_media.set(now);
@@ -173,12 +186,21 @@ impl Home {
 
     /// The stream is over: readers get their BYE, other workers are told.
     pub(crate) fn end(&self, now: Instant) {
+        if self.ended.replace(true) {
+            return;
+        }
         self.flush_held(now);
+        self.publish_metrics();
         self.tell_remotes(|| Feed::Ended);
         self.shard.end(now);
         self.worker.homes.borrow_mut().remove(&self.handle.id);
+        self.remotes.borrow_mut().clear();
         self.upstream.borrow_mut().clear();
         self.rearm.notify_one();
+        let on_end = self.on_end.borrow_mut().take();
+        if let Some(on_end) = on_end {
+            on_end();
+        }
     }
 
     /// Publishes what changed since the last call to the process's metrics.
@@ -250,7 +272,7 @@ async fn timer(home: std::rc::Weak<Home>, rearm: Rc<Notify>) {
     loop {
         let Some(deadline) = home.upgrade().map(|home| home.deadline()) else { return };
         super::wait(deadline, &rearm).await;
-        let Some(home) = home.upgrade() else { return };
+        let Some(home) = home.upgrade().filter(|home| !home.ended.get()) else { return };
         let now = Instant::now();
         if home.deadline().is_some_and(|at| at <= now) {
             home.handle_timeout(now);

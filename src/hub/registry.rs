@@ -34,9 +34,15 @@ impl Registry {
         self.next_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn slot(&self, key: &HubKey) -> Slot {
+    /// Holds on to a stream's place, which is made if `create` says so.
+    fn visit<'a>(&'a self, key: &'a HubKey, create: bool) -> Visit<'a> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry(key.clone()).or_default())
+        let slot = if create {
+            Some(Arc::clone(slots.entry(key.clone()).or_default()))
+        } else {
+            slots.get(key).map(Arc::clone)
+        };
+        Visit { registry: self, key, slot }
     }
 
     /// The stream, opened by `open` if it is not there yet.
@@ -48,32 +54,22 @@ impl Registry {
     where
         F: Future<Output = Result<Arc<HubHandle>, Error>>,
     {
-        let slot = self.slot(key);
+        let visit = self.visit(key, true);
+        let Some(slot) = visit.slot.as_ref() else { return open().await };
         let mut place = slot.lock().await;
         if let Some(handle) = place.as_ref().filter(|handle| !handle.is_ended()) {
             return Ok(Arc::clone(handle));
         }
         *place = None;
-        match open().await {
-            Ok(handle) => {
-                *place = Some(Arc::clone(&handle));
-                Ok(handle)
-            }
-            Err(error) => {
-                drop(place);
-                self.forget(key, None);
-                Err(error)
-            }
-        }
+        let handle = open().await?;
+        *place = Some(Arc::clone(&handle));
+        Ok(handle)
     }
 
     /// The stream, if it is there now.
     pub(crate) async fn get(&self, key: &HubKey) -> Option<Arc<HubHandle>> {
-        let slot = {
-            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.get(key)?)
-        };
-        let place = slot.lock().await;
+        let visit = self.visit(key, false);
+        let place = visit.slot.as_ref()?.lock().await;
         place.as_ref().filter(|handle| !handle.is_ended()).map(Arc::clone)
     }
 
@@ -82,7 +78,8 @@ impl Registry {
     /// # Errors
     /// [`Error::AlreadyPublished`] while another publisher holds the place.
     pub(crate) async fn publish(&self, key: &HubKey, handle: Arc<HubHandle>) -> Result<(), Error> {
-        let slot = self.slot(key);
+        let visit = self.visit(key, true);
+        let Some(slot) = visit.slot.as_ref() else { return Err(Error::Stopped) };
         let mut place = slot.lock().await;
         if place.as_ref().is_some_and(|present| !present.is_ended()) {
             return Err(Error::AlreadyPublished);
@@ -91,16 +88,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes a stream: the one named by `id`, or an empty place.
-    pub(crate) fn forget(&self, key: &HubKey, id: Option<u64>) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = slots.get(key).is_some_and(|slot| match slot.try_lock() {
-            Ok(place) => place.as_ref().map(|handle| handle.id) == id,
-            // Somebody is opening it anew.
-            Err(_) => false,
-        });
-        if gone {
-            slots.remove(key);
+    /// Takes the stream `id` out of its place, so that the next who asks opens it anew.
+    pub(crate) fn forget(&self, key: &HubKey, id: u64) {
+        let visit = self.visit(key, false);
+        // Locked: somebody is opening it anew.
+        if let Some(Ok(mut place)) = visit.slot.as_ref().map(|slot| slot.try_lock()) {
+            if place.as_ref().is_some_and(|handle| handle.id == id) {
+                *place = None;
+            }
         }
     }
 
@@ -116,9 +111,35 @@ impl Registry {
     }
 }
 
+/// A hold on a stream's place. The last to leave a place that has no stream removes it, however it left: nothing stays
+/// behind where opening failed or was given up, and nobody waits at a place that is in the table no more.
+struct Visit<'a> {
+    registry: &'a Registry,
+    key: &'a HubKey,
+    slot: Option<Slot>,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.registry.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.slot.take());
+        // Holds are only taken under the table's lock: a count of one is the table's own.
+        let is_unused = slots.get(self.key).is_some_and(|slot| {
+            Arc::strong_count(slot) == 1
+                && slot.try_lock().is_ok_and(|place| place.as_ref().is_none_or(|handle| handle.is_ended()))
+        });
+        if is_unused {
+            slots.remove(self.key);
+        }
+    }
+}
+
 /// A reader's track, found by where its RTCP comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReaderRef {
+    /// The worker of the session, which a report keeps alive.
+    pub(crate) owner: usize,
+    /// The worker of the fan-out.
     pub(crate) worker: usize,
     pub(crate) hub: u64,
     pub(crate) reader: ReaderId,

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use msm_core::burst::Burst;
 use msm_core::hub::{
-    Fanout, FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderSetup, RtpInfo, SenderClock, Snapshot,
+    Fanout, FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderReport, ReaderSetup, RtpInfo, SenderClock,
+    Snapshot,
 };
 use tokio::sync::Notify;
 
@@ -39,6 +40,8 @@ pub(crate) struct Shard {
     owners: RefCell<BTreeMap<ReaderId, OnEnd>>,
     rearm: Rc<Notify>,
     ended: Cell<bool>,
+    /// Packets that each reader has reported lost of a track, all in all.
+    reported: RefCell<BTreeMap<(ReaderId, usize), u32>>,
 }
 
 impl Shard {
@@ -51,6 +54,7 @@ impl Shard {
             owners: RefCell::default(),
             rearm: Rc::new(Notify::new()),
             ended: Cell::new(false),
+            reported: RefCell::default(),
             handle,
         });
         worker.shards.borrow_mut().insert(shard.handle.id, Rc::clone(&shard));
@@ -129,6 +133,7 @@ impl Shard {
     /// Removes a reader and drops its destinations.
     pub(crate) fn remove(&self, now: Instant, id: ReaderId, bye: bool) -> Option<ReaderClosed<Dest>> {
         self.owners.borrow_mut().remove(&id);
+        self.reported.borrow_mut().retain(|(reader, _), _| *reader != id);
         let mut fanout = self.fanout.borrow_mut();
         if bye {
             fanout.bye(now, Some(id), &mut self.sink(now));
@@ -151,7 +156,13 @@ impl Shard {
         if self.ended.replace(true) {
             return;
         }
-        self.fanout.borrow_mut().bye(now, None, &mut self.sink(now));
+        let mut fanout = self.fanout.borrow_mut();
+        fanout.bye(now, None, &mut self.sink(now));
+        // Whoever still holds the shard holds no sockets and queues of readers by it.
+        let readers: Vec<_> = fanout.reader_ids().collect();
+        let closed: Vec<_> = readers.into_iter().filter_map(|id| fanout.remove(id)).collect();
+        drop(fanout);
+        drop(closed);
         self.worker.shards.borrow_mut().remove(&self.handle.id);
         self.publish_metrics();
         let owners = std::mem::take(&mut *self.owners.borrow_mut());
@@ -183,11 +194,27 @@ impl Shard {
                 Some(FanoutEvent::KeyframeWanted { track }) => {
                     self.worker.request_keyframe(&self.handle, now, track)
                 }
-                Some(FanoutEvent::ReaderReport { report, .. }) => self.handle.observe_reader(&report),
+                Some(FanoutEvent::ReaderReport { id, track, report }) => {
+                    self.observe_report(id, track, &report)
+                }
                 Some(FanoutEvent::ReaderBye { id }) => self.tell_owner(id, EndReason::ReaderBye),
                 Some(FanoutEvent::ReaderStalled { id }) => self.tell_owner(id, EndReason::Stalled),
             }
         }
+    }
+
+    fn observe_report(&self, id: ReaderId, track: usize, report: &ReaderReport) {
+        // Negative where more came twice than were lost.
+        let lost = u32::try_from(report.cumulative_lost).unwrap_or(0);
+        let mut reported = self.reported.borrow_mut();
+        let before = reported.entry((id, track)).or_default();
+        self.handle.observe_reader(report, lost.saturating_sub(*before));
+        *before = lost.max(*before);
+    }
+
+    /// Whether this is the shard of another worker's stream, and nobody reads it here any more.
+    pub(crate) fn is_unused(&self, worker: usize) -> bool {
+        self.handle.worker != worker && self.fanout.borrow().readers() == 0
     }
 
     fn tell_owner(&self, id: ReaderId, reason: EndReason) {

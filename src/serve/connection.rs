@@ -27,6 +27,9 @@ use crate::worker::Worker;
 /// Read at once; also what a connection that publishes keeps.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Answers that may wait for a client behind as much media as may wait for it.
+const UNREAD_ANSWERS: usize = 64 * 1024;
+
 /// What the requests of a connection share.
 pub(crate) struct Context {
     pub(crate) worker: Rc<Worker>,
@@ -90,17 +93,22 @@ pub(crate) async fn run(
     });
     drop(listening);
     shared.metrics.connections.inc();
-    drive(&context).await;
+    let unanswered = drive(&context).await;
     shared.metrics.connections.dec();
     shared.metrics.add_dropped("unknown_channel", context.unknown_channels.get());
     connection.close();
+    if let Some((_, work)) = unanswered {
+        // A request is not left half done: what it has set up so far is known to no one else, and is ended below.
+        work.await;
+    }
     let sessions = std::mem::take(&mut *context.sessions.borrow_mut());
     for session in sessions.iter().filter_map(Weak::upgrade) {
         session.connection_lost(&context.connection).await;
     }
 }
 
-async fn drive(context: &Rc<Context>) {
+/// Serves the connection until it ends; returns the request that was being answered then.
+async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
     let shared = &context.worker.shared;
     let connection = &context.connection;
     let mut machine = server::Connection::new(requests::server_config(shared));
@@ -108,9 +116,12 @@ async fn drive(context: &Rc<Context>) {
     let mut gather = Gather::default();
     let mut pending: Option<(Asked, Pending)> = None;
     let mut idle_since = Instant::now();
+    let mut idle_for = shared.settings.rtsp.message_timeout;
     let mut stopping = shared.stopping.subscribe();
     loop {
-        while pending.is_none() {
+        // A client that does not read its answers is not asked for more requests.
+        let reads = connection.queued() <= shared.settings.connection_queue + UNREAD_ANSWERS;
+        while pending.is_none() && reads {
             let (taken, event) = machine.handle_input(Instant::now(), &buffer);
             match event {
                 Some(ServerEvent::Frame { channel, payload }) => {
@@ -122,6 +133,7 @@ async fn drive(context: &Rc<Context>) {
                 }
                 Some(ServerEvent::Request(asked, request)) => {
                     idle_since = Instant::now();
+                    idle_for = shared.settings.connection_timeout;
                     pending = Some((asked, Box::pin(requests::answer(Rc::clone(context), request))));
                 }
                 None => {}
@@ -137,13 +149,15 @@ async fn drive(context: &Rc<Context>) {
             tracing::info!(peer = %context.peer, %error, "connection ended");
             shared.metrics.add_refused(error.name());
             linger(connection).await;
-            return;
+            return pending;
         }
         if connection.is_closed() {
-            return;
+            return pending;
         }
-        let idle = context.is_idle().then(|| idle_since + shared.settings.connection_timeout);
-        let deadline = [machine.poll_timeout(), idle].into_iter().flatten().min();
+        // While a request is answered, what comes after it is late for no fault of the client's.
+        let idle = (context.is_idle() && pending.is_none()).then(|| idle_since + idle_for);
+        let slow = machine.poll_timeout().filter(|_| pending.is_none() && reads);
+        let deadline = [slow, idle].into_iter().flatten().min();
         tokio::select! {
             biased;
             response = answer(&mut pending) => {
@@ -155,19 +169,21 @@ async fn drive(context: &Rc<Context>) {
                 pending = None;
             }
             () = connection.drained() => connection.flush(),
-            ready = connection.stream().readable(), if pending.is_none() => {
+            ready = connection.stream().readable(), if pending.is_none() && reads => {
                 if ready.is_err() || !read(connection, &mut buffer) {
-                    return;
+                    return pending;
                 }
             }
             () = sleep_until(deadline) => {
                 let now = Instant::now();
-                machine.handle_timeout(now);
-                if idle.is_some_and(|at| at <= now) && pending.is_none() {
-                    return;
+                if slow.is_some_and(|at| at <= now) {
+                    machine.handle_timeout(now);
+                }
+                if idle.is_some_and(|at| at <= now) {
+                    return pending;
                 }
             }
-            _ = stopping.wait_for(|stopping| *stopping) => return,
+            _ = stopping.wait_for(|stopping| *stopping) => return None,
         }
     }
 }
@@ -243,6 +259,15 @@ impl Context {
     fn is_idle(&self) -> bool {
         self.sessions.borrow_mut().retain(|session| session.strong_count() > 0);
         self.sessions.borrow().is_empty()
+    }
+
+    /// The session's requests come on this connection from now on.
+    pub(crate) fn adopt(&self, session: &Rc<Session>) {
+        let mut sessions = self.sessions.borrow_mut();
+        sessions.retain(|own| own.strong_count() > 0);
+        if !sessions.iter().any(|own| std::ptr::eq(own.as_ptr(), Rc::as_ptr(session))) {
+            sessions.push(Rc::downgrade(session));
+        }
     }
 
     /// The listener's number and shared part.

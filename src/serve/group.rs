@@ -100,9 +100,7 @@ async fn enter(worker: &Rc<Worker>, listener: usize, handle: &Arc<HubHandle>) ->
     }
     // Whoever tunes in hears what is being sent: a group has no late joiners to serve from the start.
     let setup = ReaderSetup { seed: rng.next_u64(), tracks, late_join: false };
-    let id = shard
-        .add_reader(Instant::now(), setup, Box::new(|_| {}))
-        .map_err(|error| Error::Refused(error.to_string()))?;
+    let id = shard.add_reader(Instant::now(), setup, Box::new(|_| {})).map_err(Error::from)?;
     Ok(GroupReader {
         groups,
         shared: Arc::downgrade(&worker.shared),
@@ -125,7 +123,7 @@ impl GroupReader {
                 let shard = worker.shard_of(hub).ok_or(Error::StreamEnded)?;
                 let now = Instant::now();
                 if first {
-                    shard.play(now, id).map_err(|error| Error::Refused(error.to_string()))?;
+                    shard.play(now, id).map_err(Error::from)?;
                 } else {
                     (0..tracks).for_each(|track| worker.request_keyframe(&shard.handle, now, track));
                 }

@@ -1,7 +1,7 @@
 //! Accepting connections: one socket per worker on the same port, so that the kernel spreads them.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -54,7 +54,11 @@ pub(crate) struct ListenerShared {
 }
 
 impl ListenerShared {
-    pub(crate) fn new(settings: ListenerSettings) -> Arc<Self> {
+    pub(crate) fn new(mut settings: ListenerSettings) -> Arc<Self> {
+        if settings.address.ip() == Ipv6Addr::UNSPECIFIED && !has_v6() {
+            tracing::info!(listener = settings.name, "this host has no IPv6: [::] becomes 0.0.0.0");
+            settings.address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        }
         Arc::new(Self {
             ports: PairRange::ephemeral(),
             groups: settings.multicast.as_ref().map(GroupPool::new),
@@ -117,6 +121,13 @@ pub(crate) fn listen(
         Listening { index, shared, readers, _receiving: receiving, accepting }
     });
     Ok(listening)
+}
+
+/// Whether the kernel has IPv6 at all; it may be built without, or started with `ipv6.disable=1`.
+fn has_v6() -> bool {
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))
+        .is_ok_and(|socket| socket.bind(&any.into()).is_ok())
 }
 
 fn bind(shared: &ListenerShared) -> io::Result<TcpListener> {

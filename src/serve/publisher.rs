@@ -13,6 +13,7 @@ use crate::hub::home::Home;
 use crate::hub::receive::{PeerCheck, Receiving, receive_track};
 use crate::hub::registry::HubKey;
 use crate::net::pair::Pair;
+use crate::quota::QuotaPass;
 use crate::routing::Resolved;
 use crate::upstream::push;
 use crate::worker::Worker;
@@ -39,6 +40,7 @@ struct Recording {
     worker: Rc<Worker>,
     key: HubKey,
     _receiving: Vec<Receiving>,
+    _quota: QuotaPass,
 }
 
 /// Takes a publisher's interleaved packets between requests.
@@ -80,12 +82,17 @@ impl PublisherRole {
     }
 
     /// Starts the stream. With backends in the route, the upstream must have agreed to record it first.
-    pub(crate) async fn record(&mut self, worker: &Rc<Worker>) -> Result<FrameSink, Error> {
+    /// `on_end` is called if it ends while it is still being published.
+    pub(crate) async fn record(
+        &mut self,
+        worker: &Rc<Worker>,
+        on_end: impl FnOnce() + 'static,
+    ) -> Result<FrameSink, Error> {
         if let Some(recording) = &self.recording {
             return Ok(FrameSink(Rc::clone(&recording.home)));
         }
         let shared = &worker.shared;
-        shared.admit_stream()?;
+        let quota = shared.streams.take()?;
         let handle = HubHandle::new(HubParts {
             id: shared.registry.next_id(),
             worker: worker.id,
@@ -105,6 +112,7 @@ impl PublisherRole {
             worker: Rc::clone(worker),
             key,
             _receiving: self.open(worker, &home),
+            _quota: quota,
         };
         self.recording = Some(recording);
         if self.resolved.is_upstream()
@@ -114,6 +122,7 @@ impl PublisherRole {
             self.recording = None;
             return Err(error);
         }
+        home.set_on_end(Box::new(on_end));
         Ok(FrameSink(home))
     }
 
@@ -136,7 +145,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         self.worker.shared.metrics.streams.dec();
         self.home.handle.set_ended();
-        self.worker.shared.registry.forget(&self.key, Some(self.home.handle.id));
+        self.worker.shared.registry.forget(&self.key, self.home.handle.id);
         let home = Rc::clone(&self.home);
         // Later, as the caller may hold what the readers' ends need.
         tokio::task::spawn_local(async move { home.end(Instant::now()) });

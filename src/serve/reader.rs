@@ -16,6 +16,7 @@ use crate::hub::registry::ReaderRef;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::pair::Pair;
 use crate::net::tcp::Connection;
+use crate::quota::QuotaPass;
 use crate::worker::Worker;
 
 /// UDP readers up to this number stay on the stream's home worker: a second worker's wake-up costs more than it saves.
@@ -46,6 +47,7 @@ pub(crate) struct ReaderRole {
     pub(crate) tracks: Vec<TrackPath>,
     placed: Option<Placed>,
     seed: u64,
+    _quota: QuotaPass,
 }
 
 /// Where the reader lives once it plays.
@@ -65,8 +67,8 @@ enum Portable {
 }
 
 impl ReaderRole {
-    pub(crate) fn new(lease: Lease, seed: u64) -> Self {
-        Self { lease, tracks: Vec::new(), placed: None, seed }
+    pub(crate) fn new(lease: Lease, seed: u64, quota: QuotaPass) -> Self {
+        Self { lease, tracks: Vec::new(), placed: None, seed, _quota: quota }
     }
 
     /// The worker and reader, once it plays.
@@ -132,7 +134,7 @@ impl ReaderRole {
         let Some((place, hub, id)) = self.placed() else { return Ok(Vec::new()) };
         on_worker(worker, place, move |worker| {
             let shard = worker.shard_of(hub).ok_or(Error::StreamEnded)?;
-            shard.play(Instant::now(), id).map_err(|error| Error::Refused(error.to_string()))
+            shard.play(Instant::now(), id).map_err(Error::from)
         })
         .await?
     }
@@ -185,10 +187,10 @@ impl ReaderRole {
                 .await??
         };
         for (from, track) in &reports {
-            worker
-                .shared
-                .reports
-                .insert(*from, ReaderRef { worker: place, hub: handle.id, reader: id, track: *track });
+            worker.shared.reports.insert(
+                *from,
+                ReaderRef { owner: worker.id, worker: place, hub: handle.id, reader: id, track: *track },
+            );
         }
         self.placed = Some(Placed {
             worker: place,
@@ -219,7 +221,10 @@ impl ReaderRole {
             let at = Rc::downgrade(worker);
             let on_report: OnReport = Rc::new(move |datagram| {
                 if let Some(worker) = at.upgrade() {
-                    worker.handle_report(ReaderRef { worker: worker.id, hub, reader: id, track }, datagram);
+                    worker.handle_report(
+                        ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                        datagram,
+                    );
                 }
             });
             receiving.push(receive_latching(worker, pair, rtp_to.ip(), &latch, &on_report));
@@ -336,5 +341,5 @@ async fn enter(
     }
     shard
         .add_reader(Instant::now(), ReaderSetup { seed, tracks: reader_tracks, late_join }, on_end)
-        .map_err(|error| Error::Refused(error.to_string()))
+        .map_err(Error::from)
 }

@@ -17,6 +17,9 @@ use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
 use crate::worker::Worker;
 
+/// How long a reader that has said BYE is given for its TEARDOWN.
+const AFTER_BYE: Duration = Duration::from_secs(2);
+
 /// What a session does.
 pub(crate) enum Role {
     Reader(ReaderRole),
@@ -41,17 +44,20 @@ pub(crate) struct Session {
     connection: RefCell<Weak<Connection>>,
     /// Packets of a publisher, by track; for frames, which come between requests.
     sink: RefCell<Option<super::publisher::FrameSink>>,
-    reader: Cell<Option<(u64, ReaderId)>>,
+    reader: Cell<Option<ReaderKey>>,
     seen: Cell<Instant>,
     timeout: Duration,
     _pass: SessionPass,
 }
 
+/// A reader in the process: the worker of its fan-out, the stream, and its number there.
+pub(crate) type ReaderKey = (usize, u64, ReaderId);
+
 /// The sessions of one worker.
 #[derive(Default)]
 pub(crate) struct SessionTable {
     sessions: RefCell<BTreeMap<String, Rc<Session>>>,
-    readers: RefCell<BTreeMap<(u64, ReaderId), Weak<Session>>>,
+    readers: RefCell<BTreeMap<ReaderKey, Weak<Session>>>,
 }
 
 /// Which worker each session of the process lives on.
@@ -78,8 +84,8 @@ impl SessionTable {
     }
 
     /// A reader showed that it lives.
-    pub(crate) fn touch_reader(&self, hub: u64, reader: ReaderId, now: Instant) {
-        let session = self.readers.borrow().get(&(hub, reader)).and_then(Weak::upgrade);
+    pub(crate) fn touch_reader(&self, reader: ReaderKey, now: Instant) {
+        let session = self.readers.borrow().get(&reader).and_then(Weak::upgrade);
         if let Some(session) = session {
             session.touch(now);
         }
@@ -160,9 +166,12 @@ impl Session {
     }
 
     /// Enters the reader that the session has become.
-    pub(crate) fn set_reader(self: &Rc<Self>, worker: &Worker, hub: u64, reader: ReaderId) {
-        self.reader.set(Some((hub, reader)));
-        worker.sessions.readers.borrow_mut().insert((hub, reader), Rc::downgrade(self));
+    pub(crate) fn set_reader(self: &Rc<Self>, worker: &Worker, reader: ReaderKey) {
+        if worker.sessions.get(&self.id).is_none() {
+            return;
+        }
+        self.reader.set(Some(reader));
+        worker.sessions.readers.borrow_mut().insert(reader, Rc::downgrade(self));
     }
 
     pub(crate) fn set_sink(&self, sink: super::publisher::FrameSink) {
@@ -183,8 +192,10 @@ impl Session {
             sink.handle(now, track, rtcp, bytes, parts);
             return;
         }
-        let shard =
-            self.reader.get().and_then(|(hub, reader)| Some((self.worker.upgrade()?.shard_of(hub)?, reader)));
+        let shard = self
+            .reader
+            .get()
+            .and_then(|(_, hub, reader)| Some((self.worker.upgrade()?.shard_of(hub)?, reader)));
         if let (true, Some((shard, reader))) = (rtcp, shard) {
             for (offset, length) in parts {
                 if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
@@ -200,16 +211,29 @@ impl Session {
         Box::new(move |reason: EndReason| {
             let Some(session) = session.upgrade() else { return };
             let Some(worker) = session.worker.upgrade() else { return };
-            tracing::info!(session = %session.id, peer = %session.peer, ?reason, "reader ended");
+            tracing::info!(session = %session.id, peer = %session.peer, ?reason, "session ends");
             // Later, as the caller may be in the middle of a burst.
-            tokio::task::spawn_local(async move { session.end(&worker) });
+            tokio::task::spawn_local(async move {
+                if reason == EndReason::ReaderBye {
+                    // Many say BYE just before their TEARDOWN, which they want answered.
+                    tokio::time::sleep(AFTER_BYE).await;
+                }
+                session.end(&worker);
+            });
         })
     }
 
-    /// Ends the session and, where its media goes through it or its stream is gone, its connection.
+    /// Ends the session and, unless other sessions live on it, its connection: RTSP 1.0 has no other way to tell.
     pub(crate) fn end(&self, worker: &Worker) {
+        if worker.sessions.get(&self.id).is_none() {
+            return;
+        }
         remove(worker, &self.id);
-        if let Some(connection) = self.connection.borrow().upgrade() {
+        let own = std::mem::take(&mut *self.connection.borrow_mut());
+        let Some(connection) = own.upgrade() else { return };
+        drop(own);
+        // Only sessions hold a connection weakly.
+        if Rc::weak_count(&connection) == 0 {
             connection.close();
         }
     }
@@ -221,7 +245,8 @@ impl Session {
         }
         let Some(worker) = self.worker.upgrade() else { return };
         let ends = match &self.state.lock().await.role {
-            Role::Reader(reader) => reader.is_interleaved(),
+            // Without a track there is nothing to come back to.
+            Role::Reader(reader) => reader.is_interleaved() || reader.tracks.is_empty(),
             // No publisher comes back to an old session, and a dead one would hold the URL.
             Role::Publisher(_) => true,
         };

@@ -22,6 +22,9 @@ use crate::worker::Worker;
 /// Read at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Messages that may wait for a server behind as much media as may wait for it.
+const UNREAD_MESSAGES: usize = 1024 * 1024;
+
 /// Takes bursts of interleaved packets: channel, bytes, places in them.
 pub(crate) type OnFrames<'a> = dyn FnMut(u8, &mut [u8], &[(usize, usize)]) + 'a;
 
@@ -34,6 +37,7 @@ pub(crate) struct Link {
     name: String,
     buffer: BytesMut,
     gather: Gather,
+    queue_limit: usize,
 }
 
 impl Link {
@@ -71,6 +75,8 @@ impl Link {
             name,
             buffer: BytesMut::new(),
             gather: Gather::default(),
+            // Media is bounded before messages are.
+            queue_limit: worker.shared.settings.connection_queue + UNREAD_MESSAGES,
         })
     }
 
@@ -141,6 +147,9 @@ impl Link {
             }
             while let Some(bytes) = self.client.poll_transmit() {
                 self.connection.send_message(&bytes);
+            }
+            if self.connection.queued() > self.queue_limit {
+                return Err(self.protocol("the server asks, and does not read what it is answered"));
             }
             if self.connection.is_closed() {
                 return Err(self.protocol("the connection was closed"));

@@ -24,13 +24,16 @@ use crate::hub::handle::{
 use crate::hub::home::Home;
 use crate::hub::receive::{Receiving, receive_track};
 use crate::hub::registry::HubKey;
-use crate::routing::{ClusterSettings, Resolved};
-use crate::worker::Worker;
+use crate::quota::QuotaPass;
+use crate::routing::{ClusterSettings, Resolved, Transport};
+use crate::worker::{UpstreamPass, Worker};
 
 /// Commands that may wait for the upstream's answers.
 const COMMANDS: usize = 64;
 /// How often a stream without readers is noticed.
 const TICK: Duration = Duration::from_millis(500);
+/// How long media is waited for over UDP before it is asked for in the connection (`transport: auto`).
+const NO_MEDIA: Duration = Duration::from_secs(5);
 /// How often a standing stream is looked after.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a server is waited for to take our leave.
@@ -46,6 +49,13 @@ struct Pull {
     channels: Rc<RefCell<BTreeMap<u8, (usize, bool)>>>,
     receiving: Vec<Receiving>,
     playing: Option<PlayAnswer>,
+    /// The last PLAY, and since when its media is waited for over UDP; none where it need not come.
+    wanted: Option<(PlayRequest, Instant)>,
+    /// The transport is not changed any more: it was, or a reader paused before anything came.
+    settled: bool,
+    via: Vec<String>,
+    _quota: QuotaPass,
+    _pass: UpstreamPass,
 }
 
 /// Connects to the stream's upstream and describes it; from then on a task of this worker serves it.
@@ -55,9 +65,9 @@ pub(crate) async fn open(
     key: Option<HubKey>,
     via: Vec<String>,
 ) -> Result<Arc<HubHandle>, Error> {
-    worker.shared.admit_stream()?;
     let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
-    let (link, described) = reach(worker, resolved, &settings, via).await?;
+    let quota = worker.shared.streams.take()?;
+    let (link, described) = reach(worker, resolved, &settings, via.clone()).await?;
     let shared = &worker.shared;
     let (control, commands) = mpsc::channel(COMMANDS);
     let unshared = match resolved.share {
@@ -92,6 +102,11 @@ pub(crate) async fn open(
         channels: Rc::default(),
         receiving: Vec::new(),
         playing: None,
+        wanted: None,
+        settled: false,
+        via,
+        _quota: quota,
+        _pass: worker.upstream(),
     };
     let idle = if settings.always { None } else { Some(resolved.idle_timeout) };
     tokio::task::spawn_local(run(pull, commands, key, idle));
@@ -187,6 +202,11 @@ async fn run(
             },
             _ = tick.tick() => {
                 let now = Instant::now();
+                if pull.is_starved(now) {
+                    if let Err(error) = pull.fall_back().await {
+                        break error.to_string();
+                    }
+                }
                 if pull.handle.readers() > 0 {
                     last_used = now;
                 } else if idle.is_some_and(|idle| now.saturating_duration_since(last_used) >= idle) {
@@ -199,18 +219,21 @@ async fn run(
     tracing::info!(hub = pull.handle.id, upstream = pull.link.name(), reason, "stream closed");
     pull.handle.set_ended();
     if let Some(key) = &key {
-        pull.worker.shared.registry.forget(key, Some(pull.handle.id));
+        pull.worker.shared.registry.forget(key, pull.handle.id);
     }
     pull.receiving.clear();
     if let Some(home) = pull.home.take() {
         home.end(Instant::now());
     }
     pull.worker.shared.metrics.streams.dec();
-    if pull.link.client.session().is_some() {
-        let aggregate = pull.described.aggregate.clone();
+    leave(&mut pull.link, &pull.described.aggregate).await;
+}
+
+/// Tells the server that its session is over.
+async fn leave(link: &mut Link, aggregate: &str) {
+    if link.client.session().is_some() {
         let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
-        let leave =
-            pull.link.ask(|client, now| client.control(now, Method::Teardown, &aggregate), &mut ignore);
+        let leave = link.ask(|client, now| client.control(now, Method::Teardown, aggregate), &mut ignore);
         let _ = tokio::time::timeout(FAREWELL, leave).await;
     }
 }
@@ -245,18 +268,26 @@ impl Pull {
     async fn obey(&mut self, command: Command) -> Option<Error> {
         match command {
             Command::Prepare { reply } => {
-                let outcome = if self.home.is_none() { self.set_up().await } else { Ok(()) };
+                let outcome = if self.home.is_none() { self.set_up(self.transports()).await } else { Ok(()) };
                 let fatal = outcome.as_ref().err().cloned();
+                if fatal.is_some() {
+                    // Before anybody hears of it: who asks again gets a new one.
+                    self.handle.set_ended();
+                }
                 let _ = reply.send(outcome);
                 fatal
             }
             Command::Play { request, reply } => {
                 let outcome = self.play(request).await;
                 let fatal = outcome.as_ref().err().filter(|_| self.playing.is_none()).cloned();
+                if fatal.is_some() {
+                    self.handle.set_ended();
+                }
                 let _ = reply.send(outcome);
                 fatal
             }
             Command::Pause { reply } => {
+                self.settled = true;
                 let aggregate = self.described.aggregate.clone();
                 let outcome =
                     self.demand("PAUSE", |client, now| client.control(now, Method::Pause, &aggregate)).await;
@@ -276,7 +307,7 @@ impl Pull {
             return Ok(PlayAnswer { rtp_info: Vec::new(), ..playing.clone() });
         }
         if self.home.is_none() {
-            self.set_up().await?;
+            self.set_up(self.transports()).await?;
         }
         let mut headers = Vec::new();
         let range = match (&request.range, self.handle.unshared) {
@@ -316,6 +347,10 @@ impl Pull {
             rtp_info,
         };
         self.playing = Some(answer.clone());
+        let is_first = self.wanted.is_none() && !self.receiving.is_empty();
+        if is_first && self.settings.transport == Transport::Auto {
+            self.wanted = Some((request, Instant::now()));
+        }
         Ok(answer)
     }
 
@@ -324,8 +359,45 @@ impl Pull {
         exact.or_else(|| self.described.description.track_of(url))
     }
 
-    async fn set_up(&mut self) -> Result<(), Error> {
-        let mut transports = order(self.settings.transport, Mode::Play);
+    fn transports(&self) -> Vec<Transport> {
+        order(self.settings.transport, Mode::Play)
+    }
+
+    /// Whether UDP was agreed on and nothing comes: a firewall lets the signalling through and not the media.
+    fn is_starved(&self, now: Instant) -> bool {
+        // Once: whatever the transport is then, it is the one that the server has.
+        let is_udp = !self.receiving.is_empty() && !self.settled;
+        let Some((_, since)) = self.wanted.as_ref().filter(|_| is_udp) else { return false };
+        let silent = self.home.as_ref().is_some_and(|home| home.last_media() <= *since);
+        silent && now.saturating_duration_since(*since) >= NO_MEDIA
+    }
+
+    /// Asks the server for the same again in the connection. A server sets no session up twice: this takes a new one.
+    async fn fall_back(&mut self) -> Result<(), Error> {
+        tracing::warn!(
+            hub = self.handle.id,
+            upstream = self.link.name(),
+            "nothing comes over UDP: asking for TCP"
+        );
+        let url = self.link.client.url().clone();
+        let (link, described) = describe(&self.worker, url, &self.settings, &self.via).await?;
+        if described.setup.len() != self.described.setup.len() {
+            return Err(link.protocol("describes the stream with other tracks than before"));
+        }
+        self.receiving.clear();
+        let mut before = std::mem::replace(&mut self.link, link);
+        let aggregate = std::mem::replace(&mut self.described, described).aggregate;
+        leave(&mut before, &aggregate).await;
+        // Where the server has no TCP, the stream may be one that is silent.
+        self.set_up(vec![Transport::Tcp, Transport::Udp]).await?;
+        self.playing = None;
+        let request = self.wanted.as_ref().map(|(request, _)| request.clone()).unwrap_or_default();
+        self.play(request).await?;
+        self.settled = true;
+        Ok(())
+    }
+
+    async fn set_up(&mut self, mut transports: Vec<Transport>) -> Result<(), Error> {
         let mut tracks = Vec::new();
         let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
         for (number, url) in self.described.setup.iter().enumerate() {
@@ -344,8 +416,12 @@ impl Pull {
             .await?;
             tracks.push(set_up);
         }
-        let home =
-            Home::start(&self.worker, Arc::clone(&self.handle), self.worker.shared.seed(), Instant::now());
+        let home = match &self.home {
+            Some(home) => Rc::clone(home),
+            None => {
+                Home::start(&self.worker, Arc::clone(&self.handle), self.worker.shared.seed(), Instant::now())
+            }
+        };
         for (number, track) in tracks.into_iter().enumerate() {
             track.punch();
             if let Some((rtp, rtcp)) = track.channels {

@@ -37,21 +37,18 @@ pub(crate) async fn start(
         let attempt = async {
             let mut link = Link::connect(worker, &url, settings, via.clone()).await?;
             let tracks = announce(&mut link, settings, description).await?;
-            Ok::<_, Error>((link, tracks))
+            let (id, receiving) = attach(worker, home, &tracks)?;
+            if let Err(error) = record(&mut link).await {
+                home.shard.remove(Instant::now(), id, false);
+                return Err(error);
+            }
+            Ok::<_, Error>((link, tracks, id, receiving))
         };
         match attempt.await {
-            Ok((mut link, tracks)) => {
-                let (id, receiving) = attach(worker, home, &tracks)?;
-                let aggregate = link.client.url().to_string();
-                link.demand(
-                    "RECORD",
-                    |client, now| client.control(now, Method::Record, &aggregate),
-                    &mut |_, _, _| {},
-                )
-                .await?;
+            Ok((mut link, tracks, id, receiving)) => {
                 link.client.start_keep_alive(Instant::now());
                 let shard = &home.shard;
-                shard.play(Instant::now(), id).map_err(|error| Error::Refused(error.to_string()))?;
+                shard.play(Instant::now(), id).map_err(Error::from)?;
                 tracing::info!(hub = home.handle.id, upstream = link.name(), "stream is published upstream");
                 tokio::task::spawn_local(run(
                     Rc::clone(worker),
@@ -70,6 +67,14 @@ pub(crate) async fn start(
         }
     }
     Err(last)
+}
+
+async fn record(link: &mut Link) -> Result<(), Error> {
+    let aggregate = link.client.url().to_string();
+    let command =
+        |client: &mut msm_rtsp::client::Client, now| client.control(now, Method::Record, &aggregate);
+    link.demand("RECORD", command, &mut |_, _, _| {}).await?;
+    Ok(())
 }
 
 async fn announce(
@@ -112,10 +117,7 @@ fn attach(
         })
         .collect();
     let setup = ReaderSetup { seed: rng.next_u64(), tracks: reader_tracks, late_join: true };
-    let id = home
-        .shard
-        .add_reader(Instant::now(), setup, Box::new(|_| {}))
-        .map_err(|error| Error::Refused(error.to_string()))?;
+    let id = home.shard.add_reader(Instant::now(), setup, Box::new(|_| {})).map_err(Error::from)?;
     let mut receiving = Vec::new();
     for (track, upstream) in tracks.iter().enumerate() {
         let Some((pair, check)) = &upstream.sockets else { continue };
@@ -124,7 +126,10 @@ fn attach(
         let (at, hub) = (Rc::downgrade(worker), home.handle.id);
         let on_report: OnReport = Rc::new(move |datagram| {
             if let Some(worker) = at.upgrade() {
-                worker.handle_report(ReaderRef { worker: worker.id, hub, reader: id, track }, datagram);
+                worker.handle_report(
+                    ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                    datagram,
+                );
             }
         });
         receiving.push(receive_latching(worker, pair, ip, &latch, &on_report));
@@ -140,6 +145,8 @@ async fn run(
     id: ReaderId,
     _receiving: Vec<Receiving>,
 ) {
+    let _pass = worker.upstream();
+    let mut stopping = worker.shared.stopping.subscribe();
     let mut ended = tokio::time::interval(Duration::from_millis(500));
     let hub = home.handle.id;
     loop {
@@ -149,7 +156,10 @@ async fn run(
             let Some(track) = track else { return };
             for (offset, length) in parts {
                 if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
-                    worker.handle_report(ReaderRef { worker: worker.id, hub, reader: id, track }, datagram);
+                    worker.handle_report(
+                        ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                        datagram,
+                    );
                 }
             }
         };
@@ -162,6 +172,7 @@ async fn run(
                     break;
                 }
             },
+            _ = stopping.wait_for(|stopping| *stopping) => break,
             _ = ended.tick() => if home.handle.is_ended() { break },
         }
     }

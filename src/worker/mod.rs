@@ -2,13 +2,15 @@
 
 mod state;
 
-pub(crate) use state::Worker;
+pub(crate) use state::{UpstreamPass, Worker};
 
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -16,12 +18,20 @@ use tokio::task::LocalSet;
 use crate::error::Error;
 use crate::shared::Shared;
 
+/// How long upstreams are waited for when the mesh shuts down.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Reports and keyframe requests that may wait for one worker. More are dropped: their senders repeat them.
+const OFFERED_JOBS: usize = 4096;
+
 /// Work that another thread asks of a worker.
 type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
 /// The address of a worker, for any thread.
 pub(crate) struct WorkerHandle {
     jobs: mpsc::UnboundedSender<Job>,
+    /// Jobs of [`Self::offer`] that wait.
+    offered: Arc<AtomicUsize>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -41,7 +51,7 @@ impl WorkerHandle {
                 let _ = tokio::task::spawn_local(work(worker, queue)).await;
             });
         })?;
-        Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs, offered: Arc::default(), thread: Mutex::new(Some(thread)) })
     }
 
     /// Runs `job` on the worker and returns what it returns.
@@ -80,6 +90,21 @@ impl WorkerHandle {
         self.jobs.send(Box::new(job)).map_err(|_| Error::Stopped)
     }
 
+    /// Runs a `job` that a packet has caused, unless too many wait: peers decide how many packets come. Answers whether
+    /// it was taken.
+    pub(crate) fn offer(&self, job: impl FnOnce(&Rc<Worker>) + Send + 'static) -> bool {
+        if self.offered.fetch_add(1, Ordering::AcqRel) >= OFFERED_JOBS {
+            self.offered.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        let offered = Arc::clone(&self.offered);
+        self.post(move |worker| {
+            offered.fetch_sub(1, Ordering::AcqRel);
+            job(worker);
+        })
+        .is_ok()
+    }
+
     /// Waits for the thread, which ends once `Shared::stopping` is true.
     pub(crate) fn join(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -101,4 +126,10 @@ async fn work(worker: Rc<Worker>, mut queue: mpsc::UnboundedReceiver<Job>) {
             _ = stopping.wait_for(|stopping| *stopping) => break,
         }
     }
+    // Tasks see the end, too: upstreams are told before their connections close.
+    let until = Instant::now() + FAREWELL;
+    while worker.is_leaving() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    worker.clear();
 }

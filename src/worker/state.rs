@@ -42,6 +42,19 @@ pub(crate) struct Worker {
     foreign: Cell<u64>,
     receive_errors: Cell<u64>,
     socket_drops: Cell<u64>,
+    /// Hops to upstreams that are open.
+    leaving: Cell<usize>,
+}
+
+/// A hop to an upstream that is open on a worker.
+pub(crate) struct UpstreamPass(std::rc::Weak<Worker>);
+
+impl Drop for UpstreamPass {
+    fn drop(&mut self) {
+        if let Some(worker) = self.0.upgrade() {
+            worker.leaving.set(worker.leaving.get().saturating_sub(1));
+        }
+    }
 }
 
 impl Worker {
@@ -60,6 +73,7 @@ impl Worker {
             foreign: Cell::new(0),
             receive_errors: Cell::new(0),
             socket_drops: Cell::new(0),
+            leaving: Cell::new(0),
         }
     }
 
@@ -79,10 +93,14 @@ impl Worker {
 
     /// Binds this worker's part of every listener.
     pub(crate) fn listen(self: &Rc<Self>) -> Result<(), Error> {
-        for (index, listener) in self.shared.listeners.iter().enumerate() {
-            let listening = listen(self, index, Arc::clone(listener))?;
-            self.listening.borrow_mut().push(listening);
+        if !self.listening.borrow().is_empty() {
+            return Ok(());
         }
+        // All or none: a listener alone would be served by a mesh that has not started.
+        let listeners = self.shared.listeners.iter().enumerate();
+        let listening: Result<Vec<_>, Error> =
+            listeners.map(|(index, listener)| listen(self, index, Arc::clone(listener))).collect();
+        *self.listening.borrow_mut() = listening?;
         Ok(())
     }
 
@@ -125,7 +143,7 @@ impl Worker {
     pub(crate) fn request_keyframe(self: &Rc<Self>, handle: &Arc<HubHandle>, now: Instant, track: usize) {
         let id = handle.id;
         if let Ok(home) = self.shared.worker(handle.worker) {
-            let _ = home.post(move |worker| {
+            let _ = home.offer(move |worker| {
                 let home = worker.homes.borrow().get(&id).map(Rc::clone);
                 if let Some(home) = home {
                     home.request_keyframe(now, track);
@@ -136,20 +154,26 @@ impl Worker {
 
     /// A receiver report that came to this worker; it is handed on where the reader lives on another.
     pub(crate) fn handle_report(self: &Rc<Self>, reader: ReaderRef, datagram: &[u8]) {
+        let key = (reader.worker, reader.hub, reader.reader);
+        if reader.owner == self.id {
+            self.sessions.touch_reader(key, Instant::now());
+        } else if let Ok(owner) = self.shared.worker(reader.owner) {
+            let _ = owner.offer(move |owner| owner.sessions.touch_reader(key, Instant::now()));
+        }
         if reader.worker == self.id {
             self.handle_own_report(reader, datagram);
         } else if let Ok(worker) = self.shared.worker(reader.worker) {
             let datagram = datagram.to_vec();
-            let _ = worker.post(move |worker| worker.handle_own_report(reader, &datagram));
+            if !worker.offer(move |worker| worker.handle_own_report(reader, &datagram)) {
+                self.shared.metrics.add_dropped("report_backlog", 1);
+            }
         }
     }
 
     fn handle_own_report(self: &Rc<Self>, reader: ReaderRef, datagram: &[u8]) {
         let shard = self.shards.borrow().get(&reader.hub).map(Rc::clone);
         if let Some(shard) = shard {
-            let now = Instant::now();
-            shard.handle_reader_rtcp(now, reader.reader, reader.track, datagram);
-            self.sessions.touch_reader(reader.hub, reader.reader, now);
+            shard.handle_reader_rtcp(Instant::now(), reader.reader, reader.track, datagram);
         }
     }
 
@@ -170,6 +194,25 @@ impl Worker {
         if fresh > 0 {
             self.socket_drops.set(self.socket_drops.get() + fresh);
         }
+    }
+
+    /// Lets go of everything that holds on to the worker, sockets among it.
+    pub(super) fn clear(&self) {
+        let shards = std::mem::take(&mut *self.shards.borrow_mut());
+        let homes = std::mem::take(&mut *self.homes.borrow_mut());
+        let listening = std::mem::take(&mut *self.listening.borrow_mut());
+        drop((shards, homes, listening));
+    }
+
+    /// Whether upstreams are still being left.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get() > 0
+    }
+
+    /// Counts a hop to an upstream, which is given time to be left when the mesh shuts down.
+    pub(crate) fn upstream(self: &Rc<Self>) -> UpstreamPass {
+        self.leaving.set(self.leaving.get() + 1);
+        UpstreamPass(Rc::downgrade(self))
     }
 
     /// Ends every session and every stream of this worker.
@@ -198,6 +241,12 @@ impl Worker {
         let homes: Vec<_> = self.homes.borrow().values().map(Rc::clone).collect();
         for home in homes {
             home.publish_metrics();
+        }
+        let idle: Vec<_> =
+            self.shards.borrow().values().filter(|own| own.is_unused(self.id)).map(Rc::clone).collect();
+        for shard in idle {
+            // What is fed to it by the stream's home would be kept for nobody.
+            shard.end(Instant::now());
         }
         let shards: Vec<_> = self.shards.borrow().values().map(Rc::clone).collect();
         for shard in shards {

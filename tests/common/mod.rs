@@ -58,6 +58,19 @@ impl TestMesh {
         self.runtime.block_on(future)
     }
 
+    /// Waits until the gauges or counters that contain `needle` sum up to `wanted`.
+    pub fn wait_value(&self, needle: &str, wanted: f64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while (self.counter(needle) - wanted).abs() > 0.1 {
+            assert!(
+                Instant::now() < deadline,
+                "{needle} is {} after 10 s, wanted {wanted}",
+                self.counter(needle)
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The value of a counter line whose text contains `needle`, 0 if there is none.
     pub fn counter(&self, needle: &str) -> f64 {
         self.mesh
@@ -115,10 +128,12 @@ impl Answer {
 }
 
 /// A pair of ports for the readers of one mesh: tests of one binary run at the same time.
-fn reader_port() -> u16 {
+pub fn reader_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let port = 34_000 + 2 * (NEXT.fetch_add(1, Ordering::Relaxed) % 1000);
+        // Test binaries of other processes look for ports, too.
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() as u16);
+        let port = 34_000 + 2 * (turn % 5000);
         if UdpSocket::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
             return port;
         }
@@ -137,6 +152,7 @@ pub struct Rtsp {
     pub stream: TcpStream,
     buffer: Vec<u8>,
     cseq: u32,
+    pub version: &'static str,
     pub frames: Vec<(u8, Vec<u8>)>,
 }
 
@@ -145,7 +161,7 @@ impl Rtsp {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new(), cseq: 0, frames: Vec::new() }
+        Self { stream, buffer: Vec::new(), cseq: 0, version: "1.0", frames: Vec::new() }
     }
 
     pub fn raw(&mut self, bytes: &[u8]) {
@@ -162,7 +178,7 @@ impl Rtsp {
     /// Sends a request and waits for its answer.
     pub fn ask(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.cseq += 1;
-        let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n", self.cseq);
+        let mut text = format!("{method} {url} RTSP/{}\r\nCSeq: {}\r\n", self.version, self.cseq);
         for (name, value) in headers {
             text += &format!("{name}: {value}\r\n");
         }
@@ -372,5 +388,83 @@ impl Reader {
         let length = self.socket.recv(&mut packet).expect("no packet came");
         packet.truncate(length);
         packet
+    }
+}
+
+/// A publisher in its own connection.
+pub struct TcpPublisher {
+    pub rtsp: Rtsp,
+    pub session: String,
+    pub url: String,
+}
+
+impl TcpPublisher {
+    /// Publishes one H.264 track at `path`.
+    pub fn start(mesh: &TestMesh, path: &str) -> Self {
+        let mut rtsp = mesh.connect();
+        let url = mesh.url(path);
+        let answer = rtsp.ask("ANNOUNCE", &url, &[("Content-Type", "application/sdp")], VIDEO.as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record")];
+        let answer = rtsp.ask("SETUP", &format!("{url}/trackID=0"), &transport, b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let session = answer.session();
+        let answer = rtsp.ask("RECORD", &url, &[("Session", &session)], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Self { rtsp, session, url }
+    }
+
+    pub fn send(&mut self, packet: &[u8]) {
+        self.rtsp.frame(0, packet);
+    }
+}
+
+/// A reader in its own connection.
+pub struct TcpReader {
+    pub rtsp: Rtsp,
+    pub session: String,
+    pub url: String,
+}
+
+impl TcpReader {
+    /// Sets up the first track at `path` and plays.
+    pub fn start(mesh: &TestMesh, path: &str) -> Self {
+        let mut rtsp = mesh.connect();
+        let url = mesh.url(path);
+        let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+        let answer = rtsp.ask("SETUP", &format!("{url}/trackID=0"), &transport, b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let session = answer.session();
+        let answer = rtsp.ask("PLAY", &url, &[("Session", &session)], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Self { rtsp, session, url }
+    }
+
+    /// The next RTP packet.
+    pub fn recv(&mut self) -> Vec<u8> {
+        loop {
+            let (channel, packet) = self.rtsp.next_frame();
+            if channel == 0 {
+                return packet;
+            }
+        }
+    }
+}
+
+/// One reader's line of packets: one SSRC, numbers without a gap, the publisher's bytes.
+#[derive(Default)]
+pub struct Line {
+    last: Option<(u16, Vec<u8>)>,
+}
+
+impl Line {
+    pub fn check(&mut self, packet: &[u8], sent: &[u8]) {
+        assert!(packet[12..] == sent[12..], "payload: {} bytes for {} sent", packet.len(), sent.len());
+        let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+        if let Some((last, ssrc)) = &self.last {
+            assert_eq!(sequence, last.wrapping_add(1), "sequence numbers have a gap");
+            assert_eq!(packet[8..12], ssrc[..], "the SSRC changed");
+        }
+        self.last = Some((sequence, packet[8..12].to_vec()));
     }
 }

@@ -9,6 +9,7 @@ use msm_rtsp::url::{join_control, track_control};
 
 use super::Refusal;
 use crate::hub::handle::{ParameterRequest, PlayRequest};
+use crate::hub::shard::EndReason;
 use crate::serve::connection::Context;
 use crate::serve::reader::Path;
 use crate::serve::session::{self, Role, Session, SessionState};
@@ -37,12 +38,18 @@ pub(super) async fn handle(
         };
         if movable && !session.is_attached(&context.connection) {
             session.attach(&context.connection);
-            context.sessions.borrow_mut().push(Rc::downgrade(session));
+            context.adopt(session);
         }
     }
     let header = state.machine.header();
     let response = match &request.method {
-        Method::Play => play(worker, session, state, request).await?,
+        Method::Play => {
+            let answer = play(worker, session, state, request, context).await?;
+            if worker.sessions.get(&session.id).is_none() {
+                return Err(Refusal::new(454, "the session ended meanwhile"));
+            }
+            answer
+        }
         Method::Pause => {
             if let Role::Reader(reader) = &state.role {
                 reader.pause(worker).await?;
@@ -51,7 +58,8 @@ pub(super) async fn handle(
         }
         Method::Record => {
             if let Role::Publisher(publisher) = &mut state.role {
-                let sink = publisher.record(worker).await?;
+                let on_end = session.on_end();
+                let sink = publisher.record(worker, move || on_end(EndReason::StreamEnded)).await?;
                 session.set_sink(sink);
             }
             Response::new(200)
@@ -72,6 +80,7 @@ async fn play(
     session: &Rc<Session>,
     state: &mut SessionState,
     request: &Request,
+    context: Option<&Rc<Context>>,
 ) -> Result<Response, Refusal> {
     let Role::Reader(reader) = &mut state.role else {
         return Err(Refusal::new(455, "a publisher's session"));
@@ -84,15 +93,20 @@ async fn play(
     };
     for track in &reader.tracks {
         match &track.path {
-            // Some clients throw away packets that come before the answer.
-            Path::Interleaved { connection, .. } => connection.hold(),
+            // Some clients throw away packets that come before the answer. Where that goes another way, it releases
+            // nothing here.
+            Path::Interleaved { connection, .. }
+                if context.is_some_and(|context| Rc::ptr_eq(&context.connection, connection)) =>
+            {
+                connection.hold();
+            }
             Path::Group(group) => group.play().await?,
             _ => {}
         }
     }
     let (answer, infos) = reader.play(worker, wanted, || session.on_end()).await?;
-    if let Some((_, hub, id)) = reader.placed() {
-        session.set_reader(worker, hub, id);
+    if let Some(placed) = reader.placed() {
+        session.set_reader(worker, placed);
     }
     worker.shared.metrics.setup.observe(started.elapsed().as_secs_f64());
     let base = format!("{}/", state.url.trim_end_matches('/'));

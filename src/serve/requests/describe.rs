@@ -12,7 +12,7 @@ use super::{Refusal, open, via_of};
 use crate::serve::connection::{Announced, Context};
 
 /// Descriptions that one connection may have announced and not recorded yet.
-const MAX_ANNOUNCED: usize = 16;
+const MAX_ANNOUNCED: usize = 4;
 
 pub(super) fn parse(uri: &str) -> Result<RtspUrl, Refusal> {
     RtspUrl::parse(uri).map_err(|error| Refusal::new(400, format!("request URI: {error}")))

@@ -69,9 +69,10 @@ impl Setting<'_> {
         let session = match own {
             Some(session) => session,
             None => {
+                let quota = worker.shared.readers.take()?;
                 let handle = self.stream().await?;
                 self.track_of(handle.tracks().len())?;
-                let role = Role::Reader(ReaderRole::new(handle.lease(), seed));
+                let role = Role::Reader(ReaderRole::new(handle.lease(), seed, quota));
                 return self.begin(role).await;
             }
         };
@@ -88,7 +89,7 @@ impl Setting<'_> {
             return Ok(handle);
         }
         // The first reader takes the one that was described; whoever comes next gets another.
-        worker.shared.registry.forget(&resolved.key(), Some(handle.id));
+        worker.shared.registry.forget(&resolved.key(), handle.id);
         if handle.worker == worker.id && handle.claim() {
             return Ok(handle);
         }
@@ -140,13 +141,23 @@ impl Setting<'_> {
         let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
         let state = SessionState { machine, role, url: self.base.clone() };
         let session = session::create(&worker, self.context.peer_ip(), &self.context.connection, state, pass);
-        if let Some(pipeline) = self.request.headers.get("Pipelined-Requests") {
-            self.context.pipelines.borrow_mut().insert(pipeline.to_owned(), session.id.clone());
-        }
-        self.context.sessions.borrow_mut().push(Rc::downgrade(&session));
+        let (context, base, records) = (self.context, self.base.clone(), self.spec.mode == Mode::Record);
+        context.adopt(&session);
+        let pipeline = self.request.headers.get("Pipelined-Requests").map(str::to_owned);
         let outcome = self.add(&session).await;
         if outcome.is_err() {
             session::remove(&worker, &session.id);
+            return outcome;
+        }
+        if let Some(pipeline) = pipeline {
+            let mut pipelines = context.pipelines.borrow_mut();
+            // As many as the connection has sessions.
+            pipelines.retain(|_, id| worker.sessions.get(id).is_some());
+            pipelines.insert(pipeline, session.id.clone());
+        }
+        if records {
+            // The session has the description now.
+            context.announced.borrow_mut().remove(&base);
         }
         outcome
     }
@@ -164,8 +175,9 @@ impl Setting<'_> {
             Role::Publisher(publisher) => publisher.description.tracks.len(),
         };
         let track = self.track_of(tracks)?;
-        state
-            .machine
+        // Only what succeeds is kept: a track that could not be set up may be tried again.
+        let mut machine = state.machine.clone();
+        machine
             .set_up(track, self.spec.mode)
             .map_err(|status| Refusal::new(status, "this track is set up already, or the mode differs"))?;
         let mut answer = TransportSpec { destination: None, ..self.spec.clone() };
@@ -180,6 +192,7 @@ impl Setting<'_> {
                 publisher.inlets.push((track, inlet));
             }
         }
+        state.machine = machine;
         let mut response = Response::new(200)
             .with("Session", state.machine.header())
             .with("Transport", answer.write(self.request.version));

@@ -1,0 +1,144 @@
+//! An RTSP server by script: every request is kept, and answered by a function of the test.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Number of its connection, from 0.
+    pub connection: usize,
+    pub method: String,
+    pub uri: String,
+    pub head: String,
+}
+
+impl Asked {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// Status, headers and body of an answer; CSeq and Content-Length are added.
+pub type Script = dyn Fn(&Asked) -> (u16, String, String) + Send + Sync;
+
+/// See the [module](self).
+pub struct Server {
+    pub address: SocketAddr,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+    pub open: Arc<AtomicUsize>,
+}
+
+impl Server {
+    pub fn start(script: impl Fn(&Asked) -> (u16, String, String) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let streams: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let open = Arc::new(AtomicUsize::new(0));
+        let script: Arc<Script> = Arc::new(script);
+        let (kept, all, count) = (Arc::clone(&asked), Arc::clone(&streams), Arc::clone(&open));
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let Ok(stream) = stream else { return };
+                all.lock().unwrap().push(stream.try_clone().unwrap());
+                let (kept, script, count) = (Arc::clone(&kept), Arc::clone(&script), Arc::clone(&count));
+                count.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    serve(number, stream, &kept, &*script);
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { address, asked, streams, open }
+    }
+
+    /// The requests of a method, in order.
+    pub fn asked(&self, method: &str) -> Vec<Asked> {
+        self.asked.lock().unwrap().iter().filter(|asked| asked.method == method).cloned().collect()
+    }
+
+    /// Waits for the `count`th request of a method.
+    pub fn wait(&self, method: &str, count: usize) -> Asked {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(asked) = self.asked(method).get(count - 1) {
+                return asked.clone();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no {method} number {count}: {:?}",
+                self.asked.lock().unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub fn raw(&self, connection: usize, bytes: &[u8]) {
+        let _ = (&self.streams.lock().unwrap()[connection]).write_all(bytes);
+    }
+
+    /// Sends an interleaved frame on a connection.
+    pub fn frame(&self, connection: usize, channel: u8, packet: &[u8]) {
+        let mut bytes = vec![b'$', channel];
+        bytes.extend_from_slice(&u16::try_from(packet.len()).unwrap().to_be_bytes());
+        bytes.extend_from_slice(packet);
+        (&self.streams.lock().unwrap()[connection]).write_all(&bytes).unwrap();
+    }
+}
+
+fn serve(connection: usize, stream: TcpStream, kept: &Mutex<Vec<Asked>>, script: &Script) {
+    let mut writer = stream.try_clone().unwrap();
+    let mut reader = BufReader::new(stream);
+    loop {
+        match reader.fill_buf() {
+            Ok([]) | Err(_) => return,
+            // A frame: reports of the mesh.
+            Ok([b'$', ..]) => {
+                let mut head = [0; 4];
+                if reader.read_exact(&mut head).is_err() {
+                    return;
+                }
+                let mut packet = vec![0; usize::from(u16::from_be_bytes([head[2], head[3]]))];
+                if reader.read_exact(&mut packet).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(_) => {}
+        }
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if !matches!(reader.read_line(&mut head), Ok(1..)) {
+                return;
+            }
+        }
+        let mut first = head.split_whitespace();
+        let (method, uri) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
+        let asked = Asked { connection, method: method.into(), uri: uri.into(), head: head.clone() };
+        let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        kept.lock().unwrap().push(asked.clone());
+        let (status, headers, body) = script(&asked);
+        let cseq = asked.header("cseq").unwrap_or_default();
+        let text = format!(
+            "RTSP/1.0 {status} X\r\nCSeq: {cseq}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        if writer.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
