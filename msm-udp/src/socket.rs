@@ -108,8 +108,7 @@ impl Socket {
         let send = || send::send(self.socket.as_fd(), self.v6, self.dscp.load(Relaxed), transmit);
         match send() {
             Err(error)
-                if error.raw_os_error() == Some(libc::EMSGSIZE)
-                    && self.may_fragment.swap(false, Relaxed) =>
+                if error.raw_os_error() == Some(libc::EMSGSIZE) && self.may_fragment.swap(false, Relaxed) =>
             {
                 self.discover_mtu(libc::IP_PMTUDISC_WANT)?;
                 send()

@@ -278,8 +278,14 @@ fn datagrams_above_the_mtu_arrive_where_fragments_are_allowed() {
     for length in [1200, 4000, 1200, 9000] {
         let contents = vec![7; length];
         let destination = to.local_addr().unwrap();
-        from.send(&Transmit { destination, contents: &contents, segment_size: None, ecn: None, src_ip: None })
-            .unwrap();
+        from.send(&Transmit {
+            destination,
+            contents: &contents,
+            segment_size: None,
+            ecn: None,
+            src_ip: None,
+        })
+        .unwrap();
         assert_eq!(to.recv(&mut buffer).unwrap(), length);
     }
     let contents = vec![7; 70_000];
