@@ -108,7 +108,8 @@ pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
     let multicast = last.map(|last: IpAddr| MulticastSettings {
         first: pool.base,
         last,
-        port: config.multicast.ports.first,
+        first_port: config.multicast.ports.first,
+        last_port: config.multicast.ports.last,
         ttl: config.multicast.ttl,
     });
     ListenerShared::new(ListenerSettings {

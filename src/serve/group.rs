@@ -82,7 +82,7 @@ async fn enter(worker: &Rc<Worker>, listener: usize, handle: &Arc<HubHandle>) ->
             limit: leases.len(),
             key: "listeners.multicast.group_pool",
         })?;
-        let group = Group { address: lease.group, port: pool.port, ttl: pool.ttl };
+        let group = Group { address: lease.group, port: lease.port, ttl: pool.ttl };
         tracks.push(ReaderTrack {
             track,
             dest: Dest::Udp {

@@ -39,7 +39,9 @@ pub(crate) struct ListenerSettings {
 pub(crate) struct MulticastSettings {
     pub(crate) first: IpAddr,
     pub(crate) last: IpAddr,
-    pub(crate) port: u16,
+    /// RTP ports to take from, an even and an odd one a track.
+    pub(crate) first_port: u16,
+    pub(crate) last_port: u16,
     pub(crate) ttl: u8,
 }
 

@@ -12,7 +12,8 @@ pub(crate) struct GroupPool {
     first: u128,
     groups: u128,
     v6: bool,
-    pub(crate) port: u16,
+    first_port: u16,
+    port_pairs: u16,
     pub(crate) ttl: u8,
     taken: Arc<Mutex<BTreeSet<u128>>>,
 }
@@ -20,6 +21,8 @@ pub(crate) struct GroupPool {
 /// A group in use, given back on drop.
 pub(crate) struct GroupLease {
     pub(crate) group: IpAddr,
+    /// RTP; RTCP is one above. Players receive every group that they joined on a port: each track has its own.
+    pub(crate) port: u16,
     number: u128,
     taken: Arc<Mutex<BTreeSet<u128>>>,
 }
@@ -37,7 +40,8 @@ impl GroupPool {
             first,
             groups: last.checked_sub(first).map_or(0, |span| span.saturating_add(1)),
             v6,
-            port: settings.port,
+            first_port: settings.first_port,
+            port_pairs: (settings.last_port.saturating_sub(settings.first_port) / 2).saturating_add(1),
             ttl: settings.ttl,
             taken: Arc::default(),
         }
@@ -60,7 +64,9 @@ impl GroupPool {
         } else {
             IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).ok()?))
         };
-        Some(GroupLease { group, number, taken: Arc::clone(&self.taken) })
+        let place = u16::try_from(number.wrapping_sub(self.first) % u128::from(self.port_pairs)).ok()?;
+        let port = self.first_port.saturating_add(place.saturating_mul(2));
+        Some(GroupLease { group, port, number, taken: Arc::clone(&self.taken) })
     }
 }
 
@@ -79,12 +85,14 @@ mod tests {
         let pool = GroupPool::new(&MulticastSettings {
             first: "239.1.1.1".parse().unwrap(),
             last: "239.1.1.2".parse().unwrap(),
-            port: 5000,
+            first_port: 5000,
+            last_port: 5003,
             ttl: 1,
         });
         let first = pool.take().unwrap();
         let second = pool.take().unwrap();
         assert_ne!(first.group, second.group);
+        assert_eq!((first.port, second.port), (5000, 5002));
         assert!(pool.take().is_none());
         drop(first);
         assert_eq!(pool.take().unwrap().group.to_string(), "239.1.1.1");

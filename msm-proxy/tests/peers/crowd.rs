@@ -161,7 +161,7 @@ fn a_hundred_readers_of_one_stream() {
     let mut over_udp = 0;
     for (number, process) in crowd.into_iter().enumerate() {
         let finished = process.finish(Duration::from_secs(60)).success();
-        over_udp += usize::from(number % 2 == 0);
+        over_udp += usize::from(number.is_multiple_of(2));
         if number % 5 == 4 {
             let quality = quality(&finished);
             assert_eq!(quality.len(), 2, "reader {number}: {}", finished.err);
@@ -195,7 +195,7 @@ fn a_hundred_readers_of_one_stream() {
 /// do not decode, which would be too much for a small machine.
 fn member(lab: &Lab, number: usize) -> Process {
     let name = format!("crowd-{number}");
-    let udp = number % 2 == 0;
+    let udp = number.is_multiple_of(2);
     if number % 5 == 4 {
         let mut command = lab.in_sid(Place::Client, "openRTSP");
         command.args(["-d", "25", "-Q", "-F", &name]).args((!udp).then_some("-t")).arg(url("test"));

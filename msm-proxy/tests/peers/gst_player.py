@@ -89,6 +89,8 @@ for step in steps:
         seek(value, last)
         seen.clear()
         first_picture()
+        run(1.0)  # what waited while the player turned round comes at once
+        seen.clear()
         start = time.monotonic()
         run(2.0)
     first, last = (seen[0], seen[-1]) if seen else (0.0, last)

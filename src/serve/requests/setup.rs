@@ -10,7 +10,7 @@ use msm_core::route::Action;
 use msm_rtsp::message::{Method, Request, Response, Version};
 use msm_rtsp::server::{self, Offer, negotiate};
 use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
-use msm_rtsp::url::match_control;
+use msm_rtsp::url::{MatchPolicy, match_control, match_track};
 
 use super::describe::{parse, properties};
 use super::{Refusal, open, session_id, via_of};
@@ -45,11 +45,26 @@ pub(super) async fn setup(context: &Rc<Context>, request: &Request) -> Result<Re
         }
         None => None,
     };
+    let (base, track) = match spec.mode {
+        Mode::Record => announced_track(context, &request.uri).unwrap_or((base, track)),
+        Mode::Play => (base, track),
+    };
     let setting = Setting { context, listening, request, base, track, spec };
     match setting.spec.mode {
         Mode::Record => setting.publisher(own).await,
         Mode::Play => setting.reader(own).await,
     }
+}
+
+/// Which track of what was announced on this connection a URI means: publishers name tracks by the controls of their own
+/// description, in whatever way they number them.
+fn announced_track(context: &Context, uri: &str) -> Option<(String, Option<usize>)> {
+    context.announced.borrow().iter().find_map(|(base, announced)| {
+        let tracks = &announced.description.tracks;
+        let controls: Vec<&str> = tracks.iter().map(|track| track.control.as_deref().unwrap_or_default()).collect();
+        let target = match_track(uri, base, &controls, MatchPolicy::default())?;
+        Some((base.clone(), target.track(tracks.len())))
+    })
 }
 
 struct Setting<'a> {
