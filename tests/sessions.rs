@@ -264,6 +264,33 @@ fn readers_are_told_when_the_publisher_leaves_and_another_may_come() {
 }
 
 #[test]
+fn publishers_name_tracks_as_they_like_and_one_after_the_other_on_a_connection() {
+    let mesh = TestMesh::start("");
+    let mut client = mesh.connect();
+    let sdp = format!("{VIDEO}m=video 0 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\na=control:right\r\n")
+        .replace("a=control:trackID=0", "a=control:left");
+    // More than may be announced at a time.
+    for number in 0..6u8 {
+        let url = mesh.url(&format!("pair{number}"));
+        let headers = [("Content-Type", "application/sdp")];
+        assert_eq!(client.ask("ANNOUNCE", &url, &headers, sdp.as_bytes()).status, 200);
+        let first = ("Transport", "RTP/AVP/TCP;unicast;mode=record");
+        let answer = client.ask("SETUP", &format!("{url}/left"), &[first], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let session = answer.session();
+        let answer = client.ask("SETUP", &format!("{url}/right"), &[first, ("Session", &session)], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(client.ask("RECORD", &url, &[("Session", &session)], b"").status, 200);
+    }
+    mesh.wait_value("msm_streams ", 6.0);
+    let url = mesh.url("pair6");
+    let statuses: Vec<_> = (0..5)
+        .map(|number| client.ask("ANNOUNCE", &format!("{url}/{number}"), &[], sdp.as_bytes()).status)
+        .collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 453], "what is announced and never recorded is bounded");
+}
+
+#[test]
 fn the_end_of_one_session_leaves_others_of_its_connection_alone() {
     let mesh = TestMesh::start("");
     let first = Publisher::start(&mesh, "one");

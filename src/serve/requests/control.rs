@@ -61,6 +61,10 @@ pub(super) async fn handle(
                 let on_end = session.on_end();
                 let sink = publisher.record(worker, move || on_end(EndReason::StreamEnded)).await?;
                 session.set_sink(sink);
+                // All tracks are set up: the description is the stream's now.
+                if let Some(context) = context {
+                    context.announced.borrow_mut().remove(&state.url);
+                }
             }
             Response::new(200)
         }

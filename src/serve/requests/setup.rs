@@ -61,7 +61,8 @@ pub(super) async fn setup(context: &Rc<Context>, request: &Request) -> Result<Re
 fn announced_track(context: &Context, uri: &str) -> Option<(String, Option<usize>)> {
     context.announced.borrow().iter().find_map(|(base, announced)| {
         let tracks = &announced.description.tracks;
-        let controls: Vec<&str> = tracks.iter().map(|track| track.control.as_deref().unwrap_or_default()).collect();
+        let controls: Vec<&str> =
+            tracks.iter().map(|track| track.control.as_deref().unwrap_or_default()).collect();
         let target = match_track(uri, base, &controls, MatchPolicy::default())?;
         Some((base.clone(), target.track(tracks.len())))
     })
@@ -156,7 +157,7 @@ impl Setting<'_> {
         let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
         let state = SessionState { machine, role, url: self.base.clone() };
         let session = session::create(&worker, self.context.peer_ip(), &self.context.connection, state, pass);
-        let (context, base, records) = (self.context, self.base.clone(), self.spec.mode == Mode::Record);
+        let context = self.context;
         context.adopt(&session);
         let pipeline = self.request.headers.get("Pipelined-Requests").map(str::to_owned);
         let outcome = self.add(&session).await;
@@ -169,10 +170,6 @@ impl Setting<'_> {
             // As many as the connection has sessions.
             pipelines.retain(|_, id| worker.sessions.get(id).is_some());
             pipelines.insert(pipeline, session.id.clone());
-        }
-        if records {
-            // The session has the description now.
-            context.announced.borrow_mut().remove(&base);
         }
         outcome
     }
