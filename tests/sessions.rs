@@ -1,5 +1,13 @@
 //! What readers and publishers may count on: bytes, numbers, sessions that live and end as they should.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
+
 mod common;
 
 use std::io::{ErrorKind, Write};
@@ -187,6 +195,8 @@ fn teardown_frees_and_says_bye() {
     let (url, session) = (reader.url.clone(), reader.session.clone());
     assert_eq!(reader.rtsp.ask("TEARDOWN", &url, &[("Session", &session)], b"").status, 200);
     mesh.wait_value("msm_readers{", 0.0);
+    // The fan-out hears of it a moment after the count.
+    std::thread::sleep(Duration::from_millis(100));
     publisher.send(&keyframe(2, 0, 7, 100));
     reader.socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(reader.socket.recv(&mut [0; 2048]).is_err(), "nothing comes after TEARDOWN");
@@ -434,7 +444,10 @@ fn multicast_readers_share_one_group() {
         let transport = answer.header("transport").to_owned();
         assert!(transport.starts_with("RTP/AVP;multicast;") && transport.contains("ttl=1"), "{transport}");
         let port = answer.ports("port").0;
-        assert!(transport.contains("destination=239.255.42.") && port % 2 == 0 && port > 0, "{transport}");
+        assert!(
+            transport.contains("destination=239.255.42.") && port.is_multiple_of(2) && port > 0,
+            "{transport}"
+        );
         transports.insert(transport);
         assert_eq!(client.ask("PLAY", &url, &[("Session", &answer.session())], b"").status, 200);
         clients.push(client);
@@ -543,4 +556,62 @@ fn shutdown_lets_go_of_every_port() {
     UdpSocket::bind(("127.0.0.1", port)).expect("the RTP port is free");
     UdpSocket::bind(("127.0.0.1", port + 1)).expect("the RTCP port is free");
     UdpSocket::bind(publisher.to).expect("the publisher's port is free");
+}
+
+#[test]
+fn clients_that_come_and_go_at_any_moment_leave_nothing_behind() {
+    let mesh = TestMesh::start("workers: 2");
+    let _steady = Publisher::start(&mesh, "steady");
+    std::thread::scope(|scope| {
+        for seed in 0..6u32 {
+            let mesh = &mesh;
+            scope.spawn(move || {
+                let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+                let mut dice = |sides: u32| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 16) % sides
+                };
+                for _ in 0..120 {
+                    let path = ["steady", "coming", "going"][dice(3) as usize];
+                    let url = mesh.url(path);
+                    let mut text = String::new();
+                    let transport = match dice(4) {
+                        0 => "RTP/AVP;unicast;client_port=12000-12001".to_owned(),
+                        1 => "RTP/AVP;multicast".to_owned(),
+                        _ => "RTP/AVP/TCP;unicast;interleaved=0-1".to_owned(),
+                    };
+                    let mode = if path != "steady" && dice(3) == 0 {
+                        let length = VIDEO.len();
+                        text += &format!("ANNOUNCE {url} RTSP/1.0\r\nCSeq: 1\r\nContent-Length: {length}\r\n\r\n{VIDEO}");
+                        ";mode=record"
+                    } else {
+                        ""
+                    };
+                    text += &format!("SETUP {url}/trackID=0 RTSP/1.0\r\nCSeq: 2\r\nPipelined-Requests: 1\r\nTransport: {transport}{mode}\r\n\r\n");
+                    let method = if mode.is_empty() { "PLAY" } else { "RECORD" };
+                    text += &format!("{method} {url} RTSP/1.0\r\nCSeq: 3\r\nPipelined-Requests: 1\r\n\r\n");
+                    if dice(2) == 0 {
+                        text += &format!("TEARDOWN {url} RTSP/1.0\r\nCSeq: 4\r\nPipelined-Requests: 1\r\n\r\n");
+                    }
+                    let mut client = mesh.connect();
+                    // Cut anywhere, or waited for, or left at once.
+                    let cut = if dice(3) == 0 { dice(text.len() as u32) as usize } else { text.len() };
+                    let _ = client.stream.write_all(&text.as_bytes()[..cut]);
+                    if dice(2) == 0 {
+                        std::thread::sleep(Duration::from_millis(u64::from(dice(8))));
+                    }
+                    if !mode.is_empty() {
+                        let _ = client.stream.write_all(&[b'$', 0, 0, 14, 0x80, 0xe0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0x65, 0x88]);
+                    }
+                }
+            });
+        }
+    });
+    mesh.wait_value("msm_connections ", 1.0);
+    mesh.wait_value("msm_streams ", 1.0);
+    // Readers over UDP and multicast outlive their connections; a session is at most one reader.
+    let sessions = mesh.counter("msm_sessions ");
+    assert!(mesh.counter("msm_readers{") <= 2.0 * sessions, "{}", mesh.mesh.metrics_text());
+    assert_eq!(mesh.mesh.status().streams.len(), 1);
+    Reader::start(&mesh, "steady");
 }

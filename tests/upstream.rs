@@ -1,5 +1,13 @@
 //! Streams that come from, or go to, other servers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
+
 mod common;
 #[path = "common/server.rs"]
 mod server;

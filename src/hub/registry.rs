@@ -92,10 +92,10 @@ impl Registry {
     pub(crate) fn forget(&self, key: &HubKey, id: u64) {
         let visit = self.visit(key, false);
         // Locked: somebody is opening it anew.
-        if let Some(Ok(mut place)) = visit.slot.as_ref().map(|slot| slot.try_lock()) {
-            if place.as_ref().is_some_and(|handle| handle.id == id) {
-                *place = None;
-            }
+        if let Some(Ok(mut place)) = visit.slot.as_ref().map(|slot| slot.try_lock())
+            && place.as_ref().is_some_and(|handle| handle.id == id)
+        {
+            *place = None;
         }
     }
 

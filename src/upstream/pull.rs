@@ -202,10 +202,10 @@ async fn run(
             },
             _ = tick.tick() => {
                 let now = Instant::now();
-                if pull.is_starved(now) {
-                    if let Err(error) = pull.fall_back().await {
-                        break error.to_string();
-                    }
+                if pull.is_starved(now)
+                    && let Err(error) = pull.fall_back().await
+                {
+                    break error.to_string();
                 }
                 if pull.handle.readers() > 0 {
                     last_used = now;

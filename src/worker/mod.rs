@@ -126,6 +126,11 @@ async fn work(worker: Rc<Worker>, mut queue: mpsc::UnboundedReceiver<Job>) {
             _ = stopping.wait_for(|stopping| *stopping) => break,
         }
     }
+    // What was asked for before the end is done, and every reader that is left hears of it, whichever worker fed it.
+    while let Ok(job) = queue.try_recv() {
+        job(&worker);
+    }
+    worker.end_shards();
     // Tasks see the end, too: upstreams are told before their connections close.
     let until = Instant::now() + FAREWELL;
     while worker.is_leaving() && Instant::now() < until {

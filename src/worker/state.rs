@@ -196,6 +196,14 @@ impl Worker {
         }
     }
 
+    /// Tells the readers that are left that their streams are over.
+    pub(super) fn end_shards(&self) {
+        let shards: Vec<_> = self.shards.borrow().values().map(Rc::clone).collect();
+        for shard in shards {
+            shard.end(Instant::now());
+        }
+    }
+
     /// Lets go of everything that holds on to the worker, sockets among it.
     pub(super) fn clear(&self) {
         let shards = std::mem::take(&mut *self.shards.borrow_mut());
