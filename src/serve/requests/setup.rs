@@ -195,7 +195,14 @@ impl Setting<'_> {
             Role::Reader(reader) => reader.lease.tracks().len(),
             Role::Publisher(publisher) => publisher.description.tracks.len(),
         };
-        let track = self.track_of(tracks)?;
+        let named = match &state.role {
+            Role::Publisher(publisher) => target(&self.request.uri, &state.url, &publisher.description),
+            Role::Reader(_) => None,
+        };
+        let track = match named {
+            Some(target) => target.track(tracks).ok_or_else(|| Refusal::new(404, "no such track"))?,
+            None => self.track_of(tracks)?,
+        };
         // Only what succeeds is kept: a track that could not be set up may be tried again.
         let mut machine = state.machine.clone();
         machine
