@@ -8,9 +8,10 @@ use std::time::Instant;
 use msm_core::rng::Rng;
 use msm_core::route::Action;
 use msm_rtsp::message::{Method, Request, Response, Version};
+use msm_rtsp::sdp::Description;
 use msm_rtsp::server::{self, Offer, negotiate};
 use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
-use msm_rtsp::url::{MatchPolicy, match_control, match_track};
+use msm_rtsp::url::{MatchPolicy, Target, match_control, match_track};
 
 use super::describe::{parse, properties};
 use super::{Refusal, open, session_id, via_of};
@@ -60,12 +61,16 @@ pub(super) async fn setup(context: &Rc<Context>, request: &Request) -> Result<Re
 /// description, in whatever way they number them.
 fn announced_track(context: &Context, uri: &str) -> Option<(String, Option<usize>)> {
     context.announced.borrow().iter().find_map(|(base, announced)| {
-        let tracks = &announced.description.tracks;
-        let controls: Vec<&str> =
-            tracks.iter().map(|track| track.control.as_deref().unwrap_or_default()).collect();
-        let target = match_track(uri, base, &controls, MatchPolicy::default())?;
-        Some((base.clone(), target.track(tracks.len())))
+        let target = target(uri, base, &announced.description)?;
+        Some((base.clone(), target.track(announced.description.tracks.len())))
     })
+}
+
+/// What a URI means in a description of a publisher's own.
+fn target(uri: &str, base: &str, description: &Description) -> Option<Target> {
+    let controls: Vec<&str> =
+        description.tracks.iter().map(|track| track.control.as_deref().unwrap_or_default()).collect();
+    match_track(uri, base, &controls, MatchPolicy::default())
 }
 
 struct Setting<'a> {
@@ -186,7 +191,14 @@ impl Setting<'_> {
             Role::Reader(reader) => reader.lease.tracks().len(),
             Role::Publisher(publisher) => publisher.description.tracks.len(),
         };
-        let track = self.track_of(tracks)?;
+        let named = match &state.role {
+            Role::Publisher(publisher) => target(&self.request.uri, &state.url, &publisher.description),
+            Role::Reader(_) => None,
+        };
+        let track = match named {
+            Some(target) => target.track(tracks).ok_or_else(|| Refusal::new(404, "no such track"))?,
+            None => self.track_of(tracks)?,
+        };
         // Only what succeeds is kept: a track that could not be set up may be tried again.
         let mut machine = state.machine.clone();
         machine
