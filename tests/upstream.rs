@@ -250,10 +250,14 @@ fn recordings_have_an_upstream_session_for_each_reader() {
     assert_eq!(server.wait("PAUSE", 2).connection, connections[1].0);
     // A seek of one is nothing to the other.
     let seek = [("Session", connections[0].1.as_str()), ("Range", "npt=7-")];
+    let first = keyframe(2000, 600_000, 7, 300);
+    server.frame_with_play(0, &first);
     let answer = clients[0].ask("PLAY", &url, &seek, b"");
     assert_eq!((answer.status, answer.header("range")), (200, "npt=7-"), "{answer:?}");
     let asked = server.wait("PLAY", 3);
     assert_eq!((asked.connection, asked.header("range")), (connections[0].0, Some("npt=7-")));
+    // The first packet of the new place comes with the answer.
+    assert_eq!(clients[0].next_frame().1[12..], first[12..]);
     // Each leaves alone.
     assert_eq!(clients[0].ask("TEARDOWN", &url, &[("Session", &connections[0].1)], b"").status, 200);
     assert_eq!(server.wait("TEARDOWN", 1).connection, connections[0].0);

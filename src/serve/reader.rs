@@ -46,6 +46,8 @@ pub(crate) struct ReaderRole {
     pub(crate) lease: Lease,
     pub(crate) tracks: Vec<TrackPath>,
     placed: Option<Placed>,
+    /// Whether its last PLAY or PAUSE left it playing.
+    playing: bool,
     seed: u64,
     _quota: QuotaPass,
 }
@@ -68,7 +70,7 @@ enum Portable {
 
 impl ReaderRole {
     pub(crate) fn new(lease: Lease, seed: u64, quota: QuotaPass) -> Self {
-        Self { lease, tracks: Vec::new(), placed: None, seed, _quota: quota }
+        Self { lease, tracks: Vec::new(), placed: None, playing: false, seed, _quota: quota }
     }
 
     /// The worker and reader, once it plays.
@@ -91,15 +93,20 @@ impl ReaderRole {
         on_end: impl Fn() -> OnEnd,
     ) -> Result<(PlayAnswer, Vec<(usize, RtpInfo)>), Error> {
         let handle = Arc::clone(&self.lease);
-        let is_seek = request.range.is_some() && self.placed.is_some() && handle.unshared;
         if self.placed.is_none() {
             self.place(worker, on_end).await?;
         }
-        let mut infos = if is_seek { Vec::new() } else { self.start(worker).await? };
-        let answer = handle.play(request).await?;
-        if is_seek {
-            infos = self.start(worker).await?;
-        }
+        let infos = self.start(worker).await?;
+        let answer = match handle.play(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if !self.playing {
+                    self.stop(worker).await?;
+                }
+                return Err(error);
+            }
+        };
+        self.playing = true;
         let mut known = Vec::new();
         for track in &self.tracks {
             let own = infos.iter().find(|(index, _)| *index == track.track).and_then(|(_, info)| *info);
@@ -117,11 +124,16 @@ impl ReaderRole {
     }
 
     /// Pauses this reader, and its upstream where that is its own.
-    pub(crate) async fn pause(&self, worker: &Rc<Worker>) -> Result<(), Error> {
-        let Some((place, hub, id)) = self.placed() else { return Ok(()) };
-        if self.lease.unshared {
+    pub(crate) async fn pause(&mut self, worker: &Rc<Worker>) -> Result<(), Error> {
+        if self.placed.is_some() && self.lease.unshared {
             self.lease.pause().await?;
         }
+        self.playing = false;
+        self.stop(worker).await
+    }
+
+    async fn stop(&self, worker: &Rc<Worker>) -> Result<(), Error> {
+        let Some((place, hub, id)) = self.placed() else { return Ok(()) };
         on_worker(worker, place, move |worker| {
             if let Some(shard) = worker.shard_of(hub) {
                 shard.pause(Instant::now(), id);

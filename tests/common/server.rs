@@ -42,6 +42,8 @@ pub struct Server {
     asked: Arc<Mutex<Vec<Asked>>>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
     pub open: Arc<AtomicUsize>,
+    /// Frames that go out in one write with the next answer to PLAY.
+    with_play: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
@@ -51,21 +53,24 @@ impl Server {
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let streams: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let open = Arc::new(AtomicUsize::new(0));
+        let with_play: Arc<Mutex<Vec<u8>>> = Arc::default();
         let script: Arc<Script> = Arc::new(script);
         let (kept, all, count) = (Arc::clone(&asked), Arc::clone(&streams), Arc::clone(&open));
+        let following = Arc::clone(&with_play);
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
                 let Ok(stream) = stream else { return };
                 all.lock().unwrap().push(stream.try_clone().unwrap());
                 let (kept, script, count) = (Arc::clone(&kept), Arc::clone(&script), Arc::clone(&count));
+                let following = Arc::clone(&following);
                 count.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || {
-                    serve(number, stream, &kept, &*script);
+                    serve(number, stream, &kept, &following, &*script);
                     count.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { address, asked, streams, open }
+        Self { address, asked, streams, open, with_play }
     }
 
     /// The requests of a method, in order.
@@ -96,14 +101,29 @@ impl Server {
 
     /// Sends an interleaved frame on a connection.
     pub fn frame(&self, connection: usize, channel: u8, packet: &[u8]) {
-        let mut bytes = vec![b'$', channel];
-        bytes.extend_from_slice(&u16::try_from(packet.len()).unwrap().to_be_bytes());
-        bytes.extend_from_slice(packet);
-        (&self.streams.lock().unwrap()[connection]).write_all(&bytes).unwrap();
+        (&self.streams.lock().unwrap()[connection]).write_all(&framed(channel, packet)).unwrap();
+    }
+
+    /// Sends an interleaved frame right behind the next answer to PLAY.
+    pub fn frame_with_play(&self, channel: u8, packet: &[u8]) {
+        self.with_play.lock().unwrap().extend(framed(channel, packet));
     }
 }
 
-fn serve(connection: usize, stream: TcpStream, kept: &Mutex<Vec<Asked>>, script: &Script) {
+fn framed(channel: u8, packet: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![b'$', channel];
+    bytes.extend_from_slice(&u16::try_from(packet.len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(packet);
+    bytes
+}
+
+fn serve(
+    connection: usize,
+    stream: TcpStream,
+    kept: &Mutex<Vec<Asked>>,
+    following: &Mutex<Vec<u8>>,
+    script: &Script,
+) {
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     loop {
@@ -144,7 +164,11 @@ fn serve(connection: usize, stream: TcpStream, kept: &Mutex<Vec<Asked>>, script:
             "RTSP/1.0 {status} X\r\nCSeq: {cseq}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        if writer.write_all(text.as_bytes()).is_err() {
+        let mut bytes = text.into_bytes();
+        if asked.method == "PLAY" {
+            bytes.append(&mut following.lock().unwrap());
+        }
+        if writer.write_all(&bytes).is_err() {
             return;
         }
     }

@@ -11,18 +11,18 @@ long it took.
 import sys
 import time
 
-import gi
+from gi.repository import GLib
+from gst_source import Gst, pipeline as source
 
-gi.require_version("Gst", "1.0")
-from gi.repository import GLib, Gst  # noqa: E402
-
-Gst.init(None)
 url, transport, steps = sys.argv[1], sys.argv[2], sys.argv[3:]
-pipeline = Gst.parse_launch(
-    f"rtspsrc location={url} protocols={transport} latency=200 name=s "
-    "s. ! application/x-rtp,media=video ! rtph264depay ! h264parse ! avdec_h264 ! video/x-raw,format=I420"
-    " ! fakesink name=video signal-handoffs=1 sync=1 "
-    "s. ! application/x-rtp,media=audio ! rtpopusdepay ! opusdec ! fakesink sync=1"
+pipeline = source(
+    url,
+    f"protocols={transport}",
+    {
+        "video": "rtph264depay ! h264parse ! avdec_h264 ! video/x-raw,format=I420"
+        " ! fakesink name=video signal-handoffs=1 sync=1",
+        "audio": "rtpopusdepay ! opusdec ! fakesink sync=1",
+    },
 )
 seen = []
 

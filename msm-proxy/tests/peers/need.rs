@@ -42,7 +42,7 @@ pub(crate) fn have(peers: &[Peer]) -> bool {
 fn missing(peer: Peer) -> Option<String> {
     let programs: &[&str] = match peer {
         Peer::Ffmpeg => &["ffmpeg", "ffprobe"],
-        Peer::Gstreamer => &["gst-launch-1.0"],
+        Peer::Gstreamer => return gst_missing(),
         Peer::GstServer => return gst_server_missing(),
         Peer::Tshark => &["tshark", "dumpcap"],
         Peer::Live555 => return in_sid_missing(&["openRTSP", "live555MediaServer"]),
@@ -61,16 +61,29 @@ fn in_sid_missing(programs: &[&str]) -> Option<String> {
     Some(format!("{program} is not in {}", sid().display()))
 }
 
-fn gst_server_missing() -> Option<String> {
+/// The publisher is `gst-launch-1.0`, the players are Python's.
+fn gst_missing() -> Option<String> {
     static ANSWER: OnceLock<Option<String>> = OnceLock::new();
-    let load =
-        "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer";
     let probe = || {
-        let python = Command::new("/usr/bin/python3").args(["-c", load]).stderr(Stdio::null()).status();
-        let loads = python.is_ok_and(|status| status.success());
-        (!loads).then(|| "gst-rtsp-server is not installed for /usr/bin/python3".to_owned())
+        if !on_path("gst-launch-1.0") {
+            return Some("gst-launch-1.0 is not installed".to_owned());
+        }
+        python_lacks("Gst")
     };
     ANSWER.get_or_init(probe).clone()
+}
+
+fn gst_server_missing() -> Option<String> {
+    static ANSWER: OnceLock<Option<String>> = OnceLock::new();
+    ANSWER.get_or_init(|| python_lacks("GstRtspServer")).clone()
+}
+
+/// What Debian's interpreter cannot import, whatever python3 comes first in `PATH`.
+fn python_lacks(library: &str) -> Option<String> {
+    let load = format!("import gi; gi.require_version('{library}', '1.0'); from gi.repository import {library}");
+    let python = Command::new("/usr/bin/python3").args(["-c", &load]).stderr(Stdio::null()).status();
+    let loads = python.is_ok_and(|status| status.success());
+    (!loads).then(|| format!("{library} is not installed for /usr/bin/python3"))
 }
 
 /// Network namespaces need root and iproute2.

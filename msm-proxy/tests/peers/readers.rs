@@ -2,7 +2,7 @@
 //! decodes.
 
 use crate::lab::{Lab, Place};
-use crate::need::Peer;
+use crate::need::{Peer, workspace};
 use crate::process::{Finished, Process};
 use std::fs;
 use std::path::Path;
@@ -149,16 +149,9 @@ const fn gst(over: Over, start: Start) -> Reader {
 
 /// Ends well only after `PICTURES` decoded pictures and `SOUNDS` decoded audio frames.
 fn start_gst(lab: &Lab, name: &str, url: &str, options: &str) -> Process {
-    let mut command = lab.command(Place::Client, "gst-launch-1.0");
-    command.args(["-q", "rtspsrc", &format!("location={url}"), "latency=200", "name=s"]);
-    command.args(options.split(' '));
-    let video = format!(
-        "s. ! application/x-rtp,media=video ! rtph264depay ! h264parse ! avdec_h264 ! identity eos-after={PICTURES} ! fakesink"
-    );
-    let audio = format!(
-        "s. ! application/x-rtp,media=audio ! rtpopusdepay ! opusdec ! identity eos-after={SOUNDS} ! fakesink"
-    );
-    command.args(video.split(' ')).args(audio.split(' '));
+    let mut command = lab.command(Place::Client, "/usr/bin/python3");
+    command.arg(workspace().join("msm-proxy/tests/peers/gst_reader.py"));
+    command.args([url, &PICTURES.to_string(), &SOUNDS.to_string()]).args(options.split(' '));
     lab.start(name, command)
 }
 

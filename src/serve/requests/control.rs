@@ -51,7 +51,7 @@ pub(super) async fn handle(
             answer
         }
         Method::Pause => {
-            if let Role::Reader(reader) = &state.role {
+            if let Role::Reader(reader) = &mut state.role {
                 reader.pause(worker).await?;
             }
             Response::new(200)
