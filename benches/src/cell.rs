@@ -1,7 +1,7 @@
 //! One cell of the table: so many readers, packets a burst, sinks with or without GRO.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::Result;
@@ -9,6 +9,7 @@ use crate::msm::Proxy;
 use crate::process::Process;
 use crate::relay::Plain;
 use crate::rtp::Source;
+use crate::rtsp::Publisher;
 use crate::sinks::Sinks;
 
 /// Bursts start at least this far apart: the relay sleeps in between, and catches no burst at the last one's tail.
@@ -23,8 +24,8 @@ const SETTLE: Duration = Duration::from_millis(3);
 /// A relay that runs, and what feeds it.
 #[derive(Debug)]
 pub enum Relay {
-    /// One of ours to compare with.
-    Plain(Plain, Process, Box<Source>),
+    /// One of ours to compare with, and a source for each of its streams.
+    Plain(Plain, Process, Vec<Source>),
     /// The proxy with its streams.
     Msm(Box<Proxy>),
 }
@@ -46,15 +47,16 @@ impl Cost {
 }
 
 impl Relay {
-    /// Starts a plain relay to the readers of `sinks`.
+    /// Starts a plain relay with `streams` streams that share the readers of `sinks` evenly.
     ///
     /// # Errors
     ///
     /// It did not start.
-    pub fn plain(relay: Plain, sinks: &Sinks, cpu: Option<usize>) -> Result<Self> {
-        let (process, address) = relay.start(sinks.readers(), sinks.port(), cpu)?;
-        let source = Source::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?, address)?;
-        Ok(Self::Plain(relay, process, Box::new(source)))
+    pub fn plain(relay: Plain, sinks: &Sinks, streams: usize, cpu: Option<usize>) -> Result<Self> {
+        let (process, addresses) = relay.start(sinks.readers(), sinks.port(), streams, cpu)?;
+        let source =
+            |to: SocketAddr| Ok(Source::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?, to)?);
+        Ok(Self::Plain(relay, process, addresses.into_iter().map(source).collect::<Result<_>>()?))
     }
 
     /// Starts the proxy with `streams` streams that share the readers of `sinks` evenly.
@@ -94,7 +96,11 @@ impl Relay {
     /// The kernel's.
     pub fn send(&mut self, packets: usize) -> Result<()> {
         match self {
-            Self::Plain(_, _, source) => source.send(packets)?,
+            Self::Plain(_, _, sources) => {
+                for source in sources {
+                    source.send(packets)?;
+                }
+            }
             Self::Msm(proxy) => {
                 for publisher in proxy.publishers() {
                     publisher.source().send(packets)?;
@@ -102,6 +108,22 @@ impl Relay {
             }
         }
         Ok(())
+    }
+
+    fn streams(&mut self) -> usize {
+        match self {
+            Self::Plain(_, _, sources) => sources.len(),
+            Self::Msm(proxy) => proxy.publishers().len(),
+        }
+    }
+
+    /// Sends one burst into one stream.
+    fn send_one(&mut self, stream: usize, packets: usize) -> Result<()> {
+        let source = match self {
+            Self::Plain(_, _, sources) => sources.get_mut(stream),
+            Self::Msm(proxy) => proxy.publishers().get_mut(stream).map(Publisher::source),
+        };
+        Ok(source.ok_or("no such stream")?.send(packets)?)
     }
 
     /// Does what is due between rounds.
@@ -170,23 +192,22 @@ impl Relay {
     ///
     /// A packet is lost or doubled.
     pub fn run_one_by_one(&mut self, sinks: &mut Sinks, packets: usize, gap: Duration) -> Result<Cost> {
-        let Self::Msm(proxy) = self else { return Err("only the proxy has streams".into()) };
         sinks.reset();
         std::thread::sleep(SETTLE);
-        let before = proxy.process().cpu_time()?;
-        let streams = proxy.publishers().len();
-        let each = (sinks.readers() / streams * packets) as u64;
+        let before = self.process().cpu_time()?;
+        let streams = self.streams();
+        let each = (sinks.readers() / streams.max(1) * packets) as u64;
         let mut due = Instant::now();
-        for (index, publisher) in proxy.publishers().iter_mut().enumerate() {
+        for stream in 0..streams {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             due = Instant::now() + gap;
-            publisher.source().send(packets)?;
+            self.send_one(stream, packets)?;
             sinks
-                .wait_for_sum((index as u64 + 1) * each, PATIENCE)
-                .map_err(|error| format!("stream {index}: {error}"))?;
+                .wait_for_sum((stream as u64 + 1) * each, PATIENCE)
+                .map_err(|error| format!("{}, stream {stream}: {error}", self.name()))?;
         }
         std::thread::sleep(SETTLE);
-        let cpu = proxy.process().cpu_time()?.saturating_sub(before);
+        let cpu = self.process().cpu_time()?.saturating_sub(before);
         Ok(Cost { cpu, delivered: sinks.delivered() })
     }
 }

@@ -10,6 +10,9 @@ use crate::report::{Limit, Report, median, percentile};
 use crate::rtp::{Source, number};
 use crate::sinks::Sinks;
 
+/// Bursts into each stream before the first that is measured.
+const FIRST_ROUNDS: usize = 80;
+
 /// Which CPU the relay gets.
 type Cpu = Option<usize>;
 
@@ -21,7 +24,7 @@ type Cpu = Option<usize>;
 pub fn relays(sinks: &mut Sinks, cpu: Cpu, msm: bool) -> Result<Vec<Relay>> {
     let mut relays = Vec::new();
     for plain in [Plain::Naive, Plain::NaiveTokio, Plain::Ceiling] {
-        relays.push(Relay::plain(plain, sinks, cpu)?);
+        relays.push(Relay::plain(plain, sinks, 1, cpu)?);
     }
     if msm {
         relays.push(Relay::msm(sinks, 1, 1, cpu)?);
@@ -180,41 +183,53 @@ pub fn workers(report: &mut Report, port: u16, effort: Effort) -> Result<()> {
     Ok(())
 }
 
-/// Cost a packet of 500 streams with two readers each against one stream with two readers.
+/// Cost a packet of 500 streams with two readers each against one stream with two readers; and the same of a relay
+/// without any processing, which says what of it is the kernel's and the caches'.
 ///
 /// # Errors
 ///
-/// The proxy does not start, or lost a packet.
+/// A relay does not start, or lost a packet.
 pub fn streams(report: &mut Report, port: u16, cpu: Cpu, effort: Effort) -> Result<()> {
     const STREAMS: usize = 500;
-    const FIRST_ROUNDS: usize = 80;
     let mut many_sinks = Sinks::new(STREAMS * 2, port)?;
-    let mut many = Relay::msm(&many_sinks, STREAMS, 1, cpu)?;
-    many.prime(&mut many_sinks)?;
     let other = crate::addresses::free_port_pair()?;
     let mut one_sinks = Sinks::new(2, other)?;
-    let mut one = Relay::msm(&one_sinks, 1, 1, cpu)?;
-    one.prime(&mut one_sinks)?;
-    let (mut many_costs, mut one_costs) = (Vec::new(), Vec::new());
+    let mut many = [
+        Relay::plain(Plain::CeilingStreams, &many_sinks, STREAMS, cpu)?,
+        Relay::msm(&many_sinks, STREAMS, 1, cpu)?,
+    ];
+    let mut one =
+        [Relay::plain(Plain::CeilingStreams, &one_sinks, 1, cpu)?, Relay::msm(&one_sinks, 1, 1, cpu)?];
     let gap = Duration::from_micros(400);
-    // Past a few keyframes: memory for late readers has its size then, as it has for the rest of a stream's life.
-    for _ in 0..FIRST_ROUNDS {
-        many.run_one_by_one(&mut many_sinks, 16, Duration::ZERO)?;
+    for (many, one) in many.iter_mut().zip(&mut one) {
+        many.prime(&mut many_sinks)?;
+        one.prime(&mut one_sinks)?;
+        // Past a few keyframes: memory for late readers has its size then, as it has for the rest of a stream's life.
+        for _ in 0..FIRST_ROUNDS {
+            many.run_one_by_one(&mut many_sinks, 16, Duration::ZERO)?;
+        }
+        one.run(&mut one_sinks, 16, FIRST_ROUNDS, Duration::ZERO)?;
     }
-    one.run(&mut one_sinks, 16, FIRST_ROUNDS, Duration::ZERO)?;
+    let mut costs = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
     for _ in 0..effort.rounds {
-        many.keep_alive()?;
-        one.keep_alive()?;
-        // As many packets in both, each burst alone: many streams at once would be cheaper by shared wake-ups.
-        many_costs.push(many.run_one_by_one(&mut many_sinks, 16, gap)?.per_packet());
-        one_costs.push(one.run(&mut one_sinks, 16, STREAMS, gap)?.per_packet());
+        for ((many, one), [many_costs, one_costs]) in many.iter_mut().zip(&mut one).zip(&mut costs) {
+            many.keep_alive()?;
+            one.keep_alive()?;
+            // As many packets in both, each burst alone: many streams at once would be cheaper by shared wake-ups.
+            many_costs.push(many.run_one_by_one(&mut many_sinks, 16, gap)?.per_packet());
+            one_costs.push(one.run(&mut one_sinks, 16, STREAMS, gap)?.per_packet());
+        }
     }
-    let (Some(many), Some(one)) = (median(&many_costs), median(&one_costs)) else {
-        return Err("no rounds".into());
-    };
-    report.figure("ns per packet, 1 stream with 2 readers, bursts of 16", one);
-    report.figure("ns per packet, 500 streams with 2 readers each, bursts of 16", many);
-    report.bound("500 streams/1 stream", many / one, Limit::Most(1.2));
+    for (name, [many, one]) in ["ceiling", "msm"].into_iter().zip(&costs) {
+        let (Some(many), Some(one)) = (median(many), median(one)) else { return Err("no rounds".into()) };
+        report.figure(format!("ns per packet, 1 stream with 2 readers, bursts of 16, {name}"), one);
+        report.figure(format!("ns per packet, 500 streams with 2 readers each, bursts of 16, {name}"), many);
+        if name == "msm" {
+            report.bound("500 streams/1 stream", many / one, Limit::Most(1.2));
+        } else {
+            report.figure("500 streams/1 stream without any processing", many / one);
+        }
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::io::{IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 
 use crate::addresses::reader_addresses;
@@ -25,7 +26,11 @@ pub enum Plain {
     NaiveTokio,
     /// Blocking: one GRO receive, one GSO send a reader.
     Ceiling,
+    /// The same for streams on sockets of their own, waited for together.
+    CeilingStreams,
 }
+
+const ALL: [Plain; 4] = [Plain::Naive, Plain::NaiveTokio, Plain::Ceiling, Plain::CeilingStreams];
 
 impl Plain {
     /// Name in tables.
@@ -34,24 +39,39 @@ impl Plain {
             Self::Naive => "naive",
             Self::NaiveTokio => "naive-tokio",
             Self::Ceiling => "ceiling",
+            Self::CeilingStreams => "ceiling-streams",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Naive, Self::NaiveTokio, Self::Ceiling].into_iter().find(|relay| relay.name() == name)
+        ALL.into_iter().find(|relay| relay.name() == name)
     }
 
-    /// Starts this executable as the relay; returns it with the address that it receives on.
+    /// Starts this executable as the relay of `streams` streams that share the readers evenly (only
+    /// [`Self::CeilingStreams`] takes more than one); returns it with the addresses that it receives on.
     ///
     /// # Errors
     ///
     /// It did not start.
-    pub fn start(self, readers: usize, port: u16, cpu: Option<usize>) -> Result<(Process, SocketAddr)> {
+    pub fn start(
+        self,
+        readers: usize,
+        port: u16,
+        streams: usize,
+        cpu: Option<usize>,
+    ) -> Result<(Process, Vec<SocketAddr>)> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args([ARGUMENT, self.name(), &readers.to_string(), &port.to_string()]);
+        command.args([
+            ARGUMENT,
+            self.name(),
+            &readers.to_string(),
+            &port.to_string(),
+            &streams.to_string(),
+        ]);
         let mut process = Process::spawn(command, cpu)?;
-        let address = process.line()?.parse()?;
-        Ok((process, address))
+        let addresses =
+            process.line()?.split(' ').map(str::parse).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok((process, addresses))
     }
 }
 
@@ -62,25 +82,35 @@ impl Plain {
 /// The arguments are wrong, or the relay failed.
 pub fn run_if_asked() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [flag, name, readers, port] = arguments.as_slice() else { return Ok(()) };
+    let [flag, name, readers, port, streams] = arguments.as_slice() else { return Ok(()) };
     if flag != ARGUMENT {
         return Ok(());
     }
     let relay = Plain::from_name(name).ok_or("no such relay")?;
     let readers = reader_addresses(readers.parse()?, port.parse()?);
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    socket2::SockRef::from(&socket).set_recv_buffer_size(QUEUE_BYTES)?;
-    println!("{}", socket.local_addr()?);
+    let mut sockets = Vec::new();
+    let mut addresses = Vec::new();
+    for _ in 0..streams.parse()? {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket2::SockRef::from(&socket).set_recv_buffer_size(QUEUE_BYTES)?;
+        addresses.push(socket.local_addr()?.to_string());
+        sockets.push(socket);
+    }
+    println!("{}", addresses.join(" "));
     std::io::stdout().flush()?;
     // The bench holds the other end of stdin: its end is ours.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
+    if relay == Plain::CeilingStreams {
+        return ceiling_streams(&sockets, &readers);
+    }
+    let socket = sockets.pop().ok_or("no stream")?;
     match relay {
         Plain::Naive => naive(&socket, &readers),
         Plain::NaiveTokio => naive_tokio(socket, &readers),
-        Plain::Ceiling => ceiling(&socket, &readers),
+        _ => ceiling(&socket, &readers),
     }
 }
 
@@ -115,20 +145,52 @@ fn ceiling(socket: &UdpSocket, readers: &[SocketAddr]) -> Result<()> {
     let state = UdpSocketState::new(socket.into())?;
     socket.set_nonblocking(false)?;
     let mut buffer = vec![0; 1 << 16];
-    let mut meta = [RecvMeta::default()];
     loop {
-        state.recv(socket.into(), &mut [IoSliceMut::new(&mut buffer)], &mut meta)?;
-        let [run] = &meta;
-        let contents = buffer.get(..run.len).unwrap_or_default();
-        for reader in readers {
-            let transmit = Transmit {
-                destination: *reader,
-                ecn: None,
-                contents,
-                segment_size: Some(run.stride.max(PACKET_BYTES)),
-                src_ip: None,
-            };
-            state.try_send(socket.into(), &transmit)?;
+        relay_run(&state, socket, &mut buffer, readers)?;
+    }
+}
+
+/// The cheapest there is for many sockets.
+fn ceiling_streams(sockets: &[UdpSocket], readers: &[SocketAddr]) -> Result<()> {
+    let epoll = Epoll::new(EpollCreateFlags::empty())?;
+    let mut states = Vec::new();
+    for (index, socket) in sockets.iter().enumerate() {
+        states.push(UdpSocketState::new(socket.into())?);
+        epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
+    }
+    let each = readers.len() / sockets.len();
+    let mut buffer = vec![0; 1 << 16];
+    let mut events = [EpollEvent::empty(); 64];
+    loop {
+        let count = epoll.wait(&mut events, EpollTimeout::NONE)?;
+        for event in events.iter().take(count) {
+            let index = usize::try_from(event.data())?;
+            let readers = readers.get(index * each..(index + 1) * each).ok_or("no such stream")?;
+            let (state, socket) = states.get(index).zip(sockets.get(index)).ok_or("no such stream")?;
+            relay_run(state, socket, &mut buffer, readers)?;
         }
     }
+}
+
+fn relay_run(
+    state: &UdpSocketState,
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+    readers: &[SocketAddr],
+) -> Result<()> {
+    let mut meta = [RecvMeta::default()];
+    state.recv(socket.into(), &mut [IoSliceMut::new(buffer)], &mut meta)?;
+    let [run] = &meta;
+    let contents = buffer.get(..run.len).unwrap_or_default();
+    for reader in readers {
+        let transmit = Transmit {
+            destination: *reader,
+            ecn: None,
+            contents,
+            segment_size: Some(run.stride.max(PACKET_BYTES)),
+            src_ip: None,
+        };
+        state.try_send(socket.into(), &transmit)?;
+    }
+    Ok(())
 }
