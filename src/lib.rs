@@ -11,6 +11,7 @@
 
 pub mod config;
 
+mod alive;
 mod api;
 mod error;
 mod hub;

@@ -13,6 +13,7 @@ use msm_rtsp::sdp::Description;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
+use crate::alive::Alive;
 use crate::api::publisher::{self, Publisher};
 use crate::api::reader::{self, Reader, Seat};
 use crate::config::{Config, Workers};
@@ -87,14 +88,15 @@ impl Builder {
             workers.push(worker);
         }
         shared.set_workers(workers);
-        Ok(Mesh { shared })
+        Ok(Mesh { alive: Alive::new(&shared), shared })
     }
 }
 
 /// A member of the mesh: streams are read, published and served through it.
 ///
 /// Cheap to clone. Media runs on threads of its own, never on the caller's runtime: a blocked application does not stall
-/// a stream. Ends with [`Self::shutdown`].
+/// a stream. Ends with [`Self::shutdown`], which waits for what is left to do, or at once when the last of its clones,
+/// readers and publishers is dropped.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), msm::Error> {
@@ -109,6 +111,7 @@ impl Builder {
 #[derive(Clone)]
 pub struct Mesh {
     shared: Arc<Shared>,
+    alive: Alive,
 }
 
 /// What [`Mesh::serve`] has bound.
@@ -204,7 +207,7 @@ impl Mesh {
                 Ok::<_, Error>(seat)
             })
             .await??;
-        Ok(Reader::new(lease, seat, packets))
+        Ok(Reader::new(lease, seat, packets, self.alive.clone()))
     }
 
     /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
@@ -252,7 +255,7 @@ impl Mesh {
                 Ok(handle)
             })
             .await??;
-        Ok(Publisher::new(shared, handle, queue))
+        Ok(Publisher::new(shared, handle, queue, self.alive.clone()))
     }
 
     /// The metrics in OpenMetrics text.

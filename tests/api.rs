@@ -10,9 +10,11 @@
 
 mod common;
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{Publisher, Reader, TestMesh, VIDEO, keyframe, rtp};
+use common::{Publisher, Reader, TestMesh, VIDEO, keyframe, reader_port, rtp};
+use msm::config::Config;
 use msm::{Error, Mesh};
 use tokio::time::timeout;
 
@@ -234,4 +236,30 @@ fn an_application_that_does_not_read_loses_packets_and_nothing_else() {
     mesh.wait_counter("reader_queue", 1.0);
     let packet = mesh.block_on(async { timeout(SOON, sleeper.next()).await.unwrap().unwrap() });
     assert!(packet.is_some());
+}
+
+#[test]
+fn the_last_one_to_go_ends_the_mesh() {
+    let port = reader_port();
+    let yaml = format!("listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n");
+    let config = Config::from_yaml(&yaml, "test.yaml", std::iter::empty()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (publisher, mut reader, address) = runtime.block_on(async {
+        let mesh = Mesh::builder().config(config).build().await.unwrap();
+        let address = mesh.serve().await.unwrap().addresses()[0];
+        let url = format!("rtsp://{address}/last");
+        (mesh.publish(&url, VIDEO).await.unwrap(), mesh.open(&url).await.unwrap(), address)
+    });
+    // The mesh is dropped, and goes on for those who use it.
+    publisher.send(0, keyframe(1, 0, 7, 100)).unwrap();
+    publisher.send(0, keyframe(2, 0, 7, 100)).unwrap();
+    let packet = runtime.block_on(async { timeout(SOON, reader.next()).await.unwrap() });
+    assert!(packet.unwrap().is_some());
+    TcpStream::connect(address).unwrap();
+    drop((publisher, reader));
+    let until = Instant::now() + SOON;
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < until, "nobody holds it, and it still listens");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -147,6 +147,65 @@ fn a_session_goes_on_over_other_connections_of_its_client() {
     mesh.wait_value("msm_readers{", 0.0);
 }
 
+#[test]
+fn further_tracks_are_set_up_over_other_connections() {
+    let mesh = TestMesh::start("workers: 2");
+    let description =
+        format!("{VIDEO}m=audio 0 RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\na=control:audio\r\n");
+    let publisher = mesh.block_on(mesh.mesh.publish(&mesh.url("two"), &description)).unwrap();
+    let mut readers: Vec<_> = (0..8).map(|_| Reader::set_up(&mesh, "two")).collect();
+    // The kernel spreads connections over both workers: some of these are on another than their session.
+    let mut audio = Vec::new();
+    for reader in &mut readers {
+        let (socket, rtcp) = pair();
+        let port = socket.local_addr().unwrap().port();
+        let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+        let headers = [("Session", reader.session.as_str()), ("Transport", transport.as_str())];
+        let (track, mut other) = (format!("{}/trackID=1", reader.url), mesh.connect());
+        let answer = other.ask("SETUP", &track, &headers, b"");
+        assert_eq!((answer.status, answer.session()), (200, reader.session.clone()), "{answer:?}");
+        assert_eq!(other.ask("SETUP", &track, &headers, b"").status, 455, "it is set up");
+        let play = other.ask("PLAY", &reader.url.clone(), &[("Session", &reader.session)], b"");
+        assert_eq!(play.status, 200, "{play:?}");
+        audio.push((socket, rtcp));
+    }
+    for number in 1..4 {
+        let mut packet = rtp(number, 960, 9, 0x41, 80);
+        packet[1] = 97;
+        publisher.send(1, packet).unwrap();
+    }
+    for (socket, _rtcp) in &audio {
+        socket.recv(&mut [0; 2048]).expect("the second track comes");
+    }
+}
+
+#[test]
+fn tracks_of_a_session_play_together_and_may_leave_alone_before() {
+    let mesh = TestMesh::start("");
+    let description =
+        format!("{VIDEO}m=audio 0 RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\na=control:audio\r\n");
+    let publisher = mesh.block_on(mesh.mesh.publish(&mesh.url("two"), &description)).unwrap();
+    let mut reader = Reader::set_up(&mesh, "two");
+    let (url, session) = (reader.url.clone(), reader.session.clone());
+    let (video, audio) = (format!("{url}/trackID=0"), format!("{url}/trackID=1"));
+    let transport = [("Session", session.as_str()), ("Transport", "RTP/AVP/TCP;unicast")];
+    assert_eq!(reader.rtsp.ask("SETUP", &audio, &transport, b"").status, 200);
+    let own = [("Session", session.as_str())];
+    assert_eq!(reader.rtsp.ask("PLAY", &video, &own, b"").status, 460);
+    assert_eq!(reader.rtsp.ask("TEARDOWN", &audio, &own, b"").status, 200);
+    assert_eq!(reader.rtsp.ask("TEARDOWN", &audio, &own, b"").status, 404);
+    assert_eq!(reader.rtsp.ask("PLAY", &video, &own, b"").status, 200, "it is all there is");
+    let mut sound = rtp(1, 960, 9, 0x41, 80);
+    sound[1] = 97;
+    publisher.send_burst(1, [sound.clone(), sound].concat(), 92).unwrap();
+    publisher.send(0, keyframe(1, 0, 7, 100)).unwrap();
+    publisher.send(0, keyframe(2, 0, 7, 100)).unwrap();
+    reader.recv();
+    assert_eq!(reader.rtsp.frames, [], "what left is not sent");
+    assert_eq!(reader.rtsp.ask("TEARDOWN", &video, &own, b"").status, 200);
+    mesh.wait_value("msm_sessions ", 0.0);
+}
+
 /// An empty receiver report.
 const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
 

@@ -54,8 +54,7 @@ impl Relay {
     /// It did not start.
     pub fn plain(relay: Plain, sinks: &Sinks, streams: usize, cpu: Option<usize>) -> Result<Self> {
         let (process, addresses) = relay.start(sinks.readers(), sinks.port(), streams, cpu)?;
-        let source =
-            |to: SocketAddr| Ok(Source::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?, to)?);
+        let source = |to: SocketAddr| Ok(Source::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?, to)?);
         Ok(Self::Plain(relay, process, addresses.into_iter().map(source).collect::<Result<_>>()?))
     }
 

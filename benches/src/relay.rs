@@ -61,13 +61,7 @@ impl Plain {
         cpu: Option<usize>,
     ) -> Result<(Process, Vec<SocketAddr>)> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args([
-            ARGUMENT,
-            self.name(),
-            &readers.to_string(),
-            &port.to_string(),
-            &streams.to_string(),
-        ]);
+        command.args([ARGUMENT, self.name(), &readers.to_string(), &port.to_string(), &streams.to_string()]);
         let mut process = Process::spawn(command, cpu)?;
         let addresses =
             process.line()?.split(' ').map(str::parse).collect::<std::result::Result<Vec<_>, _>>()?;

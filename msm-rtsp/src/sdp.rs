@@ -36,6 +36,12 @@ pub enum SdpError {
         /// The limit.
         limit: usize,
     },
+    /// A control that cannot be part of a URL, or climbs out of the presentation.
+    #[error("control `{}` of the description cannot be used", .control.escape_debug())]
+    BadControl {
+        /// Its first characters.
+        control: String,
+    },
     /// None of its media is RTP.
     #[error("no `m=` section is RTP")]
     NoTracks,
@@ -143,7 +149,12 @@ impl Description {
         let range = attribute("range")
             .or_else(|| session.medias.iter().find_map(|media| find(&media.attributes, "range")))
             .and_then(Range::parse);
-        Ok(Self { control: attribute("control").map(str::to_owned), range, tracks, session })
+        Ok(Self {
+            control: attribute("control").map(|control| control.trim().to_owned()),
+            range,
+            tracks,
+            session,
+        })
     }
 
     /// Whether it has no end: what is live is shared by its readers.
@@ -268,7 +279,7 @@ fn track(session: &Session, media: &Media, index: usize) -> Track {
     let filter =
         find(&media.attributes, "source-filter").or_else(|| find(&session.attributes, "source-filter"));
     Track {
-        control: find(&media.attributes, "control").map(str::to_owned),
+        control: find(&media.attributes, "control").map(|control| control.trim().to_owned()),
         media: media.media.clone(),
         protocol: media.proto.clone(),
         formats: media.fmt.split_ascii_whitespace().filter_map(|number| format(media, number)).collect(),

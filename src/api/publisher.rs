@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::alive::Alive;
 use crate::error::Error;
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
@@ -31,11 +32,17 @@ pub struct Publisher {
     shared: Arc<Shared>,
     handle: Arc<HubHandle>,
     queue: mpsc::Sender<Published>,
+    _alive: Alive,
 }
 
 impl Publisher {
-    pub(crate) fn new(shared: Arc<Shared>, handle: Arc<HubHandle>, queue: mpsc::Sender<Published>) -> Self {
-        Self { shared, handle, queue }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        handle: Arc<HubHandle>,
+        queue: mpsc::Sender<Published>,
+        alive: Alive,
+    ) -> Self {
+        Self { shared, handle, queue, _alive: alive }
     }
 
     /// Sends one RTP packet of `track` (index of its `m=` section). Never waits.

@@ -9,6 +9,7 @@ use msm_rtsp::sdp::Description;
 use tokio::sync::mpsc;
 
 use super::packet::Packet;
+use crate::alive::Alive;
 use crate::error::Error;
 use crate::hub::dest::AppBurst;
 use crate::hub::handle::{Lease, PlayRequest};
@@ -40,11 +41,12 @@ pub struct Reader {
     seat: Seat,
     queue: mpsc::Receiver<AppBurst>,
     ready: VecDeque<Packet>,
+    _alive: Alive,
 }
 
 impl Reader {
-    pub(crate) fn new(lease: Lease, seat: Seat, queue: mpsc::Receiver<AppBurst>) -> Self {
-        Self { lease, seat, queue, ready: VecDeque::new() }
+    pub(crate) fn new(lease: Lease, seat: Seat, queue: mpsc::Receiver<AppBurst>, alive: Alive) -> Self {
+        Self { lease, seat, queue, ready: VecDeque::new(), _alive: alive }
     }
 
     /// What the stream is made of.

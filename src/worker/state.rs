@@ -109,9 +109,14 @@ impl Worker {
         self.listening.borrow_mut().iter().for_each(|listening| listening.stop());
     }
 
+    /// This worker's part of a listener.
+    pub(crate) fn listener(&self, index: usize) -> Option<Rc<Listening>> {
+        self.listening.borrow().get(index).map(Rc::clone)
+    }
+
     /// The pair that plain readers of a listener are served from on this worker.
     pub(crate) fn reader_pair(&self, listener: usize) -> Option<Pair> {
-        self.listening.borrow().get(listener).map(|listening| listening.readers.clone())
+        self.listener(listener).map(|listening| listening.readers.clone())
     }
 
     /// The shard of a stream, if this worker has one.

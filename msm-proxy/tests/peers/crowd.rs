@@ -108,17 +108,8 @@ fn late_readers_decode_from_the_first_frame() {
 
 fn late(lab: &Lab, number: usize, transport: &str) -> Process {
     let mut command = lab.command(Place::Client, "ffmpeg");
-    command.args([
-        "-v",
-        "error",
-        "-nostdin",
-        "-rtsp_transport",
-        transport,
-        "-i",
-        &url("test"),
-        "-map",
-        "0:v",
-    ]);
+    command.args(["-v", "error", "-nostdin", "-rtsp_transport", transport]);
+    command.args(own_ports(number)).args(["-i", &url("test"), "-map", "0:v"]);
     // Not by a time: what decodes is counted, and a damaged beginning would only make it later.
     command.args([
         "-frames:v",
@@ -130,6 +121,12 @@ fn late(lab: &Lab, number: usize, transport: &str) -> Process {
         &format!("late-{number}.frames"),
     ]);
     lab.start(&format!("late-{number}"), command)
+}
+
+/// UDP ports for one ffmpeg of many: left to themselves they choose at random, and now and then the same.
+fn own_ports(number: usize) -> [String; 4] {
+    let port = 10_000 + number * 8;
+    ["-min_port".into(), port.to_string(), "-max_port".into(), (port + 7).to_string()]
 }
 
 /// What the readers of the crowd are.
@@ -203,7 +200,18 @@ fn member(lab: &Lab, number: usize) -> Process {
     }
     let mut command = lab.command(Place::Client, "ffmpeg");
     command.args(["-v", "level+warning", "-nostdin", "-rtsp_transport", if udp { "udp" } else { "tcp" }]);
-    command.args(["-i", &url("test"), "-map", "0:v", "-map", "0:a", "-c", "copy", "-t", "25"]);
+    command.args(own_ports(number)).args([
+        "-i",
+        &url("test"),
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-c",
+        "copy",
+        "-t",
+        "25",
+    ]);
     command.args(["-f", "framecrc", &format!("{name}.frames")]);
     lab.start(&name, command)
 }

@@ -80,7 +80,8 @@ fn gst_server_missing() -> Option<String> {
 
 /// What Debian's interpreter cannot import, whatever python3 comes first in `PATH`.
 fn python_lacks(library: &str) -> Option<String> {
-    let load = format!("import gi; gi.require_version('{library}', '1.0'); from gi.repository import {library}");
+    let load =
+        format!("import gi; gi.require_version('{library}', '1.0'); from gi.repository import {library}");
     let python = Command::new("/usr/bin/python3").args(["-c", &load]).stderr(Stdio::null()).status();
     let loads = python.is_ok_and(|status| status.success());
     (!loads).then(|| format!("{library} is not installed for /usr/bin/python3"))

@@ -5,7 +5,7 @@ use crate::limits::Limits;
 use crate::message::Response;
 use crate::sdp::{Description, SdpError};
 use crate::transport::TransportSpec;
-use crate::url::{ControlPolicy, RtspUrl, join_control};
+use crate::url::{ControlPolicy, RtspUrl, check_control, join_control};
 
 /// A presentation as its server describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Described {
 /// then the URL asked for (`RFC 2326 App. C.1.1`).
 ///
 /// # Errors
-/// The description is refused.
+/// The description is refused, or a control in it.
 pub fn described(
     response: &Response,
     url: &RtspUrl,
@@ -30,6 +30,11 @@ pub fn described(
     limits: &Limits,
 ) -> Result<Described, SdpError> {
     let description = Description::parse(&response.body, limits)?;
+    let controls = description.tracks.iter().map(|track| track.control.as_deref());
+    for control in controls.chain([description.control.as_deref()]).flatten() {
+        check_control(control)
+            .map_err(|_| SdpError::BadControl { control: control.chars().take(40).collect() })?;
+    }
     let absolute = |value: &str| RtspUrl::parse(value).is_ok().then(|| value.to_owned());
     let base = response
         .headers

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::sdp::SdpError;
 
 fn client(url: &str) -> Client {
     Client::new(ClientConfig::new(RtspUrl::parse(url).unwrap(), 7))
@@ -107,6 +108,18 @@ fn controls_of_servers_become_setup_urls() {
     assert_eq!(plain.aggregate, "rtsp://cam/one");
     assert_eq!(get("rtsp://10.0.0.1/x/").setup[0], "rtsp://10.0.0.1/x/stream=0");
     assert_eq!(get("nonsense").setup[0], "rtsp://cam/one/stream=0");
+}
+
+#[test]
+fn controls_that_would_ask_for_something_else_are_refused() {
+    let url = RtspUrl::parse("rtsp://cam/one").unwrap();
+    for (session, track) in [("*", "../other"), ("*", "a b"), ("*", "http://cam/one"), ("a/../../b", "0")] {
+        let sdp =
+            format!("v=0\r\ns=x\r\na=control:{session}\r\nm=video 0 RTP/AVP 96\r\na=control:{track}\r\n");
+        let response = Response::new(200).with_body("application/sdp", sdp.into_bytes());
+        let outcome = described(&response, &url, ControlPolicy::default(), &Limits::default());
+        assert!(matches!(outcome, Err(SdpError::BadControl { .. })), "{session} {track}: {outcome:?}");
+    }
 }
 
 use crate::url::ControlPolicy;

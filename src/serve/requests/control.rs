@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use msm_rtsp::headers::{Range, write_rtp_info};
 use msm_rtsp::message::{Method, Request, Response, Version};
-use msm_rtsp::url::{join_control, track_control};
+use msm_rtsp::url::{join_control, match_control, track_control};
 
 use super::Refusal;
 use crate::hub::handle::{ParameterRequest, PlayRequest};
@@ -30,6 +30,17 @@ pub(super) async fn handle(
         .machine
         .check(&request.method)
         .map_err(|status| Refusal::new(status, format!("not valid while {:?}", state.machine.state())))?;
+    // Only a URI that is the session's with a track's name behind it means less than all of it.
+    let alone = match_control(&request.uri, usize::MAX)
+        .filter(|(base, _)| *base == state.url)
+        .and_then(|(_, track)| track)
+        .filter(|_| {
+            matches!(request.method, Method::Play | Method::Pause | Method::Record | Method::Teardown)
+        });
+    state
+        .machine
+        .check_target(&request.method, alone)
+        .map_err(|status| Refusal::new(status, "not of one track alone"))?;
     if let Some(context) = context {
         // A session whose media is UDP goes on with whatever connection its client has now.
         let movable = match &state.role {
@@ -69,6 +80,13 @@ pub(super) async fn handle(
             Response::new(200)
         }
         Method::Teardown => {
+            if let Some(track) = alone.filter(|track| state.machine.torn_down(*track)) {
+                match &mut state.role {
+                    Role::Reader(reader) => reader.tracks.retain(|own| own.track != track),
+                    Role::Publisher(publisher) => publisher.inlets.retain(|(own, _)| *own != track),
+                }
+                return Ok(Response::new(200).with("Session", header));
+            }
             session::remove(worker, &session.id);
             return Ok(Response::new(200).with("Session", header));
         }

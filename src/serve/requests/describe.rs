@@ -30,7 +30,7 @@ pub(super) async fn describe(context: &Rc<Context>, request: &Request) -> Result
             return Err(Refusal::new(406, "only application/sdp is served"));
         }
     }
-    let (_, handle) = open(&context.worker, &url, via_of(context, request)).await?;
+    let (_, handle) = open(&context.worker, &url, via_of(&context.worker, request)).await?;
     let body = handle.description.for_reader(context.local.is_ipv6(), &[]);
     let mut response = Response::new(200)
         .with("Content-Base", format!("{}/", base.trim_end_matches('/')))
@@ -65,6 +65,9 @@ pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result
     if announced.len() >= MAX_ANNOUNCED && !announced.contains_key(&base) {
         return Err(Refusal::new(453, "too many descriptions are announced on this connection"));
     }
-    announced.insert(base, Announced { description: Arc::new(description), via: via_of(context, request) });
+    announced.insert(
+        base,
+        Announced { description: Arc::new(description), via: via_of(&context.worker, request) },
+    );
     Ok(Response::new(200))
 }

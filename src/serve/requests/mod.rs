@@ -145,8 +145,8 @@ pub(crate) async fn open(
 }
 
 /// Who the request came through, and we.
-pub(crate) fn via_of(context: &Context, request: &Request) -> Vec<String> {
-    via::forwarded(&request.headers, &context.worker.shared.pseudonym)
+pub(crate) fn via_of(worker: &Worker, request: &Request) -> Vec<String> {
+    via::forwarded(&request.headers, &worker.shared.pseudonym)
 }
 
 /// A method as a metric label: a bounded set.

@@ -26,31 +26,56 @@ use crate::serve::publisher::{Inlet, PublisherRole};
 use crate::serve::reader::{Path, ReaderRole, TrackPath};
 use crate::serve::session::{self, Role, Session, SessionState};
 use crate::upstream::pull;
+use crate::worker::Worker;
 
 pub(super) async fn setup(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
     let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
-    if *context.worker.shared.draining.borrow() {
+    let worker = &context.worker;
+    if *worker.shared.draining.borrow() {
         return Err(Refusal::new(503, "shutting down"));
     }
+    let origin = Origin { peer: context.peer_ip(), local: context.local.ip() };
+    let own = session_id(context, request);
+    let place = own.as_ref().and_then(|id| worker.shared.sessions.worker_of(id));
+    if let (Some(id), Some(place)) = (&own, place.filter(|place| *place != worker.id)) {
+        let (id, index, request) = (id.clone(), listening.index, request.clone());
+        let elsewhere = worker.shared.worker(place)?.run(move |worker| async move {
+            let listening = worker.listener(index).ok_or_else(|| Refusal::new(503, "shutting down"))?;
+            at(&worker, None, listening, origin, &request, Some(id)).await
+        });
+        return elsewhere.await?;
+    }
+    at(worker, Some(context), listening, origin, request, own).await
+}
+
+/// Sets a track up on the worker that the session lives on, or is to live on; `context` is the connection that the
+/// request came on, if that is of this worker too.
+async fn at(
+    worker: &Rc<Worker>,
+    context: Option<&Rc<Context>>,
+    listening: Rc<Listening>,
+    origin: Origin,
+    request: &Request,
+    own: Option<String>,
+) -> Result<Response, Refusal> {
     let (base, track) =
         match_control(&request.uri, usize::MAX).ok_or_else(|| Refusal::new(404, "the URI names no track"))?;
     parse(&base)?;
-    let offer = Offer { udp: true, tcp: true, multicast: listening.shared.groups.is_some() };
+    // Media goes through a connection of the session's own worker only.
+    let offer = Offer { udp: true, tcp: context.is_some(), multicast: listening.shared.groups.is_some() };
     let spec = negotiate(request.headers.get("Transport"), offer)
         .map_err(|status| Refusal::new(status, "no transport offered can be served"))?;
-    let own = match session_id(context, request) {
+    let own = match own {
         Some(id) => {
-            let session =
-                context.worker.sessions.get(&id).filter(|session| session.peer == context.peer_ip());
-            Some(session.ok_or_else(|| Refusal::new(454, "the session is not known here"))?)
+            let session = worker.sessions.get(&id).filter(|session| session.peer == origin.peer);
+            Some(session.ok_or_else(|| Refusal::new(454, "the session is not known, or has timed out"))?)
         }
         None => None,
     };
-    let (base, track) = match spec.mode {
-        Mode::Record => announced_track(context, &request.uri).unwrap_or((base, track)),
-        Mode::Play => (base, track),
-    };
-    let setting = Setting { context, listening, request, base, track, spec };
+    let announced = context.filter(|_| spec.mode == Mode::Record);
+    let (base, track) =
+        announced.and_then(|context| announced_track(context, &request.uri)).unwrap_or((base, track));
+    let setting = Setting { worker, context, listening, origin, request, base, track, spec };
     match setting.spec.mode {
         Mode::Record => setting.publisher(own).await,
         Mode::Play => setting.reader(own).await,
@@ -73,9 +98,20 @@ fn target(uri: &str, base: &str, description: &Description) -> Option<Target> {
     match_track(uri, base, &controls, MatchPolicy::default())
 }
 
+/// Who asks.
+#[derive(Clone, Copy)]
+struct Origin {
+    peer: IpAddr,
+    /// The address that the client knows us by.
+    local: IpAddr,
+}
+
 struct Setting<'a> {
-    context: &'a Rc<Context>,
+    worker: &'a Rc<Worker>,
+    /// The connection, if it is of the session's worker.
+    context: Option<&'a Rc<Context>>,
     listening: Rc<Listening>,
+    origin: Origin,
     request: &'a Request,
     /// The presentation's URL, as the client asked for it.
     base: String,
@@ -85,7 +121,7 @@ struct Setting<'a> {
 
 impl Setting<'_> {
     async fn reader(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
-        let worker = &self.context.worker;
+        let worker = self.worker;
         let seed = worker.shared.seed();
         let session = match own {
             Some(session) => session,
@@ -102,9 +138,9 @@ impl Setting<'_> {
 
     /// The stream for a new reader: the one that all share, or one of its own.
     async fn stream(&self) -> Result<Arc<HubHandle>, Refusal> {
-        let worker = &self.context.worker;
+        let worker = self.worker;
         let url = parse(&self.base)?;
-        let via = via_of(self.context, self.request);
+        let via = via_of(worker, self.request);
         let (resolved, handle) = open(worker, &url, via.clone()).await?;
         if !handle.unshared {
             return Ok(handle);
@@ -125,13 +161,10 @@ impl Setting<'_> {
         }
         let announced: Announced = self
             .context
-            .announced
-            .borrow()
-            .get(&self.base)
-            .cloned()
+            .and_then(|context| context.announced.borrow().get(&self.base).cloned())
             .ok_or_else(|| Refusal::new(455, "nothing was announced at this URL on this connection"))?;
         let url = parse(&self.base)?;
-        let resolved = self.context.worker.shared.routing.resolve(&url, Action::Publish)?;
+        let resolved = self.worker.shared.routing.resolve(&url, Action::Publish)?;
         self.track_of(announced.description.tracks.len())?;
         let role = PublisherRole::new(announced.description, resolved, url.to_string(), announced.via);
         self.begin(Role::Publisher(Box::new(role))).await
@@ -148,21 +181,19 @@ impl Setting<'_> {
 
     /// A session's first SETUP.
     async fn begin(self, role: Role) -> Result<Response, Refusal> {
-        let worker = Rc::clone(&self.context.worker);
+        let worker = Rc::clone(self.worker);
+        let context = self.context.ok_or_else(|| Refusal::new(454, "the session is not known"))?;
         let settings = &worker.shared.settings;
         let now = Instant::now();
         let pass =
-            worker.shared.admission.session(self.context.peer_ip(), now).map_err(
-                |refused| match refused {
-                    Refused::SessionsPerPeer => Refusal::new(453, "limit `sessions_per_peer` is reached"),
-                    Refused::SetupRate => Refusal::new(503, "limit `setup_rate` is reached"),
-                },
-            )?;
+            worker.shared.admission.session(self.origin.peer, now).map_err(|refused| match refused {
+                Refused::SessionsPerPeer => Refusal::new(453, "limit `sessions_per_peer` is reached"),
+                Refused::SetupRate => Refusal::new(503, "limit `setup_rate` is reached"),
+            })?;
         let random = u128::from(worker.shared.seed()) << 64 | u128::from(worker.shared.seed());
         let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
         let state = SessionState { machine, role, url: self.base.clone() };
-        let session = session::create(&worker, self.context.peer_ip(), &self.context.connection, state, pass);
-        let context = self.context;
+        let session = session::create(&worker, self.origin.peer, &context.connection, state, pass);
         context.adopt(&session);
         let pipeline = self.request.headers.get("Pipelined-Requests").map(str::to_owned);
         let outcome = self.add(&session).await;
@@ -235,18 +266,17 @@ impl Setting<'_> {
         track: usize,
         answer: &mut TransportSpec,
     ) -> Result<Path, Refusal> {
-        let context = self.context;
-        let ssrc = Rng::new(context.worker.shared.seed()).next_u32();
+        let ssrc = Rng::new(self.worker.shared.seed()).next_u32();
         answer.ssrc = Some(ssrc);
         match (self.spec.lower, self.spec.delivery) {
             (Lower::Tcp, _) => {
-                let (rtp, rtcp) = self.channels(session, track)?;
+                let (context, (rtp, rtcp)) = self.channels(session, track)?;
                 answer.interleaved = Some((rtp, rtcp));
                 Ok(Path::Interleaved { connection: Rc::clone(&context.connection), rtp, rtcp })
             }
             (Lower::Udp, Delivery::Multicast) => {
                 handle.prepare().await?;
-                let group = group::join(&context.worker.shared, self.listening.index, &handle).await?;
+                let group = group::join(&self.worker.shared, self.listening.index, &handle).await?;
                 let own = group.groups.get(track).ok_or_else(|| Refusal::new(404, "no such track"))?;
                 answer.destination = Some(own.address);
                 answer.port = Some((own.port, own.port.saturating_add(1)));
@@ -257,7 +287,7 @@ impl Setting<'_> {
             }
             (Lower::Udp, Delivery::Unicast) => {
                 let (rtp_to, rtcp_to) = self.client_addresses()?;
-                answer.source = Some(context.local.ip());
+                answer.source = Some(self.origin.local);
                 let shared = &self.listening.shared;
                 if shared.settings.same_ip {
                     let pair = self.own_pair()?;
@@ -269,7 +299,7 @@ impl Setting<'_> {
                     listener: self.listening.index,
                     rtp_to,
                     rtcp_to,
-                    source: Some(context.local.ip()),
+                    source: Some(self.origin.local),
                 })
             }
         }
@@ -283,10 +313,10 @@ impl Setting<'_> {
         answer: &mut TransportSpec,
     ) -> Result<Inlet, Refusal> {
         if self.spec.lower == Lower::Tcp {
-            let (rtp, rtcp) = self.channels(session, track)?;
+            let (context, (rtp, rtcp)) = self.channels(session, track)?;
             answer.interleaved = Some((rtp, rtcp));
             return Ok(Inlet::Interleaved(Dest::Tcp {
-                connection: Rc::clone(&self.context.connection),
+                connection: Rc::clone(&context.connection),
                 rtp_channel: rtp,
                 rtcp_channel: rtcp,
             }));
@@ -294,15 +324,15 @@ impl Setting<'_> {
         let (rtp_to, rtcp_to) = self.client_addresses()?;
         let pair = self.own_pair()?;
         answer.server_port = Some(pair.ports());
-        answer.source = Some(self.context.local.ip());
+        answer.source = Some(self.origin.local);
         let ports = Some((rtp_to.port(), rtcp_to.port())).filter(|_| !self.listening.shared.settings.same_ip);
-        let check = PeerCheck { ip: Some(self.context.peer_ip()), ports };
+        let check = PeerCheck { ip: Some(self.origin.peer), ports };
         let reports = Dest::Udp {
             rtp: Rc::clone(&pair.rtp),
             rtcp: Rc::clone(&pair.rtcp),
             rtp_to,
             rtcp_to,
-            source: Some(self.context.local.ip()),
+            source: Some(self.origin.local),
         };
         Ok(Inlet::Udp { pair, check, reports })
     }
@@ -311,7 +341,7 @@ impl Setting<'_> {
     /// never goes to somebody who did not ask for it.
     fn client_addresses(&self) -> Result<(SocketAddr, SocketAddr), Refusal> {
         let (rtp, rtcp) = self.spec.client_port.ok_or_else(|| Refusal::new(461, "no client_port"))?;
-        let ip: IpAddr = self.context.peer_ip();
+        let ip = self.origin.peer;
         Ok((SocketAddr::new(ip, rtp), SocketAddr::new(ip, rtcp)))
     }
 
@@ -325,9 +355,11 @@ impl Setting<'_> {
         })
     }
 
-    /// The channels that the client asked for, or the next that are free.
-    fn channels(&self, session: &Rc<Session>, track: usize) -> Result<(u8, u8), Refusal> {
-        let mut channels = self.context.channels.borrow_mut();
+    /// The channels that the client asked for, or the next that are free, of its connection.
+    fn channels(&self, session: &Rc<Session>, track: usize) -> Result<(&Rc<Context>, (u8, u8)), Refusal> {
+        let context =
+            self.context.ok_or_else(|| Refusal::new(461, "media cannot go through this connection"))?;
+        let mut channels = context.channels.borrow_mut();
         channels.retain(|_, channel| channel.session.strong_count() > 0);
         let free = |pair: &(u8, u8)| {
             !channels.contains_key(&pair.0) && !channels.contains_key(&pair.1) && pair.0 != pair.1
@@ -342,6 +374,6 @@ impl Setting<'_> {
         for (channel, rtcp) in [(rtp, false), (rtcp, true)] {
             channels.insert(channel, Channel { session: Rc::downgrade(session), track, rtcp });
         }
-        Ok((rtp, rtcp))
+        Ok((context, (rtp, rtcp)))
     }
 }
