@@ -33,4 +33,21 @@ def pipeline(location, options, chains):
             raise RuntimeError(f"{media} cannot be linked")
 
     source.connect("pad-added", link)
+    # Whose statistics tell what a decoder conceals.
+    pipeline.buffers = []
+    source.connect(
+        "new-manager",
+        lambda _source, manager: manager.connect(
+            "new-jitterbuffer", lambda _manager, buffer, _session, _ssrc: pipeline.buffers.append(buffer)
+        ),
+    )
     return pipeline
+
+
+def lost(pipeline):
+    """Packets that were missing, or came too late to be used."""
+    count = 0
+    for buffer in pipeline.buffers:
+        stats = buffer.get_property("stats")
+        count += stats.get_uint64("num-lost").value + stats.get_uint64("num-late").value
+    return count

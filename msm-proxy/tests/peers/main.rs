@@ -15,6 +15,7 @@
 
 mod crowd;
 mod lab;
+mod lossy;
 mod matrix;
 mod media;
 mod need;
