@@ -206,6 +206,32 @@ fn tracks_of_a_session_play_together_and_may_leave_alone_before() {
     mesh.wait_value("msm_sessions ", 0.0);
 }
 
+#[test]
+fn a_route_may_hold_packets_for_fuller_bursts() {
+    const HELD: Duration = Duration::from_millis(100);
+    let mesh = TestMesh::start(
+        "routes:\n  - {name: held, match: {url: 'rtsp://*/held', actions: [read, publish]}, coalesce: 100ms}\n",
+    );
+    let publisher = Publisher::start(&mesh, "held");
+    let reader = Reader::start(&mesh, "held");
+    for number in 1..=2 {
+        publisher.send(&keyframe(number, 0, 7, 100));
+    }
+    // A late start is paced; from here on the reader is a live one.
+    reader.recv();
+    reader.recv();
+    let mut line = Line::default();
+    let sent: Vec<_> = (3..6).map(|number| rtp(number, 3000, 7, 0x41, 100)).collect();
+    let begin = Instant::now();
+    for packet in &sent {
+        publisher.send(packet);
+    }
+    for packet in &sent {
+        line.check(&reader.recv(), packet);
+        assert!(begin.elapsed() >= HELD, "it came after {:?}", begin.elapsed());
+    }
+}
+
 /// An empty receiver report.
 const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
 
