@@ -258,8 +258,10 @@ fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
 }
 
 fn clean(attributes: &mut Vec<Attribute>) {
-    attributes
-        .retain(|attribute| !HOP_ATTRIBUTES.iter().any(|hop| attribute.attribute.eq_ignore_ascii_case(hop)));
+    attributes.retain(|attribute| {
+        let name = attribute.attribute.trim();
+        !HOP_ATTRIBUTES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+    });
 }
 
 /// The protocol of a plain hop: what came encrypted is decrypted before it gets to the hub.

@@ -109,6 +109,9 @@ impl TransportSpec {
             return None;
         }
         let profile = protocol.next()?.trim().to_ascii_uppercase();
+        if profile.is_empty() || !profile.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return None;
+        }
         let lower = match protocol.next().map(|lower| lower.trim().to_ascii_uppercase()).as_deref() {
             None | Some("UDP") => Lower::Udp,
             Some("TCP") => Lower::Tcp,
@@ -323,6 +326,8 @@ mod tests {
         assert_eq!(TransportSpec::parse("RTP/AVP").unwrap().delivery, Delivery::Multicast);
         assert_eq!(TransportSpec::parse("RTP/AVP/TCP").unwrap().delivery, Delivery::Unicast);
         assert_eq!(TransportSpec::parse("RAW/RAW/UDP;unicast;client_port=9"), None);
+        // A profile is a word: it becomes part of the answer.
+        assert_eq!(TransportSpec::parse("RTP/A\"V;unicast;client_port=8000-8001"), None);
     }
 
     #[test]
