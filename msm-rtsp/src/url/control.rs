@@ -198,7 +198,8 @@ pub fn track_control(index: usize) -> String {
 
 fn parse_track(segment: &str) -> Option<usize> {
     let number = ["trackID=", "streamid=", "stream="].iter().find_map(|name| segment.strip_prefix(name))?;
-    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())?
+    // A larger number is no track of any description: the segment is part of the presentation's name.
+    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse::<u16>().ok())?.map(usize::from)
 }
 
 #[cfg(test)]
