@@ -210,6 +210,7 @@ pub fn streams(report: &mut Report, port: u16, cpu: Cpu, effort: Effort) -> Resu
         }
         one.run(&mut one_sinks, 16, FIRST_ROUNDS, Duration::ZERO)?;
     }
+    println!("{STREAMS} streams are warm");
     let mut costs = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
     for _ in 0..effort.rounds {
         for ((many, one), [many_costs, one_costs]) in many.iter_mut().zip(&mut one).zip(&mut costs) {

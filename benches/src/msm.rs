@@ -16,6 +16,9 @@ pub const BINARY: &str = "MSM_PROXY";
 /// How long the proxy may take to open its port.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a publisher sends its sender report (RFC 3550 §6.2, the least interval).
+const REPORT: Duration = Duration::from_secs(5);
+
 /// Sessions are kept alive when this long has passed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -57,6 +60,8 @@ pub struct Proxy {
     publishers: Vec<Publisher>,
     readers: Vec<Reader>,
     kept_alive: Instant,
+    /// `None` before the first reports.
+    reported: Option<Instant>,
 }
 
 impl Proxy {
@@ -83,7 +88,14 @@ impl Proxy {
             std::thread::sleep(Duration::from_millis(10));
         }
         std::fs::remove_file(&file)?;
-        Ok(Self { process, server, publishers: Vec::new(), readers: Vec::new(), kept_alive: Instant::now() })
+        Ok(Self {
+            process,
+            server,
+            publishers: Vec::new(),
+            readers: Vec::new(),
+            kept_alive: Instant::now(),
+            reported: None,
+        })
     }
 
     /// Adds a published stream, and `readers` readers of it from address number `first` on.
@@ -122,14 +134,17 @@ impl Proxy {
         &mut self.publishers
     }
 
-    /// Sends sender reports, and keep-alives when they are due.
+    /// Sends sender reports and keep-alives when they are due.
     ///
     /// # Errors
     ///
     /// A session is gone.
     pub fn keep_alive(&mut self) -> Result<()> {
-        for publisher in &mut self.publishers {
-            publisher.report()?;
+        if self.reported.is_none_or(|reported| reported.elapsed() >= REPORT) {
+            self.reported = Some(Instant::now());
+            for publisher in &mut self.publishers {
+                publisher.report()?;
+            }
         }
         if self.kept_alive.elapsed() > KEEP_ALIVE {
             self.kept_alive = Instant::now();
