@@ -14,6 +14,9 @@ use crate::{PACKET_BYTES, Result};
 /// The hidden argument by which the bench starts itself as a relay.
 const ARGUMENT: &str = "--relay";
 
+/// The same for a process that only keeps a CPU awake.
+const SPINNER: &str = "--spin";
+
 /// Room in the relay's receive queue, so that a pause of the process loses nothing.
 const QUEUE_BYTES: usize = 4 << 20;
 
@@ -76,6 +79,12 @@ impl Plain {
 /// The arguments are wrong, or the relay failed.
 pub fn run_if_asked() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == [SPINNER] {
+        end_with_stdin();
+        loop {
+            std::hint::spin_loop();
+        }
+    }
     let [flag, name, readers, port, streams] = arguments.as_slice() else { return Ok(()) };
     if flag != ARGUMENT {
         return Ok(());
@@ -92,11 +101,7 @@ pub fn run_if_asked() -> Result<()> {
     }
     println!("{}", addresses.join(" "));
     std::io::stdout().flush()?;
-    // The bench holds the other end of stdin: its end is ours.
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    });
+    end_with_stdin();
     if relay == Plain::CeilingStreams {
         return ceiling_streams(&sockets, &readers);
     }
@@ -106,6 +111,26 @@ pub fn run_if_asked() -> Result<()> {
         Plain::NaiveTokio => naive_tokio(socket, &readers),
         _ => ceiling(&socket, &readers),
     }
+}
+
+/// The bench holds the other end of stdin: its end is ours.
+fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+}
+
+/// Keeps a CPU from sleeping without taking time from anybody: what runs only when nothing else does gives way at once.
+/// A virtual CPU that sleeps is woken by its host, which on a busy host takes up to a millisecond.
+///
+/// # Errors
+///
+/// There is no `chrt`.
+pub fn keep_awake(cpu: Option<usize>) -> Result<Process> {
+    let mut command = Command::new("chrt");
+    command.args(["--idle", "0"]).arg(std::env::current_exe()?).arg(SPINNER);
+    Process::spawn(command, cpu)
 }
 
 fn naive(socket: &UdpSocket, readers: &[SocketAddr]) -> Result<()> {
