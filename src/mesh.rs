@@ -29,6 +29,9 @@ use crate::status::Status;
 use crate::upstream::{pull, push};
 use crate::worker::{Worker, WorkerHandle};
 
+/// How long a worker is waited for to publish its counters.
+const PUBLISH: Duration = Duration::from_secs(1);
+
 /// Makes a [`Mesh`].
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -258,16 +261,24 @@ impl Mesh {
         Ok(Publisher::new(shared, handle, queue, self.alive.clone()))
     }
 
-    /// The metrics in OpenMetrics text.
-    #[must_use]
-    pub fn metrics_text(&self) -> String {
+    /// The metrics in OpenMetrics text, counted up to now. Cancel safe.
+    pub async fn metrics_text(&self) -> String {
+        self.refresh().await;
         self.shared.metrics.text()
     }
 
-    /// What runs now: listeners, streams, readers.
-    #[must_use]
-    pub fn status(&self) -> Status {
+    /// What runs now: listeners, streams, readers. Cancel safe.
+    pub async fn status(&self) -> Status {
+        self.refresh().await;
         Status::of(&self.shared)
+    }
+
+    /// Has the workers publish what they have counted: nobody pays for it while nobody asks.
+    async fn refresh(&self) {
+        for worker in self.shared.workers() {
+            // A worker that is stuck is shown as it was.
+            let _ = tokio::time::timeout(PUBLISH, worker.call(|worker| worker.publish())).await;
+        }
     }
 
     /// Ends: nothing new is let in, sessions get until `deadline` to end by themselves, then readers are told by BYE and

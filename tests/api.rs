@@ -199,7 +199,7 @@ fn a_publisher_is_ended_when_its_server_goes() {
 fn opening_that_is_given_up_leaves_nothing_behind() {
     let mesh = TestMesh::start("workers: 2");
     let url = mesh.url("given/up");
-    mesh.block_on(async {
+    let publisher = mesh.block_on(async {
         let publisher = mesh.mesh.publish(&url, VIDEO).await.unwrap();
         for round in 0..200u64 {
             // Given up at any of its steps.
@@ -212,14 +212,14 @@ fn opening_that_is_given_up_leaves_nothing_behind() {
         })
         .await
         .expect("every hold on the stream is given back");
-        publisher.send(0, keyframe(1, 0, 7, 100)).unwrap();
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(
-            mesh.counter("msm_packets_total{hop=\"plain\",direction=\"tx\""),
-            0.0,
-            "nobody is sent to"
-        );
+        publisher
     });
+    for number in 1..4 {
+        publisher.send(0, keyframe(number, 0, 7, 100)).unwrap();
+    }
+    mesh.wait_counter("direction=\"rx\"", 3.0);
+    let sent = mesh.counter("direction=\"tx\"");
+    assert_eq!(sent, 0.0, "nobody is sent to");
 }
 
 #[test]

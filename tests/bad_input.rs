@@ -295,7 +295,7 @@ fn a_tcp_reader_that_never_reads_is_bounded_and_dropped_alone() {
     assert_eq!(sleeper.ask("PLAY", &url, &[("Session", &answer.session())], b"").status, 200);
     let deadline = Instant::now() + Duration::from_secs(20);
     while mesh.counter("msm_sessions ") > 2.0 || mesh.counter("reader_queue") == 0.0 {
-        assert!(Instant::now() < deadline, "the sleeper was never dropped\n{}", mesh.mesh.metrics_text());
+        assert!(Instant::now() < deadline, "the sleeper was never dropped\n{}", mesh.metrics());
         for _ in 0..50 {
             let packet = rtp(bystanders.sequence, u32::from(bystanders.sequence) * 90, 7, 0x65, 1400);
             bystanders.publisher.send(&packet);

@@ -723,7 +723,7 @@ fn clients_that_come_and_go_at_any_moment_leave_nothing_behind() {
     mesh.wait_value("msm_streams ", 1.0);
     // Readers over UDP and multicast outlive their connections; a session is at most one reader.
     let sessions = mesh.counter("msm_sessions ");
-    assert!(mesh.counter("msm_readers{") <= 2.0 * sessions, "{}", mesh.mesh.metrics_text());
-    assert_eq!(mesh.mesh.status().streams.len(), 1);
+    assert!(mesh.counter("msm_readers{") <= 2.0 * sessions, "{}", mesh.metrics());
+    assert_eq!(mesh.block_on(mesh.mesh.status()).streams.len(), 1);
     Reader::start(&mesh, "steady");
 }

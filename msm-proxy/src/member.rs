@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use msm::Mesh;
 use msm::config::Config;
 
-use crate::admin::Source;
+use crate::admin::{Later, Source};
 use crate::run::Member;
 
 /// A mesh that serves.
@@ -48,12 +48,12 @@ impl Member for Serving {
 }
 
 impl Source for View {
-    fn metrics(&self) -> String {
-        self.mesh.metrics_text()
+    fn metrics(&self) -> Later<'_, String> {
+        Box::pin(self.mesh.metrics_text())
     }
 
-    fn status(&self) -> serde_json::Value {
-        serde_json::to_value(self.mesh.status()).unwrap_or_default()
+    fn status(&self) -> Later<'_, serde_json::Value> {
+        Box::pin(async { serde_json::to_value(self.mesh.status().await).unwrap_or_default() })
     }
 
     fn ready(&self) -> bool {

@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used)]
 
 use assert_cmd::Command;
-use msm_proxy::admin::{Admin, Source};
+use msm_proxy::admin::{Admin, Later, Source};
 use std::sync::Arc;
 
 fn proxy() -> Command {
@@ -86,12 +86,12 @@ fn help_teaches() {
 struct Fixed;
 
 impl Source for Fixed {
-    fn metrics(&self) -> String {
-        String::new()
+    fn metrics(&self) -> Later<'_, String> {
+        Box::pin(async { String::new() })
     }
 
-    fn status(&self) -> serde_json::Value {
-        serde_json::json!({"streams": [{"url": "rtsp://h/cam", "readers": 3}]})
+    fn status(&self) -> Later<'_, serde_json::Value> {
+        Box::pin(async { serde_json::json!({"streams": [{"url": "rtsp://h/cam", "readers": 3}]}) })
     }
 
     fn ready(&self) -> bool {

@@ -261,8 +261,9 @@ impl Home {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        let ingest = self.ingest.borrow().poll_timeout().map(|(at, _)| at);
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let ingest = self.ingest.borrow().poll_timeout();
+        let ingest = ingest.map(|due| super::wake_at(due, self.worker.epoch, now));
         let held = self.held.borrow().as_ref().and_then(Coalescer::poll_timeout);
         ingest.into_iter().chain(held).min()
     }
@@ -270,11 +271,11 @@ impl Home {
 
 async fn timer(home: std::rc::Weak<Home>, rearm: Rc<Notify>) {
     loop {
-        let Some(deadline) = home.upgrade().map(|home| home.deadline()) else { return };
+        let Some(deadline) = home.upgrade().map(|home| home.deadline(Instant::now())) else { return };
         super::wait(deadline, &rearm).await;
         let Some(home) = home.upgrade().filter(|home| !home.ended.get()) else { return };
         let now = Instant::now();
-        if home.deadline().is_some_and(|at| at <= now) {
+        if home.deadline(now).is_some_and(|at| at <= now) {
             home.handle_timeout(now);
         }
     }

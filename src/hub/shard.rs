@@ -39,6 +39,8 @@ pub(crate) struct Shard {
     fanout: RefCell<Fanout<Dest>>,
     owners: RefCell<BTreeMap<ReaderId, OnEnd>>,
     rearm: Rc<Notify>,
+    /// When the timer wakes up.
+    armed: Cell<Option<Instant>>,
     ended: Cell<bool>,
     /// Packets that each reader has reported lost of a track, all in all.
     reported: RefCell<BTreeMap<(ReaderId, usize), u32>>,
@@ -53,6 +55,7 @@ impl Shard {
             worker: Rc::clone(worker),
             owners: RefCell::default(),
             rearm: Rc::new(Notify::new()),
+            armed: Cell::new(None),
             ended: Cell::new(false),
             reported: RefCell::default(),
             handle,
@@ -71,7 +74,7 @@ impl Shard {
         let mut fanout = self.fanout.borrow_mut();
         fanout.handle_rtp(now, track, burst, &mut self.sink(now));
         drop(fanout);
-        self.pump(now);
+        self.after_input(now);
     }
 
     pub(crate) fn handle_sender_report(&self, now: Instant, track: usize, clock: SenderClock) {
@@ -183,7 +186,12 @@ impl Shard {
 
     fn after_input(&self, now: Instant) {
         self.pump(now);
-        self.rearm.notify_one();
+        // What has become later is found out when the timer wakes up.
+        let due = self.deadline(now);
+        if due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed)) {
+            self.armed.set(due);
+            self.rearm.notify_one();
+        }
     }
 
     fn pump(&self, now: Instant) {
@@ -224,18 +232,21 @@ impl Shard {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        self.fanout.borrow().poll_timeout().map(|(at, _)| at)
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.fanout.borrow().poll_timeout().map(|due| super::wake_at(due, self.worker.epoch, now))
     }
 }
 
 async fn timer(shard: Weak<Shard>, rearm: Rc<Notify>) {
     loop {
-        let Some(deadline) = shard.upgrade().map(|shard| shard.deadline()) else { return };
+        let Some(strong) = shard.upgrade() else { return };
+        let deadline = strong.deadline(Instant::now());
+        strong.armed.set(deadline);
+        drop(strong);
         super::wait(deadline, &rearm).await;
         let Some(shard) = shard.upgrade() else { return };
         let now = Instant::now();
-        if shard.deadline().is_some_and(|at| at <= now) {
+        if shard.deadline(now).is_some_and(|at| at <= now) {
             shard.fanout.borrow_mut().handle_timeout(now, &mut shard.sink(now));
             shard.pump(now);
         }

@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// The state of one worker thread. Everything here is used by that thread only.
 pub(crate) struct Worker {
     pub(crate) id: usize,
+    /// Where its grid of times begins.
+    pub(crate) epoch: Instant,
     pub(crate) shared: Arc<Shared>,
     pub(crate) buffers: RefCell<RecvBuffers>,
     pub(crate) segments: RefCell<SegmentTable>,
@@ -61,6 +63,7 @@ impl Worker {
     pub(super) fn new(id: usize, shared: Arc<Shared>) -> Self {
         Self {
             id,
+            epoch: Instant::now(),
             shared,
             buffers: RefCell::new(RecvBuffers::new(RECEIVE_SLOTS)),
             segments: RefCell::default(),
@@ -85,7 +88,7 @@ impl Worker {
             loop {
                 tick.tick().await;
                 let Some(worker) = worker.upgrade() else { return };
-                worker.publish();
+                worker.end_unused();
                 crate::serve::session::expire(&worker, Instant::now());
             }
         });
@@ -240,7 +243,8 @@ impl Worker {
         self.publish();
     }
 
-    fn publish(&self) {
+    /// Gives what this worker has counted to the process's metrics.
+    pub(crate) fn publish(&self) {
         let metrics = &self.shared.metrics;
         metrics.add_dropped("unknown_source", self.foreign.take());
         metrics.add_dropped("receive_error", self.receive_errors.take());
@@ -255,15 +259,18 @@ impl Worker {
         for home in homes {
             home.publish_metrics();
         }
-        let idle: Vec<_> =
-            self.shards.borrow().values().filter(|own| own.is_unused(self.id)).map(Rc::clone).collect();
-        for shard in idle {
-            // What is fed to it by the stream's home would be kept for nobody.
-            shard.end(Instant::now());
-        }
         let shards: Vec<_> = self.shards.borrow().values().map(Rc::clone).collect();
         for shard in shards {
             shard.publish_metrics();
+        }
+    }
+
+    /// Ends parts of streams that nobody reads here: what is fed to them by their home would be kept for nobody.
+    fn end_unused(&self) {
+        let unused: Vec<_> =
+            self.shards.borrow().values().filter(|own| own.is_unused(self.id)).map(Rc::clone).collect();
+        for shard in unused {
+            shard.end(Instant::now());
         }
     }
 }

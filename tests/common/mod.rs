@@ -71,10 +71,13 @@ impl TestMesh {
         }
     }
 
+    pub fn metrics(&self) -> String {
+        self.block_on(self.mesh.metrics_text())
+    }
+
     /// The value of a counter line whose text contains `needle`, 0 if there is none.
     pub fn counter(&self, needle: &str) -> f64 {
-        self.mesh
-            .metrics_text()
+        self.metrics()
             .lines()
             .filter(|line| !line.starts_with('#') && line.contains(needle))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())

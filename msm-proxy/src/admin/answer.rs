@@ -42,7 +42,7 @@ impl Role {
 }
 
 /// The answer to one request. `draining` makes `/ready` say no, whatever the source says.
-pub(super) fn answer(
+pub(super) async fn answer(
     role: Role,
     method: &Method,
     path: &str,
@@ -58,8 +58,8 @@ pub(super) fn answer(
         return refusal;
     }
     match path {
-        "/metrics" => reply(StatusCode::OK, OPENMETRICS, source.metrics()),
-        "/status" => reply(StatusCode::OK, JSON, source.status().to_string()),
+        "/metrics" => reply(StatusCode::OK, OPENMETRICS, source.metrics().await),
+        "/status" => reply(StatusCode::OK, JSON, source.status().await.to_string()),
         "/live" => reply(StatusCode::OK, TEXT, "live\n"),
         "/ready" if draining => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n"),
         "/ready" if source.ready() => reply(StatusCode::OK, TEXT, "ready\n"),
@@ -79,16 +79,28 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::Later;
+
+    fn answer(
+        role: Role,
+        method: &Method,
+        path: &str,
+        source: &dyn Source,
+        draining: bool,
+    ) -> Response<Full<Bytes>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(super::answer(role, method, path, source, draining))
+    }
 
     struct Fixed(bool);
 
     impl Source for Fixed {
-        fn metrics(&self) -> String {
-            "# EOF\n".to_owned()
+        fn metrics(&self) -> Later<'_, String> {
+            Box::pin(async { "# EOF\n".to_owned() })
         }
 
-        fn status(&self) -> serde_json::Value {
-            serde_json::json!({"streams": []})
+        fn status(&self) -> Later<'_, serde_json::Value> {
+            Box::pin(async { serde_json::json!({"streams": []}) })
         }
 
         fn ready(&self) -> bool {

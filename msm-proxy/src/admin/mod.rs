@@ -6,17 +6,21 @@
 mod answer;
 mod server;
 
+use std::pin::Pin;
+
 pub use answer::{OPENMETRICS, Role};
 pub use server::{Admin, AdminHandle, BindError};
 
-/// What the servers show. Called on each request, on the thread of the admin servers: may lock and allocate, must not
-/// wait.
+/// What comes later.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the servers show. Called on each request.
 pub trait Source: Send + Sync + 'static {
     /// All metrics in OpenMetrics text, with `# EOF` at the end.
-    fn metrics(&self) -> String;
+    fn metrics(&self) -> Later<'_, String>;
 
     /// The state of listeners, streams and upstreams.
-    fn status(&self) -> serde_json::Value;
+    fn status(&self) -> Later<'_, serde_json::Value>;
 
     /// Whether every listener is bound and requests are served.
     fn ready(&self) -> bool;

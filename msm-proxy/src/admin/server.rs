@@ -143,9 +143,11 @@ async fn serve_one(
     draining: Arc<AtomicBool>,
 ) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let draining = draining.load(Ordering::Relaxed);
-        let response = answer(role, request.method(), request.uri().path(), &*source, draining);
-        async move { Ok::<_, Infallible>(response) }
+        let (source, draining) = (Arc::clone(&source), draining.load(Ordering::Relaxed));
+        async move {
+            let path = request.uri().path();
+            Ok::<_, Infallible>(answer(role, request.method(), path, &*source, draining).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

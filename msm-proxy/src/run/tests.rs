@@ -1,4 +1,5 @@
 use super::*;
+use crate::admin::Later;
 use msm::config::{AdminConfig, Bind};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -10,12 +11,12 @@ use tokio::sync::oneshot;
 struct Fixed;
 
 impl Source for Fixed {
-    fn metrics(&self) -> String {
-        "# EOF\n".to_owned()
+    fn metrics(&self) -> Later<'_, String> {
+        Box::pin(async { "# EOF\n".to_owned() })
     }
 
-    fn status(&self) -> serde_json::Value {
-        serde_json::json!({})
+    fn status(&self) -> Later<'_, serde_json::Value> {
+        Box::pin(async { serde_json::json!({}) })
     }
 
     fn ready(&self) -> bool {

@@ -1,16 +1,17 @@
 use super::*;
+use crate::admin::Later;
 use msm::config::Bind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Fixed;
 
 impl Source for Fixed {
-    fn metrics(&self) -> String {
-        "msm_packets_total 5\n# EOF\n".to_owned()
+    fn metrics(&self) -> Later<'_, String> {
+        Box::pin(async { "msm_packets_total 5\n# EOF\n".to_owned() })
     }
 
-    fn status(&self) -> serde_json::Value {
-        serde_json::json!({"streams": 3})
+    fn status(&self) -> Later<'_, serde_json::Value> {
+        Box::pin(async { serde_json::json!({"streams": 3}) })
     }
 
     fn ready(&self) -> bool {
