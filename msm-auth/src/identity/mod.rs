@@ -12,6 +12,8 @@ pub mod files;
 pub mod id;
 pub mod source;
 pub mod svid;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 mod verify;
 #[cfg(feature = "workload-api")]
