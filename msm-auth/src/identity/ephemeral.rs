@@ -243,3 +243,6 @@ fn params(uri: &str, now: UnixTime, ttl: Duration) -> Result<CertificateParams, 
     params.not_after = date_time_ymd(1970, 1, 1) + (at + ttl);
     Ok(params)
 }
+
+#[cfg(test)]
+mod tests;

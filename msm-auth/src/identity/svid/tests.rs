@@ -112,12 +112,24 @@ fn extended_key_usage_has_both_purposes_or_is_absent() {
 #[test]
 fn the_san_is_critical_if_there_is_no_subject() {
     assert!(check(&Shape { subject: false, ..leaf(WEB) }).is_ok(), "made critical by the issuer");
-    // The same SAN by hand: [6] of the ID, not critical.
-    let mut content = vec![0x30, WEB.len() as u8 + 2, 0x86, WEB.len() as u8];
-    content.extend(WEB.as_bytes());
-    let san = CustomExtension::from_oid_content(&[2, 5, 29, 17], content);
-    let shape = Shape { subject: false, uris: vec![], custom: vec![san], ..leaf(WEB) };
+    let shape = Shape { subject: false, uris: vec![], custom: vec![san(&[WEB.as_bytes()])], ..leaf(WEB) };
     assert_eq!(check(&shape), Err(SvidError::SanNotCritical));
+}
+
+/// A SAN extension by hand, not critical: each URI is a `[6]`.
+fn san(uris: &[&[u8]]) -> CustomExtension {
+    let names: Vec<u8> = uris.iter().flat_map(|uri| [&[0x86, uri.len() as u8], *uri].concat()).collect();
+    let content = [&[0x30, names.len() as u8], names.as_slice()].concat();
+    CustomExtension::from_oid_content(&[2, 5, 29, 17], content)
+}
+
+#[test]
+fn a_uri_that_is_no_text_counts_as_one() {
+    let with = |uris: &[&[u8]]| Shape { uris: vec![], custom: vec![san(uris)], ..leaf(WEB) };
+    assert!(check(&with(&[WEB.as_bytes()])).is_ok());
+    assert_eq!(check(&with(&[WEB.as_bytes(), &[0xff]])), Err(SvidError::SeveralUriSans(2)));
+    assert_eq!(reason(&with(&[&[0xff]])), "malformed");
+    assert_eq!(reason(&with(&[b"spiffe://td/a\0b"])), "bad_id");
 }
 
 #[test]
