@@ -69,7 +69,9 @@ impl Facts {
                 self.extended =
                     Some(Extended { server_auth: usage.server_auth, client_auth: usage.client_auth });
             }
-            ParsedExtension::ParseError { error } => return Err(format!("extension {}: {error}", extension.oid)),
+            ParsedExtension::ParseError { error } => {
+                return Err(format!("extension {}: {error}", extension.oid));
+            }
             _ => {}
         }
         Ok(())
@@ -127,7 +129,8 @@ impl Facts {
         }
         // Other URIs may stand in a CA certificate that is no SVID; one that means SPIFFE has to be right.
         let spiffe = |uri: &&Result<String, String>| {
-            uri.as_ref().is_ok_and(|uri| uri.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("spiffe:")))
+            uri.as_ref()
+                .is_ok_and(|uri| uri.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("spiffe:")))
         };
         if let Some(uri) = self.uris.iter().find(spiffe) {
             if self.uris.len() > 1 {

@@ -154,7 +154,12 @@ impl EphemeralSource {
     /// # Errors
     ///
     /// What keeps the SVID from being issued, an ID without a path for example.
-    pub fn new(ca: Arc<EphemeralCa>, id: SpiffeId, ttl: Duration, now: UnixTime) -> Result<Self, SourceError> {
+    pub fn new(
+        ca: Arc<EphemeralCa>,
+        id: SpiffeId,
+        ttl: Duration,
+        now: UnixTime,
+    ) -> Result<Self, SourceError> {
         let federated = Mutex::new(BundleSet::new());
         let issuing = Issuing { ca, id, ttl, federated, current: Current::new() };
         issuing.renew(now)?;

@@ -43,7 +43,9 @@ pub enum SvidError {
         reason: String,
     },
     /// No URI SAN (`X509-SVID §2`).
-    #[error("the leaf has no URI SAN, so no SPIFFE ID: issue it as an X.509-SVID (a DNS name does not identify a member)")]
+    #[error(
+        "the leaf has no URI SAN, so no SPIFFE ID: issue it as an X.509-SVID (a DNS name does not identify a member)"
+    )]
     NoUriSan,
     /// More than one URI SAN (`X509-SVID §2`).
     #[error("the leaf has {0} URI SANs: an X.509-SVID has exactly one, its SPIFFE ID")]
@@ -64,7 +66,9 @@ pub enum SvidError {
     #[error("the leaf has no subject, so its SAN extension has to be critical, and is not")]
     SanNotCritical,
     /// A certificate of a CA in the place of the leaf (`X509-SVID §5.2`).
-    #[error("the leaf is a CA certificate (cA is true): present the certificate of the member, with its issuers behind it")]
+    #[error(
+        "the leaf is a CA certificate (cA is true): present the certificate of the member, with its issuers behind it"
+    )]
     LeafIsCa,
     /// No key usage extension (`X509-SVID §4.3`).
     #[error("{0}: the key usage extension is missing")]
@@ -103,7 +107,10 @@ pub enum SvidError {
         now: UnixTime,
     },
     /// The time is after `notAfter` (`RFC 5280 §4.1.2.5`).
-    #[error("{position} expired {} s ago: its source does not renew it, or a clock is wrong", secs_between(not_after, now))]
+    #[error(
+        "{position} expired {} s ago: its source does not renew it, or a clock is wrong",
+        secs_between(not_after, now)
+    )]
     Expired {
         /// Which certificate.
         position: Position,

@@ -104,7 +104,8 @@ async fn watch(watched: Arc<Watched>, first: Hash) {
 impl Watched {
     fn take(&self, contents: &Contents) -> Result<(), SourceError> {
         let FilePaths { chain, key, bundle, federated } = &self.paths;
-        let place = |error| SourceError::Svid { place: format!("{}, {}", chain.display(), key.display()), error };
+        let place =
+            |error| SourceError::Svid { place: format!("{}, {}", chain.display(), key.display()), error };
         let mut private = private_key(key, &contents.key)?;
         let svid = X509Svid::with_key(certificates(chain, &contents.chain)?, &private);
         private.zeroize();

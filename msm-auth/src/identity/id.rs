@@ -224,7 +224,11 @@ impl IdMatch {
                 return Err(IdError::Wildcard(text.into()));
             }
             let id = SpiffeId::parse(text)?;
-            return Ok(if id.is_trust_domain() { Self::TrustDomain(id.trust_domain) } else { Self::Exact(id) });
+            return Ok(if id.is_trust_domain() {
+                Self::TrustDomain(id.trust_domain)
+            } else {
+                Self::Exact(id)
+            });
         };
         if stem.contains('*') {
             return Err(IdError::Wildcard(text.into()));

@@ -92,7 +92,9 @@ pub enum SourceError {
         reason: String,
     },
     /// No Workload API endpoint is named.
-    #[error("no Workload API endpoint: set SPIFFE_ENDPOINT_SOCKET, as in unix:///run/spire/agent.sock, or name one")]
+    #[error(
+        "no Workload API endpoint: set SPIFFE_ENDPOINT_SOCKET, as in unix:///run/spire/agent.sock, or name one"
+    )]
     NoEndpoint,
     /// The endpoint is no address (`Workload Endpoint §4`).
     #[error("`{endpoint}` is no Workload API endpoint (unix:///path or tcp://IP:port): {reason}")]
@@ -103,7 +105,9 @@ pub enum SourceError {
         reason: String,
     },
     /// No identity came in time.
-    #[error("no identity from the Workload API at {endpoint} within {seconds} s ({reason}): is the agent there, and is this workload registered?")]
+    #[error(
+        "no identity from the Workload API at {endpoint} within {seconds} s ({reason}): is the agent there, and is this workload registered?"
+    )]
     TimedOut {
         /// Where.
         endpoint: String,
@@ -120,8 +124,20 @@ pub enum SourceError {
         /// What it said.
         reason: String,
     },
+    /// The agent sent something that is no state of an identity. What it gave before is used on.
+    #[error(
+        "the Workload API at {endpoint} sent a message that is no use ({reason}): the last identity is used"
+    )]
+    BadMessage {
+        /// Where.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The agent is gone. What it gave last is used until it expires.
-    #[error("the Workload API at {endpoint} does not answer ({reason}): the last identity is used until it expires")]
+    #[error(
+        "the Workload API at {endpoint} does not answer ({reason}): the last identity is used until it expires"
+    )]
     AgentGone {
         /// Where.
         endpoint: String,
@@ -129,7 +145,9 @@ pub enum SourceError {
         reason: String,
     },
     /// The agent took the identity back (`Workload API §5.2.1`).
-    #[error("the Workload API at {endpoint} withdrew the identity ({reason}): is this workload still registered?")]
+    #[error(
+        "the Workload API at {endpoint} withdrew the identity ({reason}): is this workload still registered?"
+    )]
     Withdrawn {
         /// Where.
         endpoint: String,
@@ -154,6 +172,7 @@ impl SourceError {
             Self::BadEndpoint { .. } => "bad_endpoint",
             Self::TimedOut { .. } => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::BadMessage { .. } => "bad_message",
             Self::AgentGone { .. } => "agent_gone",
             Self::Withdrawn { .. } => "withdrawn",
         }
@@ -185,23 +204,33 @@ impl Current {
         });
     }
 
-    /// Takes the material away.
+    /// Takes the material away. Without any there is no new version.
+    #[cfg(any(test, feature = "workload-api"))]
     pub(crate) fn withdraw(&self, why: SourceError) {
         self.fail(why);
-        self.version.send_modify(|version| {
-            *version += 1;
-            self.snapshot.store(None);
+        self.version.send_if_modified(|version| {
+            let had = self.snapshot.swap(None).is_some();
+            *version += u64::from(had);
+            had
         });
     }
 
-    /// Keeps the material and says what is wrong.
+    /// Keeps the material and says what is wrong; a repetition is not worth another warning.
     pub(crate) fn fail(&self, why: SourceError) {
-        tracing::warn!(reason = why.name(), "{why}");
+        if self.problem.load().as_ref().is_some_and(|known| known.name() == why.name()) {
+            tracing::debug!(reason = why.name(), "{why}");
+        } else {
+            tracing::warn!(reason = why.name(), "{why}");
+        }
         self.problem.store(Some(Arc::new(why)));
     }
 
+    /// The material is still right, and the problem is over.
+    #[cfg(feature = "workload-api")]
     pub(crate) fn recovered(&self) {
-        self.problem.store(None);
+        if self.problem.swap(None).is_some() {
+            tracing::info!("the source of the identity has recovered");
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {

@@ -49,7 +49,8 @@ impl X509Svid {
             Facts::read(der, Position::Signer)?.check_signer()?;
         }
         let signer = any_supported_type(key).map_err(|e| SvidError::BadKey(e.to_string()))?;
-        let public = signer.public_key().ok_or_else(|| SvidError::BadKey("it has no public half".to_owned()))?;
+        let public =
+            signer.public_key().ok_or_else(|| SvidError::BadKey("it has no public half".to_owned()))?;
         if public.as_ref() != leaf.facts.public_key.as_slice() {
             return Err(SvidError::KeyMismatch(leaf.id));
         }

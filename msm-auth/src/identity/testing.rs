@@ -73,8 +73,7 @@ impl Shape {
         let uris = self.uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("ascii")));
         let dns = self.dns.iter().map(|name| SanType::DnsName((*name).try_into().expect("ascii")));
         params.subject_alt_names = uris.chain(dns).collect();
-        params.is_ca =
-            if self.ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+        params.is_ca = if self.ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
         params.key_usages = self.usages.clone();
         params.extended_key_usages = self.extended.clone();
         params.distinguished_name = DistinguishedName::new();
@@ -118,7 +117,11 @@ impl Ca {
 
     pub(crate) fn sign(&self, shape: &Shape) -> (Vec<u8>, KeyPair) {
         let key = KeyPair::generate().expect("key");
-        (shape.params().signed_by(&key, &self.issuer).expect("signed").der().to_vec(), key)
+        (self.sign_for(shape, &key), key)
+    }
+
+    pub(crate) fn sign_for(&self, shape: &Shape, key: &KeyPair) -> Vec<u8> {
+        shape.params().signed_by(key, &self.issuer).expect("signed").der().to_vec()
     }
 
     pub(crate) fn bundle(&self, trust_domain: &str) -> Bundle {

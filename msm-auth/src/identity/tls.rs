@@ -60,12 +60,7 @@ fn provider() -> Arc<CryptoProvider> {
             cipher_suite::TLS13_AES_256_GCM_SHA384,
             cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
         ],
-        kx_groups: vec![
-            kx_group::X25519MLKEM768,
-            kx_group::X25519,
-            kx_group::SECP256R1,
-            kx_group::SECP384R1,
-        ],
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
         ..default_provider()
     })
 }
@@ -137,8 +132,7 @@ pub fn server_name() -> ServerName<'static> {
 ///
 /// There is no certificate yet, or `msm/1` was not negotiated.
 pub fn peer(connection: &CommonState) -> Result<PeerIdentity, SvidError> {
-    let leaf =
-        connection.peer_certificates().and_then(<[_]>::first).ok_or(SvidError::NoPeerCertificate)?;
+    let leaf = connection.peer_certificates().and_then(<[_]>::first).ok_or(SvidError::NoPeerCertificate)?;
     if connection.alpn_protocol() != Some(ALPN) {
         return Err(SvidError::NoAlpn);
     }

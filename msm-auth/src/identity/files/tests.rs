@@ -3,6 +3,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
@@ -16,7 +18,8 @@ const WEB: &str = "spiffe://td/web";
 const NEXT: &str = "spiffe://td/next";
 
 fn pem(kind: &str, ders: &[&[u8]]) -> String {
-    let one = |der: &&[u8]| format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der));
+    let one =
+        |der: &&[u8]| format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der));
     ders.iter().map(one).collect()
 }
 
@@ -161,7 +164,8 @@ async fn federated_bundles_have_their_own_files() {
     write(dir.path(), &ca, WEB);
     let mut paths = paths(dir.path());
     let federated = dir.path().join("abroad.crt");
-    fs::write(&federated, pem("CERTIFICATE", &[&abroad.der, &Ca::of("spiffe://abroad").der])).expect("written");
+    fs::write(&federated, pem("CERTIFICATE", &[&abroad.der, &Ca::of("spiffe://abroad").der]))
+        .expect("written");
     paths.federated.insert(td("abroad"), federated.clone());
     let files = Files::open(paths).await.expect("opened");
     let sizes = || {
@@ -172,6 +176,20 @@ async fn federated_bundles_have_their_own_files() {
     fs::write(&federated, pem("CERTIFICATE", &[&abroad.der])).expect("written");
     sleep(POLL * 2).await;
     assert_eq!(sizes(), [Some(1), Some(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_in_the_form_of_openssl_is_taken() {
+    let dir = TempDir::new().expect("dir");
+    let ca = Ca::of("spiffe://td");
+    write(dir.path(), &ca, WEB);
+    let (cert, key) = ca.sign(&leaf(WEB));
+    let pair =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der()).expect("a key");
+    let sec1: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().expect("encoded");
+    fs::write(dir.path().join("tls.crt"), pem("CERTIFICATE", &[&cert])).expect("chain");
+    fs::write(dir.path().join("tls.key"), pem("EC PRIVATE KEY", &[sec1.as_ref()])).expect("key");
+    assert!(Files::open(paths(dir.path())).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,7 +64,10 @@ fn the_limits_are_the_specifications() {
 fn a_trust_domain_is_taken_bare_or_as_an_id_without_a_path() {
     let expected = TrustDomain::parse("example.org").expect("parsed");
     assert_eq!(TrustDomain::parse("spiffe://Example.org"), Ok(expected));
-    assert_eq!(TrustDomain::parse("spiffe://example.org/a").map_err(|e| e.name()), Err("trust_domain_character"));
+    assert_eq!(
+        TrustDomain::parse("spiffe://example.org/a").map_err(|e| e.name()),
+        Err("trust_domain_character")
+    );
 }
 
 #[test]

@@ -39,7 +39,10 @@ fn a_right_leaf_says_who_it_is_and_until_when() {
 
 #[test]
 fn two_uri_sans_are_refused() {
-    assert_eq!(check(&Shape { uris: vec![WEB, "spiffe://td/b"], ..leaf(WEB) }), Err(SvidError::SeveralUriSans(2)));
+    assert_eq!(
+        check(&Shape { uris: vec![WEB, "spiffe://td/b"], ..leaf(WEB) }),
+        Err(SvidError::SeveralUriSans(2))
+    );
     let other = Shape { uris: vec![WEB, "https://example.org/"], ..leaf(WEB) };
     assert_eq!(check(&other), Err(SvidError::SeveralUriSans(2)), "a URI of another scheme counts");
 }
@@ -79,7 +82,10 @@ fn a_ca_as_the_leaf_is_refused() {
 #[test]
 fn key_usage_has_to_be_there_and_critical() {
     assert_eq!(check(&Shape { usages: vec![], ..leaf(WEB) }), Err(SvidError::NoKeyUsage(Position::Leaf)));
-    assert_eq!(check(&with_usage(BITS_SIGNATURE, false)), Err(SvidError::KeyUsageNotCritical(Position::Leaf)));
+    assert_eq!(
+        check(&with_usage(BITS_SIGNATURE, false)),
+        Err(SvidError::KeyUsageNotCritical(Position::Leaf))
+    );
     assert!(check(&with_usage(BITS_SIGNATURE, true)).is_ok());
 }
 
@@ -91,7 +97,10 @@ fn a_leaf_signs_handshakes_and_nothing_else() {
         check(&with_usage(BITS_SIGNATURE | BIT_CERT_SIGN, true)),
         Err(SvidError::LeafMaySign("keyCertSign"))
     );
-    assert_eq!(check(&with_usage(BITS_SIGNATURE | BIT_CRL_SIGN, true)), Err(SvidError::LeafMaySign("cRLSign")));
+    assert_eq!(
+        check(&with_usage(BITS_SIGNATURE | BIT_CRL_SIGN, true)),
+        Err(SvidError::LeafMaySign("cRLSign"))
+    );
 }
 
 #[test]
@@ -105,7 +114,10 @@ fn extended_key_usage_has_both_purposes_or_is_absent() {
         check(&only(ExtendedKeyUsagePurpose::ClientAuth)),
         Err(SvidError::ExtendedKeyUsageLacks("serverAuth"))
     );
-    assert_eq!(check(&only(ExtendedKeyUsagePurpose::Any)).map_err(|e| e.name()), Err("extended_key_usage_lacks"));
+    assert_eq!(
+        check(&only(ExtendedKeyUsagePurpose::Any)).map_err(|e| e.name()),
+        Err("extended_key_usage_lacks")
+    );
     assert!(check(&Shape { extended: vec![], ..leaf(WEB) }).is_ok());
 }
 
@@ -185,7 +197,10 @@ fn intermediates_lead_to_the_authority_and_follow_their_own_rules() {
         let middle = root.intermediate(middle);
         let (cert, _) = middle.sign(&leaf(WEB));
         let set = bundles([root.bundle("td")]);
-        assert!(validate(&der(&cert), &[], &set, at(NOW), PeerRole::Client).is_err(), "without it there is no path");
+        assert!(
+            validate(&der(&cert), &[], &set, at(NOW), PeerRole::Client).is_err(),
+            "without it there is no path"
+        );
         validate(&der(&cert), &[der(&middle.der)], &set, at(NOW), PeerRole::Client).map_err(|e| e.name())
     };
     let right = Shape { subject: true, ..signer("spiffe://td") };
@@ -235,12 +250,40 @@ fn the_key_has_to_be_the_leafs() {
     let ca = Ca::of("spiffe://td");
     let (cert, _) = ca.sign(&leaf(WEB));
     let other = KeyPair::generate().expect("key");
-    let with = |key: Vec<u8>| X509Svid::new(vec![cert.clone()], Zeroizing::new(key)).expect_err("refused").name();
+    let with =
+        |key: Vec<u8>| X509Svid::new(vec![cert.clone()], Zeroizing::new(key)).expect_err("refused").name();
     assert_eq!(with(other.serialize_der()), "key_mismatch");
     assert_eq!(with(vec![1, 2, 3]), "bad_key");
     assert_eq!(X509Svid::new(vec![], Zeroizing::new(vec![])).expect_err("refused"), SvidError::EmptyChain);
     let long = vec![cert.clone(); MAX_CHAIN + 1];
     assert_eq!(X509Svid::new(long, Zeroizing::new(vec![])).expect_err("refused").name(), "chain_too_long");
+}
+
+#[test]
+fn the_usual_kinds_of_key_fit_their_leaf() {
+    let ca = Ca::of("spiffe://td");
+    let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+    let elliptic = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
+    for key in elliptic.into_iter().map(KeyPair::generate_for).chain([rsa]) {
+        let key = key.expect("key");
+        let cert = ca.sign_for(&leaf(WEB), &key);
+        assert_eq!(svid(vec![cert], &key).id().to_string(), WEB);
+    }
+}
+
+#[test]
+fn no_byte_of_a_certificate_can_be_changed() {
+    let ca = Ca::of("spiffe://td");
+    let (cert, _) = ca.sign(&leaf(WEB));
+    let set = bundles([ca.bundle("td")]);
+    for at_byte in 0..cert.len() {
+        for bit in [0x01, 0x80] {
+            let mut changed = cert.clone();
+            changed[at_byte] ^= bit;
+            let result = validate(&der(&changed), &[], &set, at(NOW), PeerRole::Client);
+            assert!(result.is_err(), "byte {at_byte} with {bit:#x}: {result:?}");
+        }
+    }
 }
 
 #[test]
@@ -257,7 +300,8 @@ fn bytes_after_the_certificate_or_none_at_all_are_refused() {
     let (mut cert, _) = ca.sign(&leaf(WEB));
     cert.push(0);
     let set = bundles([ca.bundle("td")]);
-    let check = |bytes: &[u8]| validate(&der(bytes), &[], &set, at(NOW), PeerRole::Client).map_err(|e| e.name());
+    let check =
+        |bytes: &[u8]| validate(&der(bytes), &[], &set, at(NOW), PeerRole::Client).map_err(|e| e.name());
     assert_eq!(check(&cert), Err("malformed"));
     assert_eq!(check(&[]), Err("malformed"));
     for end in 0..cert.len() - 1 {

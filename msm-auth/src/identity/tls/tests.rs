@@ -4,7 +4,8 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig,
+    ServerConnection,
 };
 
 use super::{AllowedPeers, client_config, peer, provider, refusal, server_config, server_name};
@@ -196,7 +197,10 @@ fn a_renewed_svid_is_used_by_the_next_handshake() {
     let renewed = pair.ca.svid(&Shape { to: NOW + 7200, ..leaf("spiffe://td/web/v2") });
     pair.web.put(renewed, [pair.ca.bundle("td")].into_iter().collect());
     let (after, _) = handshake(&client, &server).ok();
-    assert_eq!(peer(&after).map(|p| (p.id.to_string(), p.expires)), Ok(("spiffe://td/web/v2".into(), at(NOW + 7200))));
+    assert_eq!(
+        peer(&after).map(|p| (p.id.to_string(), p.expires)),
+        Ok(("spiffe://td/web/v2".into(), at(NOW + 7200)))
+    );
     assert_eq!(peer(&before).map(|p| p.id.to_string()), Ok(WEB.into()), "a connection that is there stays");
     assert_eq!(pair.web.snapshot().map(|s| s.version), Some(2));
 }
@@ -260,7 +264,8 @@ fn an_expired_svid_is_neither_shown_nor_accepted() {
 fn a_federated_member_is_accepted_by_its_own_bundle_only() {
     let (home, abroad) = (Ca::of("spiffe://td"), Ca::of("spiffe://abroad"));
     let clock = Clock::new();
-    let guest = Held::new(abroad.svid(&leaf("spiffe://abroad/cam")), [abroad.bundle("abroad"), home.bundle("td")]);
+    let guest =
+        Held::new(abroad.svid(&leaf("spiffe://abroad/cam")), [abroad.bundle("abroad"), home.bundle("td")]);
     let client = client_config(guest, AllowedPeers::AnyAuthenticated, clock.clone()).expect("client");
     let web = || home.svid(&leaf(WEB));
 
