@@ -64,7 +64,7 @@ impl Facts {
                 self.uris = names.general_names.iter().filter_map(uri).collect();
             }
             ParsedExtension::BasicConstraints(constraints) => self.is_ca = constraints.ca,
-            ParsedExtension::KeyUsage(usage) => self.key_usage = Some((usage.clone(), extension.critical)),
+            ParsedExtension::KeyUsage(usage) => self.key_usage = Some((*usage, extension.critical)),
             ParsedExtension::ExtendedKeyUsage(usage) => {
                 self.extended =
                     Some(Extended { server_auth: usage.server_auth, client_auth: usage.client_auth });

@@ -189,4 +189,6 @@ pub fn validate(
 }
 
 #[cfg(test)]
+mod path_tests;
+#[cfg(test)]
 mod tests;

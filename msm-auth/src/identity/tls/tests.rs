@@ -3,12 +3,12 @@ use std::sync::Arc;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig,
-    ServerConnection,
-};
+use rustls::{ClientConfig, Error, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig};
 
-use super::{AllowedPeers, client_config, peer, provider, refusal, server_config, server_name};
+mod handshake;
+
+use self::handshake::{Outcome, handshake};
+use super::{AllowedPeers, client_config, peer, provider, server_config};
 use crate::identity::bundle::BundleSet;
 use crate::identity::error::SvidError;
 use crate::identity::id::IdMatch;
@@ -18,61 +18,6 @@ use crate::identity::verify::{OwnSvid, PeerVerifier};
 
 const WEB: &str = "spiffe://td/web";
 const CAM: &str = "spiffe://td/cam";
-
-/// What came of a handshake: both connections, or the first error of each side.
-struct Outcome {
-    client: ClientConnection,
-    server: ServerConnection,
-    client_error: Option<Error>,
-    server_error: Option<Error>,
-}
-
-impl Outcome {
-    fn ok(self) -> (ClientConnection, ServerConnection) {
-        assert_eq!((self.client_error, self.server_error), (None, None));
-        assert!(!self.client.is_handshaking() && !self.server.is_handshaking());
-        (self.client, self.server)
-    }
-
-    fn client_refusal(&self) -> &SvidError {
-        refusal(self.client_error.as_ref().expect("the client refuses")).expect("with a reason")
-    }
-
-    fn server_refusal(&self) -> &SvidError {
-        refusal(self.server_error.as_ref().expect("the server refuses")).expect("with a reason")
-    }
-}
-
-/// Carries the bytes of two peers in memory until neither has any left.
-fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Outcome {
-    let mut outcome = Outcome {
-        client: ClientConnection::new(client.clone(), server_name()).expect("client"),
-        server: ServerConnection::new(server.clone()).expect("server"),
-        client_error: None,
-        server_error: None,
-    };
-    for _ in 0..10 {
-        let mut bytes = Vec::new();
-        while outcome.client.wants_write() {
-            outcome.client.write_tls(&mut bytes).expect("written");
-        }
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() && outcome.server.read_tls(&mut rest).is_ok() {
-            let result = outcome.server.process_new_packets();
-            outcome.server_error = outcome.server_error.or(result.err());
-        }
-        let mut bytes = Vec::new();
-        while outcome.server.wants_write() {
-            outcome.server.write_tls(&mut bytes).expect("written");
-        }
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() && outcome.client.read_tls(&mut rest).is_ok() {
-            let result = outcome.client.process_new_packets();
-            outcome.client_error = outcome.client_error.or(result.err());
-        }
-    }
-    outcome
-}
 
 /// Two members of one trust domain, and what a test turns.
 struct Pair {
