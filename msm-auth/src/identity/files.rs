@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -62,10 +62,16 @@ impl Files {
     ///
     /// What keeps the first identity from being read.
     pub async fn open(paths: FilePaths) -> Result<Self, SourceError> {
-        let contents = Contents::read(&paths).await?;
-        let seen = contents.hash();
         let watched = Arc::new(Watched { paths, current: Current::new() });
-        watched.take(&contents)?;
+        let mut contents = Contents::read(&watched.paths).await?;
+        let mut seen = contents.hash();
+        while let Err(e) = watched.take(&contents) {
+            tokio::time::sleep(SETTLE).await;
+            contents = Contents::read(&watched.paths).await?;
+            if std::mem::replace(&mut seen, contents.hash()) == seen {
+                return Err(e);
+            }
+        }
         let task = Task(tokio::spawn(watch(watched.clone(), seen)));
         Ok(Self { watched, _task: task })
     }
@@ -79,9 +85,8 @@ async fn watch(watched: Arc<Watched>, first: Hash) {
         let contents = match Contents::read(&watched.paths).await {
             Ok(contents) => contents,
             Err(e) => {
-                if seen.take().is_some() {
-                    watched.current.fail(e);
-                }
+                seen = None;
+                watched.current.fail(e);
                 continue;
             }
         };
@@ -113,6 +118,9 @@ impl Watched {
         let mut bundles = BundleSet::new();
         bundles.insert(read_bundle(svid.id().trust_domain().clone(), bundle, &contents.bundle)?);
         for (trust_domain, content) in &contents.federated {
+            if trust_domain == svid.id().trust_domain() {
+                return Err(SourceError::OwnFederated(trust_domain.clone()));
+            }
             let path = federated.get(trust_domain).unwrap_or(bundle);
             bundles.insert(read_bundle(trust_domain.clone(), path, content)?);
         }
@@ -152,14 +160,21 @@ struct Contents {
 
 impl Contents {
     async fn read(paths: &FilePaths) -> Result<Self, SourceError> {
+        let (chain, paths) = (paths.chain.clone(), paths.clone());
+        let read = tokio::task::spawn_blocking(move || Self::read_blocking(&paths));
+        read.await.unwrap_or_else(|e| Err(SourceError::Read { path: chain, error: io::Error::other(e) }))
+    }
+
+    /// Not by tokio's own files, whose buffers would keep the key.
+    fn read_blocking(paths: &FilePaths) -> Result<Self, SourceError> {
         let mut federated = BTreeMap::new();
         for (trust_domain, path) in &paths.federated {
-            federated.insert(trust_domain.clone(), std::mem::take(&mut *read(path).await?));
+            federated.insert(trust_domain.clone(), read(path)?.to_vec());
         }
         Ok(Self {
-            chain: std::mem::take(&mut *read(&paths.chain).await?),
-            key: read(&paths.key).await?,
-            bundle: std::mem::take(&mut *read(&paths.bundle).await?),
+            chain: read(&paths.chain)?.to_vec(),
+            key: read(&paths.key)?,
+            bundle: read(&paths.bundle)?.to_vec(),
             federated,
         })
     }
@@ -177,16 +192,16 @@ impl Contents {
     }
 }
 
-async fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let failed = |error: io::Error| SourceError::Read { path: path.to_owned(), error };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    let length = file.metadata().await.map_err(failed)?.len();
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
     if length > MAX_FILE {
         return Err(SourceError::FileTooLarge { path: path.to_owned() });
     }
     // The room is there beforehand: a buffer that grows leaves pieces of the key behind.
     let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
-    file.take(MAX_FILE + 1).read_to_end(&mut content).await.map_err(failed)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() as u64 > MAX_FILE {
         return Err(SourceError::FileTooLarge { path: path.to_owned() });
     }

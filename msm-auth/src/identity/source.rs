@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::bundle::BundleSet;
 use super::error::SvidError;
-use super::id::{IdError, TrustDomain};
+use super::id::TrustDomain;
 use super::svid::X509Svid;
 
 /// The own SVID and the bundles, as they were at one moment. Each handshake uses one.
@@ -71,18 +71,9 @@ pub enum SourceError {
         #[source]
         error: SvidError,
     },
-    /// An ID or a trust domain that is none.
-    #[error("{place}: {error}")]
-    Id {
-        /// Where it stands.
-        place: String,
-        /// What is wrong with it.
-        #[source]
-        error: IdError,
-    },
-    /// There is no bundle for the own trust domain, so no peer of it could be checked.
-    #[error("no bundle for the own trust domain {0}")]
-    NoOwnBundle(TrustDomain),
+    /// A federated bundle names the own trust domain, whose bundle it would replace.
+    #[error("`federated` names the own trust domain {0}: its authorities belong in `bundle`")]
+    OwnFederated(TrustDomain),
     /// Issuing failed.
     #[error("cannot issue a certificate for {subject}: {reason}")]
     Issue {
@@ -165,8 +156,7 @@ impl SourceError {
             Self::FileTooLarge { .. } => "file_too_large",
             Self::Pem { .. } => "pem",
             Self::Svid { error, .. } => error.name(),
-            Self::Id { error, .. } => error.name(),
-            Self::NoOwnBundle(_) => "no_own_bundle",
+            Self::OwnFederated(_) => "own_federated",
             Self::Issue { .. } => "issue",
             Self::NoEndpoint => "no_endpoint",
             Self::BadEndpoint { .. } => "bad_endpoint",

@@ -169,7 +169,17 @@ pub fn validate(
         bundles.get(id.trust_domain()).ok_or_else(|| SvidError::NoBundle(id.trust_domain().clone()))?;
     let anchors = bundle.anchors(now);
     let path_error = |e: webpki::Error| match e {
-        webpki::Error::UnknownIssuer => SvidError::UnknownIssuer(id.clone()),
+        // A renewed authority often has the name of its predecessor, and then only the signature tells them apart.
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            SvidError::UnknownIssuer(id.clone())
+        }
+        // The leaf's own time has been checked.
+        webpki::Error::CertExpired { time, not_after } => {
+            SvidError::Expired { position: Position::Signer, not_after, now: time }
+        }
+        webpki::Error::CertNotValidYet { time, not_before } => {
+            SvidError::NotYetValid { position: Position::Signer, not_before, now: time }
+        }
         other => SvidError::Path { id: id.clone(), reason: format!("{other:?}") },
     };
     let end = webpki::EndEntityCert::try_from(leaf).map_err(path_error)?;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use super::{FilePaths, Files, MAX_FILE, POLL};
+use super::{FilePaths, Files, MAX_FILE, POLL, SETTLE};
 use crate::identity::source::IdentitySource;
 use crate::identity::testing::{Ca, leaf, signer, td};
 
@@ -176,6 +176,27 @@ async fn federated_bundles_have_their_own_files() {
     fs::write(&federated, pem("CERTIFICATE", &[&abroad.der])).expect("written");
     sleep(POLL * 2).await;
     assert_eq!(sizes(), [Some(1), Some(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_federated_bundle_cannot_replace_the_own() {
+    let dir = TempDir::new().expect("dir");
+    write(dir.path(), &Ca::of("spiffe://td"), WEB);
+    let mut paths = paths(dir.path());
+    paths.federated.insert(td("td"), paths.bundle.clone());
+    assert_eq!(Files::open(paths).await.expect_err("refused").name(), "own_federated");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_during_the_first_read_is_waited_out() {
+    let dir = TempDir::new().expect("dir");
+    let ca = Ca::of("spiffe://td");
+    let key = write(dir.path(), &ca, WEB);
+    fs::write(dir.path().join("tls.key"), "half a key").expect("written");
+    let opening = tokio::spawn(Files::open(paths(dir.path())));
+    sleep(SETTLE / 2).await;
+    fs::write(dir.path().join("tls.key"), key).expect("written");
+    assert!(opening.await.expect("no panic").is_ok());
 }
 
 #[tokio::test(start_paused = true)]

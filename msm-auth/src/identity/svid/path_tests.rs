@@ -14,6 +14,17 @@ fn a_self_signed_leaf_is_refused() {
 }
 
 #[test]
+fn an_authority_that_was_replaced_under_its_name_is_unknown() {
+    let (old, new) = (Ca::of("spiffe://td"), Ca::of("spiffe://td"));
+    let (cert, _) = old.sign(&leaf(WEB));
+    let check = |ca: &Ca| validate(&der(&cert), &[], &bundles([ca.bundle("td")]), at(NOW), PeerRole::Client);
+    assert!(check(&old).is_ok());
+    assert_eq!(check(&new).map_err(|e| e.name()), Err("unknown_issuer"));
+    let both = Bundle::new(td("td"), &[new.der, old.der]).expect("bundle");
+    assert!(validate(&der(&cert), &[], &bundles([both]), at(NOW), PeerRole::Client).is_ok());
+}
+
+#[test]
 fn only_the_bundle_of_the_ids_own_trust_domain_counts() {
     let (own, other) = (Ca::of("spiffe://td"), Ca::of("spiffe://other"));
     let (cert, _) = other.sign(&leaf("spiffe://other/a"));
@@ -57,7 +68,8 @@ fn intermediates_lead_to_the_authority_and_follow_their_own_rules() {
         check(&Shape { uris: vec!["spiffe://TD"], ca: false, ..right.clone() }).is_err(),
         "a member cannot vouch for others"
     );
-    assert_eq!(check(&Shape { uris: vec!["spiffe://TD"], to: NOW - 1, ..right }), Err("path"));
+    assert_eq!(check(&Shape { uris: vec!["spiffe://TD"], to: NOW - 1, ..right.clone() }), Err("expired"));
+    assert_eq!(check(&Shape { uris: vec!["spiffe://TD"], from: NOW + 1, ..right }), Err("not_yet_valid"));
 }
 
 #[test]

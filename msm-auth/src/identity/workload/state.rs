@@ -33,6 +33,10 @@ pub(super) fn material(
             Err(e) => tracing::warn!(reason = e.name(), "{}: {e}: its members are refused", place()),
         }
     }
+    if bundles.get(svid.id().trust_domain()).is_none() {
+        let trust_domain = svid.id().trust_domain().clone();
+        return Err((svid.id().to_string(), SvidError::NoBundle(trust_domain)));
+    }
     Ok((svid, bundles))
 }
 
