@@ -158,6 +158,9 @@ fn time_has_to_lie_within_the_validity() {
     assert_eq!(reason(&early), "not_yet_valid");
     assert!(check(&Shape { from: NOW, ..leaf(WEB) }).is_ok(), "both ends count");
     assert!(check(&Shape { to: NOW, ..leaf(WEB) }).is_ok(), "both ends count");
+    let position = Position::Leaf;
+    let (not_after, now) = (at(NOW - 1), at(NOW));
+    assert_eq!(check(&expired), Err(SvidError::Expired { position, not_after, now }));
     let message = check(&Shape { to: NOW - 60, ..leaf(WEB) }).expect_err("refused").to_string();
     assert!(message.contains("60 s ago"), "{message}");
 }

@@ -189,7 +189,8 @@ fn an_expired_svid_is_neither_shown_nor_accepted() {
     let pair = Pair::new();
     pair.clock.set(NOW + 3601);
     let outcome = pair.shake();
-    assert!(outcome.server_error.is_some(), "the server has nothing to show");
+    let told = outcome.client_error.expect("the server has nothing to show");
+    assert!(matches!(told, Error::AlertReceived(_)), "the client had nothing to refuse: {told}");
 
     let pair = Pair::new();
     let late = Clock::new();
