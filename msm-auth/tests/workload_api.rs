@@ -194,7 +194,7 @@ async fn an_agent_that_comes_late_is_waited_for() {
 #[tokio::test]
 async fn the_first_wait_is_bounded_and_says_what_is_missing() {
     let mut agent = Agent::start();
-    let short = WorkloadConfig { initial_wait: Duration::from_millis(400), ..config(&agent) };
+    let short = WorkloadConfig { initial_wait: Duration::from_secs(1), ..config(&agent) };
     let silent = WorkloadApi::connect(short.clone()).await.expect_err("nothing came");
     assert!(matches!(silent, SourceError::TimedOut { .. }), "{silent}");
 

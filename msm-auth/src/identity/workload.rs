@@ -160,9 +160,10 @@ impl Follower {
         while let Some(message) = stream.next().await {
             match message {
                 Ok(context) => any |= self.take(&context),
+                Err(e) if ends_stream(&e) && !any => return Err(e),
                 Err(e) if ends_stream(&e) => {
                     self.refuse(&e);
-                    return Ok(any);
+                    return Ok(true);
                 }
                 // The agent says the same to a new stream, and its next message may be better.
                 Err(e) => {
