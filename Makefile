@@ -28,7 +28,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check bans licenses sources; \
 	else echo "SKIPPED: cargo-deny is not installed (cargo install cargo-deny --version 0.20.2 --locked)"; fi
 
 clip:

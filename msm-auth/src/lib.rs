@@ -1,6 +1,3 @@
-//! Identity, authorization and encryption of Media Streaming Mesh.
-//!
-//! [`srtp`] protects media packets in place. [`identity`] proves who a member is, and checks who its peer is.
+//! Identity of Media Streaming Mesh's members: [`identity`] proves who a member is, and checks who its peer is.
 
 pub mod identity;
-pub mod srtp;
