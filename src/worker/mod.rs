@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 
 use crate::error::Error;
 use crate::shared::Shared;
@@ -41,16 +41,27 @@ impl WorkerHandle {
     pub(crate) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Self> {
         // Jobs are requests of the signalling, each awaited by its sender: their number is bounded by sessions.
         let (jobs, queue) = mpsc::unbounded_channel::<Job>();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name(format!("msm-worker-{id}")).spawn(move || {
-            let local = LocalSet::new();
-            local.block_on(&runtime, async move {
+            let mut builder = Builder::new_current_thread();
+            let runtime = match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = tell.send(error);
+                    return;
+                }
+            };
+            drop(tell);
+            runtime.block_on(async move {
                 let worker = Rc::new(Worker::new(id, shared));
                 worker.start();
-                // A task of its own: the future that is blocked on is polled at each wake-up for a packet.
-                let _ = tokio::task::spawn_local(work(worker, queue)).await;
+                work(worker, queue).await;
             });
         })?;
+        // Its end is closed without a word when the runtime is there.
+        if let Ok(error) = told.recv() {
+            return Err(error);
+        }
         Ok(Self { jobs, offered: Arc::default(), thread: Mutex::new(Some(thread)) })
     }
 
