@@ -27,10 +27,12 @@ pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u1
         spec.is_plain()
             && match (spec.lower, spec.delivery) {
                 (Lower::Udp, Delivery::Unicast) => {
-                    offer.udp && spec.client_port.is_some_and(|ports| ports.0 != 0)
+                    // RTCP gets a port of its own, which whoever names one and means both does not listen to.
+                    let no_rtcp = spec.rtcp_mux && spec.single_port;
+                    offer.udp && !no_rtcp && spec.client_port.is_some_and(|ports| ports.0 != 0)
                 }
                 (Lower::Udp, Delivery::Multicast) => offer.multicast && spec.mode == Mode::Play,
-                (Lower::Tcp, Delivery::Unicast) => offer.tcp,
+                (Lower::Tcp, Delivery::Unicast) => offer.tcp && !spec.own_connection,
                 (Lower::Tcp, Delivery::Multicast) => false,
             }
     };
