@@ -232,4 +232,20 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn rtp_info_with_blanks_and_with_url_in_a_query() {
+        let one =
+            &parse_rtp_info("url= rtsp://h/s/trackID=1;seq= 37967;rtptime= 4157390718;ssrc= 30A98EE7")[0];
+        let expected = RtpInfoEntry {
+            url: "rtsp://h/s/trackID=1".into(),
+            seq: Some(37967),
+            rtptime: Some(4_157_390_718),
+            ssrc: Some(0x30A9_8EE7),
+        };
+        assert_eq!(*one, expected);
+        let two = parse_rtp_info("url=rtsp://h/s/0?url=x;seq=10;rtptime=20 , \turl=rtsp://h/s/1?a,b;seq=11");
+        let got: Vec<_> = two.iter().map(|entry| (entry.url.as_str(), entry.seq)).collect();
+        assert_eq!(got, [("rtsp://h/s/0?url=x", Some(10)), ("rtsp://h/s/1?a,b", Some(11))]);
+    }
 }

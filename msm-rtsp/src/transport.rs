@@ -421,4 +421,12 @@ mod tests {
         }
         assert!(TransportSpec::parse_list("garbage;;=;").is_empty());
     }
+
+    #[test]
+    fn ports_of_a_server_mean_unicast() {
+        let spec = TransportSpec::parse("RTP/AVP;server_port=6970-6971;ssrc=1").unwrap();
+        assert_eq!(spec.delivery, Delivery::Unicast);
+        let spec = TransportSpec::parse("RTP/AVP;destination=239.1.1.1;port=2-3;server_port=4-5").unwrap();
+        assert_eq!(spec.delivery, Delivery::Multicast);
+    }
 }

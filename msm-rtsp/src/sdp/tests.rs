@@ -82,3 +82,108 @@ fn mutations_never_panic() {
         }
     }
 }
+
+#[test]
+fn formats_are_read_once_each() {
+    let mut text = String::from("v=0\r\ns=x\r\nm=video 0 RTP/AVP 200 x");
+    for number in 0..32_000 {
+        text += &format!(" {}", number % 10);
+    }
+    text += "\r\n";
+    for _ in 0..3_500 {
+        text += "a=rtpmap:1 x/1\r\n";
+    }
+    text += "a=rtpmap:1 y/2\r\n";
+    assert!(text.len() <= Limits::default().body_bytes);
+    let started = std::time::Instant::now();
+    let formats = parse(&text).unwrap().tracks.remove(0).formats;
+    // Every format against every map would take seconds.
+    assert!(started.elapsed() < std::time::Duration::from_millis(500));
+    assert_eq!(formats.iter().map(|format| format.number).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+    assert_eq!(formats[1], Format { number: 1, encoding: "x".into(), clock_rate: 1 });
+}
+
+#[test]
+fn what_cannot_be_parsed_costs_nothing_else() {
+    let good = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:t1\r\n";
+    let head = "o=- 1 1 IN IP4 10.0.0.9\r\ns=x\r\nt=0 0\r\n";
+    for (odd, tracks) in [
+        ("m=application 0\r\n", 1),
+        ("m=metadata 0 RTP/AVP\r\n", 1),
+        ("m=application RTP/AVP 107\r\n", 1),
+        ("m=application 70000 RTP/AVP 107\r\n", 1),
+        ("m=audio  0 RTP/AVP 0\r\n", 2),
+        ("m=audio 0 RTP/AVP 0\r\nb=AS:0.5\r\n", 2),
+        ("m=audio 0 RTP/AVP 0\r\nc=IN IP4\r\n", 2),
+        ("m=audio 0 RTP/AVP 0\r\ni=a\r\ni=b\r\nk=prompt\r\nk=prompt\r\n", 2),
+        ("m=audio 0 RTP/AVP 0\r\na=x\0y\r\na=x\ry\r\n", 2),
+    ] {
+        let before = parse(&format!("v=0\r\n{head}{odd}{good}")).unwrap();
+        assert_eq!(before.tracks.len(), tracks, "{odd}");
+        assert_eq!(before.tracks[tracks - 1].control.as_deref(), Some("t1"), "{odd}");
+        let after = parse(&format!("v=0\r\n{head}{good}{odd}")).unwrap();
+        assert_eq!(after.tracks.len(), tracks, "{odd}");
+    }
+    for (head, kept) in [
+        ("o=- 1 -1 IN IP4 10.0.0.9\r\ns=x\r\nt=0 0\r\n", "o=- 0 0 IN IP4 0.0.0.0\r\ns=x\r\n"),
+        ("o=- 1 99999999999999999999 IN IP4 10.0.0.9\r\ns=x\r\n", "o=- 0 0 IN IP4 0.0.0.0\r\ns=x\r\n"),
+        (
+            "o=x\r\no=- 1 2 IN IP4 10.0.0.9\r\no=- 3 4 IN IP4 10.0.0.9\r\n",
+            "o=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\n",
+        ),
+        ("s=x\r\nb=AS:\r\nb=AS:5\r\nt=0 0\r\n", "s=x\r\nc=IN IP4 0.0.0.0\r\nb=AS:5\r\nt=0 0\r\n"),
+        ("s=x\r\nt=0\r\nr=1 2 3\r\nz=1\r\n", "t=0 0\r\na=control:*\r\n"),
+        ("t=1 2\r\nr=7d 1h 0\r\nr=x\r\n", "t=1 2\r\nr=7d 1h 0\r\na=control:*\r\n"),
+        ("s=x\r\nt=0 0\r\ni=a\r\ni=b\r\ns=y\r\n", "s=x\r\ni=a\r\nc="),
+    ] {
+        let written = parse(&format!("v=0\r\n{head}{good}")).unwrap().for_reader(false, &[]);
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.contains(kept), "{head:?}: {written}");
+    }
+}
+
+#[test]
+fn a_source_filter_is_of_its_group() {
+    let sources = |filters: &str, own: &str| -> Vec<Option<IpAddr>> {
+        let text = format!(
+            "v=0\r\ns=x\r\nt=0 0\r\n{filters}\
+             m=video 5000 RTP/AVP 96\r\nc=IN IP4 239.1.1.1/16\r\na=rtpmap:96 H264/90000\r\n\
+             m=audio 5002 RTP/AVP 0\r\nc=IN IP4 239.1.1.2/16\r\n{own}"
+        );
+        parse(&text).unwrap().tracks.iter().map(|track| track.source_filter).collect()
+    };
+    let source = |last: u8| Some(IpAddr::from([10, 0, 0, last]));
+    let filters = "a=source-filter: incl IN IP4 239.1.1.1 10.0.0.1\r\n\
+        a=source-filter: incl IN IP4 239.1.1.2 10.0.0.2\r\n";
+    assert_eq!(sources(filters, ""), [source(1), source(2)]);
+    assert_eq!(sources(filters, "a=source-filter: incl IN IP4 * 10.0.0.3\r\n"), [source(1), source(3)]);
+    assert_eq!(
+        sources(filters, "a=source-filter: incl IN IP4 239.1.1.1 10.0.0.3\r\n"),
+        [source(1), source(2)]
+    );
+    assert_eq!(sources("a=source-filter:excl IN IP4 * 10.0.0.1\r\n", ""), [None, None]);
+    assert_eq!(sources("a=source-filter: incl IN IP4 * 10.0.0.1 10.0.0.2\r\n", ""), [None, None]);
+}
+
+#[test]
+fn no_address_of_the_upstream_reaches_readers() {
+    let text = "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=x\r\nu=http://10.0.0.9/admin\r\ne=admin@10.0.0.9\r\n\
+        p=+1 10.0.0.9\r\nt=0 0\r\na=group:BUNDLE v\r\na=group:LS v\r\na=ice-lite\r\na=tls-id:1\r\n\
+        m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=remote-candidates:1 10.0.0.9 5000\r\n\
+        a=alternate-address:IP4 10.0.0.9\r\na=altc:1 IP4 10.0.0.9 5000\r\na=zrtp-hash:1.10 x\r\na=mid:v\r\n";
+    let description = parse(text).unwrap();
+    let written = String::from_utf8(description.for_reader(false, &[])).unwrap();
+    insta::assert_snapshot!(written.replace('\r', ""), @r"
+    v=0
+    o=- 1 1 IN IP4 0.0.0.0
+    s=x
+    c=IN IP4 0.0.0.0
+    t=0 0
+    a=group:LS v
+    a=control:*
+    m=video 0 RTP/AVP 96
+    a=rtpmap:96 H264/90000
+    a=mid:v
+    a=control:trackID=0
+    ");
+}
