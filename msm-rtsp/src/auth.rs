@@ -78,6 +78,8 @@ pub struct Authenticator {
     uses: u32,
     /// Challenges in a row whose first answer was refused.
     refused: u32,
+    /// Challenges taken.
+    generation: u64,
     rng: Rng,
 }
 
@@ -91,7 +93,7 @@ impl Authenticator {
     /// `seed` makes the client nonces: it must not be guessable.
     #[must_use]
     pub fn new(credentials: Option<Credentials>, seed: u64) -> Self {
-        Self { credentials, scheme: None, uses: 0, refused: 0, rng: Rng::new(seed) }
+        Self { credentials, scheme: None, uses: 0, refused: 0, generation: 0, rng: Rng::new(seed) }
     }
 
     /// Takes the WWW-Authenticate values of a 401. The strongest scheme offered is used.
@@ -170,8 +172,16 @@ impl Authenticator {
             return Err(AuthError::Refused);
         }
         self.uses = 0;
+        self.generation += 1;
         self.scheme = Some(scheme);
         Ok(())
+    }
+
+    /// Changes with every challenge that is taken. The refusal of a request from before the latest change says nothing
+    /// about the credentials: it is to be sent again, and its challenge not looked at.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The Authorization header of a request, once the server has asked for it. `uri` is the request URI to the byte.

@@ -8,6 +8,9 @@ use rtsp_types::Version;
 /// Timeout of a session whose server names none (`RFC 2326 §12.37`).
 pub const DEFAULT_SESSION_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The longest timeout that is believed: larger ones are read as this one, so that points in time can be computed.
+pub const MAX_SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The Session header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionHeader {
@@ -21,6 +24,12 @@ impl SessionHeader {
     /// Reads a value; odd parameters are ignored.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
+        Self::parse_after(value, None)
+    }
+
+    /// Reads the value of a later answer: servers need not repeat the timeout of a session that is `known`.
+    #[must_use]
+    pub fn parse_after(value: &str, known: Option<&Self>) -> Option<Self> {
         let mut parts = value.split(';');
         let id = parts.next()?.trim();
         let timeout = parts
@@ -28,7 +37,9 @@ impl SessionHeader {
             .find(|(key, _)| key.trim().eq_ignore_ascii_case("timeout"))
             .and_then(|(_, seconds)| seconds.trim().parse().ok())
             .filter(|seconds| *seconds > 0)
-            .map_or(DEFAULT_SESSION_TIMEOUT, Duration::from_secs);
+            .map(|seconds| Duration::from_secs(seconds).min(MAX_SESSION_TIMEOUT))
+            .or_else(|| known.filter(|known| known.id == id).map(|known| known.timeout))
+            .unwrap_or(DEFAULT_SESSION_TIMEOUT);
         (!id.is_empty()).then(|| Self { id: id.to_owned(), timeout })
     }
 
@@ -100,18 +111,22 @@ pub struct RtpInfoEntry {
     pub ssrc: Option<u32>,
 }
 
-/// Reads RTP-Info of either version. Streams are separated by commas, which URLs may have too: only a comma before
-/// `url=` counts.
+/// Reads RTP-Info of either version. Streams are separated by commas, which URLs may have too, as they may have `url=`:
+/// only both together count.
 #[must_use]
 pub fn parse_rtp_info(value: &str) -> Vec<RtpInfoEntry> {
     let lower = value.to_ascii_lowercase();
-    let starts: Vec<usize> = lower.match_indices("url=").map(|(at, _)| at).take(64).collect();
+    let begins = |at: &usize| {
+        let before = lower.get(..*at).unwrap_or_default().trim_end();
+        before.is_empty() || before.ends_with(',')
+    };
+    let starts: Vec<usize> = lower.match_indices("url=").map(|(at, _)| at).filter(begins).take(64).collect();
     let ends = starts.iter().copied().skip(1).chain([value.len()]);
     starts.iter().zip(ends).filter_map(|(start, end)| parse_entry(value.get(*start..end)?)).collect()
 }
 
 fn parse_entry(text: &str) -> Option<RtpInfoEntry> {
-    let rest = text.get(4..)?;
+    let rest = text.get(4..)?.trim_start();
     let mut entry = RtpInfoEntry::default();
     let parameters = if let Some(quoted) = rest.strip_prefix('"') {
         let (url, rest) = quoted.split_once('"')?;
@@ -122,7 +137,14 @@ fn parse_entry(text: &str) -> Option<RtpInfoEntry> {
         entry.url = url.trim().trim_end_matches(',').to_owned();
         rest
     };
-    for part in parameters.split([';', ':', ' ', ',']) {
+    // A blank is the separator of 2.0, but not where a value is still to come: `seq= 7`.
+    let mut packed = String::with_capacity(parameters.len());
+    for character in parameters.chars() {
+        if !(character.is_ascii_whitespace() && packed.ends_with('=')) {
+            packed.push(character);
+        }
+    }
+    for part in packed.split([';', ':', ' ', ',']) {
         let Some((key, value)) = part.split_once('=') else { continue };
         let value = value.trim();
         match key.trim().to_ascii_lowercase().as_str() {
@@ -209,5 +231,21 @@ mod tests {
                 ("rtsp://h/s/trackID=0", Some(1), Some(2))
             );
         }
+    }
+
+    #[test]
+    fn rtp_info_with_blanks_and_with_url_in_a_query() {
+        let one =
+            &parse_rtp_info("url= rtsp://h/s/trackID=1;seq= 37967;rtptime= 4157390718;ssrc= 30A98EE7")[0];
+        let expected = RtpInfoEntry {
+            url: "rtsp://h/s/trackID=1".into(),
+            seq: Some(37967),
+            rtptime: Some(4_157_390_718),
+            ssrc: Some(0x30A9_8EE7),
+        };
+        assert_eq!(*one, expected);
+        let two = parse_rtp_info("url=rtsp://h/s/0?url=x;seq=10;rtptime=20 , \turl=rtsp://h/s/1?a,b;seq=11");
+        let got: Vec<_> = two.iter().map(|entry| (entry.url.as_str(), entry.seq)).collect();
+        assert_eq!(got, [("rtsp://h/s/0?url=x", Some(10)), ("rtsp://h/s/1?a,b", Some(11))]);
     }
 }

@@ -1,5 +1,10 @@
 //! Descriptions (`RFC 8866`): read leniently, checked, and rewritten for the side that gets them.
 
+mod mend;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use msm_core::codec::Codec;
@@ -109,6 +114,12 @@ const HOP_ATTRIBUTES: &[&str] = &[
     "setup",
     "connection",
     "source-filter",
+    "remote-candidates",
+    "alternate-address",
+    "altc",
+    "ice-lite",
+    "zrtp-hash",
+    "tls-id",
     "rtcp-mux",
     "end-of-candidates",
     "ssrc",
@@ -119,8 +130,8 @@ const HOP_ATTRIBUTES: &[&str] = &[
 impl Description {
     /// Reads and checks a description.
     ///
-    /// Tolerated, as servers and cameras do them: bare line feeds, no `o=`, `s=` or `t=` line, lines that are no
-    /// `x=value`, sections that are no RTP (left out).
+    /// Tolerated, as servers and cameras do them: bare line feeds; no `o=`, `s=` or `t=` line, or one too many; lines that
+    /// are no `x=value`, or whose value is malformed; sections that are no RTP or cannot be parsed (left out).
     ///
     /// # Errors
     /// See [`SdpError`].
@@ -128,13 +139,7 @@ impl Description {
         if text.len() > limits.body_bytes {
             return Err(SdpError::TooLarge { length: text.len(), limit: limits.body_bytes });
         }
-        let mended = mend(&String::from_utf8_lossy(text))?;
-        let sections = mended.lines().filter(|line| line.starts_with("m=")).count();
-        if sections > limits.media_sections {
-            return Err(SdpError::TooManyTracks { count: sections, limit: limits.media_sections });
-        }
-        let session =
-            Session::parse(mended.as_bytes()).map_err(|error| SdpError::Syntax(error.to_string()))?;
+        let session = mend::read(&String::from_utf8_lossy(text), limits)?;
         let tracks: Vec<Track> = session
             .medias
             .iter()
@@ -177,6 +182,10 @@ impl Description {
         let mut session = self.session.clone();
         session.origin = Origin { unicast_address: any.to_string(), addrtype: any.into(), ..session.origin };
         session.connection = Some(Connection::from_ip_addr(any));
+        // Whom to turn to about the upstream is nothing for its readers, and names its hosts.
+        session.uri = None;
+        session.emails.clear();
+        session.phones.clear();
         clean(&mut session.attributes);
         session.attributes.push(Attribute::with_value("control", "*"));
         session.medias = self
@@ -260,7 +269,12 @@ fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
 fn clean(attributes: &mut Vec<Attribute>) {
     attributes.retain(|attribute| {
         let name = attribute.attribute.trim();
-        !HOP_ATTRIBUTES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+        let value = attribute.value.as_deref().unwrap_or_default();
+        // A bundle has one transport for all tracks, where every track of ours has its own; other groups say what
+        // belongs together on any hop.
+        let bundle = name.eq_ignore_ascii_case("group")
+            && value.split_ascii_whitespace().next().is_some_and(|kind| kind.eq_ignore_ascii_case("BUNDLE"));
+        !bundle && !HOP_ATTRIBUTES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
     });
 }
 
@@ -278,36 +292,66 @@ fn track(session: &Session, media: &Media, index: usize) -> Track {
         .and_then(|connection| connection.connection_address.split('/').next()?.parse::<IpAddr>().ok())
         .filter(IpAddr::is_multicast)
         .map(|group| (group, media.port));
-    let filter =
-        find(&media.attributes, "source-filter").or_else(|| find(&session.attributes, "source-filter"));
     Track {
         control: find(&media.attributes, "control").map(|control| control.trim().to_owned()),
         media: media.media.clone(),
         protocol: media.proto.clone(),
-        formats: media.fmt.split_ascii_whitespace().filter_map(|number| format(media, number)).collect(),
+        formats: formats(media),
         group,
-        source_filter: filter
-            .filter(|filter| filter.trim().to_ascii_lowercase().starts_with("incl"))
-            .and_then(|filter| filter.split_ascii_whitespace().nth(4)?.parse().ok()),
+        source_filter: source_filter(session, media, group.map(|(group, _)| group)),
         index,
     }
 }
 
-fn format(media: &Media, number: &str) -> Option<Format> {
-    let number: u8 = number.parse().ok().filter(|number| *number < 128)?;
-    let map = media
-        .attributes
-        .iter()
-        .filter(|attribute| attribute.attribute.eq_ignore_ascii_case("rtpmap"))
+/// The one source that packets to `group` come from (`RFC 4570`): the first filter that speaks of the group, those of
+/// the media section before those of the session. Several sources in it are none to filter by.
+fn source_filter(session: &Session, media: &Media, group: Option<IpAddr>) -> Option<IpAddr> {
+    let attributes = media.attributes.iter().chain(&session.attributes);
+    let mut sources = attributes
+        .filter(|attribute| attribute.attribute.eq_ignore_ascii_case("source-filter"))
         .find_map(|attribute| {
-            let (own, rest) = attribute.value.as_deref()?.trim().split_once(' ')?;
-            let mut parts = rest.trim().split('/');
-            let encoding = parts.next()?.trim().to_owned();
-            let clock_rate = parts.next().and_then(|rate| rate.trim().parse().ok()).unwrap_or(90_000);
-            (own.parse() == Ok(number)).then_some((encoding, clock_rate))
-        });
-    let (encoding, clock_rate) = map.unwrap_or_else(|| static_type(number));
-    Some(Format { number, encoding, clock_rate })
+            // Mode, network, kind of address, destination, sources.
+            let mut words = attribute.value.as_deref()?.split_ascii_whitespace();
+            words.next().filter(|mode| mode.eq_ignore_ascii_case("incl"))?;
+            let destination = words.nth(2)?;
+            (destination == "*" || (group.is_some() && destination.parse().ok() == group)).then_some(words)
+        })?;
+    let source = sources.next()?.parse().ok();
+    source.filter(|_| sources.next().is_none())
+}
+
+/// The formats of a media section, each number once: there are 128 at most.
+fn formats(media: &Media) -> Vec<Format> {
+    let mut maps = BTreeMap::new();
+    for attribute in &media.attributes {
+        if attribute.attribute.eq_ignore_ascii_case("rtpmap")
+            && let Some((number, map)) = attribute.value.as_deref().and_then(rtpmap)
+        {
+            maps.entry(number).or_insert(map);
+        }
+    }
+    let mut seen = 0_u128;
+    let mut formats = Vec::new();
+    for number in media.fmt.split_ascii_whitespace().filter_map(|number| number.parse::<u8>().ok()) {
+        let bit = 1_u128.checked_shl(number.into()).unwrap_or_default();
+        if seen | bit == seen {
+            // Named before, or no payload type.
+            continue;
+        }
+        seen |= bit;
+        let (encoding, clock_rate) = maps.remove(&number).unwrap_or_else(|| static_type(number));
+        formats.push(Format { number, encoding, clock_rate });
+    }
+    formats
+}
+
+/// Number, encoding name and clock rate of an `rtpmap`.
+fn rtpmap(value: &str) -> Option<(u8, (String, u32))> {
+    let (number, rest) = value.trim().split_once(' ')?;
+    let mut parts = rest.trim().split('/');
+    let encoding = parts.next()?.trim().to_owned();
+    let clock_rate = parts.next().and_then(|rate| rate.trim().parse().ok()).unwrap_or(90_000);
+    Some((number.parse().ok()?, (encoding, clock_rate)))
 }
 
 /// Static payload types (`RFC 3551 §6`).
@@ -339,128 +383,4 @@ fn static_type(number: u8) -> (String, u32) {
         _ => ("unknown", 90_000),
     };
     (encoding.to_owned(), clock_rate)
-}
-
-/// Puts in what servers leave out, and drops lines that are none.
-fn mend(text: &str) -> Result<String, SdpError> {
-    let mut lines = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| matches!(line.as_bytes(), [kind, b'=', ..] if kind.is_ascii_lowercase()))
-        .filter(|line| line.len() > 2);
-    let first = lines.next().filter(|line| line.trim() == "v=0").ok_or(SdpError::NoVersion)?;
-    let rest: Vec<&str> = lines.collect();
-    let head_end = rest.iter().position(|line| line.starts_with("m=")).unwrap_or(rest.len());
-    let head = rest.get(..head_end).unwrap_or_default();
-    let has = |kind: &str| head.iter().any(|line| line.starts_with(kind));
-    let mut out = format!("{first}\r\n");
-    let origin =
-        head.iter().find(|line| line.starts_with("o=") && line.split_ascii_whitespace().count() == 6);
-    out += origin.copied().unwrap_or("o=- 0 0 IN IP4 0.0.0.0");
-    out += "\r\n";
-    if !has("s=") {
-        out += "s=-\r\n";
-    }
-    let mut timed = has("t=");
-    for line in &rest {
-        if line.starts_with("o=") {
-            continue;
-        }
-        if !timed && (line.starts_with("a=") || line.starts_with("m=")) {
-            out += "t=0 0\r\n";
-            timed = true;
-        }
-        out += line;
-        out += "\r\n";
-    }
-    if !timed {
-        out += "t=0 0\r\n";
-    }
-    Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CAMERA: &str = "v=0\n\
-        s=Media Presentation\nc=IN IP4 0.0.0.0\nb=AS:5050\na=control:rtsp://10.0.0.9:554/cam/\n\
-        m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000 \na=fmtp:96\na=control:rtsp://10.0.0.9:554/cam/trackID=1\n\
-        m=application 0 TCP/WS x\nm=audio 0 RTP/AVP 8 97\na=rtpmap:97 mpeg4-generic/16000/1\na=control:trackID=2\nnonsense\n";
-
-    fn parse(text: &str) -> Result<Description, SdpError> {
-        Description::parse(text.as_bytes(), &Limits::default())
-    }
-
-    #[test]
-    fn a_camera_s_description_is_understood() {
-        let description = parse(CAMERA).unwrap();
-        assert_eq!(description.tracks.len(), 2);
-        assert!(description.is_live());
-        let infos = description.track_infos();
-        assert_eq!(infos[0].payload_types[0].codec, Codec::H264);
-        let rates: Vec<_> =
-            infos[1].payload_types.iter().map(|format| (format.number, format.clock_rate)).collect();
-        assert_eq!(rates, [(8, 8000), (97, 16_000)]);
-        assert_eq!(description.track_of("rtsp://wrong/cam/trackID=1"), Some(0));
-        assert_eq!(description.track_of("rtsp://10.0.0.9/cam/trackID=2/"), Some(1));
-        assert_eq!(description.track_of("rtsp://10.0.0.9/cam/trackID=3"), None);
-    }
-
-    #[test]
-    fn readers_see_our_names_only() {
-        let text = "v=0\r\no=root 7 7 IN IP4 10.0.0.9\r\ns=x\r\nc=IN IP4 239.1.1.1/16\r\nt=0 0\r\na=range:npt=0-12.5\r\n\
-            a=source-filter: incl IN IP4 239.1.1.1 10.0.0.9\r\n\
-            m=video 5000 RTP/SAVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
-            a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:secret\r\na=control:streamid=0\r\na=extmap:1 urn:x\r\n";
-        let description = parse(text).unwrap();
-        assert_eq!(description.tracks[0].group, Some(("239.1.1.1".parse().unwrap(), 5000)));
-        assert_eq!(description.tracks[0].source_filter, "10.0.0.9".parse().ok());
-        assert!(!description.is_live());
-        let rewritten = String::from_utf8(description.for_reader(false, &[])).unwrap();
-        insta::assert_snapshot!(rewritten.replace('\r', ""), @r"
-        v=0
-        o=root 7 7 IN IP4 0.0.0.0
-        s=x
-        c=IN IP4 0.0.0.0
-        t=0 0
-        a=range:npt=0-12.5
-        a=control:*
-        m=video 0 RTP/AVP 96
-        a=rtpmap:96 H264/90000
-        a=fmtp:96 packetization-mode=1
-        a=extmap:1 urn:x
-        a=control:trackID=0
-        ");
-        let group = GroupOf { group: Some(("239.9.9.9".parse().unwrap(), 6000, 4)) };
-        let rewritten = String::from_utf8(description.for_reader(false, &[group])).unwrap();
-        assert!(rewritten.contains("m=video 6000 RTP/AVP 96\r\nc=IN IP4 239.9.9.9/4\r\n"), "{rewritten}");
-    }
-
-    #[test]
-    fn what_is_no_description_is_refused() {
-        assert_eq!(parse("").unwrap_err(), SdpError::NoVersion);
-        assert_eq!(parse("hello").unwrap_err(), SdpError::NoVersion);
-        assert_eq!(parse("v=0\r\ns=x\r\n").unwrap_err(), SdpError::NoTracks);
-        let many = format!("v=0\r\n{}", "m=video 0 RTP/AVP 96\r\n".repeat(100));
-        assert!(matches!(parse(&many).unwrap_err(), SdpError::TooManyTracks { count: 100, .. }));
-        let large = format!("v=0\r\n{}", "a=x:y\r\n".repeat(100_000));
-        assert!(matches!(parse(&large).unwrap_err(), SdpError::TooLarge { .. }));
-    }
-
-    #[test]
-    fn mutations_never_panic() {
-        let mut seed = msm_core::rng::Rng::new(3);
-        for _ in 0..20_000 {
-            let mut bytes = CAMERA.as_bytes().to_vec();
-            for _ in 0..=seed.next_u32() % 8 {
-                let at = seed.next_u32() as usize % bytes.len();
-                bytes[at] = seed.next_u32() as u8;
-            }
-            if let Ok(description) = Description::parse(&bytes, &Limits::default()) {
-                let again = description.for_reader(true, &[]);
-                Description::parse(&again, &Limits::default()).unwrap();
-            }
-        }
-    }
 }

@@ -73,6 +73,10 @@ pub struct TransportSpec {
     /// Addresses and ports came as `dest_addr` or `src_addr`. GStreamer's RTSP 2.0 knows only the parameters of 1.0, so
     /// an answer has the form of its request.
     pub has_addr: bool,
+    /// One port was named for the receiver: that of RTCP is the next above it only if the peer thinks so too.
+    pub single_port: bool,
+    /// TCP by a connection for the media alone (2.0 `setup`, `connection` or `dest_addr` without `interleaved`).
+    pub own_connection: bool,
 }
 
 impl TransportSpec {
@@ -118,7 +122,7 @@ impl TransportSpec {
             Some(_) => return None,
         };
         let mut spec = Self { profile, lower, ..Self::default() };
-        let mut delivery = None;
+        let (mut delivery, mut connects) = (None, false);
         for part in parts {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             let value = value.trim().trim_matches('"').trim();
@@ -128,7 +132,10 @@ impl TransportSpec {
                 "destination" => spec.destination = value.parse().ok(),
                 "source" => spec.source = value.parse().ok(),
                 "interleaved" => spec.interleaved = pair(value),
-                "client_port" => spec.client_port = pair(value),
+                "client_port" => {
+                    spec.single_port = !value.contains('-');
+                    spec.client_port = pair(value);
+                }
                 "server_port" => spec.server_port = pair(value),
                 "port" => spec.port = pair(value),
                 "ttl" => spec.ttl = value.parse().ok(),
@@ -138,6 +145,8 @@ impl TransportSpec {
                 "dest_addr" => {
                     let (address, ports) = addresses(part);
                     spec.has_addr = true;
+                    connects = true;
+                    spec.single_port |= spec.client_port.is_none() && !part.contains('/');
                     spec.destination = spec.destination.or(address);
                     spec.client_port = spec.client_port.or(ports);
                 }
@@ -147,11 +156,17 @@ impl TransportSpec {
                     spec.source = spec.source.or(address);
                     spec.server_port = spec.server_port.or(ports);
                 }
+                "setup" | "connection" => connects = true,
                 _ => {}
             }
         }
+        spec.own_connection = connects && lower == Lower::Tcp && spec.interleaved.is_none();
         // Without either word 1.0 means multicast, but whoever names ports or channels of its own means unicast.
-        let named = spec.client_port.is_some() || spec.interleaved.is_some() || lower == Lower::Tcp;
+        // A server's ports in an answer are of unicast too: those of a group are in `port`.
+        let named = spec.client_port.is_some()
+            || spec.interleaved.is_some()
+            || lower == Lower::Tcp
+            || (spec.server_port.is_some() && spec.port.is_none());
         spec.delivery = delivery.unwrap_or(if named { Delivery::Unicast } else { Delivery::Multicast });
         if spec.delivery == Delivery::Multicast && spec.port.is_none() {
             // 2.0 has no `port`: the group's ports are those of `dest_addr`.
@@ -405,5 +420,13 @@ mod tests {
             let _ = TransportSpec::parse_list(text);
         }
         assert!(TransportSpec::parse_list("garbage;;=;").is_empty());
+    }
+
+    #[test]
+    fn ports_of_a_server_mean_unicast() {
+        let spec = TransportSpec::parse("RTP/AVP;server_port=6970-6971;ssrc=1").unwrap();
+        assert_eq!(spec.delivery, Delivery::Unicast);
+        let spec = TransportSpec::parse("RTP/AVP;destination=239.1.1.1;port=2-3;server_port=4-5").unwrap();
+        assert_eq!(spec.delivery, Delivery::Multicast);
     }
 }

@@ -19,7 +19,8 @@ pub struct Described {
 }
 
 /// Reads the answer to DESCRIBE, asked at `url`. Base of relative controls is Content-Base, then Content-Location,
-/// then the URL asked for (`RFC 2326 App. C.1.1`).
+/// then the URL asked for (`RFC 2326 App. C.1.1`); that of tracks is the presentation's own control where it is an
+/// absolute URL, as ffmpeg has it.
 ///
 /// # Errors
 /// The description is refused, or a control in it.
@@ -46,13 +47,15 @@ pub fn described(
         None | Some("*" | "") => base.clone(),
         Some(control) => join_control(&base, control, policy),
     };
+    let is_absolute = description.control.as_deref().is_some_and(|control| RtspUrl::parse(control).is_ok());
+    let track_base = if is_absolute { &aggregate } else { &base };
     let setup = description
         .tracks
         .iter()
         .map(|track| match track.control.as_deref() {
             // A presentation with one track may have no control for it.
-            None => base.clone(),
-            Some(control) => join_control(&base, control, policy),
+            None => track_base.clone(),
+            Some(control) => join_control(track_base, control, policy),
         })
         .collect();
     Ok(Described { description, aggregate, setup })

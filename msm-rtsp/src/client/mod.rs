@@ -119,6 +119,8 @@ struct Pending {
     request: Request,
     keep_alive: bool,
     authorized: bool,
+    /// That of the authenticator when it was sent.
+    generation: u64,
     deadline: Instant,
 }
 
@@ -131,6 +133,8 @@ pub struct Client {
     pending: VecDeque<Pending>,
     transmit: VecDeque<Vec<u8>>,
     session: Option<SessionHeader>,
+    /// The URL that the session plays or records by.
+    aggregate: Option<String>,
     public: Option<String>,
     keep_alive: Option<Instant>,
     /// Answers to requests that we did not send, or gave up.
@@ -151,6 +155,7 @@ impl Client {
             pending: VecDeque::new(),
             transmit: VecDeque::new(),
             session: None,
+            aggregate: None,
             public: None,
             keep_alive: None,
             unexpected_answers: 0,
@@ -237,13 +242,18 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<(), ClientError> {
         let method = if set { Method::SetParameter } else { Method::GetParameter };
-        let request = Request::new(method, self.config.url.to_string()).with_body(content_type, body);
+        let request = Request::new(method, self.aggregate()).with_body(content_type, body);
         self.command(now, request)
     }
 
     /// Keeps the session alive from now on, twice in its timeout.
     pub fn start_keep_alive(&mut self, now: Instant) {
-        self.keep_alive = self.session.as_ref().map(|session| now + session.timeout / 2);
+        self.keep_alive = self.session.as_ref().and_then(|session| now.checked_add(session.timeout / 2));
+    }
+
+    /// What the session is known by: servers look for it where it plays, which need not be where it was described.
+    fn aggregate(&self) -> String {
+        self.aggregate.clone().unwrap_or_else(|| self.config.url.to_string())
     }
 
     fn command(&mut self, now: Instant, request: Request) -> Result<(), ClientError> {
@@ -281,7 +291,8 @@ impl Client {
         sent.write(&mut text)?;
         self.transmit.push_back(text);
         let deadline = now + self.config.timeout;
-        self.pending.push_back(Pending { cseq, request, keep_alive, authorized, deadline });
+        let generation = self.auth.generation();
+        self.pending.push_back(Pending { cseq, request, keep_alive, authorized, generation, deadline });
         Ok(())
     }
 
@@ -318,7 +329,7 @@ impl Client {
             } else {
                 Method::Options
             };
-            self.send(now, Request::new(method, self.config.url.to_string()), true, false)?;
+            self.send(now, Request::new(method, self.aggregate()), true, false)?;
             self.start_keep_alive(now);
         }
         if self.decoder.poll_timeout().is_some_and(|due| due <= now) {
@@ -369,6 +380,11 @@ impl Client {
             return Ok(None);
         };
         if response.status == 401 {
+            // Another request was under way with the same nonce, and its refusal brought a newer one.
+            if pending.generation != self.auth.generation() {
+                self.send(now, pending.request, pending.keep_alive, pending.authorized)?;
+                return Ok(None);
+            }
             let challenge = self.auth.handle_challenge(response.headers.all("WWW-Authenticate"));
             match challenge {
                 Ok(()) if !pending.authorized || !pending.keep_alive => {
@@ -382,13 +398,31 @@ impl Client {
         if let Some(public) = response.headers.get("Public") {
             self.public = Some(public.to_owned());
         }
-        if response.is_success() && pending.request.method == Method::Setup {
-            // Some cameras change the identifier between two SETUPs: the latest one counts.
-            if let Some(session) = response.headers.get("Session").and_then(SessionHeader::parse) {
-                self.session = Some(session);
-            }
+        if response.is_success() {
+            self.succeeded(pending.request, &response);
         }
         Ok((!pending.keep_alive).then_some(ClientEvent::Answer(response)))
+    }
+
+    /// What the success of a request changes.
+    fn succeeded(&mut self, request: Request, response: &Response) {
+        match request.method {
+            Method::Setup => {
+                // Some cameras change the identifier between two SETUPs: the latest one counts.
+                let header = response.headers.get("Session");
+                let parse = |value| SessionHeader::parse_after(value, self.session.as_ref());
+                if let Some(session) = header.and_then(parse) {
+                    self.session = Some(session);
+                }
+            }
+            Method::Play | Method::Record => self.aggregate = Some(request.uri),
+            Method::Teardown => {
+                self.session = None;
+                self.aggregate = None;
+                self.keep_alive = None;
+            }
+            _ => {}
+        }
     }
 
     /// A request of the server.

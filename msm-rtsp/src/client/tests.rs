@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::headers::MAX_SESSION_TIMEOUT;
 use crate::sdp::SdpError;
+use crate::url::ControlPolicy;
 
 fn client(url: &str) -> Client {
     Client::new(ClientConfig::new(RtspUrl::parse(url).unwrap(), 7))
@@ -122,4 +124,104 @@ fn controls_that_would_ask_for_something_else_are_refused() {
     }
 }
 
-use crate::url::ControlPolicy;
+/// A client whose session has been set up by an answer with this Session header.
+fn with_session(now: Instant, session: &str) -> Client {
+    let mut client = client("rtsp://cam/one");
+    client.setup(now, "rtsp://cam/main/1", &TransportSpec::tcp((0, 1))).unwrap();
+    let _ = text(&mut client);
+    feed(&mut client, now, format!("RTSP/1.0 200 OK\r\nCSeq: 1\r\nSession: {session}\r\n\r\n").as_bytes());
+    client
+}
+
+#[test]
+fn a_timeout_without_end_is_kept_alive_daily() {
+    let now = Instant::now();
+    let mut client = with_session(now, "1;timeout=18446744073709551615");
+    client.start_keep_alive(now);
+    assert_eq!(client.poll_timeout(), Some(now + MAX_SESSION_TIMEOUT / 2));
+}
+
+#[test]
+fn a_timeout_that_is_not_repeated_stays() {
+    let now = Instant::now();
+    for (session, keep_alive) in [("42", 10), ("42;timeout=8", 4), ("43", 30)] {
+        let mut client = with_session(now, "42;timeout=20");
+        client.setup(now, "rtsp://cam/main/2", &TransportSpec::tcp((2, 3))).unwrap();
+        let answer = format!("RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: {session}\r\n\r\n");
+        feed(&mut client, now, answer.as_bytes());
+        client.start_keep_alive(now);
+        assert_eq!(client.poll_timeout(), Some(now + Duration::from_secs(keep_alive)), "{session}");
+    }
+}
+
+#[test]
+fn a_session_is_kept_alive_and_asked_where_it_plays_until_it_is_torn_down() {
+    let now = Instant::now();
+    let mut client = with_session(now, "42;timeout=20");
+    client.play(now, "rtsp://cam/main/", &[]).unwrap();
+    let _ = text(&mut client);
+    feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 2\r\n\r\n");
+    client.start_keep_alive(now);
+    client.handle_timeout(now + Duration::from_secs(10)).unwrap();
+    let sent = text(&mut client);
+    assert!(sent.starts_with("OPTIONS rtsp://cam/main/ RTSP/1.0\r\nCSeq: 3\r\n"), "{sent}");
+    feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 3\r\n\r\n");
+    client.parameter(now, false, "text/parameters", b"x\r\n".to_vec()).unwrap();
+    let sent = text(&mut client);
+    assert!(sent.starts_with("GET_PARAMETER rtsp://cam/main/ RTSP/1.0\r\nCSeq: 4\r\n"), "{sent}");
+    feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 4\r\n\r\n");
+    client.control(now, Method::Teardown, "rtsp://cam/main/").unwrap();
+    let _ = text(&mut client);
+    feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 5\r\nSession: 42\r\n\r\n");
+    assert_eq!((client.session(), client.poll_timeout()), (None, None));
+    client.parameter(now, false, "text/parameters", b"x\r\n".to_vec()).unwrap();
+    let sent = text(&mut client);
+    assert!(
+        sent.starts_with("GET_PARAMETER rtsp://cam/one RTSP/1.0\r\n") && !sent.contains("Session"),
+        "{sent}"
+    );
+}
+
+#[test]
+fn all_requests_with_a_nonce_that_ended_are_repeated() {
+    let now = Instant::now();
+    let mut client = client("rtsp://u:p@cam/one");
+    let refusal = |cseq: u32, nonce: u32| {
+        let challenge = format!("WWW-Authenticate: Digest realm=\"x\", nonce=\"n{nonce}\"");
+        format!("RTSP/1.0 401 Unauthorized\r\nCSeq: {cseq}\r\n{challenge}\r\n\r\n").into_bytes()
+    };
+    client.setup(now, "rtsp://cam/one/1", &TransportSpec::tcp((0, 1))).unwrap();
+    feed(&mut client, now, &refusal(1, 1));
+    feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: 42;timeout=20\r\n\r\n");
+    client.start_keep_alive(now);
+    let now = now + Duration::from_secs(10);
+    client.handle_timeout(now).unwrap();
+    client.control(now, Method::Pause, "rtsp://cam/one").unwrap();
+    feed(&mut client, now, &refusal(3, 2));
+    feed(&mut client, now, &refusal(4, 3));
+    let last: Vec<String> = (0..6).map(|_| text(&mut client)).skip(4).collect();
+    assert!(last[0].starts_with("OPTIONS") && last[1].starts_with("PAUSE"), "{last:?}");
+    assert!(last.iter().all(|text| text.contains("nonce=\"n2\"")), "{last:?}");
+    // A nonce that refuses what was first sent with it is not old.
+    feed(&mut client, now, &refusal(5, 4));
+    assert!(client.handle_input(now, &refusal(6, 5)).is_ok());
+    let outcome = client.handle_input(now, &refusal(7, 6));
+    assert_eq!(outcome.unwrap_err(), ClientError::Auth(AuthError::Refused));
+}
+
+#[test]
+fn tracks_are_below_an_absolute_control_of_the_session() {
+    let url = RtspUrl::parse("rtsp://cam/one").unwrap();
+    for (session, track, expected) in [
+        ("rtsp://cam/real/", "trackID=1", "rtsp://cam/real/trackID=1"),
+        ("RTSP://cam/real", "trackID=1", "RTSP://cam/real/trackID=1"),
+        ("rtsp://cam/real", "rtsp://cam/x/1", "rtsp://cam/x/1"),
+        ("below", "trackID=1", "rtsp://cam/one/trackID=1"),
+    ] {
+        let sdp =
+            format!("v=0\r\ns=x\r\na=control:{session}\r\nm=video 0 RTP/AVP 96\r\na=control:{track}\r\n");
+        let response = Response::new(200).with_body("application/sdp", sdp.into_bytes());
+        let got = described(&response, &url, ControlPolicy::default(), &Limits::default()).unwrap();
+        assert_eq!(got.setup, [expected], "{session}");
+    }
+}

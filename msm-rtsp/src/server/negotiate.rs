@@ -27,10 +27,12 @@ pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u1
         spec.is_plain()
             && match (spec.lower, spec.delivery) {
                 (Lower::Udp, Delivery::Unicast) => {
-                    offer.udp && spec.client_port.is_some_and(|ports| ports.0 != 0)
+                    // RTCP gets a port of its own, which whoever names one and means both does not listen to.
+                    let no_rtcp = spec.rtcp_mux && spec.single_port;
+                    offer.udp && !no_rtcp && spec.client_port.is_some_and(|ports| ports.0 != 0)
                 }
                 (Lower::Udp, Delivery::Multicast) => offer.multicast && spec.mode == Mode::Play,
-                (Lower::Tcp, Delivery::Unicast) => offer.tcp,
+                (Lower::Tcp, Delivery::Unicast) => offer.tcp && !spec.own_connection,
                 (Lower::Tcp, Delivery::Multicast) => false,
             }
     };
@@ -73,5 +75,31 @@ mod tests {
         assert_eq!(negotiate(Some("RTP/AVP;unicast"), ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;unicast;client_port=0-1"), ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;multicast;mode=record"), ALL), Err(461));
+    }
+
+    #[test]
+    fn a_connection_for_the_media_is_not_this_one() {
+        for own in
+            [";dest_addr=\":9\"/\":9\";setup=active;connection=new", ";setup=active", ";connection=new"]
+        {
+            let header = format!("RTP/AVP/TCP;unicast{own}");
+            assert_eq!(negotiate(Some(&header), ALL), Err(461), "{header}");
+            let header = format!("{header},RTP/AVP/TCP;unicast;interleaved=2-3;connection=existing");
+            assert_eq!(negotiate(Some(&header), ALL).unwrap().interleaved, Some((2, 3)), "{header}");
+        }
+    }
+
+    #[test]
+    fn rtcp_goes_to_no_port_that_was_not_named() {
+        for one in ["dest_addr=\":4588\"", "client_port=4588"] {
+            for header in
+                [format!("RTP/AVP;unicast;{one};RTCP-mux"), format!("RTP/AVP;unicast;RTCP-mux;{one}")]
+            {
+                assert_eq!(negotiate(Some(&header), ALL), Err(461), "{header}");
+            }
+        }
+        let both = "RTP/AVP;unicast;dest_addr=\":4588\"/\":4589\";RTCP-mux";
+        assert_eq!(negotiate(Some(both), ALL).unwrap().client_port, Some((4588, 4589)));
+        assert_eq!(negotiate(Some("RTP/AVP;client_port=2"), ALL).unwrap().client_port, Some((2, 3)));
     }
 }

@@ -1,0 +1,189 @@
+//! Descriptions as cameras, servers and attackers write them.
+
+use super::*;
+
+const CAMERA: &str = "v=0\n\
+    s=Media Presentation\nc=IN IP4 0.0.0.0\nb=AS:5050\na=control:rtsp://10.0.0.9:554/cam/\n\
+    m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000 \na=fmtp:96\na=control:rtsp://10.0.0.9:554/cam/trackID=1\n\
+    m=application 0 TCP/WS x\nm=audio 0 RTP/AVP 8 97\na=rtpmap:97 mpeg4-generic/16000/1\na=control:trackID=2\nnonsense\n";
+
+fn parse(text: &str) -> Result<Description, SdpError> {
+    Description::parse(text.as_bytes(), &Limits::default())
+}
+
+#[test]
+fn a_camera_s_description_is_understood() {
+    let description = parse(CAMERA).unwrap();
+    assert_eq!(description.tracks.len(), 2);
+    assert!(description.is_live());
+    let infos = description.track_infos();
+    assert_eq!(infos[0].payload_types[0].codec, Codec::H264);
+    let rates: Vec<_> =
+        infos[1].payload_types.iter().map(|format| (format.number, format.clock_rate)).collect();
+    assert_eq!(rates, [(8, 8000), (97, 16_000)]);
+    assert_eq!(description.track_of("rtsp://wrong/cam/trackID=1"), Some(0));
+    assert_eq!(description.track_of("rtsp://10.0.0.9/cam/trackID=2/"), Some(1));
+    assert_eq!(description.track_of("rtsp://10.0.0.9/cam/trackID=3"), None);
+}
+
+#[test]
+fn readers_see_our_names_only() {
+    let text = "v=0\r\no=root 7 7 IN IP4 10.0.0.9\r\ns=x\r\nc=IN IP4 239.1.1.1/16\r\nt=0 0\r\na=range:npt=0-12.5\r\n\
+        a=source-filter: incl IN IP4 239.1.1.1 10.0.0.9\r\n\
+        m=video 5000 RTP/SAVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
+        a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:secret\r\na=control:streamid=0\r\na=extmap:1 urn:x\r\n";
+    let description = parse(text).unwrap();
+    assert_eq!(description.tracks[0].group, Some(("239.1.1.1".parse().unwrap(), 5000)));
+    assert_eq!(description.tracks[0].source_filter, "10.0.0.9".parse().ok());
+    assert!(!description.is_live());
+    let rewritten = String::from_utf8(description.for_reader(false, &[])).unwrap();
+    insta::assert_snapshot!(rewritten.replace('\r', ""), @r"
+    v=0
+    o=root 7 7 IN IP4 0.0.0.0
+    s=x
+    c=IN IP4 0.0.0.0
+    t=0 0
+    a=range:npt=0-12.5
+    a=control:*
+    m=video 0 RTP/AVP 96
+    a=rtpmap:96 H264/90000
+    a=fmtp:96 packetization-mode=1
+    a=extmap:1 urn:x
+    a=control:trackID=0
+    ");
+    let group = GroupOf { group: Some(("239.9.9.9".parse().unwrap(), 6000, 4)) };
+    let rewritten = String::from_utf8(description.for_reader(false, &[group])).unwrap();
+    assert!(rewritten.contains("m=video 6000 RTP/AVP 96\r\nc=IN IP4 239.9.9.9/4\r\n"), "{rewritten}");
+}
+
+#[test]
+fn what_is_no_description_is_refused() {
+    assert_eq!(parse("").unwrap_err(), SdpError::NoVersion);
+    assert_eq!(parse("hello").unwrap_err(), SdpError::NoVersion);
+    assert_eq!(parse("v=0\r\ns=x\r\n").unwrap_err(), SdpError::NoTracks);
+    let many = format!("v=0\r\n{}", "m=video 0 RTP/AVP 96\r\n".repeat(100));
+    assert!(matches!(parse(&many).unwrap_err(), SdpError::TooManyTracks { count: 100, .. }));
+    let large = format!("v=0\r\n{}", "a=x:y\r\n".repeat(100_000));
+    assert!(matches!(parse(&large).unwrap_err(), SdpError::TooLarge { .. }));
+}
+
+#[test]
+fn mutations_never_panic() {
+    let mut seed = msm_core::rng::Rng::new(3);
+    for _ in 0..20_000 {
+        let mut bytes = CAMERA.as_bytes().to_vec();
+        for _ in 0..=seed.next_u32() % 8 {
+            let at = seed.next_u32() as usize % bytes.len();
+            bytes[at] = seed.next_u32() as u8;
+        }
+        if let Ok(description) = Description::parse(&bytes, &Limits::default()) {
+            let again = description.for_reader(true, &[]);
+            Description::parse(&again, &Limits::default()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn formats_are_read_once_each() {
+    let mut text = String::from("v=0\r\ns=x\r\nm=video 0 RTP/AVP 200 x");
+    for number in 0..32_000 {
+        text += &format!(" {}", number % 10);
+    }
+    text += "\r\n";
+    for _ in 0..3_500 {
+        text += "a=rtpmap:1 x/1\r\n";
+    }
+    text += "a=rtpmap:1 y/2\r\n";
+    assert!(text.len() <= Limits::default().body_bytes);
+    let started = std::time::Instant::now();
+    let formats = parse(&text).unwrap().tracks.remove(0).formats;
+    // Every format against every map would take seconds.
+    assert!(started.elapsed() < std::time::Duration::from_millis(500));
+    assert_eq!(formats.iter().map(|format| format.number).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+    assert_eq!(formats[1], Format { number: 1, encoding: "x".into(), clock_rate: 1 });
+}
+
+#[test]
+fn what_cannot_be_parsed_costs_nothing_else() {
+    let good = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:t1\r\n";
+    let head = "o=- 1 1 IN IP4 10.0.0.9\r\ns=x\r\nt=0 0\r\n";
+    for (odd, tracks) in [
+        ("m=application 0\r\n", 1),
+        ("m=metadata 0 RTP/AVP\r\n", 1),
+        ("m=application RTP/AVP 107\r\n", 1),
+        ("m=application 70000 RTP/AVP 107\r\n", 1),
+        ("m=audio  0 RTP/AVP 0\r\n", 2),
+        ("m=audio 0 RTP/AVP 0\r\nb=AS:0.5\r\n", 2),
+        ("m=audio 0 RTP/AVP 0\r\nc=IN IP4\r\n", 2),
+        ("m=audio 0 RTP/AVP 0\r\ni=a\r\ni=b\r\nk=prompt\r\nk=prompt\r\n", 2),
+        ("m=audio 0 RTP/AVP 0\r\na=x\0y\r\na=x\ry\r\n", 2),
+    ] {
+        let before = parse(&format!("v=0\r\n{head}{odd}{good}")).unwrap();
+        assert_eq!(before.tracks.len(), tracks, "{odd}");
+        assert_eq!(before.tracks[tracks - 1].control.as_deref(), Some("t1"), "{odd}");
+        let after = parse(&format!("v=0\r\n{head}{good}{odd}")).unwrap();
+        assert_eq!(after.tracks.len(), tracks, "{odd}");
+    }
+    for (head, kept) in [
+        ("o=- 1 -1 IN IP4 10.0.0.9\r\ns=x\r\nt=0 0\r\n", "o=- 0 0 IN IP4 0.0.0.0\r\ns=x\r\n"),
+        ("o=- 1 99999999999999999999 IN IP4 10.0.0.9\r\ns=x\r\n", "o=- 0 0 IN IP4 0.0.0.0\r\ns=x\r\n"),
+        (
+            "o=x\r\no=- 1 2 IN IP4 10.0.0.9\r\no=- 3 4 IN IP4 10.0.0.9\r\n",
+            "o=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\n",
+        ),
+        ("s=x\r\nb=AS:\r\nb=AS:5\r\nt=0 0\r\n", "s=x\r\nc=IN IP4 0.0.0.0\r\nb=AS:5\r\nt=0 0\r\n"),
+        ("s=x\r\nt=0\r\nr=1 2 3\r\nz=1\r\n", "t=0 0\r\na=control:*\r\n"),
+        ("t=1 2\r\nr=7d 1h 0\r\nr=x\r\n", "t=1 2\r\nr=7d 1h 0\r\na=control:*\r\n"),
+        ("s=x\r\nt=0 0\r\ni=a\r\ni=b\r\ns=y\r\n", "s=x\r\ni=a\r\nc="),
+    ] {
+        let written = parse(&format!("v=0\r\n{head}{good}")).unwrap().for_reader(false, &[]);
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.contains(kept), "{head:?}: {written}");
+    }
+}
+
+#[test]
+fn a_source_filter_is_of_its_group() {
+    let sources = |filters: &str, own: &str| -> Vec<Option<IpAddr>> {
+        let text = format!(
+            "v=0\r\ns=x\r\nt=0 0\r\n{filters}\
+             m=video 5000 RTP/AVP 96\r\nc=IN IP4 239.1.1.1/16\r\na=rtpmap:96 H264/90000\r\n\
+             m=audio 5002 RTP/AVP 0\r\nc=IN IP4 239.1.1.2/16\r\n{own}"
+        );
+        parse(&text).unwrap().tracks.iter().map(|track| track.source_filter).collect()
+    };
+    let source = |last: u8| Some(IpAddr::from([10, 0, 0, last]));
+    let filters = "a=source-filter: incl IN IP4 239.1.1.1 10.0.0.1\r\n\
+        a=source-filter: incl IN IP4 239.1.1.2 10.0.0.2\r\n";
+    assert_eq!(sources(filters, ""), [source(1), source(2)]);
+    assert_eq!(sources(filters, "a=source-filter: incl IN IP4 * 10.0.0.3\r\n"), [source(1), source(3)]);
+    assert_eq!(
+        sources(filters, "a=source-filter: incl IN IP4 239.1.1.1 10.0.0.3\r\n"),
+        [source(1), source(2)]
+    );
+    assert_eq!(sources("a=source-filter:excl IN IP4 * 10.0.0.1\r\n", ""), [None, None]);
+    assert_eq!(sources("a=source-filter: incl IN IP4 * 10.0.0.1 10.0.0.2\r\n", ""), [None, None]);
+}
+
+#[test]
+fn no_address_of_the_upstream_reaches_readers() {
+    let text = "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=x\r\nu=http://10.0.0.9/admin\r\ne=admin@10.0.0.9\r\n\
+        p=+1 10.0.0.9\r\nt=0 0\r\na=group:BUNDLE v\r\na=group:LS v\r\na=ice-lite\r\na=tls-id:1\r\n\
+        m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=remote-candidates:1 10.0.0.9 5000\r\n\
+        a=alternate-address:IP4 10.0.0.9\r\na=altc:1 IP4 10.0.0.9 5000\r\na=zrtp-hash:1.10 x\r\na=mid:v\r\n";
+    let description = parse(text).unwrap();
+    let written = String::from_utf8(description.for_reader(false, &[])).unwrap();
+    insta::assert_snapshot!(written.replace('\r', ""), @r"
+    v=0
+    o=- 1 1 IN IP4 0.0.0.0
+    s=x
+    c=IN IP4 0.0.0.0
+    t=0 0
+    a=group:LS v
+    a=control:*
+    m=video 0 RTP/AVP 96
+    a=rtpmap:96 H264/90000
+    a=mid:v
+    a=control:trackID=0
+    ");
+}
