@@ -33,4 +33,4 @@ macro_rules! targets {
     )*};
 }
 
-targets!(rtp, rtcp, extensions, framing, url, transport, sdp, pattern, config);
+targets!(rtp, rtcp, extensions, framing, url, transport, sdp, pattern, config, spiffe_id, certificate);

@@ -2,6 +2,7 @@
 //!
 //! A body panics when a promise is broken, and returns otherwise, whatever the input.
 
+pub mod certificate;
 pub mod config;
 pub mod extensions;
 pub mod framing;
@@ -9,5 +10,6 @@ pub mod pattern;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod spiffe_id;
 pub mod transport;
 pub mod url;
