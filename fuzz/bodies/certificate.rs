@@ -12,8 +12,8 @@ use rustls_pki_types::CertificateDer;
 
 /// Two bytes say how long the leaf is that follows; the rest is an authority of `example.org`.
 pub fn run(data: &[u8]) {
-    let Some((length, rest)) = data.split_at_checked(2) else { return };
-    let length = usize::from(u16::from_be_bytes([length[0], length[1]])).min(rest.len());
+    let [high, low, rest @ ..] = data else { return };
+    let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
     let (leaf, authority) = rest.split_at(length);
     let own = TrustDomain::parse("example.org").unwrap();
     let mut bundles = BundleSet::new();
