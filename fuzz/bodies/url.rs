@@ -60,6 +60,10 @@ fn own_tracks_are_found(uri: &str) {
         assert!(track < 3);
     }
     let base = presentation(uri);
+    // One that still ends like a track is told from a track by nobody.
+    if match_control(&base, usize::MAX).is_some_and(|(_, track)| track.is_some()) {
+        return;
+    }
     for policy in [ControlPolicy::Append, ControlPolicy::BeforeQuery] {
         let setup = join_control(&base, &track_control(3), policy);
         for setup in [format!("{setup}/"), setup] {
