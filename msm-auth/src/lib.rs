@@ -1,3 +1,5 @@
-//! Identity of Media Streaming Mesh's members: [`identity`] proves who a member is, and checks who its peer is.
+//! Identity and encryption of Media Streaming Mesh's members: [`identity`] proves who a member is and checks who its
+//! peer is; [`srtp`] keeps media and its reports unreadable and unforgeable on the way.
 
 pub mod identity;
+pub mod srtp;
