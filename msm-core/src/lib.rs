@@ -6,6 +6,7 @@
 
 pub mod burst;
 pub mod codec;
+pub mod hop;
 pub mod hub;
 pub mod ntp;
 pub mod rng;
