@@ -85,7 +85,8 @@ fn decode(now: Instant, data: &[u8], cuts: &[usize]) -> (Vec<Read>, Option<Messa
 
 /// The statuses that a client gets whose requests are all answered with 200 by the application, and packets that came.
 fn serve(now: Instant, data: &[u8], cuts: &[usize]) -> (Vec<String>, usize, bool) {
-    let config = ServerConfig { limits: limits(), server: "msm".into(), pseudonym: "msm-1".into() };
+    let config =
+        ServerConfig { limits: limits(), server: "msm".into(), pseudonym: "msm-1".into(), member: false };
     let mut connection = Connection::new(config);
     let (mut buffer, mut frames, mut arrived, mut sent) = (Vec::new(), 0, 0, Vec::new());
     for cut in cuts.iter().copied().chain([data.len()]) {

@@ -8,6 +8,7 @@ pub mod client;
 pub mod error;
 pub mod framing;
 pub mod headers;
+pub mod hop;
 pub mod limits;
 pub mod message;
 pub mod proxy;

@@ -31,8 +31,12 @@ struct Server {
 
 impl Server {
     fn new(tracks: usize) -> Self {
-        let config =
-            ServerConfig { limits: Limits::default(), server: "msm".into(), pseudonym: "msm-1".into() };
+        let config = ServerConfig {
+            limits: Limits::default(),
+            server: "msm".into(),
+            pseudonym: "msm-1".into(),
+            member: false,
+        };
         Self {
             connection: Connection::new(config),
             tracks,

@@ -23,10 +23,12 @@
 //! ```
 
 mod answers;
+mod pipeline;
 #[cfg(test)]
 mod tests;
 
 pub use answers::{Described, described, setup_answer};
+pub use pipeline::{MAX_OUTSTANDING, Pipeline, PipelineEvent, RequestId};
 
 use std::collections::VecDeque;
 use std::ops::Range as Bytes;

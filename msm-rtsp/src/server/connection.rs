@@ -27,6 +27,9 @@ pub struct ServerConfig {
     pub server: String,
     /// Our name in Via: a request that has it already came from us.
     pub pseudonym: String,
+    /// The peer is a member: it may require [`FEATURE`](crate::hop::FEATURE), and its requests are answered as they are
+    /// ready, as they are of many sessions that wait for nothing of each other.
+    pub member: bool,
 }
 
 /// Features of RTSP 2.0 that a client may require (`RFC 7826 §11.1`).
@@ -64,7 +67,7 @@ pub enum ServerEvent {
 /// [`Self::handle_timeout`] at [`Self::poll_timeout`]. Once [`Self::is_closing`], send what is left and close.
 ///
 /// Clients may send requests without waiting for answers (`RFC 2326 §9.1`). They are answered in the order in which they
-/// came, in whatever order [`Self::respond`] is called. While [`Limits::pipelined_requests`] wait for their answers,
+/// came, in whatever order [`Self::respond`] is called; those of a member in that order. While [`Limits::pipelined_requests`] wait for their answers,
 /// [`Self::handle_input`] takes nothing: call it again after [`Self::respond`].
 pub struct Connection {
     config: ServerConfig,
@@ -131,7 +134,7 @@ impl Connection {
         if asked.cseq.is_none() {
             return Some(Response::new(400));
         }
-        let unsupported = unsupported(request);
+        let unsupported = unsupported(request, self.config.member);
         if !unsupported.is_empty() {
             return Some(Response::new(551).with("Unsupported", unsupported.join(", ")));
         }
@@ -191,9 +194,15 @@ impl Connection {
         }
         let mut text = Vec::new();
         complete.write(&mut text);
-        *place = Some(text);
+        if self.config.member {
+            self.transmit.push_back(text);
+            *place = Some(Vec::new());
+        } else {
+            *place = Some(text);
+        }
         while let Some(Some(_)) = self.answers.front() {
-            self.transmit.extend(self.answers.pop_front().flatten());
+            let ready = self.answers.pop_front().flatten();
+            self.transmit.extend(ready.filter(|text| !text.is_empty()));
             self.first = self.first.wrapping_add(1);
         }
     }
@@ -250,10 +259,14 @@ fn cseq_of(buffer: &[u8]) -> Option<u32> {
 
 /// The features that a request requires and that we do not have. A proxy answers for Proxy-Require
 /// (`RFC 7826 §18.37`); as we end sessions instead of passing requests on, for Require too.
-fn unsupported(request: &Request) -> Vec<&str> {
+fn unsupported(request: &Request, member: bool) -> Vec<&str> {
     let required = request.headers.all("Require").chain(request.headers.all("Proxy-Require"));
     let tags = required.flat_map(|value| value.split(',')).map(str::trim).filter(|tag| !tag.is_empty());
-    tags.filter(|tag| request.version == Version::V1_0 || !FEATURES.contains(tag)).collect()
+    let known = |tag: &&str| match request.version {
+        Version::V1_0 => member && *tag == crate::hop::FEATURE,
+        Version::V2_0 => FEATURES.contains(tag),
+    };
+    tags.filter(|tag| !known(tag)).collect()
 }
 
 fn public(version: Version) -> &'static str {

@@ -46,6 +46,7 @@ pub(crate) fn server_config(shared: &Shared) -> ServerConfig {
         limits: shared.settings.rtsp.clone(),
         server: concat!("msm/", env!("CARGO_PKG_VERSION")).into(),
         pseudonym: shared.pseudonym.clone(),
+        member: false,
     }
 }
 

@@ -80,7 +80,7 @@ fn any_gaps_losses_and_reports_leave_no_wrong_number() {
         for _ in 0..50 {
             let originals: Vec<u16> = (0..20)
                 .map(|_| {
-                    original = original.wrapping_add(if rng.next_u32() % 8 == 0 { 3 } else { 1 });
+                    original = original.wrapping_add(if rng.next_u32().is_multiple_of(8) { 3 } else { 1 });
                     original
                 })
                 .collect();
@@ -91,7 +91,7 @@ fn any_gaps_losses_and_reports_leave_no_wrong_number() {
             for (sent, received) in &crossed {
                 assert!(received.is_none_or(|received| received == *sent), "seed {seed}: {crossed:?}");
             }
-            if rng.next_u32() % 2 == 0
+            if rng.next_u32().is_multiple_of(2)
                 && let Some(report) = receive.report()
             {
                 send.handle_report(report.highest);

@@ -7,6 +7,7 @@ fn connection() -> Connection {
         limits: Limits::default(),
         server: "msm".into(),
         pseudonym: "msm-1".into(),
+        member: false,
     })
 }
 
@@ -171,4 +172,29 @@ fn garbage_closes() {
     let (events, sent) = feed(&mut connection, b"\x16\x03\x01\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n");
     assert!(events.is_empty() && sent.starts_with("RTSP/1.0 400 "), "{sent}");
     assert_eq!(connection.is_closing().map(MessageError::name), Some("bad_start_line"));
+}
+
+#[test]
+fn a_member_may_require_the_hop_and_is_answered_as_answers_come() {
+    let describe =
+        |cseq: u32| format!("DESCRIBE rtsp://b/one RTSP/1.0\r\nCSeq: {cseq}\r\nRequire: msm-hop-1\r\n\r\n");
+    let now = Instant::now();
+    let (_, event) = connection().handle_input(now, describe(1).as_bytes());
+    assert_eq!(event, None, "a plain listener does not know the tag");
+    let mut member = Connection::new(ServerConfig { member: true, ..connection().config });
+    let mut asked = Vec::new();
+    for cseq in 1..=3 {
+        let (_, event) = member.handle_input(now, describe(cseq).as_bytes());
+        let Some(ServerEvent::Request(request, _)) = event else { panic!("{event:?}") };
+        asked.push(request);
+    }
+    for place in [2, 0, 1] {
+        member.respond(asked[place], Response::new(200));
+        let text = String::from_utf8(member.poll_transmit().unwrap()).unwrap();
+        assert!(text.contains(&format!("CSeq: {}\r\n", place + 1)), "{text}");
+        assert_eq!(member.poll_transmit(), None);
+    }
+    // A second answer is left out here, too.
+    member.respond(asked[0], Response::new(200));
+    assert_eq!(member.poll_transmit(), None);
 }

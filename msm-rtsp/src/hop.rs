@@ -1,0 +1,148 @@
+//! What two members say to each other in RTSP beyond what any client and server do.
+//!
+//! A mesh hop is RTSP 1.0 over mutual TLS. Each request carries `Require: msm-hop-1`, so that a peer that is no member says
+//! 551 and does nothing. The header `Msm-Hop` carries what the media's way needs:
+//!
+//! ```text
+//! OPTIONS * RTSP/1.0                                   begins an association, or goes on with one on this connection
+//! Require: msm-hop-1
+//! Msm-Hop: association=9f86d081884c7d65;epoch=1;label=01000003;port=41000
+//!
+//! SETUP rtsp://b/live/news/track0 RTSP/1.0             sets a track up
+//! Require: msm-hop-1
+//! Transport: RTP/SAVP;unicast;rtcp-mux
+//! Msm-Hop: token=60303ae22b998861;label=01000004
+//! ```
+//!
+//! Answers carry the answering side's `label`, and its `port` where an association begins.
+
+use std::fmt;
+
+/// The feature tag of the hop (`RFC 2326 §12.32`).
+pub const FEATURE: &str = "msm-hop-1";
+
+/// The name of the header.
+pub const HEADER: &str = "Msm-Hop";
+
+/// The interleaved channel of a hop's packets where UDP does not pass: all flows, told apart by label.
+pub const CHANNEL: u8 = 0;
+
+/// The longest header that is read.
+const MAX_BYTES: usize = 256;
+
+/// The header's parameters. Unknown ones are left out, so that later versions may add some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HopHeader {
+    /// Names the association: the opening side's choice, 64 random bits.
+    pub association: Option<u64>,
+    /// Which of the association's TLS connections this is, from 1 on; keys are derived from it.
+    pub epoch: Option<u32>,
+    /// Names the session for the derivation of its keys: the opening side's choice, 64 random bits.
+    pub token: Option<u64>,
+    /// What the sender of this header calls the flow that the other side sends to it.
+    pub label: Option<u32>,
+    /// The UDP port of the sender of this header.
+    pub port: Option<u16>,
+}
+
+impl HopHeader {
+    /// Reads a header; `None` if it is too long, or a known parameter is not what it must be or comes twice.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        if value.len() > MAX_BYTES {
+            return None;
+        }
+        let mut header = Self::default();
+        for part in value.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=')?;
+            match name.trim().to_ascii_lowercase().as_str() {
+                "association" => once(&mut header.association, hex(value, 16)?)?,
+                "epoch" => once(&mut header.epoch, value.parse().ok().filter(|epoch| *epoch > 0)?)?,
+                "token" => once(&mut header.token, hex(value, 16)?)?,
+                "label" => once(&mut header.label, u32::try_from(hex(value, 8)?).ok()?)?,
+                "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
+                _ => {}
+            }
+        }
+        Some(header)
+    }
+}
+
+fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
+
+fn hex(value: &str, digits: usize) -> Option<u64> {
+    let all_hex = value.len() == digits && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    all_hex.then(|| u64::from_str_radix(value, 16).ok())?
+}
+
+impl fmt::Display for HopHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut part = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
+            let written = write!(f, "{separator}{text}");
+            separator = ";";
+            written
+        };
+        if let Some(association) = self.association {
+            part(f, format_args!("association={association:016x}"))?;
+        }
+        if let Some(epoch) = self.epoch {
+            part(f, format_args!("epoch={epoch}"))?;
+        }
+        if let Some(token) = self.token {
+            part(f, format_args!("token={token:016x}"))?;
+        }
+        if let Some(label) = self.label {
+            part(f, format_args!("label={label:08x}"))?;
+        }
+        if let Some(port) = self.port {
+            part(f, format_args!("port={port}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let header = HopHeader {
+            association: Some(0x9f86_d081_884c_7d65),
+            epoch: Some(3),
+            token: Some(7),
+            label: Some(0x0100_0003),
+            port: Some(8050),
+        };
+        let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050";
+        assert_eq!(header.to_string(), text);
+        assert_eq!(HopHeader::parse(text), Some(header));
+        assert_eq!(
+            HopHeader::parse(" Label=01000003 ; later=1;"),
+            Some(HopHeader { label: Some(0x0100_0003), ..Default::default() })
+        );
+        assert_eq!(HopHeader::default().to_string(), "");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "label=1",
+            "label=0100000g",
+            "label=01000003;label=01000003",
+            "label",
+            "port=0",
+            "port=65536",
+            "epoch=0",
+            "epoch=-1",
+            "association=+f86d081884c7d65",
+            "token=9f86d081884c7d6500",
+        ] {
+            assert_eq!(HopHeader::parse(text), None, "{text}");
+        }
+        assert_eq!(HopHeader::parse(&"x=1;".repeat(65)), None);
+    }
+}
