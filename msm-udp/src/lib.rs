@@ -4,6 +4,7 @@
 //!   (`SO_RXQ_OVFL`), which tells loss on the network from loss in the own socket buffer.
 //! * [`Socket::send`]: one `sendmsg` with GSO, ECN and source address, that reports every error. The DSCP of the
 //!   socket stays as set, which an `IP_TOS` control message without it would clear.
+//! * [`steer_by_label`]: which of the sockets that share a port gets a datagram (`SO_ATTACH_REUSEPORT_CBPF`).
 //! * [`join_source_group_v6`]: source-specific multicast (RFC 4607) for IPv6.
 //!
 //! Neither call allocates or takes a lock. This is the only crate of the workspace with `unsafe` code: what the
@@ -20,9 +21,11 @@ mod multicast;
 mod recv;
 mod send;
 mod socket;
+mod steer;
 
 pub use buffers::{MAX_SLOTS, Received, RecvBuffers, SLOT_BYTES};
 pub use control::Ecn;
 pub use multicast::{join_source_group_v6, leave_source_group_v6};
 pub use send::Transmit;
 pub use socket::Socket;
+pub use steer::steer_by_label;
