@@ -14,6 +14,7 @@ pub mod config;
 mod alive;
 mod api;
 mod error;
+mod hop;
 mod hub;
 mod mesh;
 mod metrics;

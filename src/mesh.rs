@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use msm_auth::identity::source::IdentitySource;
 use msm_core::hub::{ReaderSetup, ReaderTrack};
 use msm_core::rng::Rng;
 use msm_core::route::Action;
@@ -18,6 +19,7 @@ use crate::api::publisher::{self, Publisher};
 use crate::api::reader::{self, Reader, Seat};
 use crate::config::{Config, Workers};
 use crate::error::Error;
+use crate::hop::port::HopPort;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, HubParts, PlayRequest};
 use crate::hub::home::Home;
@@ -33,10 +35,20 @@ use crate::worker::{Worker, WorkerHandle};
 const PUBLISH: Duration = Duration::from_secs(1);
 
 /// Makes a [`Mesh`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Builder {
     config: Option<Config>,
     workers: Option<u16>,
+    identity: Option<Arc<dyn IdentitySource>>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Builder {
@@ -64,6 +76,13 @@ impl Builder {
         self
     }
 
+    /// Is this member towards others, whatever the configuration says of `identity`.
+    #[must_use]
+    pub fn identity(mut self, source: Arc<dyn IdentitySource>) -> Self {
+        self.identity = Some(source);
+        self
+    }
+
     /// Starts the worker threads. Nothing listens before [`Mesh::serve`].
     ///
     /// Without a configuration the mesh has no routes, and dials the URLs that it is given.
@@ -76,10 +95,15 @@ impl Builder {
         if let Some(workers) = self.workers {
             config.workers = Workers::Count(workers.max(1));
         }
-        let routing = settings::routing(&config, embedded)?;
-        let listeners =
-            if embedded { Vec::new() } else { config.listeners.iter().map(settings::listener).collect() };
-        let shared = Shared::new(settings::settings(&config), routing, listeners)?;
+        let source = self.identity.as_ref();
+        let routing = settings::routing(&config, embedded, source)?;
+        let listeners: Result<_, Error> = if embedded {
+            Ok(Vec::new())
+        } else {
+            config.listeners.iter().map(|listener| settings::listener(listener, source)).collect()
+        };
+        let hop = settings::hop(&config, source)?;
+        let shared = Shared::new(settings::settings(&config), routing, listeners?, hop)?;
         for advice in limits::check() {
             tracing::warn!("{advice}");
         }
@@ -145,6 +169,11 @@ impl Mesh {
     pub async fn serve(&self) -> Result<Serving, Error> {
         for worker in self.shared.workers() {
             worker.call(Worker::listen).await??;
+        }
+        if self.shared.listeners.iter().any(|listener| listener.settings.member)
+            && let Some(worker) = self.shared.workers().first()
+        {
+            worker.run(|worker| async move { HopPort::address(&worker).await }).await??;
         }
         for url in self.shared.routing.standing() {
             let shared = Arc::clone(&self.shared);

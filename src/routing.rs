@@ -9,6 +9,7 @@ use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
 
 use crate::error::Error;
+use crate::hop::members::Members;
 use crate::hub::registry::HubKey;
 use crate::net::pair::PairRange;
 use crate::net::udp::SocketOptions;
@@ -38,6 +39,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) control: ControlPolicy,
     /// Streams of routes without placeholders are pulled from the start and kept.
     pub(crate) always: bool,
+    /// For mesh hops: who we are, and who may serve.
+    pub(crate) members: Option<Members<rustls::ClientConfig>>,
 }
 
 /// The routes and clusters of a mesh.

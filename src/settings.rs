@@ -1,17 +1,26 @@
 //! From the configuration to what the runtime works with.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use msm_auth::identity::id::IdMatch;
+use msm_auth::identity::source::IdentitySource;
+use msm_auth::identity::tls::{self, AllowedPeers};
 use msm_core::hub::{FanoutConfig, IngestConfig};
 use msm_core::route::{RouteTable, Selector};
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::limits::Limits;
 use msm_rtsp::url::ControlPolicy;
 
-use crate::config::{ClusterConfig, Config, ListenerConfig, Nat, Start, TransportConfig, Workers};
+use crate::config::{
+    ClusterConfig, Config, Hop, ListenerConfig, Nat, Protocol, Start, TransportConfig, Workers,
+};
 use crate::error::Error;
+use crate::hop::HopShared;
+use crate::hop::accept::AssociationDirectory;
+use crate::hop::members::Members;
+use crate::hop::port::PortSettings;
 use crate::net::pair::PairRange;
 use crate::net::udp::SocketOptions;
 use crate::routing::{ClusterSettings, Routing, Transport};
@@ -61,27 +70,85 @@ pub(crate) fn workers(config: &Config) -> usize {
 }
 
 /// Routes and clusters. Without a configuration (`embedded`), URLs are dialled as they are given.
-pub(crate) fn routing(config: &Config, embedded: bool) -> Result<Routing, Error> {
+pub(crate) fn routing(
+    config: &Config,
+    embedded: bool,
+    source: Option<&Arc<dyn IdentitySource>>,
+) -> Result<Routing, Error> {
     let refused = |error: String| Error::Configuration(error);
     if embedded {
         let table = RouteTable::default();
         let selector = Selector::new(&table, Vec::new()).map_err(|error| refused(error.to_string()))?;
-        let direct = cluster("direct", &ClusterConfig::default());
+        let direct = cluster("direct", &ClusterConfig::default(), source)?;
         return Ok(Routing::new(table, selector, BTreeMap::new(), Some(direct)));
     }
     let routing = config.routing().map_err(|errors| refused(errors.to_string()))?;
     let selector =
         Selector::new(&routing.table, routing.clusters).map_err(|error| refused(error.to_string()))?;
-    let clusters =
-        config.clusters.iter().map(|(name, own)| (name.clone(), Arc::new(cluster(name, own)))).collect();
-    Ok(Routing::new(routing.table, selector, clusters, None))
+    let clusters: Result<_, Error> = config
+        .clusters
+        .iter()
+        .map(|(name, own)| Ok((name.clone(), Arc::new(cluster(name, own, source)?))))
+        .collect();
+    Ok(Routing::new(routing.table, selector, clusters?, None))
 }
 
-fn cluster(name: &str, config: &ClusterConfig) -> ClusterSettings {
+/// The own identity, which mesh hops cannot be without.
+fn identity<'a>(
+    source: Option<&'a Arc<dyn IdentitySource>>,
+    key: &str,
+) -> Result<&'a Arc<dyn IdentitySource>, Error> {
+    source.ok_or_else(|| {
+        Error::Configuration(format!("{key}: a mesh hop needs an identity; configure `identity`"))
+    })
+}
+
+fn members(
+    name: &str,
+    config: &ClusterConfig,
+    source: Option<&Arc<dyn IdentitySource>>,
+) -> Result<Option<Members<rustls::ClientConfig>>, Error> {
+    if config.hop != Hop::Mesh {
+        return Ok(None);
+    }
+    let source = identity(source, &format!("clusters.{name}.hop"))?;
+    let peers: Result<Vec<_>, _> = config.peers.iter().map(|peer| IdMatch::parse(peer)).collect();
+    let peers = peers.map_err(|error| Error::Configuration(format!("clusters.{name}.peers: {error}")))?;
+    let config = tls::client_config(Arc::clone(source), AllowedPeers::Only(peers), tls::system_clock())
+        .map_err(|error| Error::Configuration(format!("clusters.{name}: TLS: {error}")))?;
+    Ok(Some(Members { source: Arc::clone(source), config }))
+}
+
+/// What mesh hops share: the port is that of the first mesh listener, or any.
+pub(crate) fn hop(config: &Config, source: Option<&Arc<dyn IdentitySource>>) -> Result<HopShared, Error> {
+    let listener = config.listeners.iter().find(|listener| listener.protocol == Protocol::Mesh);
+    let any = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), 0);
+    let random = getrandom::u32().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
+    let [generation, ..] = random.to_be_bytes();
+    Ok(HopShared {
+        settings: PortSettings {
+            address: crate::serve::listener::without_v6(listener.map_or(any, |listener| listener.address)),
+            options: listener.map_or_else(
+                || options(None, None),
+                |listener| options(listener.interface.as_deref(), listener.dscp),
+            ),
+        },
+        address: tokio::sync::OnceCell::new(),
+        generation,
+        source: source.cloned(),
+        associations: AssociationDirectory::default(),
+    })
+}
+
+fn cluster(
+    name: &str,
+    config: &ClusterConfig,
+    source: Option<&Arc<dyn IdentitySource>>,
+) -> Result<ClusterSettings, Error> {
     let credentials = config.auth.as_ref().and_then(|auth| {
         Some(Credentials { user: auth.user.clone(), password: auth.secret()?.expose().to_owned() })
     });
-    ClusterSettings {
+    Ok(ClusterSettings {
         name: name.to_owned(),
         credentials,
         transport: match config.transport {
@@ -98,11 +165,24 @@ fn cluster(name: &str, config: &ClusterConfig) -> ClusterSettings {
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
-    }
+        members: members(name, config, source)?,
+    })
 }
 
 /// What a listener's workers share.
-pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
+pub(crate) fn listener(
+    config: &ListenerConfig,
+    source: Option<&Arc<dyn IdentitySource>>,
+) -> Result<Arc<ListenerShared>, Error> {
+    let member = config.protocol == Protocol::Mesh;
+    let tls = if member {
+        let source = identity(source, &format!("listener `{}`", config.name))?;
+        let config = tls::server_config(Arc::clone(source), tls::system_clock())
+            .map_err(|error| Error::Configuration(format!("listener `{}`: TLS: {error}", config.name)))?;
+        Some(config)
+    } else {
+        None
+    };
     let pool = &config.multicast.group_pool;
     let last = pool.count().checked_sub(1).and_then(|index| pool.group(index));
     let multicast = last.map(|last: IpAddr| MulticastSettings {
@@ -112,19 +192,23 @@ pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
         last_port: config.multicast.ports.last,
         ttl: config.multicast.ttl,
     });
-    ListenerShared::new(ListenerSettings {
+    Ok(ListenerShared::new(ListenerSettings {
         name: config.name.clone(),
         address: config.address,
         options: options(config.interface.as_deref(), config.dscp),
-        reader_port: config.port_pair().0,
+        // A mesh listener has no plain readers.
+        reader_port: if member { 0 } else { config.port_pair().0 },
         same_ip: config.nat == Nat::SameIp,
         multicast,
-    })
+        tls,
+        member,
+    }))
 }
 
 fn options(interface: Option<&str>, dscp: Option<u8>) -> SocketOptions {
     SocketOptions {
         reuse_port: false,
+        probes_mtu: false,
         interface: interface.map(str::to_owned),
         dscp,
         buffer_bytes: SOCKET_BUFFER,

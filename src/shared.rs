@@ -8,6 +8,7 @@ use msm_core::hub::{FanoutConfig, IngestConfig};
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::hop::HopShared;
 use crate::hub::registry::{Registry, ReportSources};
 use crate::metrics::Metrics;
 use crate::quota::Quota;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: SessionDirectory,
     pub(crate) listeners: Vec<Arc<ListenerShared>>,
     pub(crate) groups: GroupTable,
+    /// What mesh hops share.
+    pub(crate) hop: HopShared,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     /// `limits.readers` of the process.
@@ -65,6 +68,7 @@ impl Shared {
         settings: Settings,
         routing: Routing,
         listeners: Vec<Arc<ListenerShared>>,
+        hop: HopShared,
     ) -> Result<Arc<Self>, Error> {
         let seed =
             getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
@@ -79,6 +83,7 @@ impl Shared {
             sessions: SessionDirectory::default(),
             listeners,
             groups: GroupTable::default(),
+            hop,
             metrics: Metrics::default(),
             pseudonym: format!("msm-{:012x}", seed & 0xffff_ffff_ffff),
             stopping: watch::Sender::new(false),

@@ -16,6 +16,9 @@ pub struct ClusterConfig {
     pub endpoints: Vec<String>,
     /// What is on the other side.
     pub hop: Hop,
+    /// Which members may serve, for `hop: mesh`: SPIFFE IDs, or patterns such as `spiffe://studio.example/proxy/*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
     /// The credentials for Digest or Basic, when the servers ask for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthConfig>,
@@ -48,6 +51,8 @@ pub enum Hop {
     /// Unmodified software.
     #[default]
     Plain,
+    /// Other members: mutual TLS, SRTP, one UDP port.
+    Mesh,
 }
 
 /// Credentials towards servers.

@@ -66,6 +66,8 @@ pub enum Protocol {
     /// RTSP 1.0 and 2.0 over TCP, media over UDP, interleaved, or multicast.
     #[default]
     Rtsp,
+    /// Mesh hops of other members: RTSP over mutual TLS on TCP, SRTP on the same port of UDP.
+    Mesh,
 }
 
 /// How far a session's UDP peer may differ from what it negotiated.

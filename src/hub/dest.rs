@@ -10,6 +10,7 @@ use msm_core::hub::{Kind, Outgoing, SendOutcome, Sink};
 use msm_udp::Transmit;
 use tokio::sync::mpsc;
 
+use crate::hop::outlet::Outlet;
 use crate::net::tcp::{Connection, Queued};
 use crate::net::udp::UdpSocket;
 
@@ -36,6 +37,8 @@ pub(crate) enum Dest {
     },
     /// Interleaved in an RTSP connection.
     Tcp { connection: Rc<Connection>, rtp_channel: u8, rtcp_channel: u8 },
+    /// Another member.
+    Hop(Rc<Outlet>),
     /// A reader inside this process.
     App { queue: mpsc::Sender<AppBurst> },
 }
@@ -109,6 +112,7 @@ impl Sink<Dest> for WorkerSink<'_> {
                     Queued::Closed => SendOutcome::Failed,
                 }
             }
+            Dest::Hop(outlet) => outlet.send(packets.kind, packets.bytes, packets.segment),
             Dest::App { queue } => {
                 let burst = AppBurst {
                     track: packets.track,

@@ -16,6 +16,8 @@ pub(crate) struct SocketOptions {
     pub(crate) reuse_port: bool,
     /// Device to bind to (`SO_BINDTODEVICE`).
     pub(crate) interface: Option<String>,
+    /// Nothing is ever fragmented: whoever sends finds out what the path takes (`RFC 8899`).
+    pub(crate) probes_mtu: bool,
     /// Differentiated services code point, 0 to 63.
     pub(crate) dscp: Option<u8>,
     /// Asked of the kernel, which may give less: see [`super::limits`].
@@ -50,7 +52,9 @@ impl UdpSocket {
         let socket: std::net::UdpSocket = socket.into();
         let local = socket.local_addr()?;
         let socket = msm_udp::Socket::new(socket)?;
-        socket.allow_fragmentation()?;
+        if !options.probes_mtu {
+            socket.allow_fragmentation()?;
+        }
         if let Some(dscp) = options.dscp {
             socket.set_dscp(dscp)?;
         }
@@ -104,6 +108,11 @@ impl UdpSocket {
                 Err(error)
             }
         }
+    }
+
+    /// Lets the kernel pick the worker's socket by label: see [`msm_udp::steer_by_label`].
+    pub(crate) fn steer_by_label(&self) -> io::Result<()> {
+        msm_udp::steer_by_label(self.io.get_ref())
     }
 
     /// Sends now or fails: never waits, never swallows an error.

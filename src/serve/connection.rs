@@ -10,7 +10,9 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use msm_rtsp::message::Response;
+use msm_auth::identity::svid::PeerIdentity;
+use msm_rtsp::hop::{CHANNEL, HEADER, HopHeader};
+use msm_rtsp::message::{Request, Response};
 use msm_rtsp::sdp::Description;
 use msm_rtsp::server::{self, Asked, ServerEvent};
 use tokio::net::TcpStream;
@@ -18,14 +20,12 @@ use tokio::net::TcpStream;
 use super::admission::ConnectionPass;
 use super::listener::Listening;
 use super::requests;
-use super::session::Session;
+use super::session::{Owner, Session};
+use crate::hop::association::Association;
 use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
 use crate::net::udp::canonical;
 use crate::worker::Worker;
-
-/// Read at once; also what a connection that publishes keeps.
-const READ_BYTES: usize = 64 * 1024;
 
 /// Answers that may wait for a client behind as much media as may wait for it.
 const UNREAD_ANSWERS: usize = 64 * 1024;
@@ -48,6 +48,12 @@ pub(crate) struct Context {
     pub(crate) pipelines: RefCell<BTreeMap<String, String>>,
     /// Frames for channels that nobody set up.
     unknown_channels: Cell<u64>,
+    /// Who it is, where that is another member of the mesh.
+    pub(crate) member: Option<PeerIdentity>,
+    /// What its sessions' media goes by, once a member has begun that.
+    association: RefCell<Option<Rc<Association>>>,
+    /// Requests of one session follow each other; those of different ones do not wait.
+    lanes: RefCell<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 /// An announced stream.
@@ -68,17 +74,63 @@ pub(crate) struct Channel {
 
 type Pending = Pin<Box<dyn Future<Output = Response>>>;
 
+/// How serving a connection ended.
+enum Outcome {
+    /// It is over; a request was being answered then.
+    Over(Option<(Asked, Pending)>),
+    /// What it goes on with lives on another worker. These bytes are not looked at yet.
+    Elsewhere { place: usize, received: BytesMut },
+}
+
 /// Serves a connection until either side ends it.
 pub(crate) async fn run(
     worker: Rc<Worker>,
     listening: Rc<Listening>,
     stream: TcpStream,
     peer: SocketAddr,
-    _pass: ConnectionPass,
+    pass: ConnectionPass,
 ) {
-    let Ok(local) = stream.local_addr() else { return };
+    let limit = worker.shared.settings.connection_queue;
+    let connection = match listening.shared.settings.tls.clone() {
+        None => Connection::new(stream, limit),
+        Some(config) => match Connection::server(stream, limit, config) {
+            Ok(connection) => connection,
+            Err(error) => return tracing::error!(%error, "TLS cannot be configured"),
+        },
+    };
+    let patience = worker.shared.settings.rtsp.message_timeout;
+    let refused = match tokio::time::timeout(patience, connection.handshake()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(crate::net::tls::reason(&error)),
+        Err(_) => Some(format!("the handshake took longer than {patience:?}")),
+    };
+    if let Some(reason) = refused {
+        tracing::info!(%peer, reason, listener = listening.shared.settings.name, "TLS refused");
+        worker.shared.metrics.add_refused("tls");
+        return;
+    }
+    let member = match listening.shared.settings.member.then(|| connection.member()).transpose() {
+        Ok(member) => member,
+        Err(error) => {
+            tracing::info!(%peer, %error, "no member");
+            return worker.shared.metrics.add_refused("tls");
+        }
+    };
+    serve(worker, listening, connection, member, peer, pass, BytesMut::new()).await;
+}
+
+async fn serve(
+    worker: Rc<Worker>,
+    listening: Rc<Listening>,
+    connection: Rc<Connection>,
+    member: Option<PeerIdentity>,
+    peer: SocketAddr,
+    pass: ConnectionPass,
+    received: BytesMut,
+) {
+    let Ok(local) = connection.stream().local_addr() else { return };
+    let index = listening.index;
     let shared = std::sync::Arc::clone(&worker.shared);
-    let connection = Connection::new(stream, shared.settings.connection_queue);
     let context = Rc::new(Context {
         listening: Rc::downgrade(&listening),
         peer,
@@ -89,13 +141,36 @@ pub(crate) async fn run(
         channels: RefCell::default(),
         pipelines: RefCell::default(),
         unknown_channels: Cell::new(0),
+        member,
+        association: RefCell::new(None),
+        lanes: RefCell::default(),
         worker,
     });
     drop(listening);
     shared.metrics.connections.inc();
-    let unanswered = drive(&context).await;
+    let outcome = drive(&context, received).await;
     shared.metrics.connections.dec();
     shared.metrics.add_dropped("unknown_channel", context.unknown_channels.get());
+    let unanswered = match outcome {
+        Outcome::Over(unanswered) => unanswered,
+        Outcome::Elsewhere { place, received } => {
+            let Ok(context) = Rc::try_unwrap(context) else { return connection.close() };
+            let Context { member, connection: own, worker, .. } = context;
+            drop(own);
+            let (Some((stream, tls, limit)), Ok(place)) =
+                (connection.into_parts(), worker.shared.worker(place))
+            else {
+                return;
+            };
+            let _ = place.post(move |worker| {
+                let Some(listening) = worker.listener(index) else { return };
+                let Ok(connection) = Connection::from_parts(stream, tls, limit) else { return };
+                let worker = Rc::clone(worker);
+                tokio::task::spawn_local(serve(worker, listening, connection, member, peer, pass, received));
+            });
+            return;
+        }
+    };
     connection.close();
     if let Some((_, work)) = unanswered {
         // A request is not left half done: what it has set up so far is known to no one else, and is ended below.
@@ -107,12 +182,13 @@ pub(crate) async fn run(
     }
 }
 
-/// Serves the connection until it ends; returns the request that was being answered then.
-async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
+/// Serves the connection until it ends.
+async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
     let shared = &context.worker.shared;
     let connection = &context.connection;
-    let mut machine = server::Connection::new(requests::server_config(shared));
-    let mut buffer = BytesMut::new();
+    let mut machine = server::Connection::new(requests::server_config(shared, context.member.is_some()));
+    let (done, mut answers) = tokio::sync::mpsc::unbounded_channel::<(Asked, Response)>();
+    let mut is_first = true;
     let mut gather = Gather::default();
     let mut pending: Option<(Asked, Pending)> = None;
     let mut idle_since = Instant::now();
@@ -134,6 +210,16 @@ async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
                 Some(ServerEvent::Request(asked, request)) => {
                     idle_since = Instant::now();
                     idle_for = shared.settings.connection_timeout;
+                    if context.member.is_some() {
+                        let place = elsewhere(context, &request).filter(|_| is_first);
+                        if let Some(place) = place {
+                            return Outcome::Elsewhere { place, received: buffer };
+                        }
+                        is_first = false;
+                        answer_in_lane(context, asked, request, done.clone());
+                        buffer.advance(taken);
+                        continue;
+                    }
                     pending = Some((asked, Box::pin(requests::answer(Rc::clone(context), request))));
                 }
                 None => {}
@@ -149,13 +235,15 @@ async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
             tracing::info!(peer = %context.peer, %error, "connection ended");
             shared.metrics.add_refused(error.name());
             linger(connection).await;
-            return pending;
+            return Outcome::Over(pending);
         }
         if connection.is_closed() {
-            return pending;
+            return Outcome::Over(pending);
         }
         // While a request is answered, what comes after it is late for no fault of the client's.
-        let idle = (context.is_idle() && pending.is_none()).then(|| idle_since + idle_for);
+        // Members show that they live, whatever sessions they have.
+        let quiet = context.member.is_some() || context.is_idle();
+        let idle = (quiet && pending.is_none()).then(|| idle_since + idle_for);
         let slow = machine.poll_timeout().filter(|_| pending.is_none() && reads);
         let deadline = [slow, idle].into_iter().flatten().min();
         tokio::select! {
@@ -169,9 +257,13 @@ async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
                 pending = None;
             }
             () = connection.drained() => connection.flush(),
-            ready = connection.stream().readable(), if pending.is_none() && reads => {
+            Some((asked, response)) = answers.recv() => {
+                machine.respond(asked, response);
+                transmit(&mut machine, connection);
+            }
+            ready = connection.readable(), if pending.is_none() && reads => {
                 if ready.is_err() || !read(connection, &mut buffer) {
-                    return pending;
+                    return Outcome::Over(pending);
                 }
             }
             () = sleep_until(deadline) => {
@@ -180,30 +272,25 @@ async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
                     machine.handle_timeout(now);
                 }
                 if idle.is_some_and(|at| at <= now) {
-                    return pending;
+                    return Outcome::Over(pending);
                 }
             }
-            _ = stopping.wait_for(|stopping| *stopping) => return None,
+            _ = stopping.wait_for(|stopping| *stopping) => return Outcome::Over(None),
         }
     }
 }
 
 /// Reads what is there; `false` when the peer is gone. An idle connection holds no buffer.
 fn read(connection: &Connection, buffer: &mut BytesMut) -> bool {
-    loop {
-        buffer.reserve(READ_BYTES);
-        match connection.stream().try_read_buf(buffer) {
-            Ok(0) => return false,
-            Ok(_) => return true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if buffer.is_empty() {
-                    *buffer = BytesMut::new();
-                }
-                return true;
+    match connection.read(buffer) {
+        Ok(goes_on) => goes_on,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            if buffer.is_empty() {
+                *buffer = BytesMut::new();
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
+            true
         }
+        Err(_) => false,
     }
 }
 
@@ -242,8 +329,40 @@ async fn linger(connection: &Connection) {
     }
 }
 
+/// The worker that the association lives on which a member's first request goes on with, if that is another one.
+fn elsewhere(context: &Context, request: &Request) -> Option<usize> {
+    let header = request.headers.get(HEADER).and_then(HopHeader::parse)?;
+    let place = context.worker.shared.hop.associations.worker_of(header.association?)?;
+    (place != context.worker.id).then_some(place)
+}
+
+/// Answers a member's request once those of its session that came before it are answered.
+fn answer_in_lane(
+    context: &Rc<Context>,
+    asked: Asked,
+    request: Box<Request>,
+    done: tokio::sync::mpsc::UnboundedSender<(Asked, Response)>,
+) {
+    let lane = context.lane(&request);
+    let context = Rc::clone(context);
+    tokio::task::spawn_local(async move {
+        let _turn = match &lane {
+            Some(lane) => Some(lane.lock().await),
+            None => None,
+        };
+        let response = requests::answer(context, request).await;
+        let _ = done.send((asked, response));
+    });
+}
+
 /// Packets of one interleaved channel, to whoever set it up.
 fn frames(context: &Context, channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]) {
+    if context.member.is_some() {
+        if let Some(port) = context.worker.hop_port().filter(|_| channel == CHANNEL) {
+            port.handle_frames(&context.worker, Instant::now(), bytes, parts);
+        }
+        return;
+    }
     let target = context.channels.borrow().get(&channel).cloned();
     let session = target.as_ref().and_then(|target| target.session.upgrade());
     match (target, session) {
@@ -273,6 +392,36 @@ impl Context {
     /// The listener's number and shared part.
     pub(crate) fn listener(&self) -> Option<Rc<Listening>> {
         self.listening.upgrade()
+    }
+
+    /// Who owns the sessions that are made here.
+    pub(crate) fn owner(&self) -> Owner {
+        match &self.member {
+            Some(member) => Owner::Member(member.id.clone()),
+            None => Owner::Address(self.peer_ip()),
+        }
+    }
+
+    /// What the sessions' media goes by, between members.
+    pub(crate) fn association(&self) -> Option<Rc<Association>> {
+        self.association.borrow().as_ref().map(Rc::clone)
+    }
+
+    pub(crate) fn set_association(&self, association: Rc<Association>) {
+        *self.association.borrow_mut() = Some(association);
+    }
+
+    /// What a request waits for: those of its session.
+    fn lane(&self, request: &Request) -> Option<Rc<tokio::sync::Mutex<()>>> {
+        let name = request.headers.get("Session").or_else(|| request.headers.get("Pipelined-Requests"))?;
+        let mut lanes = self.lanes.borrow_mut();
+        lanes.retain(|_, lane| lane.strong_count() > 0);
+        if let Some(lane) = lanes.get(name).and_then(Weak::upgrade) {
+            return Some(lane);
+        }
+        let lane = Rc::new(tokio::sync::Mutex::new(()));
+        lanes.insert(name.to_owned(), Rc::downgrade(&lane));
+        Some(lane)
     }
 
     /// The peer's address.

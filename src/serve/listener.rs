@@ -32,6 +32,10 @@ pub(crate) struct ListenerSettings {
     /// A reader's or publisher's packets may come from any port of its address.
     pub(crate) same_ip: bool,
     pub(crate) multicast: Option<MulticastSettings>,
+    /// With TLS, how.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// For other members of the mesh.
+    pub(crate) member: bool,
 }
 
 /// Where multicast readers of a listener are served.
@@ -57,9 +61,10 @@ pub(crate) struct ListenerShared {
 
 impl ListenerShared {
     pub(crate) fn new(mut settings: ListenerSettings) -> Arc<Self> {
-        if settings.address.ip() == Ipv6Addr::UNSPECIFIED && !has_v6() {
+        let address = without_v6(settings.address);
+        if address != settings.address {
             tracing::info!(listener = settings.name, "this host has no IPv6: [::] becomes 0.0.0.0");
-            settings.address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+            settings.address = address;
         }
         Arc::new(Self {
             ports: PairRange::ephemeral(),
@@ -123,6 +128,14 @@ pub(crate) fn listen(
         Listening { index, shared, readers, _receiving: receiving, accepting }
     });
     Ok(listening)
+}
+
+/// An address that this host can bind: where it has no IPv6, `[::]` means all of IPv4.
+pub(crate) fn without_v6(mut address: SocketAddr) -> SocketAddr {
+    if address.ip() == Ipv6Addr::UNSPECIFIED && !has_v6() {
+        address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+    }
+    address
 }
 
 /// Whether the kernel has IPv6 at all; it may be built without, or started with `ipv6.disable=1`.

@@ -7,6 +7,8 @@ use std::time::Instant;
 use msm_rtsp::sdp::Description;
 
 use crate::error::Error;
+use crate::hop::inlet::{Inlet as HopInlet, Target};
+use crate::hop::outlet::Outlet;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, HubParts};
 use crate::hub::home::Home;
@@ -20,8 +22,17 @@ use crate::worker::Worker;
 
 /// How a track comes in.
 pub(crate) enum Inlet {
-    Udp { pair: Pair, check: PeerCheck, reports: Dest },
+    Udp {
+        pair: Pair,
+        check: PeerCheck,
+        reports: Dest,
+    },
     Interleaved(Dest),
+    /// From another member.
+    Hop {
+        inlet: Rc<HopInlet>,
+        outlet: Rc<Outlet>,
+    },
 }
 
 /// The publisher of a session.
@@ -135,6 +146,10 @@ impl PublisherRole {
                     receiving.push(receive_track(worker, home, *track, pair, check));
                 }
                 Inlet::Interleaved(reports) => home.set_upstream(*track, reports.clone()),
+                Inlet::Hop { inlet, outlet } => {
+                    inlet.set_target(Target::Media { home: Rc::downgrade(home), track: *track });
+                    home.set_upstream(*track, Dest::Hop(Rc::clone(outlet)));
+                }
             }
         }
         receiving

@@ -9,6 +9,8 @@ use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
 
 use super::group::GroupReader;
 use crate::error::Error;
+use crate::hop::inlet::{Inlet, Target};
+use crate::hop::outlet::Outlet;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, Lease, PlayAnswer, PlayRequest};
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
@@ -30,6 +32,8 @@ pub(crate) enum Path {
     Own { pair: Pair, rtp_to: SocketAddr, rtcp_to: SocketAddr },
     /// Interleaved in the session's connection.
     Interleaved { connection: Rc<Connection>, rtp: u8, rtcp: u8 },
+    /// To another member.
+    Hop { inlet: Rc<Inlet>, outlet: Rc<Outlet> },
     /// Sent once to a group for all multicast readers of the stream.
     Group(Arc<GroupReader>),
 }
@@ -219,8 +223,15 @@ impl ReaderRole {
     fn latches(&self, worker: &Rc<Worker>, handle: &Arc<HubHandle>, id: ReaderId) -> Vec<Receiving> {
         let mut receiving = Vec::new();
         for path in &self.tracks {
-            let Path::Own { pair, rtp_to, .. } = &path.path else { continue };
             let (hub, track) = (handle.id, path.track);
+            if let Path::Hop { inlet, outlet } = &path.path {
+                inlet.set_target(Target::Reports {
+                    worker: Rc::downgrade(worker),
+                    reader: ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                    of: Rc::downgrade(outlet),
+                });
+            }
+            let Path::Own { pair, rtp_to, .. } = &path.path else { continue };
             let at = Rc::downgrade(worker);
             let latch: Latch = Rc::new(move |from, rtcp| {
                 let Some(shard) = at.upgrade().and_then(|worker| worker.shard_of(hub)) else { return };
@@ -298,6 +309,7 @@ fn portable(track: &TrackPath) -> Option<(usize, u32, Portable)> {
             rtp_channel: *rtp,
             rtcp_channel: *rtcp,
         }),
+        Path::Hop { outlet, .. } => Portable::Local(Dest::Hop(Rc::clone(outlet))),
         // The group is a reader of its own.
         Path::Group(_) => return None,
     };

@@ -7,12 +7,14 @@ use std::rc::{Rc, Weak};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use msm_auth::identity::id::SpiffeId;
 use msm_core::hub::ReaderId;
 use msm_rtsp::server;
 
 use super::admission::SessionPass;
 use super::publisher::PublisherRole;
 use super::reader::ReaderRole;
+use crate::hop::association::Association;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
 use crate::worker::Worker;
@@ -34,10 +36,30 @@ pub(crate) struct SessionState {
     pub(crate) url: String,
 }
 
+/// Who a session belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Whoever has this address.
+    Address(IpAddr),
+    /// A member, wherever it is.
+    Member(SpiffeId),
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Owner::Address(address) => address.fmt(f),
+            Owner::Member(id) => id.fmt(f),
+        }
+    }
+}
+
 /// One RTSP session.
 pub(crate) struct Session {
     pub(crate) id: String,
-    pub(crate) peer: IpAddr,
+    pub(crate) owner: Owner,
+    /// What its media goes by, between members.
+    pub(crate) association: Option<Weak<Association>>,
     pub(crate) state: tokio::sync::Mutex<SessionState>,
     worker: Weak<Worker>,
     /// The connection that media goes through, or that the last request came on.
@@ -99,14 +121,16 @@ impl SessionTable {
 /// Makes a session and enters it.
 pub(crate) fn create(
     worker: &Rc<Worker>,
-    peer: IpAddr,
+    owner: Owner,
+    association: Option<&Rc<Association>>,
     connection: &Rc<Connection>,
     state: SessionState,
     pass: SessionPass,
 ) -> Rc<Session> {
     let session = Rc::new(Session {
         id: state.machine.id().to_owned(),
-        peer,
+        owner,
+        association: association.map(Rc::downgrade),
         state: tokio::sync::Mutex::new(state),
         worker: Rc::downgrade(worker),
         connection: RefCell::new(Rc::downgrade(connection)),
@@ -142,10 +166,22 @@ pub(crate) fn end_all(worker: &Rc<Worker>) {
     }
 }
 
+/// Ends the sessions of an association that is over.
+pub(crate) fn end_association(worker: &Rc<Worker>, id: u64) {
+    for session in worker.sessions.all() {
+        let own = session.association.as_ref().and_then(Weak::upgrade);
+        // The association may be on its way out of memory already.
+        let is_of = own.is_some_and(|own| own.id == id) || session.is_orphan();
+        if is_of {
+            remove(worker, &session.id);
+        }
+    }
+}
+
 /// Ends sessions whose client has not shown itself for the timeout and a grace.
 pub(crate) fn expire(worker: &Rc<Worker>, now: Instant) {
     for session in worker.sessions.all().into_iter().filter(|session| session.is_expired(now)) {
-        tracing::info!(session = %session.id, peer = %session.peer, "session timed out");
+        tracing::info!(session = %session.id, peer = %session.owner, "session timed out");
         session.end(worker);
     }
 }
@@ -211,7 +247,7 @@ impl Session {
         Box::new(move |reason: EndReason| {
             let Some(session) = session.upgrade() else { return };
             let Some(worker) = session.worker.upgrade() else { return };
-            tracing::info!(session = %session.id, peer = %session.peer, ?reason, "session ends");
+            tracing::info!(session = %session.id, peer = %session.owner, ?reason, "session ends");
             // Later, as the caller may be in the middle of a burst.
             tokio::task::spawn_local(async move {
                 if reason == EndReason::ReaderBye {
@@ -229,6 +265,14 @@ impl Session {
             return;
         }
         remove(worker, &self.id);
+        if let Some(association) = &self.association {
+            if let Some(association) = association.upgrade() {
+                // The connection is shared with other sessions: the member is told of this one.
+                let text = format!("TEARDOWN * RTSP/1.0\r\nCSeq: 1\r\nSession: {}\r\n\r\n", self.id);
+                association.connection().send_message(text.as_bytes());
+            }
+            return;
+        }
         let own = std::mem::take(&mut *self.connection.borrow_mut());
         let Some(connection) = own.upgrade() else { return };
         drop(own);
@@ -240,7 +284,8 @@ impl Session {
 
     /// Its connection is gone: a session whose media went through it ends; another waits for its client to come back.
     pub(crate) async fn connection_lost(&self, connection: &Rc<Connection>) {
-        if !self.is_attached(connection) {
+        // Between members the association outlives a connection.
+        if self.association.is_some() || !self.is_attached(connection) {
             return;
         }
         let Some(worker) = self.worker.upgrade() else { return };
@@ -255,7 +300,16 @@ impl Session {
         }
     }
 
+    /// Whether its association is gone.
+    fn is_orphan(&self) -> bool {
+        self.association.as_ref().is_some_and(|association| association.strong_count() == 0)
+    }
+
     fn is_expired(&self, now: Instant) -> bool {
+        if self.association.is_some() {
+            // As long as the association lives, so does its other end.
+            return self.is_orphan();
+        }
         let media = self.sink.borrow().as_ref().and_then(super::publisher::FrameSink::last_media);
         let seen = media.map_or(self.seen.get(), |media| media.max(self.seen.get()));
         // A grace of a quarter: clients send keep-alives late.

@@ -210,7 +210,7 @@ impl Link {
     }
 }
 
-async fn dial(url: &RtspUrl, settings: &ClusterSettings) -> io::Result<TcpStream> {
+pub(crate) async fn dial(url: &RtspUrl, settings: &ClusterSettings) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in lookup_host((url.host(), url.port())).await? {
         match dial_one(address, settings).await {

@@ -1,6 +1,7 @@
 //! Hops to upstream servers: streams pulled from them, and streams pushed to them.
 
 pub(crate) mod link;
+pub(crate) mod play;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod track;

@@ -6,18 +6,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msm_core::hub::RtpInfo;
 use msm_core::route::Share;
 use msm_rtsp::client::{Described, described};
-use msm_rtsp::headers::{Range, parse_rtp_info};
 use msm_rtsp::message::Method;
 use msm_rtsp::transport::Mode;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
 use super::link::Link;
+use super::play;
 use super::track::{order, set_up};
 use crate::error::Error;
+use crate::hop;
 use crate::hub::handle::{
     Command, HubHandle, HubParts, ParameterAnswer, ParameterRequest, PlayAnswer, PlayRequest,
 };
@@ -66,6 +66,9 @@ pub(crate) async fn open(
     via: Vec<String>,
 ) -> Result<Arc<HubHandle>, Error> {
     let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
+    if settings.members.is_some() {
+        return hop::pull::open(worker, resolved, key, via).await;
+    }
     let quota = worker.shared.streams.take()?;
     let (link, described) = reach(worker, resolved, &settings, via.clone()).await?;
     let shared = &worker.shared;
@@ -309,17 +312,8 @@ impl Pull {
         if self.home.is_none() {
             self.set_up(self.transports()).await?;
         }
-        let mut headers = Vec::new();
-        let range = match (&request.range, self.handle.unshared) {
-            (Some(range), true) => Some(range.as_str().to_owned()),
-            // A first PLAY says where from, as some servers want it said; a resume says nothing.
-            _ => self.playing.is_none().then(|| "npt=0.000-".to_owned()),
-        };
-        headers.extend(range.as_deref().map(|range| ("Range", range)));
-        if self.handle.unshared {
-            headers.extend(request.scale.as_deref().map(|scale| ("Scale", scale)));
-            headers.extend(request.speed.as_deref().map(|speed| ("Speed", speed)));
-        }
+        let headers = play::headers(&request, self.handle.unshared, self.playing.is_none());
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let is_seek = self.playing.is_some() && request.range.is_some();
         if let (true, Some(home)) = (is_seek, &self.home) {
             home.restart(Instant::now());
@@ -327,36 +321,13 @@ impl Pull {
         let aggregate = self.described.aggregate.clone();
         let response = self.demand("PLAY", |client, now| client.play(now, &aggregate, &headers)).await?;
         self.link.client.start_keep_alive(Instant::now());
-        let entries = parse_rtp_info(response.headers.get("RTP-Info").unwrap_or_default());
-        let count = entries.len();
-        let rtp_info = entries
-            .into_iter()
-            .enumerate()
-            .filter_map(|(place, entry)| {
-                // By the URL; where a server writes a wrong one, by its place if it names all tracks.
-                let by_place = (count == self.described.setup.len()).then_some(place);
-                let track = self.track_of(&entry.url).or(by_place)?;
-                Some((track, RtpInfo { seq: entry.seq?, rtptime: entry.rtptime? }))
-            })
-            .collect();
-        let header = |name| response.headers.get(name).map(str::to_owned);
-        let answer = PlayAnswer {
-            range: response.headers.get("Range").and_then(Range::parse),
-            scale: header("Scale"),
-            speed: header("Speed"),
-            rtp_info,
-        };
+        let answer = play::answer(&response, &self.described);
         self.playing = Some(answer.clone());
         let is_first = self.wanted.is_none() && !self.receiving.is_empty();
         if is_first && self.settings.transport == Transport::Auto {
             self.wanted = Some((request, Instant::now()));
         }
         Ok(answer)
-    }
-
-    fn track_of(&self, url: &str) -> Option<usize> {
-        let exact = self.described.setup.iter().position(|setup| setup == url);
-        exact.or_else(|| self.described.description.track_of(url))
     }
 
     fn transports(&self) -> Vec<Transport> {

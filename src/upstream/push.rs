@@ -13,6 +13,7 @@ use msm_rtsp::url::{join_control, track_control};
 use super::link::Link;
 use super::track::{UpstreamTrack, order, set_up};
 use crate::error::Error;
+use crate::hop;
 use crate::hub::home::Home;
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
@@ -31,6 +32,9 @@ pub(crate) async fn start(
     via: Vec<String>,
 ) -> Result<(), Error> {
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
+    if settings.members.is_some() {
+        return hop::push::start(worker, home, resolved, description, via).await;
+    }
     let mut tried = Vec::new();
     let mut last = Error::NoRoute { url: resolved.resource.clone() };
     while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {

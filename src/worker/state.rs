@@ -11,6 +11,9 @@ use msm_core::burst::SegmentTable;
 use msm_udp::RecvBuffers;
 
 use crate::error::Error;
+use crate::hop::association::Association;
+use crate::hop::dial::Peers;
+use crate::hop::port::HopPort;
 use crate::hub::dest::SendErrors;
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
@@ -46,6 +49,12 @@ pub(crate) struct Worker {
     socket_drops: Cell<u64>,
     /// Hops to upstreams that are open.
     leaving: Cell<usize>,
+    /// This worker's part of the member's UDP port.
+    hop_port: RefCell<Option<Rc<HopPort>>>,
+    /// Connections to other members.
+    pub(crate) hop_peers: Peers,
+    /// Associations that other members opened.
+    pub(crate) associations: RefCell<BTreeMap<u64, std::rc::Weak<Association>>>,
 }
 
 /// A hop to an upstream that is open on a worker.
@@ -77,6 +86,9 @@ impl Worker {
             receive_errors: Cell::new(0),
             socket_drops: Cell::new(0),
             leaving: Cell::new(0),
+            hop_port: RefCell::new(None),
+            hop_peers: Peers::default(),
+            associations: RefCell::default(),
         }
     }
 
@@ -120,6 +132,15 @@ impl Worker {
     /// The pair that plain readers of a listener are served from on this worker.
     pub(crate) fn reader_pair(&self, listener: usize) -> Option<Pair> {
         self.listener(listener).map(|listening| listening.readers.clone())
+    }
+
+    /// This worker's part of the member's UDP port, once it is open.
+    pub(crate) fn hop_port(&self) -> Option<Rc<HopPort>> {
+        self.hop_port.borrow().as_ref().map(Rc::clone)
+    }
+
+    pub(crate) fn set_hop_port(&self, port: &Rc<HopPort>) {
+        *self.hop_port.borrow_mut() = Some(Rc::clone(port));
     }
 
     /// The shard of a stream, if this worker has one.
@@ -217,6 +238,9 @@ impl Worker {
         let shards = std::mem::take(&mut *self.shards.borrow_mut());
         let homes = std::mem::take(&mut *self.homes.borrow_mut());
         let listening = std::mem::take(&mut *self.listening.borrow_mut());
+        if let Some(port) = self.hop_port.borrow_mut().take() {
+            port.stop();
+        }
         drop((shards, homes, listening));
     }
 
@@ -249,6 +273,11 @@ impl Worker {
         metrics.add_dropped("unknown_source", self.foreign.take());
         metrics.add_dropped("receive_error", self.receive_errors.take());
         metrics.add_dropped("socket_buffer", self.socket_drops.take());
+        if let Some(port) = self.hop_port() {
+            for (reason, count) in port.counters.take() {
+                metrics.add_dropped(reason, count);
+            }
+        }
         let now = self.send_errors.each();
         let before = self.published_errors.get();
         for ((reason, count), before) in now.iter().zip(before) {

@@ -5,6 +5,7 @@
 
 pub mod label;
 pub mod line;
+pub mod path;
 pub mod rejoin;
 pub mod split;
 pub mod trailer;

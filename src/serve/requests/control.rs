@@ -126,6 +126,10 @@ async fn play(
             _ => {}
         }
     }
+    if let Some(association) = session.association.as_ref().and_then(std::rc::Weak::upgrade) {
+        // Nothing is sent into the void: the answer waits until it is known how packets go.
+        association.ready().await?;
+    }
     let (answer, infos) = reader.play(worker, wanted, || session.on_end()).await?;
     if let Some(placed) = reader.placed() {
         session.set_reader(worker, placed);

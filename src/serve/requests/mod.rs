@@ -7,7 +7,9 @@ mod setup;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use msm_auth::identity::svid::PeerIdentity;
 use msm_core::route::Action;
+use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, method_name};
 use msm_rtsp::proxy::via;
 use msm_rtsp::server::{Connection as Machine, ServerConfig};
@@ -16,11 +18,15 @@ use msm_rtsp::url::RtspUrl;
 use super::connection::Context;
 use super::session::Session;
 use crate::error::Error;
+use crate::hop::accept;
 use crate::hub::handle::HubHandle;
 use crate::routing::Resolved;
 use crate::shared::Shared;
 use crate::upstream::pull;
 use crate::worker::Worker;
+
+/// Requests of a member's many sessions that may wait for their answers.
+const MEMBER_REQUESTS: usize = 256;
 
 /// What a refused request is answered with.
 pub(crate) struct Refusal {
@@ -41,12 +47,16 @@ impl From<Error> for Refusal {
 }
 
 /// How this mesh presents itself to clients.
-pub(crate) fn server_config(shared: &Shared) -> ServerConfig {
+pub(crate) fn server_config(shared: &Shared, member: bool) -> ServerConfig {
+    let mut limits = shared.settings.rtsp.clone();
+    if member {
+        limits.pipelined_requests = MEMBER_REQUESTS;
+    }
     ServerConfig {
-        limits: shared.settings.rtsp.clone(),
+        limits,
         server: concat!("msm/", env!("CARGO_PKG_VERSION")).into(),
         pseudonym: shared.pseudonym.clone(),
-        member: false,
+        member,
     }
 }
 
@@ -79,6 +89,11 @@ async fn dispatch(context: &Rc<Context>, request: &Request) -> Result<Response, 
             if let Some(session) = own_session(context, request) {
                 session.touch(std::time::Instant::now());
             }
+            if let Some(identity) = &context.member
+                && let Some(header) = request.headers.get(HEADER)
+            {
+                return associate(context, identity, header).await;
+            }
             Ok(Machine::options(request.version))
         }
         Method::Describe => describe::describe(context, request).await,
@@ -89,6 +104,20 @@ async fn dispatch(context: &Rc<Context>, request: &Request) -> Result<Response, 
         }
         _ => on_session(context, request).await,
     }
+}
+
+/// A member begins an association, or goes on with one by a new connection.
+async fn associate(context: &Context, identity: &PeerIdentity, header: &str) -> Result<Response, Refusal> {
+    let header = HopHeader::parse(header).ok_or_else(|| Refusal::new(400, "Msm-Hop cannot be read"))?;
+    let caller = accept::Caller {
+        worker: &context.worker,
+        connection: &context.connection,
+        identity,
+        remote: context.peer,
+    };
+    let (response, association) = accept::begin(caller, &header).await?;
+    context.set_association(association);
+    Ok(response)
 }
 
 /// The session that a request names, by its identifier or by that of its pipeline.
@@ -112,14 +141,14 @@ async fn on_session(context: &Rc<Context>, request: &Request) -> Result<Response
     let place = shared.sessions.worker_of(&id).ok_or_else(unknown)?;
     if place == context.worker.id {
         let session = context.worker.sessions.get(&id).ok_or_else(unknown)?;
-        if session.peer != context.peer_ip() {
-            return Err(Refusal::new(454, "the session is another address's"));
+        if session.owner != context.owner() {
+            return Err(Refusal::new(454, "the session is somebody else's"));
         }
         return control::handle(&context.worker, &session, request, Some(context)).await;
     }
-    let (peer, request) = (context.peer_ip(), request.clone());
+    let (owner, request) = (context.owner(), request.clone());
     let remote = shared.worker(place)?.run(move |worker| async move {
-        let session = worker.sessions.get(&id).filter(|session| session.peer == peer);
+        let session = worker.sessions.get(&id).filter(|session| session.owner == owner);
         match session {
             Some(session) => control::handle(&worker, &session, &request, None).await,
             None => Err(Refusal::new(454, "the session is not known, or has timed out")),

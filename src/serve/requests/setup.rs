@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use msm_core::rng::Rng;
 use msm_core::route::Action;
+use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, Version};
 use msm_rtsp::sdp::Description;
 use msm_rtsp::server::{self, Offer, negotiate};
@@ -15,6 +16,8 @@ use msm_rtsp::url::{MatchPolicy, Target, match_control, match_track};
 
 use super::describe::{parse, properties};
 use super::{Refusal, open, session_id, via_of};
+use crate::hop::accept;
+use crate::hop::association::Association;
 use crate::hub::dest::Dest;
 use crate::hub::handle::HubHandle;
 use crate::hub::receive::PeerCheck;
@@ -24,7 +27,7 @@ use crate::serve::group;
 use crate::serve::listener::Listening;
 use crate::serve::publisher::{Inlet, PublisherRole};
 use crate::serve::reader::{Path, ReaderRole, TrackPath};
-use crate::serve::session::{self, Role, Session, SessionState};
+use crate::serve::session::{self, Owner, Role, Session, SessionState};
 use crate::upstream::pull;
 use crate::worker::Worker;
 
@@ -34,7 +37,7 @@ pub(super) async fn setup(context: &Rc<Context>, request: &Request) -> Result<Re
     if *worker.shared.draining.borrow() {
         return Err(Refusal::new(503, "shutting down"));
     }
-    let origin = Origin { peer: context.peer_ip(), local: context.local.ip() };
+    let origin = Origin { peer: context.peer_ip(), local: context.local.ip(), owner: context.owner() };
     let own = session_id(context, request);
     let place = own.as_ref().and_then(|id| worker.shared.sessions.worker_of(id));
     if let (Some(id), Some(place)) = (&own, place.filter(|place| *place != worker.id)) {
@@ -63,11 +66,19 @@ async fn at(
     parse(&base)?;
     // Media goes through a connection of the session's own worker only.
     let offer = Offer { udp: true, tcp: context.is_some(), multicast: listening.shared.groups.is_some() };
-    let spec = negotiate(request.headers.get("Transport"), offer)
-        .map_err(|status| Refusal::new(status, "no transport offered can be served"))?;
+    let hop = context.and_then(|context| context.association()).map(|association| {
+        let header = request.headers.get(HEADER).and_then(HopHeader::parse);
+        header.map(|header| Hop { association, header })
+    });
+    let spec = match &hop {
+        Some(None) => return Err(Refusal::new(461, "between members media goes by `Msm-Hop` alone")),
+        Some(Some(_)) => member_transport(request.headers.get("Transport")),
+        None => negotiate(request.headers.get("Transport"), offer),
+    }
+    .map_err(|status| Refusal::new(status, "no transport offered can be served"))?;
     let own = match own {
         Some(id) => {
-            let session = worker.sessions.get(&id).filter(|session| session.peer == origin.peer);
+            let session = worker.sessions.get(&id).filter(|session| session.owner == origin.owner);
             Some(session.ok_or_else(|| Refusal::new(454, "the session is not known, or has timed out"))?)
         }
         None => None,
@@ -75,11 +86,27 @@ async fn at(
     let announced = context.filter(|_| spec.mode == Mode::Record);
     let (base, track) =
         announced.and_then(|context| announced_track(context, &request.uri)).unwrap_or((base, track));
-    let setting = Setting { worker, context, listening, origin, request, base, track, spec };
+    let setting =
+        Setting { worker, context, listening, origin, request, base, track, spec, hop: hop.flatten() };
     match setting.spec.mode {
         Mode::Record => setting.publisher(own).await,
         Mode::Play => setting.reader(own).await,
     }
+}
+
+/// The transport between members: SRTP on the flows that `Msm-Hop` names.
+fn member_transport(header: Option<&str>) -> Result<TransportSpec, u16> {
+    let specs = TransportSpec::parse_list(header.ok_or(461_u16)?);
+    let usable = |spec: &TransportSpec| {
+        spec.profile == "SAVP" && spec.lower == Lower::Udp && spec.delivery == Delivery::Unicast
+    };
+    let chosen = specs.into_iter().find(usable).ok_or(461_u16)?;
+    Ok(TransportSpec {
+        profile: chosen.profile,
+        mode: chosen.mode,
+        rtcp_mux: true,
+        ..TransportSpec::default()
+    })
 }
 
 /// Which track of what was announced on this connection a URI means: publishers name tracks by the controls of their own
@@ -99,9 +126,10 @@ fn target(uri: &str, base: &str, description: &Description) -> Option<Target> {
 }
 
 /// Who asks.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Origin {
     peer: IpAddr,
+    owner: Owner,
     /// The address that the client knows us by.
     local: IpAddr,
 }
@@ -117,6 +145,14 @@ struct Setting<'a> {
     base: String,
     track: Option<usize>,
     spec: TransportSpec,
+    /// Between members, how.
+    hop: Option<Hop>,
+}
+
+/// A SETUP between members.
+struct Hop {
+    association: Rc<Association>,
+    header: HopHeader,
 }
 
 impl Setting<'_> {
@@ -193,7 +229,14 @@ impl Setting<'_> {
         let random = u128::from(worker.shared.seed()) << 64 | u128::from(worker.shared.seed());
         let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
         let state = SessionState { machine, role, url: self.base.clone() };
-        let session = session::create(&worker, self.origin.peer, &context.connection, state, pass);
+        let session = session::create(
+            &worker,
+            self.origin.owner.clone(),
+            self.hop.as_ref().map(|hop| &hop.association),
+            &context.connection,
+            state,
+            pass,
+        );
         context.adopt(&session);
         let pipeline = self.request.headers.get("Pipelined-Requests").map(str::to_owned);
         let outcome = self.add(&session).await;
@@ -236,14 +279,30 @@ impl Setting<'_> {
             .set_up(track, self.spec.mode)
             .map_err(|status| Refusal::new(status, "this track is set up already, or the mode differs"))?;
         let mut answer = TransportSpec { destination: None, ..self.spec.clone() };
+        let mut label = None;
         match &mut state.role {
             Role::Reader(reader) => {
-                let path = self.path(session, reader.lease.handle(), track, &mut answer).await?;
+                let path = match &self.hop {
+                    Some(hop) => {
+                        let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
+                        label = Some(inlet.label);
+                        answer.ssrc = Some(outlet.label.ssrc());
+                        Path::Hop { inlet, outlet }
+                    }
+                    None => self.path(session, reader.lease.handle(), track, &mut answer).await?,
+                };
                 let ssrc = answer.ssrc.unwrap_or_default();
                 reader.tracks.push(TrackPath { track, ssrc, path });
             }
             Role::Publisher(publisher) => {
-                let inlet = self.inlet(session, track, &mut answer)?;
+                let inlet = match &self.hop {
+                    Some(hop) => {
+                        let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
+                        label = Some(inlet.label);
+                        Inlet::Hop { inlet, outlet }
+                    }
+                    None => self.inlet(session, track, &mut answer)?,
+                };
                 publisher.inlets.push((track, inlet));
             }
         }
@@ -251,6 +310,10 @@ impl Setting<'_> {
         let mut response = Response::new(200)
             .with("Session", state.machine.header())
             .with("Transport", answer.write(self.request.version));
+        if let Some(label) = label {
+            let header = HopHeader { label: Some(label.ssrc()), ..HopHeader::default() };
+            response = response.with(HEADER, header.to_string());
+        }
         if self.request.version == Version::V2_0 {
             let seekable = matches!(&state.role, Role::Reader(reader) if reader.lease.unshared);
             response = response.with("Accept-Ranges", "npt").with("Media-Properties", properties(seekable));

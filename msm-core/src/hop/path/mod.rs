@@ -1,0 +1,479 @@
+//! The way between two members: where the other one is, that it is really there, and what size of datagram passes.
+//!
+//! Media goes only to an address that answered a challenge: both sides know the keys, so a message that authenticates is
+//! the other member's, but anybody may have put any address on its envelope. See [`Path`].
+
+mod message;
+mod mtu;
+
+#[cfg(test)]
+mod tests;
+
+pub use message::{Kind, Message};
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use self::mtu::Search;
+use crate::rng::Rng;
+
+/// Addresses that may be under challenge at a time; the oldest gives way.
+const CANDIDATES: usize = 3;
+/// A candidate is sent at most so many times the bytes that came from it (`RFC 9000 §8.1`).
+const AMPLIFICATION: usize = 3;
+/// Answers to challenges and probes, a second.
+const ANSWERS_PER_SECOND: u32 = 200;
+/// The first pause between two challenges; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two questions to an address that has been silent.
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
+/// A candidate is forgotten after this.
+const CANDIDATE_LIFE: Duration = Duration::from_secs(5);
+
+/// What a [`Path`] is made with.
+#[derive(Debug, Clone)]
+pub struct PathConfig {
+    /// What protection adds to a message, in bytes.
+    pub overhead: usize,
+    /// UDP payload that every way takes. Default 1200 (`RFC 9000 §14`).
+    pub base: usize,
+    /// The largest UDP payload to look for. Default 1472: Ethernet and IPv4.
+    pub ceiling: usize,
+    /// After so long without an answer UDP counts as blocked. Default 1 s.
+    pub give_up: Duration,
+    /// How often a blocked way is tried again. Default 5 s.
+    pub retry: Duration,
+    /// How long the other side may be silent before it is asked. Default 1 s.
+    pub keep_alive: Duration,
+}
+
+impl Default for PathConfig {
+    fn default() -> Self {
+        Self {
+            overhead: 0,
+            base: 1200,
+            ceiling: 1472,
+            give_up: Duration::from_secs(1),
+            retry: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What became of the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathEvent {
+    /// The other member is there: packets may go to this address.
+    Validated(SocketAddr),
+    /// It is there now.
+    Moved {
+        /// Where it was.
+        from: SocketAddr,
+        /// Where it is.
+        to: SocketAddr,
+    },
+    /// Nothing passes.
+    Blocked,
+    /// It passes again.
+    Unblocked(SocketAddr),
+    /// The largest UDP payload that passes.
+    Mtu(usize),
+}
+
+/// What a timeout is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A challenge is due again, or an answer overdue.
+    Challenge,
+    /// The other side has been silent.
+    KeepAlive,
+    /// A probe is due.
+    Probe,
+}
+
+/// A message to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// What.
+    pub message: Message,
+    /// How long it is to be at least, before protection: see [`Message::write`].
+    pub pad_to: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not begun, or waiting for the first packet of a peer whose address is not known.
+    Waiting,
+    /// An address is under challenge for the first time; given up then.
+    Trying { until: Instant },
+    /// The address that packets go to.
+    Open(SocketAddr),
+    /// Nothing passes; the next try.
+    Blocked { again: Instant },
+}
+
+/// An address under challenge.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    address: SocketAddr,
+    nonce: [u8; 16],
+    since: Instant,
+    /// When the last challenge was sent; its answer measures the round trip if it was the only one.
+    sent: Option<Instant>,
+    tries: u32,
+    next: Instant,
+    pause: Duration,
+    /// Bytes that may still be sent to it.
+    credit: usize,
+    /// Named by the signalling, over TLS: no stranger.
+    known: bool,
+}
+
+/// A challenge to the address in use, repeated until an answer or anything else comes.
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    nonce: [u8; 16],
+    until: Instant,
+    next: Instant,
+}
+
+/// One member's view of the way to another.
+///
+/// * **Inputs:** [`start`](Self::start), [`handle_authenticated`](Self::handle_authenticated) for packets of any kind,
+///   [`handle_message`](Self::handle_message) for this machine's own, both only after they authenticated;
+///   [`handle_too_large`](Self::handle_too_large), [`handle_timeout`](Self::handle_timeout).
+/// * **Outputs**, drained after each: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
+///   [`poll_timeout`](Self::poll_timeout).
+///
+/// Whoever copies genuine packets and sends them on from another address moves nothing: that address is challenged, gets
+/// three times the bytes that came from it at most, and does not answer.
+#[derive(Debug)]
+pub struct Path {
+    config: PathConfig,
+    rng: Rng,
+    /// Where the signalling says the peer is.
+    remote: Option<SocketAddr>,
+    state: State,
+    started: bool,
+    was_open: bool,
+    candidates: Vec<Candidate>,
+    search: Search,
+    heard: Instant,
+    /// The address in use is asked, after silence.
+    check: Option<Check>,
+    rtt: Option<Duration>,
+    answers: VecDeque<Transmit>,
+    tokens: (u32, Instant),
+    events: VecDeque<PathEvent>,
+    announced: usize,
+    rejected: u64,
+}
+
+impl Path {
+    /// A path that has not begun. `seed` makes nonces: 128 bits of a cipher's strength are not asked of it, as messages are
+    /// encrypted; they must only not repeat.
+    pub fn new(config: PathConfig, seed: u64, now: Instant) -> Self {
+        let search = Search::new(config.base, config.ceiling);
+        Self {
+            rng: Rng::new(seed),
+            remote: None,
+            state: State::Waiting,
+            started: false,
+            was_open: false,
+            candidates: Vec::with_capacity(CANDIDATES),
+            announced: search.size(),
+            search,
+            heard: now,
+            check: None,
+            rtt: None,
+            answers: VecDeque::new(),
+            tokens: (ANSWERS_PER_SECOND, now),
+            events: VecDeque::new(),
+            config,
+            rejected: 0,
+        }
+    }
+
+    /// Where the signalling says that the peer is.
+    pub fn set_remote(&mut self, remote: SocketAddr) {
+        self.remote = Some(remote);
+    }
+
+    /// Begins. With a known address it is challenged at once; otherwise the peer's first packet is waited for.
+    pub fn start(&mut self, now: Instant) {
+        self.started = true;
+        self.try_open(now);
+    }
+
+    fn try_open(&mut self, now: Instant) {
+        self.state = State::Trying { until: now + self.config.give_up };
+        if let Some(remote) = self.remote {
+            self.challenge(now, remote, true);
+        }
+    }
+
+    /// Packets that authenticated came from this address. Answers whether outputs are to be drained.
+    #[inline]
+    pub fn handle_authenticated(&mut self, now: Instant, from: SocketAddr, bytes: usize) -> bool {
+        if self.state == State::Open(from) {
+            self.heard = now;
+            if self.check.is_some() {
+                self.check = None;
+            }
+            return false;
+        }
+        self.stranger(now, from, bytes)
+    }
+
+    fn stranger(&mut self, now: Instant, from: SocketAddr, bytes: usize) -> bool {
+        if !self.started {
+            return false;
+        }
+        let credit = bytes.saturating_mul(AMPLIFICATION);
+        match self.candidates.iter_mut().find(|candidate| candidate.address == from) {
+            Some(candidate) => {
+                candidate.credit = candidate.credit.saturating_add(credit);
+                candidate.next <= now
+            }
+            None => {
+                self.challenge(now, from, false);
+                if let Some(candidate) = self.candidates.last_mut() {
+                    candidate.credit = credit;
+                }
+                true
+            }
+        }
+    }
+
+    fn challenge(&mut self, now: Instant, address: SocketAddr, known: bool) {
+        self.candidates.retain(|candidate| {
+            candidate.address != address && now.saturating_duration_since(candidate.since) < CANDIDATE_LIFE
+        });
+        if self.candidates.len() >= CANDIDATES {
+            // One that the signalling named stays.
+            let oldest = self.candidates.iter().position(|candidate| !candidate.known).unwrap_or(0);
+            self.candidates.remove(oldest);
+        }
+        let nonce = self.nonce();
+        self.candidates.push(Candidate {
+            address,
+            nonce,
+            since: now,
+            sent: None,
+            tries: 0,
+            next: now,
+            pause: FIRST_PAUSE,
+            credit: 0,
+            known,
+        });
+    }
+
+    /// A message that authenticated, in a datagram of `datagram` bytes.
+    pub fn handle_message(&mut self, now: Instant, from: SocketAddr, datagram: usize, message: &Message) {
+        match message.kind {
+            Kind::Challenge | Kind::Probe => {
+                if self.take_token(now) {
+                    let kind = if message.kind == Kind::Probe { Kind::ProbeAck } else { Kind::Response };
+                    let size = u16::try_from(datagram).unwrap_or(u16::MAX);
+                    // Never longer than the question: no amplification.
+                    let message = Message { kind, nonce: message.nonce, size };
+                    self.answers.push_back(Transmit { to: from, message, pad_to: 0 });
+                }
+            }
+            Kind::Response => self.handle_response(now, from, &message.nonce),
+            Kind::ProbeAck => {
+                self.search.handle_ack(&message.nonce);
+                self.announce();
+            }
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, from: SocketAddr, nonce: &[u8; 16]) {
+        if self.check.is_some_and(|check| check.nonce == *nonce) && self.state == State::Open(from) {
+            self.check = None;
+            self.heard = now;
+            return;
+        }
+        // The answer must come from where the question went.
+        let place = self.candidates.iter().position(|own| own.nonce == *nonce && own.address == from);
+        let Some(candidate) = place.map(|place| self.candidates.remove(place)) else {
+            self.rejected += 1;
+            return;
+        };
+        if candidate.tries == 1 {
+            self.rtt = candidate.sent.map(|sent| now.saturating_duration_since(sent));
+        }
+        let event = match self.state {
+            State::Open(before) if before == from => return,
+            State::Open(before) => PathEvent::Moved { from: before, to: from },
+            _ if self.was_open => PathEvent::Unblocked(from),
+            _ => PathEvent::Validated(from),
+        };
+        self.state = State::Open(from);
+        self.was_open = true;
+        self.heard = now;
+        self.check = None;
+        // What others are asked does not matter any more, unless they go on sending.
+        self.candidates.clear();
+        self.search.start(now);
+        self.events.push_back(event);
+        self.announce();
+    }
+
+    fn take_token(&mut self, now: Instant) -> bool {
+        let (tokens, since) = self.tokens;
+        if now.saturating_duration_since(since) >= Duration::from_secs(1) {
+            self.tokens = (ANSWERS_PER_SECOND, now);
+        }
+        if self.tokens.0 == 0 && tokens == 0 {
+            return false;
+        }
+        self.tokens.0 = self.tokens.0.saturating_sub(1);
+        true
+    }
+
+    /// The kernel refused a datagram of this size.
+    pub fn handle_too_large(&mut self, _now: Instant, size: usize) {
+        self.search.handle_too_large(size);
+        self.announce();
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Trying { until } if until <= now => self.block(now),
+            State::Blocked { again } if again <= now => {
+                self.state = State::Blocked { again: now + self.config.retry };
+                if let Some(remote) = self.remote {
+                    self.challenge(now, remote, true);
+                }
+            }
+            State::Open(to) => self.keep_alive(now, to),
+            _ => {}
+        }
+        self.candidates.retain(|candidate| now.saturating_duration_since(candidate.since) < CANDIDATE_LIFE);
+        self.announce();
+    }
+
+    fn keep_alive(&mut self, now: Instant, to: SocketAddr) {
+        let silent = now.saturating_duration_since(self.heard) >= self.config.keep_alive;
+        let mut check = match self.check {
+            Some(check) if check.until <= now => return self.block(now),
+            Some(check) => check,
+            None if silent => Check { nonce: self.nonce(), until: now + self.config.give_up, next: now },
+            None => return,
+        };
+        if check.next <= now {
+            check.next = now + CHECK_PAUSE;
+            let message = Message { kind: Kind::Challenge, nonce: check.nonce, size: 0 };
+            self.answers.push_back(Transmit { to, message, pad_to: 0 });
+        }
+        self.check = Some(check);
+    }
+
+    fn block(&mut self, now: Instant) {
+        if let State::Open(address) = self.state {
+            // It may come back there.
+            self.remote = Some(address);
+        }
+        self.state = State::Blocked { again: now + self.config.retry };
+        self.check = None;
+        self.candidates.clear();
+        self.search.stop();
+        self.events.push_back(PathEvent::Blocked);
+    }
+
+    fn announce(&mut self) {
+        let size = self.search.size();
+        if size != self.announced {
+            self.announced = size;
+            self.events.push_back(PathEvent::Mtu(size));
+        }
+    }
+
+    fn nonce(&mut self) -> [u8; 16] {
+        (u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64())).to_be_bytes()
+    }
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(answer);
+        }
+        let cost = Message::MIN_BYTES + self.config.overhead;
+        for candidate in &mut self.candidates {
+            if candidate.next > now || (!candidate.known && candidate.credit < cost) {
+                continue;
+            }
+            candidate.credit = candidate.credit.saturating_sub(cost);
+            candidate.next = now + candidate.pause;
+            candidate.pause = (candidate.pause * 2).min(LAST_PAUSE);
+            candidate.tries += 1;
+            candidate.sent = Some(now);
+            let message = Message { kind: Kind::Challenge, nonce: candidate.nonce, size: 0 };
+            return Some(Transmit { to: candidate.address, message, pad_to: 0 });
+        }
+        let State::Open(to) = self.state else { return None };
+        let (rtt, rng) = (self.rtt, &mut self.rng);
+        let nonce = || (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes();
+        let probe = self.search.poll(now, rtt, nonce)?;
+        let size = u16::try_from(probe.size).unwrap_or(u16::MAX);
+        let message = Message { kind: Kind::Probe, nonce: probe.nonce, size };
+        Some(Transmit { to, message, pad_to: probe.size.saturating_sub(self.config.overhead) })
+    }
+
+    /// What became of the way, oldest first.
+    pub fn poll_event(&mut self) -> Option<PathEvent> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and then [`poll_transmit`](Self::poll_transmit).
+    pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, Reason)> {
+        if !self.started {
+            return None;
+        }
+        let state = match self.state {
+            State::Waiting => None,
+            State::Trying { until: at } | State::Blocked { again: at } => Some((at, Reason::Challenge)),
+            State::Open(_) => Some(match self.check {
+                Some(check) => (check.until.min(check.next), Reason::Challenge),
+                None => (self.heard + self.config.keep_alive, Reason::KeepAlive),
+            }),
+        };
+        let cost = Message::MIN_BYTES + self.config.overhead;
+        let challenges = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.known || candidate.credit >= cost)
+            .map(|candidate| (candidate.next, Reason::Challenge));
+        let probes = self.search.poll_timeout(now).map(|due| (due, Reason::Probe));
+        challenges.chain(state).chain(probes).min_by_key(|(due, _)| *due)
+    }
+
+    /// Where packets may go.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        match self.state {
+            State::Open(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The largest UDP payload that passes for certain.
+    pub fn max_datagram(&self) -> usize {
+        self.search.size()
+    }
+
+    /// The round trip, as the last validation measured it.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    /// Answers that came from elsewhere, or to nothing that was asked.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+}

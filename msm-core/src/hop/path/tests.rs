@@ -1,0 +1,274 @@
+use super::*;
+use std::collections::BTreeMap;
+
+const OVERHEAD: usize = 21;
+
+/// Two paths and a link between them, in one thread under virtual time.
+struct Net {
+    now: Instant,
+    paths: [Path; 2],
+    /// Where each really is, and so what its packets' source is.
+    at: [SocketAddr; 2],
+    delay: Duration,
+    /// Larger datagrams vanish.
+    mtu: usize,
+    open: bool,
+    /// One packet in so many is lost; 0 for none.
+    lose: u32,
+    rng: Rng,
+    sent: usize,
+    wire: BTreeMap<(Instant, usize), (usize, SocketAddr, SocketAddr, usize, Message)>,
+    events: [Vec<PathEvent>; 2],
+    /// Bytes sent to each address.
+    to: BTreeMap<SocketAddr, usize>,
+    /// The times of [`PathEvent::Validated`].
+    validated: [Option<Instant>; 2],
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], port))
+}
+
+fn net(ceiling: usize) -> Net {
+    let now = Instant::now();
+    let config = PathConfig { overhead: OVERHEAD, ceiling, ..PathConfig::default() };
+    let mut paths = [Path::new(config.clone(), 1, now), Path::new(config, 2, now)];
+    paths[0].set_remote(address(2));
+    Net {
+        now,
+        paths,
+        at: [address(1), address(2)],
+        delay: Duration::from_millis(10),
+        mtu: 1500,
+        open: true,
+        lose: 0,
+        rng: Rng::new(3),
+        sent: 0,
+        wire: BTreeMap::new(),
+        events: [Vec::new(), Vec::new()],
+        to: BTreeMap::new(),
+        validated: [None, None],
+    }
+}
+
+impl Net {
+    fn start(&mut self) {
+        for side in [1, 0] {
+            self.paths[side].start(self.now);
+            self.drain(side);
+        }
+    }
+
+    fn drain(&mut self, side: usize) {
+        while let Some(Transmit { to, message, pad_to }) = self.paths[side].poll_transmit(self.now) {
+            let mut out = [0; 9216];
+            let bytes = message.write(5, pad_to, &mut out).unwrap() + OVERHEAD;
+            *self.to.entry(to).or_default() += bytes;
+            self.sent += 1;
+            let lost = self.lose > 0 && self.rng.next_u32().is_multiple_of(self.lose);
+            if !self.open || bytes > self.mtu || lost {
+                continue;
+            }
+            let key = (self.now + self.delay, self.sent);
+            self.wire.insert(key, (1 - side, self.at[side], to, bytes, message));
+        }
+        while let Some(event) = self.paths[side].poll_event() {
+            if matches!(event, PathEvent::Validated(_)) {
+                self.validated[side] = Some(self.now);
+            }
+            self.events[side].push(event);
+        }
+    }
+
+    /// Delivers a datagram: whoever has the address gets it.
+    fn deliver(&mut self, to_side: usize, from: SocketAddr, to: SocketAddr, bytes: usize, message: &Message) {
+        if self.at[to_side] == to {
+            self.paths[to_side].handle_authenticated(self.now, from, bytes);
+            self.paths[to_side].handle_message(self.now, from, bytes, message);
+            self.drain(to_side);
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..100_000 {
+            let arrival = self.wire.first_key_value().map(|(key, _)| key.0);
+            let timers = [0, 1].map(|side| self.paths[side].poll_timeout(self.now).map(|(due, _)| due));
+            let Some(next) =
+                arrival.into_iter().chain(timers.into_iter().flatten()).min().filter(|next| *next <= end)
+            else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let (side, from, to, bytes, message) = entry.remove();
+                self.deliver(side, from, to, bytes, &message);
+            }
+            for side in [0, 1] {
+                if self.paths[side].poll_timeout(self.now).is_some_and(|(due, _)| due <= self.now) {
+                    self.paths[side].handle_timeout(self.now);
+                    self.drain(side);
+                    let after = self.paths[side].poll_timeout(self.now);
+                    assert!(after.is_none_or(|(due, _)| due > self.now), "{after:?} after {:?}", self.now);
+                }
+            }
+        }
+        panic!("the timers spin");
+    }
+}
+
+#[test]
+fn both_sides_know_the_way_after_a_round_trip_and_a_half() {
+    let mut net = net(1472);
+    let began = net.now;
+    net.start();
+    net.run(Duration::from_millis(200));
+    assert_eq!(net.validated[0].unwrap() - began, Duration::from_millis(20));
+    assert_eq!(net.validated[1].unwrap() - began, Duration::from_millis(30));
+    assert_eq!(net.paths.each_ref().map(Path::destination), [Some(address(2)), Some(address(1))]);
+    assert_eq!(net.paths[0].rtt(), Some(Duration::from_millis(20)));
+    assert_eq!(net.paths[1].rtt(), Some(Duration::from_millis(20)));
+}
+
+#[test]
+fn the_largest_datagram_is_found_by_few_probes_whatever_it_is() {
+    for (mtu, ceiling) in [(1472, 1472), (1400, 1472), (1280, 1472), (1200, 1472), (8972, 8972), (1452, 8972)]
+    {
+        let mut net = net(ceiling);
+        net.mtu = mtu;
+        net.start();
+        net.run(Duration::from_secs(10));
+        for path in &net.paths {
+            let found = path.max_datagram();
+            assert!(found <= mtu && found + 16 >= mtu, "{found} of {mtu}");
+        }
+        assert!(net.sent < 140, "{} messages for {mtu}", net.sent);
+        assert!(net.events[0].iter().all(|event| *event != PathEvent::Blocked));
+    }
+}
+
+#[test]
+fn a_way_that_becomes_narrow_is_noticed() {
+    let mut net = net(1472);
+    net.start();
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.paths[0].max_datagram(), 1472);
+    net.mtu = 1300;
+    net.run(Duration::from_secs(40));
+    let found = net.paths[0].max_datagram();
+    assert!((1284..=1300).contains(&found), "{found}");
+    net.mtu = 1472;
+    net.run(Duration::from_secs(700));
+    assert_eq!(net.paths[0].max_datagram(), 1472);
+    // And what the kernel says counts at once.
+    net.paths[0].handle_too_large(net.now, 1400);
+    assert_eq!(net.paths[0].max_datagram(), 1200);
+}
+
+#[test]
+fn where_udp_does_not_pass_that_is_known_within_a_second_and_taken_back_later() {
+    let mut net = net(1472);
+    net.open = false;
+    net.start();
+    net.run(Duration::from_millis(1001));
+    assert_eq!(net.events, [vec![PathEvent::Blocked], vec![PathEvent::Blocked]]);
+    net.run(Duration::from_secs(20));
+    assert!(net.sent < 60, "{} messages into the void", net.sent);
+    net.open = true;
+    net.run(Duration::from_secs(6));
+    assert!(net.events[0].contains(&PathEvent::Validated(address(2))), "{:?}", net.events[0]);
+    assert!(net.events[1].contains(&PathEvent::Validated(address(1))), "{:?}", net.events[1]);
+    // A way that ends is noticed within two seconds.
+    net.run(Duration::from_millis(500));
+    net.open = false;
+    net.run(Duration::from_millis(2100));
+    assert_eq!(net.events[0].last(), Some(&PathEvent::Blocked));
+    assert_eq!(net.paths[0].destination(), None);
+    net.open = true;
+    net.run(Duration::from_secs(6));
+    assert_eq!(net.paths[0].destination(), Some(address(2)));
+}
+
+#[test]
+fn a_member_behind_another_address_is_followed() {
+    let mut net = net(1472);
+    net.start();
+    net.run(Duration::from_secs(2));
+    net.at[0] = address(77);
+    // Its next packet of any kind.
+    net.paths[1].handle_authenticated(net.now, address(77), 200);
+    net.drain(1);
+    net.run(Duration::from_secs(1));
+    assert_eq!(net.paths[1].destination(), Some(address(77)));
+    assert!(net.events[1].contains(&PathEvent::Moved { from: address(1), to: address(77) }));
+}
+
+#[test]
+fn copies_from_a_victims_address_move_nothing_and_cost_the_victim_little() {
+    let mut net = net(1472);
+    net.start();
+    net.run(Duration::from_secs(2));
+    let victim = address(666);
+    let mut copied = 0;
+    for _ in 0..500 {
+        // Genuine packets, raced from the victim's address.
+        net.paths[1].handle_authenticated(net.now, victim, 60);
+        copied += 60;
+        net.drain(1);
+        net.run(Duration::from_millis(20));
+        assert_eq!(net.paths[1].destination(), Some(address(1)));
+    }
+    let reached = net.to.get(&victim).copied().unwrap_or(0);
+    assert!(reached > 0 && reached <= 3 * copied, "{reached} of {copied}");
+}
+
+#[test]
+fn an_answer_from_elsewhere_is_no_answer() {
+    let mut net = net(1472);
+    net.start();
+    let Some((_, (_, _, _, _, challenge))) = net.wire.pop_first() else { panic!("no challenge") };
+    let answer = Message { kind: Kind::Response, ..challenge };
+    net.paths[0].handle_message(net.now, address(9), 80, &answer);
+    assert_eq!(net.paths[0].destination(), None);
+    assert_eq!(net.paths[0].rejected(), 1);
+    let other = Message { nonce: [0; 16], ..answer };
+    net.paths[0].handle_message(net.now, address(2), 80, &other);
+    assert_eq!(net.paths[0].destination(), None);
+    net.paths[0].handle_message(net.now, address(2), 80, &answer);
+    assert_eq!(net.paths[0].destination(), Some(address(2)));
+}
+
+#[test]
+fn strangers_without_number_cost_no_memory_and_questions_without_number_few_answers() {
+    let mut net = net(1472);
+    net.start();
+    net.run(Duration::from_secs(1));
+    for port in 1000..11_000 {
+        net.paths[1].handle_authenticated(net.now, address(port), 1000);
+    }
+    assert_eq!(net.paths[1].candidates.len(), CANDIDATES);
+    net.drain(1);
+    let before = net.sent;
+    for _ in 0..5000 {
+        let question = Message { kind: Kind::Challenge, nonce: [1; 16], size: 0 };
+        net.paths[1].handle_message(net.now, address(1), 60, &question);
+    }
+    net.drain(1);
+    assert!(net.sent - before <= ANSWERS_PER_SECOND as usize, "{}", net.sent - before);
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.paths[1].destination(), Some(address(1)));
+}
+
+#[test]
+fn loss_delays_and_breaks_nothing() {
+    for seed in 0..50 {
+        let mut net = net(1472);
+        net.lose = 6;
+        net.rng = Rng::new(seed);
+        net.start();
+        net.run(Duration::from_secs(30));
+        assert_eq!(net.paths[0].destination(), Some(address(2)), "{seed}: {:?}", net.events[0]);
+        assert!(!net.events[0].contains(&PathEvent::Blocked), "{seed}: {:?}", net.events[0]);
+    }
+}

@@ -1,0 +1,455 @@
+//! What two members share: their TLS connection, the way of their packets, and the flows of all their sessions.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use msm_auth::identity::svid::PeerIdentity;
+use msm_core::hop::Label;
+use msm_core::hop::path::{Message, Path, PathConfig, PathEvent};
+use msm_core::hub::SendOutcome;
+use msm_rtsp::hop::CHANNEL;
+use tokio::sync::Notify;
+
+use super::inlet::{Inlet, Target};
+use super::keys::{Direction, FlowKey, RTCP_OVERHEAD};
+use super::outlet::Outlet;
+use super::port::HopPort;
+use crate::error::Error;
+use crate::hub::dest::send_udp;
+use crate::net::tcp::{Connection, Queued};
+use crate::worker::Worker;
+
+/// What a TLS connection takes at once: an interleaved frame (`RFC 2326 §10.12`).
+const FRAME: usize = 65_535;
+
+/// How long packets of the epoch before may still be under way.
+const OVERLAP: Duration = Duration::from_secs(10);
+
+/// The largest control message: a probe of a jumbo frame.
+const CONTROL_BYTES: usize = 9216;
+
+/// Which end of the association this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Dialler,
+    Acceptor,
+}
+
+impl Side {
+    fn sends(self) -> Direction {
+        match self {
+            Side::Dialler => Direction::FromDialler,
+            Side::Acceptor => Direction::FromAcceptor,
+        }
+    }
+
+    fn receives(self) -> Direction {
+        match self {
+            Side::Dialler => Direction::FromAcceptor,
+            Side::Acceptor => Direction::FromDialler,
+        }
+    }
+}
+
+/// How packets go to the other member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Not known yet.
+    Unknown,
+    /// By UDP to an address that answered.
+    Udp(SocketAddr),
+    /// Through the TLS connection: UDP does not pass.
+    Tcp,
+}
+
+/// One association, on one worker.
+pub(crate) struct Association {
+    /// The opening side's name for it.
+    pub(crate) id: u64,
+    pub(crate) side: Side,
+    pub(crate) port: Rc<HopPort>,
+    worker: Weak<Worker>,
+    peer: RefCell<PeerIdentity>,
+    /// The peer's address of the signalling, for logs.
+    pub(crate) remote: SocketAddr,
+    /// The connection that keys for sending come from, and its epoch.
+    current: RefCell<(Rc<Connection>, u32)>,
+    /// The next one, whose packets are opened already.
+    next: RefCell<Option<(Rc<Connection>, u32)>>,
+    path: RefCell<Path>,
+    way: Cell<Way>,
+    max_datagram: Cell<usize>,
+    control: OnceCell<(Rc<Inlet>, Rc<Outlet>)>,
+    flows: RefCell<Vec<Flow>>,
+    /// The way became known, or another.
+    changed: Notify,
+    rearm: Notify,
+    ended: Cell<bool>,
+    on_end: RefCell<Vec<Box<dyn FnOnce()>>>,
+}
+
+/// A flow's part of the keys.
+struct Flow {
+    key: FlowKey,
+    end: End,
+}
+
+enum End {
+    In(Weak<Inlet>),
+    Out(Weak<Outlet>),
+}
+
+impl Association {
+    /// An association on its first connection. The control flow is not there before [`Self::open_control`].
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        port: &Rc<HopPort>,
+        side: Side,
+        id: u64,
+        peer: PeerIdentity,
+        connection: (Rc<Connection>, u32),
+        remote: SocketAddr,
+    ) -> Rc<Self> {
+        let ceiling = if remote.is_ipv4() { 1472 } else { 1452 };
+        let config = PathConfig { overhead: RTCP_OVERHEAD, ceiling, ..PathConfig::default() };
+        let path = Path::new(config, worker.shared.seed(), Instant::now());
+        Rc::new(Self {
+            id,
+            side,
+            port: Rc::clone(port),
+            worker: Rc::downgrade(worker),
+            peer: RefCell::new(peer),
+            remote,
+            current: RefCell::new(connection),
+            next: RefCell::new(None),
+            max_datagram: Cell::new(path.max_datagram()),
+            path: RefCell::new(path),
+            way: Cell::new(Way::Unknown),
+            control: OnceCell::new(),
+            flows: RefCell::default(),
+            changed: Notify::new(),
+            rearm: Notify::new(),
+            ended: Cell::new(false),
+            on_end: RefCell::default(),
+        })
+    }
+
+    /// Who the other member is.
+    pub(crate) fn peer(&self) -> PeerIdentity {
+        self.peer.borrow().clone()
+    }
+
+    /// The epoch that is sent with.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.current.borrow().1
+    }
+
+    /// The connection of that epoch.
+    pub(crate) fn connection(&self) -> Rc<Connection> {
+        Rc::clone(&self.current.borrow().0)
+    }
+
+    /// The control flow from the peer.
+    pub(crate) fn control_inlet(&self) -> Option<Rc<Inlet>> {
+        self.control.get().map(|(inlet, _)| Rc::clone(inlet))
+    }
+
+    /// How packets go.
+    pub(crate) fn way(&self) -> Way {
+        self.way.get()
+    }
+
+    /// The round trip that the path measured.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.path.borrow().rtt()
+    }
+
+    /// The largest UDP payload, or what takes its place.
+    pub(crate) fn max_datagram(&self) -> usize {
+        self.max_datagram.get()
+    }
+
+    /// Begins the control flow: `theirs` is the peer's label for it, `remote` its UDP address where signalling told it.
+    pub(crate) fn open_control(
+        self: &Rc<Self>,
+        inlet: Rc<Inlet>,
+        theirs: Label,
+        remote: Option<SocketAddr>,
+    ) -> Result<(), Error> {
+        let outlet = self.outlet(self.id, theirs, &inlet)?;
+        let _ = self.control.set((inlet, outlet));
+        let now = Instant::now();
+        let mut path = self.path.borrow_mut();
+        if let Some(remote) = remote {
+            path.set_remote(remote);
+        }
+        path.start(now);
+        drop(path);
+        self.drive(now);
+        tokio::task::spawn_local(run(Rc::downgrade(self)));
+        Ok(())
+    }
+
+    /// A new flow from the peer, in the session that `token` names.
+    pub(crate) fn inlet(self: &Rc<Self>, token: u64, target: Target) -> Result<Rc<Inlet>, Error> {
+        let inlet = Inlet::new(&Rc::downgrade(self), &self.port, target)?;
+        let key = FlowKey { token, label: inlet.label, direction: self.side.receives() };
+        for (connection, epoch) in self.connections() {
+            inlet.install(&key.derive(&connection, epoch)?, epoch)?;
+        }
+        self.enter(Flow { key, end: End::In(Rc::downgrade(&inlet)) });
+        Ok(inlet)
+    }
+
+    /// A new flow to the peer, which calls it `label`; `twin` is the one that comes back.
+    pub(crate) fn outlet(
+        self: &Rc<Self>,
+        token: u64,
+        label: Label,
+        twin: &Rc<Inlet>,
+    ) -> Result<Rc<Outlet>, Error> {
+        let seed = self.worker.upgrade().ok_or(Error::Stopped)?.shared.seed();
+        let outlet = Outlet::new(self, label, (seed & 0xffff) as u16);
+        outlet.set_twin(twin);
+        let key = FlowKey { token, label, direction: self.side.sends() };
+        let (connection, epoch) = self.current.borrow().clone();
+        outlet.switch(&key.derive(&connection, epoch)?, epoch)?;
+        self.enter(Flow { key, end: End::Out(Rc::downgrade(&outlet)) });
+        Ok(outlet)
+    }
+
+    fn enter(&self, flow: Flow) {
+        let mut flows = self.flows.borrow_mut();
+        flows.retain(|flow| match &flow.end {
+            End::In(inlet) => inlet.strong_count() > 0,
+            End::Out(outlet) => outlet.strong_count() > 0,
+        });
+        flows.push(flow);
+    }
+
+    fn connections(&self) -> Vec<(Rc<Connection>, u32)> {
+        let current = self.current.borrow().clone();
+        self.next.borrow().clone().into_iter().chain([current]).collect()
+    }
+
+    /// Opens packets of a new epoch, whose connection this is. `peer` is who it is with.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if that is somebody else than before, or the epoch is not a later one.
+    pub(crate) fn prepare(
+        &self,
+        connection: &Rc<Connection>,
+        epoch: u32,
+        peer: PeerIdentity,
+    ) -> Result<(), Error> {
+        let before = self.peer().id;
+        if peer.id != before {
+            return Err(Error::Refused(format!("the association is {before}'s, and not {}'s", peer.id)));
+        }
+        if epoch <= self.epoch() {
+            return Err(Error::Refused(format!("epoch {epoch} is not later than {}", self.epoch())));
+        }
+        for flow in self.flows.borrow().iter() {
+            if let End::In(inlet) = &flow.end
+                && let Some(inlet) = inlet.upgrade()
+            {
+                inlet.install(&flow.key.derive(connection, epoch)?, epoch)?;
+            }
+        }
+        *self.next.borrow_mut() = Some((Rc::clone(connection), epoch));
+        *self.peer.borrow_mut() = peer;
+        Ok(())
+    }
+
+    /// Sends with the keys of the epoch that was [prepared](Self::prepare): the peer opens them by now.
+    pub(crate) fn switch(self: &Rc<Self>) -> Result<(), Error> {
+        let Some((connection, epoch)) = self.next.borrow_mut().take() else { return Ok(()) };
+        for flow in self.flows.borrow().iter() {
+            if let End::Out(outlet) = &flow.end
+                && let Some(outlet) = outlet.upgrade()
+            {
+                outlet.switch(&flow.key.derive(&connection, epoch)?, epoch)?;
+            }
+        }
+        let (_, before) = self.current.replace((connection, epoch));
+        tracing::info!(peer = %self.peer().id, epoch, "hop re-keyed");
+        let association = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(OVERLAP).await;
+            let Some(association) = association.upgrade() else { return };
+            for flow in association.flows.borrow().iter() {
+                if let End::In(inlet) = &flow.end
+                    && let Some(inlet) = inlet.upgrade()
+                {
+                    inlet.retire(before);
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Sends protected packets of one size, of which the last may be shorter.
+    pub(crate) fn transmit(&self, packets: &[u8], segment: usize) -> SendOutcome {
+        if let Way::Udp(to) = self.way.get() {
+            let Some(worker) = self.worker.upgrade() else { return SendOutcome::Failed };
+            let too_large = worker.send_errors.too_large.get();
+            let outcome = send_udp(&self.port.socket, to, None, packets, segment, &worker.send_errors);
+            if worker.send_errors.too_large.get() != too_large {
+                self.path.borrow_mut().handle_too_large(Instant::now(), segment);
+                self.rearm.notify_one();
+            }
+            return outcome;
+        }
+        match self.connection().send_frames(CHANNEL, packets, segment).1 {
+            Queued::Yes => SendOutcome::Sent,
+            Queued::Full => SendOutcome::Full,
+            Queued::Closed => SendOutcome::Failed,
+        }
+    }
+
+    /// Packets that authenticated came from this address, or through the connection.
+    #[inline]
+    pub(crate) fn authenticated(&self, now: Instant, from: Option<SocketAddr>, bytes: usize) {
+        let Some(from) = from else { return };
+        let changed = self.path.borrow_mut().handle_authenticated(now, from, bytes);
+        if changed {
+            self.drive(now);
+        }
+    }
+
+    /// A message about the path, which authenticated.
+    pub(crate) fn handle_message(&self, now: Instant, from: SocketAddr, length: usize, message: &Message) {
+        self.path.borrow_mut().handle_message(now, from, length, message);
+        self.drive(now);
+    }
+
+    /// Waits until it is known how packets go. Cancel safe.
+    pub(crate) async fn ready(&self) -> Result<Way, Error> {
+        loop {
+            let changed = self.changed.notified();
+            if self.ended.get() {
+                return Err(Error::StreamEnded);
+            }
+            match self.way.get() {
+                Way::Unknown => changed.await,
+                way => return Ok(way),
+            }
+        }
+    }
+
+    /// Does what the path wants done.
+    fn drive(&self, now: Instant) {
+        let Some((_, control)) = self.control.get() else { return };
+        let mut datagram = [0; CONTROL_BYTES];
+        let mut protected = Vec::new();
+        loop {
+            let Some(transmit) = self.path.borrow_mut().poll_transmit(now) else { break };
+            let Some(length) = transmit.message.write(control.label.ssrc(), transmit.pad_to, &mut datagram)
+            else {
+                continue;
+            };
+            let message = datagram.get(..length).unwrap_or_default();
+            if control.protect_control(message, &mut protected).is_none() {
+                continue;
+            }
+            let sent = self.port.socket.send(&msm_udp::Transmit {
+                destination: transmit.to,
+                contents: &protected,
+                segment_size: None,
+                ecn: None,
+                src_ip: None,
+            });
+            if sent.is_err_and(|error| error.raw_os_error() == Some(nix::libc::EMSGSIZE)) {
+                self.path.borrow_mut().handle_too_large(now, protected.len());
+            }
+        }
+        loop {
+            let Some(event) = self.path.borrow_mut().poll_event() else { break };
+            let peer = self.peer().id;
+            match event {
+                PathEvent::Validated(to) => {
+                    tracing::debug!(%peer, %to, "hop by UDP");
+                    self.set_way(Way::Udp(to));
+                }
+                PathEvent::Moved { from, to } => {
+                    tracing::info!(%peer, %from, %to, "the member's address changed");
+                    self.set_way(Way::Udp(to));
+                }
+                PathEvent::Blocked => {
+                    tracing::warn!(%peer, remote = %self.remote, "UDP does not pass: media goes through the TLS connection");
+                    self.set_way(Way::Tcp);
+                }
+                PathEvent::Unblocked(to) => {
+                    tracing::info!(%peer, %to, "UDP passes again");
+                    self.set_way(Way::Udp(to));
+                }
+                PathEvent::Mtu(size) => tracing::debug!(%peer, size, "largest datagram of the path"),
+            }
+        }
+        let most = match self.way.get() {
+            Way::Tcp => FRAME,
+            _ => self.path.borrow().max_datagram(),
+        };
+        self.max_datagram.set(most);
+        self.rearm.notify_one();
+    }
+
+    fn set_way(&self, way: Way) {
+        self.way.set(way);
+        self.changed.notify_waiters();
+    }
+
+    /// Calls `on_end` once when the association ends.
+    pub(crate) fn on_end(&self, on_end: Box<dyn FnOnce()>) {
+        self.on_end.borrow_mut().push(on_end);
+    }
+
+    /// Whether it is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Ends it, and what lives on it.
+    pub(crate) fn end(&self, why: &str) {
+        if self.ended.replace(true) {
+            return;
+        }
+        tracing::info!(peer = %self.peer().id, remote = %self.remote, why, "association ended");
+        for (connection, _) in self.connections() {
+            connection.close();
+        }
+        self.changed.notify_waiters();
+        self.rearm.notify_one();
+        let on_end = std::mem::take(&mut *self.on_end.borrow_mut());
+        for on_end in on_end {
+            on_end();
+        }
+    }
+}
+
+/// The path's timer.
+async fn run(association: Weak<Association>) {
+    loop {
+        let Some(strong) = association.upgrade().filter(|own| !own.ended.get()) else { return };
+        let due = strong.path.borrow().poll_timeout(Instant::now()).map(|(due, _)| due);
+        let rearmed = strong.rearm.notified();
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = wait => {
+                let now = Instant::now();
+                strong.path.borrow_mut().handle_timeout(now);
+                strong.drive(now);
+            }
+            // Held for a second at most: an association that nobody else holds goes.
+            () = rearmed => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}

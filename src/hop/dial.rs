@@ -1,0 +1,376 @@
+//! Warm connections to other members: opened when first needed, shared by all sessions of a worker, re-keyed in time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use msm_auth::identity::source::IdentitySource;
+use msm_auth::identity::svid::PeerIdentity;
+use msm_auth::identity::tls;
+use msm_core::hop::Label;
+use msm_rtsp::hop::{FEATURE, HEADER, HopHeader};
+use msm_rtsp::message::{Method, Request, Response};
+use msm_rtsp::url::RtspUrl;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::association::{Association, Side};
+use super::inlet::{Inlet, Target};
+use super::members::Members;
+use super::port::HopPort;
+use super::wire::{Ask, Wire};
+use crate::error::Error;
+use crate::net::tcp::Connection;
+use crate::routing::ClusterSettings;
+use crate::upstream::link::dial;
+use crate::worker::Worker;
+
+/// How long a connection stays that no session uses.
+const WARM: Duration = Duration::from_secs(30);
+/// How often a quiet connection shows that it lives.
+const PING: Duration = Duration::from_secs(20);
+/// How often the identity and the users of a connection are looked after.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a lost connection is tried to be made again before its sessions end.
+const RECONNECT: Duration = Duration::from_secs(10);
+/// The pause between two tries.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Another member, as one worker reaches it.
+pub(crate) struct Peer {
+    pub(crate) association: Rc<Association>,
+    asks: mpsc::UnboundedSender<Ask>,
+    /// Sessions with it, by identifier: told when the member ends them.
+    sessions: RefCell<BTreeMap<String, Rc<Notify>>>,
+    used: Cell<Instant>,
+}
+
+/// A worker's connections to members, by cluster and authority.
+#[derive(Default)]
+pub(crate) struct Peers(RefCell<BTreeMap<(String, String), Rc<tokio::sync::Mutex<Weak<Peer>>>>>);
+
+impl Peer {
+    /// Asks the member something and waits for its answer, whatever its status. Requests are sent in the order of the
+    /// calls.
+    pub(crate) fn ask(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + use<> {
+        self.used.set(Instant::now());
+        let (reply, answer) = oneshot::channel();
+        let sent = self.asks.send(Ask { request: request.with("Require", FEATURE), reply });
+        async move {
+            sent.map_err(|_| Error::StreamEnded)?;
+            answer.await.map_err(|_| Error::StreamEnded)?
+        }
+    }
+
+    /// Tells when the member ends this session, or everything ends.
+    pub(crate) fn watch(&self, session: &str) -> Rc<Notify> {
+        Rc::clone(self.sessions.borrow_mut().entry(session.to_owned()).or_default())
+    }
+
+    /// Watches no more.
+    pub(crate) fn unwatch(&self, session: &str) {
+        self.used.set(Instant::now());
+        self.sessions.borrow_mut().remove(session);
+    }
+}
+
+/// The member at a URL's authority, connected to if it is not yet.
+///
+/// # Errors
+/// It cannot be reached, is not who it must be, or is no member.
+pub(crate) async fn peer(
+    worker: &Rc<Worker>,
+    settings: &Arc<ClusterSettings>,
+    url: &RtspUrl,
+) -> Result<Rc<Peer>, Error> {
+    let authority = format!("{}:{}", url.host().to_ascii_lowercase(), url.port());
+    let key = (settings.name.clone(), authority);
+    let slot = Rc::clone(worker.hop_peers.0.borrow_mut().entry(key).or_default());
+    // Whoever comes while one dials waits for that.
+    let mut slot = slot.lock().await;
+    if let Some(peer) = slot.upgrade().filter(|peer| !peer.association.has_ended()) {
+        peer.used.set(Instant::now());
+        return Ok(peer);
+    }
+    let peer = open(worker, settings, url).await?;
+    *slot = Rc::downgrade(&peer);
+    Ok(peer)
+}
+
+async fn open(
+    worker: &Rc<Worker>,
+    settings: &Arc<ClusterSettings>,
+    url: &RtspUrl,
+) -> Result<Rc<Peer>, Error> {
+    let local = HopPort::address(worker).await?;
+    let port = worker.hop_port().ok_or(Error::Stopped)?;
+    let dialled = connect(worker, settings, url).await?;
+    let Dialled { connection, identity, remote } = dialled;
+    tracing::info!(peer = %identity.id, %remote, "member reached");
+    let id = worker.shared.seed();
+    let association =
+        Association::new(worker, &port, Side::Dialler, id, identity, (Rc::clone(&connection), 1), remote);
+    let control = association.inlet(id, Target::Control)?;
+    let mut wire = wire(worker, settings, url, connection);
+    let answer = begin(worker, &port, &mut wire, id, 1, &control, local.port()).await?;
+    let (Some(label), Some(theirs)) = (answer.label, answer.port) else {
+        return Err(wire.protocol("the answer to OPTIONS names no label and port"));
+    };
+    let remote = SocketAddr::new(remote.ip(), theirs);
+    association.open_control(control, Label::from_ssrc(label), Some(remote))?;
+    let (asks, asked) = mpsc::unbounded_channel();
+    let peer =
+        Rc::new(Peer { association, asks, sessions: RefCell::default(), used: Cell::new(Instant::now()) });
+    let reach = Reach { worker: Rc::clone(worker), settings: Arc::clone(settings), url: url.clone(), port };
+    tokio::task::spawn_local(run(reach, Rc::clone(&peer), wire, asked));
+    Ok(peer)
+}
+
+/// What it takes to reach a member again.
+struct Reach {
+    worker: Rc<Worker>,
+    settings: Arc<ClusterSettings>,
+    url: RtspUrl,
+    port: Rc<HopPort>,
+}
+
+struct Dialled {
+    connection: Rc<Connection>,
+    identity: PeerIdentity,
+    remote: SocketAddr,
+}
+
+async fn connect(worker: &Rc<Worker>, settings: &ClusterSettings, url: &RtspUrl) -> Result<Dialled, Error> {
+    let endpoint = url.to_string();
+    let Members { source, config, .. } =
+        settings.members.as_ref().ok_or_else(|| Error::Configuration("no identity for a mesh hop".into()))?;
+    if source.snapshot().is_none() {
+        let why =
+            source.problem().map_or_else(|| "no identity yet".to_owned(), |problem| problem.to_string());
+        return Err(Error::UpstreamProtocol { endpoint, reason: why });
+    }
+    let unreachable = |error| Error::Unreachable { endpoint: endpoint.clone(), source: Arc::new(error) };
+    let dialled = async {
+        let stream = dial(url, settings).await.map_err(unreachable)?;
+        let remote = stream.peer_addr().map_err(unreachable)?;
+        let queue = worker.shared.settings.connection_queue;
+        let connection =
+            Connection::client(stream, queue, Arc::clone(config), tls::server_name()).map_err(|error| {
+                Error::UpstreamProtocol { endpoint: endpoint.clone(), reason: error.to_string() }
+            })?;
+        connection.handshake().await.map_err(|error| Error::UpstreamProtocol {
+            endpoint: endpoint.clone(),
+            reason: error.to_string(),
+        })?;
+        let identity = connection.member().map_err(|error| Error::UpstreamProtocol {
+            endpoint: endpoint.clone(),
+            reason: error.to_string(),
+        })?;
+        let remote = crate::net::udp::canonical(remote);
+        Ok(Dialled { connection, identity, remote })
+    };
+    let timeout = |_| Error::UpstreamTimeout { endpoint: url.to_string(), request: "TLS handshake".into() };
+    tokio::time::timeout(settings.connect_timeout, dialled).await.map_err(timeout)?
+}
+
+fn wire(worker: &Worker, settings: &ClusterSettings, url: &RtspUrl, connection: Rc<Connection>) -> Wire {
+    let own = &worker.shared.settings;
+    Wire::new(connection, url.to_string(), own.rtsp.clone(), settings.timeout, own.connection_queue)
+}
+
+/// Begins the association on this connection, or goes on with it under a new epoch.
+async fn begin(
+    worker: &Worker,
+    port: &HopPort,
+    wire: &mut Wire,
+    association: u64,
+    epoch: u32,
+    control: &Inlet,
+    own_port: u16,
+) -> Result<HopHeader, Error> {
+    let header = HopHeader {
+        association: Some(association),
+        epoch: Some(epoch),
+        label: Some(control.label.ssrc()),
+        port: Some(own_port),
+        token: None,
+    };
+    let request =
+        Request::new(Method::Options, "*").with("Require", FEATURE).with(HEADER, header.to_string());
+    let (reply, mut answer) = oneshot::channel();
+    wire.ask(Ask { request, reply });
+    let response = loop {
+        tokio::select! {
+            answer = &mut answer => break answer.map_err(|_| Error::StreamEnded)??,
+            told = wire.next(worker, port) => { told?; }
+        }
+    };
+    if !response.is_success() {
+        return Err(wire.protocol(format!(
+            "no member: `Require: {FEATURE}` was answered {} {}",
+            response.status, response.reason
+        )));
+    }
+    let header = response.headers.get(HEADER).and_then(HopHeader::parse);
+    header.ok_or_else(|| wire.protocol("the answer to OPTIONS has no usable Msm-Hop"))
+}
+
+/// When a connection is to be replaced: well before either SVID expires.
+fn renewal(source: &dyn IdentitySource, peer: &PeerIdentity) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let own = source.snapshot().map_or(u64::MAX, |snapshot| snapshot.svid.not_after().as_secs());
+    let left = own.min(peer.expires.as_secs()).saturating_sub(now);
+    Duration::from_secs(left / 2)
+}
+
+async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::UnboundedReceiver<Ask>) {
+    let Some(members) = reach.settings.members.as_ref() else { return };
+    let mut changes = members.source.changes();
+    let mut stopping = reach.worker.shared.stopping.subscribe();
+    let mut tick = tokio::time::interval(TICK);
+    let mut pinged = Instant::now();
+    let mut renew_at = Instant::now() + renewal(&*members.source, &peer.association.peer());
+    let why = loop {
+        tokio::select! {
+            biased;
+            ask = asked.recv() => match ask {
+                Some(ask) => wire.ask(ask),
+                None => break "nobody uses it",
+            },
+            told = wire.next(&reach.worker, &reach.port) => match told {
+                Ok(request) => tell(&peer, &request),
+                Err(error) => {
+                    tracing::warn!(peer = %peer.association.peer().id, %error, "connection lost: sessions go on by another");
+                    match again(&reach, &peer).await {
+                        Some(next) => {
+                            wire = next;
+                            renew_at = Instant::now() + renewal(&*members.source, &peer.association.peer());
+                        }
+                        None => break "the member cannot be reached any more",
+                    }
+                }
+            },
+            _ = tick.tick() => {
+                let now = Instant::now();
+                let used = Rc::strong_count(&peer) > 1;
+                if used {
+                    peer.used.set(now);
+                } else if now.saturating_duration_since(peer.used.get()) >= WARM {
+                    break "unused";
+                }
+                if now.saturating_duration_since(pinged) >= PING {
+                    pinged = now;
+                    drop(peer.ask(Request::new(Method::Options, "*")));
+                }
+                if now >= renew_at {
+                    renew(&reach, &peer, &mut wire).await;
+                    renew_at = now + renewal(&*members.source, &peer.association.peer()).max(TICK);
+                }
+                if let Err(why) = members.check(&peer.association) {
+                    tracing::error!(peer = %peer.association.peer().id, why, "the member is trusted no more: its sessions end");
+                    break "the member is trusted no more";
+                }
+            }
+            changed = changes.changed() => {
+                if changed.is_err() { continue; }
+                if let Err(why) = members.check(&peer.association) {
+                    tracing::error!(peer = %peer.association.peer().id, why, "the member is trusted no more: its sessions end");
+                    break "the member is trusted no more";
+                }
+                renew(&reach, &peer, &mut wire).await;
+                renew_at = Instant::now() + renewal(&*members.source, &peer.association.peer()).max(TICK);
+            }
+            _ = stopping.wait_for(|stopping| *stopping) => break "shutdown",
+        }
+    };
+    let sessions = std::mem::take(&mut *peer.sessions.borrow_mut());
+    for notify in sessions.into_values() {
+        notify.notify_one();
+    }
+    if why == "shutdown" {
+        // Sessions take their leave on it.
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            loop {
+                tokio::select! {
+                    ask = asked.recv() => match ask { Some(ask) => wire.ask(ask), None => break },
+                    told = wire.next(&reach.worker, &reach.port) => if told.is_err() { break },
+                }
+            }
+        })
+        .await;
+    }
+    peer.association.end(why);
+}
+
+/// The member told something.
+fn tell(peer: &Peer, request: &Request) {
+    if request.method == Method::Teardown
+        && let Some(session) = request.session()
+        && let Some(notify) = peer.sessions.borrow().get(session)
+    {
+        notify.notify_one();
+    }
+}
+
+/// Replaces the connection by one of a new epoch. What fails is tried again at the next occasion.
+async fn renew(reach: &Reach, peer: &Rc<Peer>, wire: &mut Wire) {
+    let attaching = attach(reach, peer);
+    tokio::pin!(attaching);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut attaching => break outcome,
+            told = wire.next(&reach.worker, &reach.port) => match told {
+                Ok(request) => tell(peer, &request),
+                // Its replacement is on the way.
+                Err(_) => break attaching.await,
+            },
+        }
+    };
+    match outcome {
+        Ok(next) => {
+            let old = std::mem::replace(wire, next);
+            tokio::task::spawn_local(finish(Rc::clone(&reach.worker), Rc::clone(&reach.port), old));
+        }
+        Err(error) => tracing::warn!(peer = %peer.association.peer().id, %error, "hop not re-keyed"),
+    }
+}
+
+/// Waits for the answers that are still to come on a connection that was replaced.
+async fn finish(worker: Rc<Worker>, port: Rc<HopPort>, mut wire: Wire) {
+    let answers = async { while !wire.is_idle() && wire.next(&worker, &port).await.is_ok() {} };
+    let _ = tokio::time::timeout(RECONNECT, answers).await;
+    // Interleaved packets that were sent before the switch.
+    let _ = tokio::time::timeout(TICK, async { while wire.next(&worker, &port).await.is_ok() {} }).await;
+    wire.connection.close();
+}
+
+/// Makes a lost connection again.
+async fn again(reach: &Reach, peer: &Rc<Peer>) -> Option<Wire> {
+    let until = Instant::now() + RECONNECT;
+    while Instant::now() < until && !*reach.worker.shared.stopping.borrow() {
+        match attach(reach, peer).await {
+            Ok(wire) => return Some(wire),
+            Err(error) => tracing::debug!(peer = %peer.association.peer().id, %error, "not reached yet"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    None
+}
+
+async fn attach(reach: &Reach, peer: &Rc<Peer>) -> Result<Wire, Error> {
+    let Reach { worker, settings, url, port } = reach;
+    let association = &peer.association;
+    let local = HopPort::address(worker).await?;
+    let Dialled { connection, identity, .. } = connect(worker, settings, url).await?;
+    let epoch = association.epoch().checked_add(1).ok_or(Error::Stopped)?;
+    association.prepare(&connection, epoch, identity)?;
+    let control = association.control_inlet().ok_or(Error::Stopped)?;
+    let mut wire = wire(worker, settings, url, connection);
+    let begun = begin(worker, port, &mut wire, association.id, epoch, &control, local.port());
+    let timeout = |_| Error::UpstreamTimeout { endpoint: url.to_string(), request: "re-attach".into() };
+    tokio::time::timeout(settings.timeout, begun).await.map_err(timeout)??;
+    association.switch()?;
+    Ok(wire)
+}

@@ -1,0 +1,219 @@
+//! A flow to another member: numbered, protected, and sent in as few calls as it came.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use msm_auth::srtp::{self, MasterKey};
+use msm_core::hop::split::{SECOND_HEADER, cut};
+use msm_core::hop::{Label, Part, SendLine, Trailer};
+use msm_core::hub::{Kind, SendOutcome};
+use msm_core::rtp::Header;
+
+use super::association::Association;
+use super::inlet::Inlet;
+use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
+use super::report;
+use crate::error::Error;
+
+/// The most packets and bytes of one GSO send.
+const MAX_SEGMENTS: usize = msm_core::burst::MAX_SEGMENTS;
+const MAX_RUN: usize = msm_core::burst::MAX_RUN_BYTES;
+
+/// One flow to the other member.
+pub(crate) struct Outlet {
+    pub(crate) label: Label,
+    association: Weak<Association>,
+    /// The flow that comes back: reports speak of it.
+    twin: RefCell<Weak<Inlet>>,
+    state: RefCell<State>,
+}
+
+struct State {
+    sender: srtp::Sender,
+    line: SendLine,
+}
+
+/// Packets of one size that wait to be sent together.
+struct Batch<'a> {
+    bytes: &'a mut Vec<u8>,
+    segment: usize,
+    packets: usize,
+    closed: bool,
+}
+
+impl Outlet {
+    pub(crate) fn new(association: &Rc<Association>, label: Label, first_sequence: u16) -> Rc<Self> {
+        Rc::new(Self {
+            label,
+            association: Rc::downgrade(association),
+            twin: RefCell::default(),
+            state: RefCell::new(State {
+                sender: srtp::Sender::new(srtp::SenderOptions { mki_len: MKI_BYTES, ..Default::default() }),
+                line: SendLine::new(first_sequence),
+            }),
+        })
+    }
+
+    /// Names the flow that comes back.
+    pub(crate) fn set_twin(&self, inlet: &Rc<Inlet>) {
+        *self.twin.borrow_mut() = Rc::downgrade(inlet);
+    }
+
+    /// Protects with this key from now on.
+    pub(crate) fn switch(&self, key: &MasterKey, epoch: u32) -> Result<(), Error> {
+        let mut state = self.state.borrow_mut();
+        let mki = keys::mki(epoch);
+        state.sender.install(key, &mki).and_then(|()| state.sender.switch(&mki)).map_err(|_| Error::Stopped)
+    }
+
+    /// The peer has reported the highest number that it received.
+    pub(crate) fn handle_report(&self, highest: u32) {
+        self.state.borrow_mut().line.handle_report(highest);
+    }
+
+    /// Sends packets of one size, of which the last may be shorter.
+    pub(crate) fn send(&self, kind: Kind, packets: &[u8], segment: usize) -> SendOutcome {
+        let Some(association) = self.association.upgrade() else { return SendOutcome::Failed };
+        match kind {
+            Kind::Rtp => self.send_rtp(&association, packets, segment),
+            Kind::Rtcp => self.send_rtcp(&association, packets),
+        }
+    }
+
+    fn send_rtp(&self, association: &Association, packets: &[u8], segment: usize) -> SendOutcome {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let mut buffer = association.port.buffer.borrow_mut();
+        buffer.clear();
+        let mut batch = Batch { bytes: &mut buffer, segment: 0, packets: 0, closed: false };
+        let most = association.max_datagram().saturating_sub(RTP_OVERHEAD);
+        let mut outcome = SendOutcome::Sent;
+        for packet in packets.chunks(segment.max(1)) {
+            let Some([_, _, high, low]) = packet.first_chunk() else { continue };
+            let original = u16::from_be_bytes([*high, *low]);
+            if packet.len() + Trailer::MAX_BYTES <= most {
+                self.protect(state, association, &mut batch, original, Part::Whole, packet, &mut outcome);
+                continue;
+            }
+            let header = Header::parse(packet).ok();
+            let parts = header.as_ref().and_then(|header| Some((cut(header, packet.len(), most)?, packet)));
+            let Some((head, (tail, fixed))) = parts.and_then(|(at, packet)| {
+                Some((packet.get(..at)?, (packet.get(at..)?, packet.get(..SECOND_HEADER)?)))
+            }) else {
+                association.port.counters.add("hop_too_large", 1);
+                continue;
+            };
+            self.protect(state, association, &mut batch, original, Part::First, head, &mut outcome);
+            let mut second = [0; 2048];
+            let length = SECOND_HEADER + tail.len();
+            if let Some(room) = second.get_mut(..length) {
+                let (start, rest) = room.split_at_mut(SECOND_HEADER);
+                start.copy_from_slice(fixed);
+                // No CSRC, extension or padding of its own: those are the first part's, or the payload's.
+                if let Some(first) = start.first_mut() {
+                    *first = 0x80;
+                }
+                rest.copy_from_slice(tail);
+                self.protect(state, association, &mut batch, original, Part::Second, room, &mut outcome);
+            } else {
+                association.port.counters.add("hop_too_large", 1);
+            }
+        }
+        batch.send(association, &mut outcome);
+        outcome
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one place, called for whole packets and parts")]
+    #[inline]
+    fn protect(
+        &self,
+        state: &mut State,
+        association: &Association,
+        batch: &mut Batch<'_>,
+        original: u16,
+        part: Part,
+        packet: &[u8],
+        outcome: &mut SendOutcome,
+    ) {
+        let numbered = state.line.next(original, part);
+        let length = packet.len() + numbered.trailer.len() + RTP_OVERHEAD;
+        if !batch.takes(length) {
+            batch.send(association, outcome);
+        }
+        let start = batch.bytes.len();
+        batch.bytes.extend_from_slice(packet);
+        batch.bytes.resize(start + length, 0);
+        let Some(room) = batch.bytes.get_mut(start..) else { return };
+        if let Some(sequence) = room.get_mut(2..4) {
+            sequence.copy_from_slice(&numbered.sequence.to_be_bytes());
+        }
+        if let Some(end) = room.get_mut(packet.len()..) {
+            numbered.trailer.write(end);
+        }
+        match state.sender.protect_rtp(room, packet.len() + numbered.trailer.len()) {
+            Ok(protected) if protected == length => batch.push(length),
+            Ok(_) | Err(_) => {
+                batch.bytes.truncate(start);
+                association.port.counters.add("hop_protect", 1);
+            }
+        }
+    }
+
+    fn send_rtcp(&self, association: &Association, compound: &[u8]) -> SendOutcome {
+        let mut state = self.state.borrow_mut();
+        let mut buffer = association.port.buffer.borrow_mut();
+        buffer.clear();
+        buffer.extend_from_slice(compound);
+        let twin = self.twin.borrow().upgrade();
+        report::address(&mut buffer, self.label, || twin.as_ref().and_then(|twin| twin.report()));
+        let length = buffer.len();
+        buffer.resize(length + keys::RTCP_OVERHEAD, 0);
+        let Ok(protected) = state.sender.protect_rtcp(&mut buffer, length) else {
+            association.port.counters.add("hop_protect", 1);
+            return SendOutcome::Failed;
+        };
+        association.transmit(buffer.get(..protected).unwrap_or_default(), protected)
+    }
+
+    /// Protects one RTCP packet into `out`; its length.
+    pub(crate) fn protect_control(&self, message: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+        out.clear();
+        out.extend_from_slice(message);
+        out.resize(message.len() + keys::RTCP_OVERHEAD, 0);
+        let length = self.state.borrow_mut().sender.protect_rtcp(out, message.len()).ok()?;
+        out.truncate(length);
+        Some(length)
+    }
+}
+
+impl Batch<'_> {
+    /// Whether a packet of this length can go out with what waits.
+    fn takes(&self, length: usize) -> bool {
+        self.packets == 0
+            || (!self.closed
+                && length <= self.segment
+                && self.packets < MAX_SEGMENTS
+                && self.bytes.len() + length <= MAX_RUN)
+    }
+
+    fn push(&mut self, length: usize) {
+        if self.packets == 0 {
+            self.segment = length;
+        }
+        // A shorter one can only be the last.
+        self.closed = length < self.segment;
+        self.packets += 1;
+    }
+
+    fn send(&mut self, association: &Association, outcome: &mut SendOutcome) {
+        if self.packets > 0 {
+            match association.transmit(self.bytes, self.segment) {
+                SendOutcome::Sent => {}
+                other => *outcome = other,
+            }
+        }
+        self.bytes.clear();
+        self.packets = 0;
+        self.closed = false;
+    }
+}

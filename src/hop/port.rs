@@ -1,0 +1,241 @@
+//! The one UDP port of a member: a socket for each worker, and who gets what comes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use msm_core::hop::Label;
+use msm_core::hop::label::MAX_FLOWS;
+use tokio::task::AbortHandle;
+
+use super::counters::HopCounters;
+use super::inlet::Inlet;
+use crate::error::Error;
+use crate::net::udp::{SocketOptions, UdpSocket, canonical};
+use crate::worker::Worker;
+
+/// Some receive errors repeat at once: the pause keeps the worker from spinning.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// Where the port is, and with which options.
+#[derive(Clone, Debug)]
+pub(crate) struct PortSettings {
+    /// Port 0 takes any.
+    pub(crate) address: SocketAddr,
+    pub(crate) options: SocketOptions,
+}
+
+/// A worker's part of the port.
+pub(crate) struct HopPort {
+    pub(crate) socket: UdpSocket,
+    /// Packets on their way out.
+    pub(crate) buffer: RefCell<Vec<u8>>,
+    pub(crate) counters: HopCounters,
+    worker: usize,
+    generation: u8,
+    flows: RefCell<HashMap<u32, Weak<Inlet>>>,
+    next: Cell<u32>,
+    receiving: RefCell<Option<AbortHandle>>,
+}
+
+impl HopPort {
+    /// Opens the port on every worker, once; the address, for peers to be told.
+    ///
+    /// # Errors
+    /// [`Error::Socket`] that names the address.
+    pub(crate) async fn address(worker: &Worker) -> Result<SocketAddr, Error> {
+        let shared = Arc::clone(&worker.shared);
+        let opened = shared.hop.address.get_or_try_init(|| async {
+            let mut settings = shared.hop.settings.clone();
+            // In the order of their numbers: the kernel knows the sockets by the order in which they were bound.
+            for handle in shared.workers() {
+                let own = settings.clone();
+                let bound = handle.call(move |worker| Self::open(worker, &own)).await?;
+                settings.address = bound
+                    .map_err(|error| Error::socket(format!("mesh port {}/udp", settings.address), error))?;
+            }
+            Ok::<_, Error>(settings.address)
+        });
+        opened.await.copied()
+    }
+
+    fn open(worker: &Rc<Worker>, settings: &PortSettings) -> io::Result<SocketAddr> {
+        let options = SocketOptions { reuse_port: true, probes_mtu: true, ..settings.options.clone() };
+        let socket = UdpSocket::bind(settings.address, &options)?;
+        if worker.id == 0 {
+            // Without it packets still arrive: those that come to another worker are handed over.
+            if let Err(error) = socket.steer_by_label() {
+                tracing::warn!(%error, "the kernel does not steer packets to workers");
+            }
+        }
+        let bound = socket.local_addr();
+        let port = Rc::new(Self {
+            socket,
+            buffer: RefCell::default(),
+            counters: HopCounters::default(),
+            worker: worker.id,
+            generation: worker.shared.hop.generation,
+            flows: RefCell::default(),
+            next: Cell::new(0),
+            receiving: RefCell::new(None),
+        });
+        let task = tokio::task::spawn_local(receive(Rc::downgrade(worker), Rc::clone(&port)));
+        *port.receiving.borrow_mut() = Some(task.abort_handle());
+        worker.set_hop_port(&port);
+        Ok(bound)
+    }
+
+    /// Stops to receive.
+    pub(crate) fn stop(&self) {
+        if let Some(task) = self.receiving.borrow_mut().take() {
+            task.abort();
+        }
+    }
+
+    /// Enters a flow under a new label. Labels are taken in turn: one that was given back is not given out again soon.
+    ///
+    /// # Errors
+    /// [`Error::Capacity`] if all labels of this worker are in use.
+    pub(crate) fn enter(&self, make: impl FnOnce(Label) -> Rc<Inlet>) -> Result<Rc<Inlet>, Error> {
+        let mut flows = self.flows.borrow_mut();
+        let limit = MAX_FLOWS as usize / 2;
+        let exhausted =
+            || Error::Capacity { what: "flows of one worker on mesh hops", limit, key: "workers" };
+        if flows.len() >= limit {
+            return Err(exhausted());
+        }
+        loop {
+            let index = self.next.get();
+            self.next.set((index + 1) % MAX_FLOWS);
+            let label = Label::new(self.worker, self.generation, index).ok_or_else(exhausted)?;
+            if let std::collections::hash_map::Entry::Vacant(place) = flows.entry(label.ssrc()) {
+                let inlet = make(label);
+                place.insert(Rc::downgrade(&inlet));
+                return Ok(inlet);
+            }
+        }
+    }
+
+    /// Forgets a label.
+    pub(crate) fn leave(&self, label: Label) {
+        self.flows.borrow_mut().remove(&label.ssrc());
+    }
+
+    /// Datagrams that came together: at these places of the buffer. Each run of one label goes to its flow.
+    pub(crate) fn handle(
+        &self,
+        worker: &Worker,
+        now: Instant,
+        bytes: &mut [u8],
+        stride: usize,
+        from: Option<SocketAddr>,
+    ) {
+        let total = bytes.len();
+        let stride = if stride == 0 { total.max(1) } else { stride };
+        let mut start = 0;
+        while start < total {
+            let Some(label) = bytes.get(start..).and_then(Label::of) else {
+                self.counters.add("hop_malformed", 1);
+                start += stride;
+                continue;
+            };
+            let mut end = start + stride;
+            while end < total && bytes.get(end..).and_then(Label::of) == Some(label) {
+                end += stride;
+            }
+            let end = end.min(total);
+            if let Some(run) = bytes.get_mut(start..end) {
+                self.handle_run(worker, now, label, run, stride, from);
+            }
+            start = end;
+        }
+    }
+
+    fn handle_run(
+        &self,
+        worker: &Worker,
+        now: Instant,
+        label: Label,
+        run: &mut [u8],
+        stride: usize,
+        from: Option<SocketAddr>,
+    ) {
+        let packets = run.len().div_ceil(stride) as u64;
+        if label.worker() != self.worker {
+            self.hand_over(worker, label, run, stride, from, packets);
+            return;
+        }
+        let inlet = self.flows.borrow().get(&label.ssrc()).and_then(Weak::upgrade);
+        match inlet {
+            Some(inlet) => {
+                let length = run.len();
+                let places = (0..length).step_by(stride).map(|at| (at, stride.min(length - at)));
+                inlet.handle(now, run, places, from);
+            }
+            None => self.counters.add("hop_unknown_label", packets),
+        }
+    }
+
+    /// Packets that came as interleaved frames.
+    pub(crate) fn handle_frames(
+        &self,
+        worker: &Worker,
+        now: Instant,
+        bytes: &mut [u8],
+        parts: &[(usize, usize)],
+    ) {
+        for (offset, length) in parts {
+            if let Some(packet) = bytes.get_mut(*offset..offset.saturating_add(*length)) {
+                self.handle(worker, now, packet, *length, None);
+            }
+        }
+    }
+
+    /// What the kernel gave to the wrong worker, or came through the connection of another one.
+    fn hand_over(
+        &self,
+        worker: &Worker,
+        label: Label,
+        run: &[u8],
+        stride: usize,
+        from: Option<SocketAddr>,
+        packets: u64,
+    ) {
+        self.counters.add("hop_stray", packets);
+        let Ok(owner) = worker.shared.worker(label.worker()) else {
+            self.counters.add("hop_unknown_label", packets);
+            return;
+        };
+        let mut run = run.to_vec();
+        let taken = owner.offer(move |worker| {
+            if let Some(port) = worker.hop_port() {
+                port.handle(worker, Instant::now(), &mut run, stride, from);
+            }
+        });
+        if !taken {
+            self.counters.add("worker_ring", packets);
+        }
+    }
+}
+
+async fn receive(worker: Weak<Worker>, port: Rc<HopPort>) {
+    loop {
+        let Some(strong) = worker.upgrade() else { return };
+        let outcome = port
+            .socket
+            .receive(&strong.buffers, |received| {
+                let from = canonical(received.source);
+                port.handle(&strong, Instant::now(), received.bytes, received.stride, Some(from));
+            })
+            .await;
+        if let Err(error) = outcome {
+            strong.count_receive_error(&error);
+            tokio::time::sleep(RETRY).await;
+        }
+        strong.observe_drops(&port.socket);
+    }
+}

@@ -1,0 +1,145 @@
+//! A stream published to another member: the member is one reader of the hub.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
+use msm_core::rng::Rng;
+use msm_rtsp::message::{Method, Request};
+use msm_rtsp::sdp::Description;
+use msm_rtsp::url::{join_control, track_control};
+
+use super::dial;
+use super::inlet::{Inlet, Target};
+use super::outlet::Outlet;
+use super::pull::Member;
+use crate::error::Error;
+use crate::hub::dest::Dest;
+use crate::hub::home::Home;
+use crate::hub::registry::ReaderRef;
+use crate::routing::{ClusterSettings, Resolved};
+use crate::worker::Worker;
+
+/// How long an end that nobody told is noticed after.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Publishes the stream of `home` to an endpoint; when this returns, it records.
+pub(crate) async fn start(
+    worker: &Rc<Worker>,
+    home: &Rc<Home>,
+    resolved: &Resolved,
+    description: &Description,
+    via: Vec<String>,
+) -> Result<(), Error> {
+    let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
+    let mut tried = Vec::new();
+    let mut last = Error::NoRoute { url: resolved.resource.clone() };
+    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
+        let attempt = async {
+            let peer = dial::peer(worker, &settings, &url).await?;
+            let mut member = Member::new(worker, peer, url.clone(), via.clone());
+            let flows = announce(&mut member, &settings, description).await?;
+            let id = attach(worker, home, &flows)?;
+            let recorded = member.ask(Request::new(Method::Record, url.to_string())).await;
+            if let Err(error) = recorded {
+                home.shard.remove(Instant::now(), id, false);
+                return Err(error);
+            }
+            // Nothing is sent into the void.
+            member.peer.association.ready().await?;
+            Ok::<_, Error>((member, flows, id))
+        };
+        match attempt.await {
+            Ok((member, flows, id)) => {
+                home.shard.play(Instant::now(), id).map_err(Error::from)?;
+                tracing::info!(hub = home.handle.id, upstream = %member.url, "stream is published upstream");
+                tokio::task::spawn_local(run(Rc::clone(worker), Rc::clone(home), member, flows, id));
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
+
+type Flows = Vec<(Rc<Inlet>, Rc<Outlet>)>;
+
+async fn announce(
+    member: &mut Member,
+    settings: &ClusterSettings,
+    description: &Description,
+) -> Result<Flows, Error> {
+    let base = member.url.to_string();
+    let announce =
+        Request::new(Method::Announce, base.clone()).with_body("application/sdp", description.for_announce());
+    let announced = member.ask(announce);
+    let mut pending = Vec::new();
+    for number in 0..description.tracks.len() {
+        let url = join_control(&base, &track_control(number), settings.control);
+        pending.push(member.set_up(&url, ";mode=record", Target::Nobody)?);
+    }
+    announced.await?;
+    let mut flows = Vec::new();
+    for (inlet, answer) in pending {
+        let (label, session) = answer.await?;
+        let outlet = member.set_outlet(label, &inlet)?;
+        member.set_session(session);
+        flows.push((inlet, outlet));
+    }
+    Ok(flows)
+}
+
+/// Makes the member a reader of the hub.
+fn attach(worker: &Rc<Worker>, home: &Rc<Home>, flows: &Flows) -> Result<ReaderId, Error> {
+    let mut rng = Rng::new(worker.shared.seed());
+    let tracks = flows
+        .iter()
+        .enumerate()
+        .map(|(track, (_, outlet))| ReaderTrack {
+            track,
+            dest: Dest::Hop(Rc::clone(outlet)),
+            ssrc: outlet.label.ssrc(),
+            payload_types: Vec::new(),
+        })
+        .collect();
+    let setup = ReaderSetup { seed: rng.next_u64(), tracks, late_join: true };
+    let id = home.shard.add_reader(Instant::now(), setup, Box::new(|_| {})).map_err(Error::from)?;
+    for (track, (inlet, outlet)) in flows.iter().enumerate() {
+        inlet.set_target(Target::Reports {
+            worker: Rc::downgrade(worker),
+            reader: ReaderRef { owner: worker.id, worker: worker.id, hub: home.handle.id, reader: id, track },
+            of: Rc::downgrade(outlet),
+        });
+    }
+    Ok(id)
+}
+
+async fn run(worker: Rc<Worker>, home: Rc<Home>, member: Member, flows: Flows, id: ReaderId) {
+    let _pass = worker.upstream();
+    let mut stopping = worker.shared.stopping.subscribe();
+    let mut tick = tokio::time::interval(TICK);
+    let hub = home.handle.id;
+    loop {
+        tokio::select! {
+            () = member.ended() => {
+                tracing::warn!(hub, upstream = %member.url, "the member ended the recording");
+                break;
+            }
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            _ = tick.tick() => if home.handle.is_ended() || member.peer.association.has_ended() { break },
+        }
+    }
+    let over = home.handle.is_ended();
+    home.shard.remove(Instant::now(), id, true);
+    drop(flows);
+    if !over {
+        // The publisher must know that nobody records it any more.
+        home.handle.set_ended();
+        home.end(Instant::now());
+    }
+    member.leave(&member.url.to_string());
+}
