@@ -1,0 +1,10 @@
+//! Messages that give SRTP its keys on plain RTSP hops: [`sdes`] in SDP.
+//!
+//! Both carry the key in the clear: they are for connections that are themselves encrypted, and a message's text
+//! is wiped when dropped. Nothing here takes the time or draws random numbers.
+
+mod armour;
+mod mki;
+pub mod sdes;
+
+pub use mki::{MAX_MKI, Mki};
