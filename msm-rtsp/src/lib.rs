@@ -10,6 +10,7 @@ pub mod framing;
 pub mod headers;
 pub mod limits;
 pub mod message;
+pub mod profile;
 pub mod proxy;
 pub mod sdp;
 pub mod server;
