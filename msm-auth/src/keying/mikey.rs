@@ -1,9 +1,15 @@
 //! MIKEY messages (RFC 3830) that hand over an SRTP key in the clear: the pre-shared-key initiator's message with NULL
 //! encryption and NULL MAC, as RTSP peers use it within TLS (RFC 4567).
 //!
-//! There is no response message. Each side sends its own, whose key protects what that side sends: a server in the
-//! SDP that it describes (`a=key-mgmt`) or in its response to SETUP, a client in its SETUP request, a publisher in
-//! the SDP that it announces.
+//! There is no response message. Each side sends its own, whose key protects what that side sends:
+//!
+//! * a server in the SDP that it describes, and some in the response to SETUP as well, which then counts;
+//! * a reader, whose reports are encrypted too, in its SETUP request;
+//! * a publisher in its SETUP request, and some in the SDP that they announce; GStreamer's server answers ANNOUNCE with
+//!   a `KeyMgmt` header for each track, in their order.
+//!
+//! What peers demand beyond the standard: GStreamer's server at least one stream; live555 AES-CM with a tag of 10 bytes
+//! and an MKI of four; gortsplib AES-CM with a tag of 10 bytes and a time at most an hour off.
 
 use zeroize::Zeroizing;
 
@@ -43,7 +49,8 @@ pub struct Stream {
 pub struct Mikey {
     /// The crypto session bundle's identifier: random, the initiator's choice.
     pub csb_id: u32,
-    /// The streams; none stands for all. At most [`MAX_STREAMS`].
+    /// The streams that the writer knows of; others have the key too, and begin at a rollover counter of 0. At most
+    /// [`MAX_STREAMS`].
     pub streams: Vec<Stream>,
     /// The key, for what the writer of the message sends.
     pub key: MasterKey,
