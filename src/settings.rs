@@ -98,6 +98,7 @@ fn cluster(name: &str, config: &ClusterConfig) -> ClusterSettings {
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
+        tls: None,
     }
 }
 
@@ -119,6 +120,7 @@ pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
         reader_port: config.port_pair().0,
         same_ip: config.nat == Nat::SameIp,
         multicast,
+        tls: None,
     })
 }
 

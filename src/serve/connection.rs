@@ -21,7 +21,9 @@ use super::requests;
 use super::session::Session;
 use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
+use crate::net::tls::TlsError;
 use crate::net::udp::canonical;
+use crate::shared::Shared;
 use crate::worker::Worker;
 
 /// Read at once; also what a connection that publishes keeps.
@@ -78,7 +80,7 @@ pub(crate) async fn run(
 ) {
     let Ok(local) = stream.local_addr() else { return };
     let shared = std::sync::Arc::clone(&worker.shared);
-    let connection = Connection::new(stream, shared.settings.connection_queue);
+    let Some(connection) = secured(&shared, &listening, stream, peer).await else { return };
     let context = Rc::new(Context {
         listening: Rc::downgrade(&listening),
         peer,
@@ -104,6 +106,51 @@ pub(crate) async fn run(
     let sessions = std::mem::take(&mut *context.sessions.borrow_mut());
     for session in sessions.iter().filter_map(Weak::upgrade) {
         session.connection_lost(&context.connection).await;
+    }
+}
+
+/// The connection as its listener wants it: where that is TLS, nothing is parsed before the handshake is done.
+async fn secured(
+    shared: &Shared,
+    listening: &Listening,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Rc<Connection>> {
+    let settings = &shared.settings;
+    let Some(config) = listening.shared.settings.tls.clone() else {
+        return Some(Connection::new(stream, settings.connection_queue));
+    };
+    let mut stopping = shared.stopping.subscribe();
+    let handshake = async {
+        let connection = Connection::tls_server(stream, config, settings.connection_queue)?;
+        connection.handshake(settings.rtsp.message_timeout).await?;
+        Ok(connection)
+    };
+    let outcome: Result<_, TlsError> = tokio::select! {
+        outcome = handshake => outcome,
+        _ = stopping.wait_for(|stopping| *stopping) => return None,
+    };
+    let name = &listening.shared.settings.name;
+    match outcome {
+        Ok(connection) => {
+            if let Some(tls) = connection.tls() {
+                tracing::debug!(
+                    %peer,
+                    listener = name,
+                    version = tls.protocol_version(),
+                    suite = tls.cipher_suite(),
+                    alpn = tls.alpn().map(|own| own.escape_ascii().to_string()),
+                    certificates = tls.peer_certificates().len(),
+                    "TLS connection"
+                );
+            }
+            Some(connection)
+        }
+        Err(error) => {
+            tracing::info!(%peer, listener = name, %error, "connection refused");
+            shared.metrics.add_refused(error.name());
+            None
+        }
     }
 }
 
@@ -169,7 +216,7 @@ async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
                 pending = None;
             }
             () = connection.drained() => connection.flush(),
-            ready = connection.stream().readable(), if pending.is_none() && reads => {
+            ready = connection.readable(), if pending.is_none() && reads => {
                 if ready.is_err() || !read(connection, &mut buffer) {
                     return pending;
                 }
@@ -192,7 +239,7 @@ async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
 fn read(connection: &Connection, buffer: &mut BytesMut) -> bool {
     loop {
         buffer.reserve(READ_BYTES);
-        match connection.stream().try_read_buf(buffer) {
+        match connection.read(buffer) {
             Ok(0) => return false,
             Ok(_) => return true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -202,7 +249,10 @@ fn read(connection: &Connection, buffer: &mut BytesMut) -> bool {
                 return true;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
+            Err(error) => {
+                tracing::debug!(%error, "a connection failed");
+                return false;
+            }
         }
     }
 }
@@ -234,7 +284,7 @@ fn transmit(machine: &mut server::Connection, connection: &Connection) {
 async fn linger(connection: &Connection) {
     let deadline = tokio::time::sleep(Duration::from_secs(1));
     tokio::pin!(deadline);
-    while connection.queued() > 0 && !connection.is_closed() {
+    while connection.has_output() && !connection.is_closed() {
         tokio::select! {
             () = connection.drained() => connection.flush(),
             () = &mut deadline => return,

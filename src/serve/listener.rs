@@ -32,6 +32,8 @@ pub(crate) struct ListenerSettings {
     /// A reader's or publisher's packets may come from any port of its address.
     pub(crate) same_ip: bool,
     pub(crate) multicast: Option<MulticastSettings>,
+    /// Connections speak TLS by this.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Where multicast readers of a listener are served.
