@@ -74,6 +74,14 @@ pub enum Error {
         /// Where and what.
         reason: String,
     },
+    /// No TLS with the upstream.
+    #[error("{endpoint}: {reason}")]
+    UpstreamTls {
+        /// The endpoint's URL, without credentials.
+        endpoint: String,
+        /// What failed, and on which side.
+        reason: String,
+    },
     /// A limit of this process is reached.
     #[error("{what}: the limit of {limit} is reached; raise `{key}` in the configuration")]
     Capacity {
@@ -131,6 +139,7 @@ impl Error {
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::UpstreamStatus { .. } => "upstream_status",
             Self::UpstreamProtocol { .. } => "upstream_protocol",
+            Self::UpstreamTls { .. } => "upstream_tls",
             Self::Capacity { .. } => "capacity",
             Self::Socket { .. } => "socket",
             Self::Configuration(_) => "configuration",
@@ -148,7 +157,7 @@ impl Error {
             Self::AlreadyPublished => 403,
             Self::BadDescription(_) => 400,
             Self::Refused(_) => 455,
-            Self::Unreachable { .. } | Self::UpstreamProtocol { .. } => 502,
+            Self::Unreachable { .. } | Self::UpstreamProtocol { .. } | Self::UpstreamTls { .. } => 502,
             Self::UpstreamTimeout { .. } => 504,
             // The upstream's refusal of our credentials is not the client's affair.
             Self::UpstreamStatus { status: 401 | 407, .. } => 502,

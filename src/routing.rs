@@ -7,6 +7,7 @@ use std::time::Duration;
 use msm_core::route::{Action, RequestKey, Route, RouteError, RouteTable, Selector, Share};
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
+use rustls_pki_types::ServerName;
 
 use crate::error::Error;
 use crate::hop::members::Members;
@@ -41,6 +42,16 @@ pub(crate) struct ClusterSettings {
     pub(crate) always: bool,
     /// For mesh hops: who we are, and who may serve.
     pub(crate) members: Option<Members<rustls::ClientConfig>>,
+    /// How `rtsps` endpoints are spoken to.
+    pub(crate) tls: Option<UpstreamTls>,
+}
+
+/// What hops over TLS are made with.
+#[derive(Clone)]
+pub(crate) struct UpstreamTls {
+    pub(crate) config: Arc<rustls::ClientConfig>,
+    /// The name that the server's certificate must have, if not the URL's host.
+    pub(crate) server_name: Option<ServerName<'static>>,
 }
 
 /// The routes and clusters of a mesh.

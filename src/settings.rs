@@ -165,6 +165,7 @@ fn cluster(
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
+        tls: None,
         members: members(name, config, source)?,
     })
 }

@@ -33,4 +33,18 @@ macro_rules! targets {
     )*};
 }
 
-targets!(rtp, rtcp, extensions, framing, url, transport, sdp, pattern, config, spiffe_id, certificate);
+targets!(
+    rtp,
+    rtcp,
+    extensions,
+    framing,
+    url,
+    transport,
+    sdp,
+    pattern,
+    config,
+    spiffe_id,
+    certificate,
+    sdes,
+    mikey
+);

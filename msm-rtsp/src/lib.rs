@@ -11,6 +11,7 @@ pub mod headers;
 pub mod hop;
 pub mod limits;
 pub mod message;
+pub mod profile;
 pub mod proxy;
 pub mod sdp;
 pub mod server;

@@ -13,6 +13,7 @@ use sdp_types::{Attribute, Connection, Media, Origin, Session};
 
 use crate::headers::Range;
 use crate::limits::Limits;
+use crate::profile::Profile;
 use crate::url::track_control;
 
 /// Why a description was refused.
@@ -240,6 +241,12 @@ impl Description {
 }
 
 impl Track {
+    /// The profile that its `m=` line names; `None` if it is not known.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile> {
+        Profile::from_protocol(&self.protocol)
+    }
+
     fn info(&self) -> TrackInfo {
         let kind = match self.media.to_ascii_lowercase().as_str() {
             "video" => MediaKind::Video,
@@ -280,10 +287,7 @@ fn clean(attributes: &mut Vec<Attribute>) {
 
 /// The protocol of a plain hop: what came encrypted is decrypted before it gets to the hub.
 fn plain(protocol: &str) -> String {
-    match protocol.to_ascii_uppercase().as_str() {
-        "RTP/AVPF" | "RTP/SAVPF" => "RTP/AVPF".into(),
-        _ => "RTP/AVP".into(),
-    }
+    Profile::from_protocol(protocol).unwrap_or_default().plain().to_string()
 }
 
 fn track(session: &Session, media: &Media, index: usize) -> Track {

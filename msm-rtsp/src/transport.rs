@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use rtsp_types::Version;
 
+use crate::profile::Profile;
+
 /// Transports looked at in one header.
 pub const MAX_SPECS: usize = 16;
 
@@ -44,8 +46,8 @@ pub type Pair<T> = (T, T);
 /// One transport.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransportSpec {
-    /// `AVP`, `AVPF`, `SAVP`, `SAVPF`.
-    pub profile: String,
+    /// The RTP profile.
+    pub profile: Profile,
     /// UDP or TCP.
     pub lower: Lower,
     /// Unicast or multicast.
@@ -83,28 +85,28 @@ impl TransportSpec {
     /// UDP unicast from a client with these ports.
     #[must_use]
     pub fn udp(client_port: Pair<u16>) -> Self {
-        Self { profile: "AVP".into(), client_port: Some(client_port), ..Self::default() }
+        Self { client_port: Some(client_port), ..Self::default() }
     }
 
     /// Interleaved on these channels.
     #[must_use]
     pub fn tcp(interleaved: Pair<u8>) -> Self {
-        Self { profile: "AVP".into(), lower: Lower::Tcp, interleaved: Some(interleaved), ..Self::default() }
+        Self { lower: Lower::Tcp, interleaved: Some(interleaved), ..Self::default() }
     }
 
     /// A group of the server's choice.
     #[must_use]
     pub fn multicast() -> Self {
-        Self { profile: "AVP".into(), delivery: Delivery::Multicast, ..Self::default() }
+        Self { delivery: Delivery::Multicast, ..Self::default() }
     }
 
     /// Whether it is RTP without encryption.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        matches!(self.profile.as_str(), "AVP" | "AVPF")
+        !self.profile.is_secure()
     }
 
-    /// Reads one transport; `None` where it is no RTP transport.
+    /// Reads one transport; `None` where it is no RTP transport, or its profile is not known.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = split_quoted(text, ';');
@@ -112,10 +114,7 @@ impl TransportSpec {
         if !protocol.next()?.trim().eq_ignore_ascii_case("RTP") {
             return None;
         }
-        let profile = protocol.next()?.trim().to_ascii_uppercase();
-        if profile.is_empty() || !profile.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return None;
-        }
+        let profile = Profile::from_token(protocol.next()?)?;
         let lower = match protocol.next().map(|lower| lower.trim().to_ascii_uppercase()).as_deref() {
             None | Some("UDP") => Lower::Udp,
             Some("TCP") => Lower::Tcp,
@@ -186,7 +185,7 @@ impl TransportSpec {
     /// (some servers refuse `mode=play`).
     #[must_use]
     pub fn write(&self, version: Version) -> String {
-        let mut text = format!("RTP/{}", self.profile);
+        let mut text = self.profile.to_string();
         if self.lower == Lower::Tcp {
             text.push_str("/TCP");
         }
@@ -341,8 +340,31 @@ mod tests {
         assert_eq!(TransportSpec::parse("RTP/AVP").unwrap().delivery, Delivery::Multicast);
         assert_eq!(TransportSpec::parse("RTP/AVP/TCP").unwrap().delivery, Delivery::Unicast);
         assert_eq!(TransportSpec::parse("RAW/RAW/UDP;unicast;client_port=9"), None);
-        // A profile is a word: it becomes part of the answer.
+        // A profile becomes part of the answer: only known words are taken.
         assert_eq!(TransportSpec::parse("RTP/A\"V;unicast;client_port=8000-8001"), None);
+        assert_eq!(TransportSpec::parse("RTP/XAVP;unicast;client_port=8000-8001"), None);
+    }
+
+    #[test]
+    fn every_profile_is_known_over_udp_and_tcp() {
+        for (text, profile, lower) in [
+            ("RTP/AVPF/UDP;unicast;client_port=2-3", Profile::Avpf, Lower::Udp),
+            ("RTP/SAVP;unicast;client_port=2-3", Profile::Savp, Lower::Udp),
+            ("rtp/savp/tcp;unicast;interleaved=0-1", Profile::Savp, Lower::Tcp),
+            ("RTP/SAVPF/TCP;unicast;interleaved=0-1", Profile::Savpf, Lower::Tcp),
+        ] {
+            let spec = TransportSpec::parse(text).unwrap();
+            assert_eq!(
+                (spec.profile, spec.lower, spec.is_plain()),
+                (profile, lower, profile == Profile::Avpf)
+            );
+            assert_eq!(TransportSpec::parse(&spec.to_string()), Some(spec), "{text}");
+        }
+        let spec = TransportSpec { profile: Profile::Savpf, ..TransportSpec::tcp((0, 1)) };
+        assert_eq!(spec.to_string(), "RTP/SAVPF/TCP;unicast;interleaved=0-1");
+        // The first word that is known counts, not the first word.
+        let list = TransportSpec::parse_list("RTP/XAVP;client_port=2-3,RTP/SAVP;client_port=2-3");
+        assert_eq!(list.iter().map(|spec| spec.profile).collect::<Vec<_>>(), [Profile::Savp]);
     }
 
     #[test]

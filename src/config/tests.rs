@@ -112,7 +112,7 @@ routes:
 clusters:
   encoders:
     endpoints: ['rtsp://u:topsecret@h', 'http://h', 'rtsp://h/path', 'rtsp://h', 'rtsp://h:554']
-    hop: mesh
+    hop: mush
     auth: {password: topsecret, password_file: f}
     ports: 1001-1000
   none: {ports: 1001-1002, timeouts: {connect: 0}}

@@ -23,6 +23,7 @@ use super::port::HopPort;
 use super::wire::{Ask, Wire};
 use crate::error::Error;
 use crate::net::tcp::Connection;
+use crate::net::tls::Tls;
 use crate::routing::ClusterSettings;
 use crate::upstream::link::dial;
 use crate::worker::Worker;
@@ -156,18 +157,14 @@ async fn connect(worker: &Rc<Worker>, settings: &ClusterSettings, url: &RtspUrl)
         let stream = dial(url, settings).await.map_err(unreachable)?;
         let remote = stream.peer_addr().map_err(unreachable)?;
         let queue = worker.shared.settings.connection_queue;
-        let connection =
-            Connection::client(stream, queue, Arc::clone(config), tls::server_name()).map_err(|error| {
-                Error::UpstreamProtocol { endpoint: endpoint.clone(), reason: error.to_string() }
-            })?;
-        connection.handshake().await.map_err(|error| Error::UpstreamProtocol {
-            endpoint: endpoint.clone(),
-            reason: error.to_string(),
-        })?;
-        let identity = connection.member().map_err(|error| Error::UpstreamProtocol {
-            endpoint: endpoint.clone(),
-            reason: error.to_string(),
-        })?;
+        let refused = |reason: String| Error::UpstreamProtocol { endpoint: endpoint.clone(), reason };
+        let connection = Connection::tls_client(stream, Arc::clone(config), tls::server_name(), queue)
+            .map_err(|error| refused(error.to_string()))?;
+        let limit = settings.connect_timeout;
+        connection.handshake(limit).await.map_err(|error| refused(error.to_string()))?;
+        let member = connection.tls().map(Tls::member).transpose();
+        let identity = member.map_err(|error| refused(error.to_string()))?;
+        let identity = identity.ok_or(Error::Stopped)?;
         let remote = crate::net::udp::canonical(remote);
         Ok(Dialled { connection, identity, remote })
     };

@@ -68,7 +68,9 @@ impl FlowKey {
     /// [`Error::Stopped`] if the handshake is not done, or the connection has no TLS.
     pub(crate) fn derive(&self, connection: &Connection, epoch: u32) -> Result<MasterKey, Error> {
         let mut material = Zeroizing::new([0u8; SUITE.key_len() + SUITE.salt_len()]);
-        connection.export_keying_material(EXPORTER, &self.context(epoch), &mut material[..])?;
+        let tls = connection.tls().ok_or(Error::Stopped)?;
+        tls.export_keying_material(EXPORTER, Some(&self.context(epoch)), &mut material[..])
+            .map_err(|_| Error::Stopped)?;
         MasterKey::from_bytes(SUITE, &material[..]).map_err(|_| Error::Stopped)
     }
 }

@@ -7,6 +7,8 @@ use msm_auth::identity::source::IdentitySource;
 use msm_auth::identity::svid::{PeerRole, validate};
 use rustls_pki_types::UnixTime;
 
+use crate::net::tls::Tls;
+
 use super::association::{Association, Side};
 
 /// The own identity, and the TLS configuration of a cluster's or listener's hops.
@@ -32,7 +34,7 @@ pub(crate) fn check(source: &dyn IdentitySource, association: &Association) -> R
     let Some(snapshot) = source.snapshot() else {
         return Err("the own identity was withdrawn, and with it the trust bundles".to_owned());
     };
-    let chain = association.connection().peer_chain();
+    let chain = association.connection().tls().map(Tls::peer_certificates).unwrap_or_default();
     let (leaf, intermediates) = chain.split_first().ok_or("it showed no certificate")?;
     let role = match association.side {
         Side::Dialler => PeerRole::Server,

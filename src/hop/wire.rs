@@ -18,6 +18,9 @@ use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
 use crate::worker::Worker;
 
+/// Read at once.
+const READ_BYTES: usize = 64 * 1024;
+
 /// Messages that may wait for a member behind as much media as may wait for it.
 const UNREAD_MESSAGES: usize = 1024 * 1024;
 
@@ -180,9 +183,10 @@ impl Wire {
     }
 
     fn read(&mut self) -> Result<(), Error> {
+        self.buffer.reserve(READ_BYTES);
         match self.connection.read(&mut self.buffer) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(self.protocol("the member closed the connection")),
+            Ok(1..) => Ok(()),
+            Ok(0) => Err(self.protocol("the member closed the connection")),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(self.protocol(error.to_string())),
         }

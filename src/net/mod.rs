@@ -5,4 +5,5 @@ pub(crate) mod limits;
 pub(crate) mod multicast;
 pub(crate) mod pair;
 pub(crate) mod tcp;
+pub(crate) mod tls;
 pub(crate) mod udp;

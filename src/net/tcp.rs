@@ -1,12 +1,19 @@
-//! The sending half of an RTSP connection: text and interleaved packets in one bounded queue.
+//! The socket of an RTSP connection, with TLS or without: text and interleaved packets in one bounded queue.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use super::tls::{Tls, TlsError};
 
 /// What became of a packet offered to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +29,11 @@ pub(crate) enum Queued {
 /// A TCP connection that both its own task and the fan-out of its worker write to.
 ///
 /// Writes go to the kernel at once; what it does not take waits here, bounded by `limit`. Messages are never dropped
-/// (they are few, and bounded by requests); media packets are refused when the queue is full.
+/// (they are few, and bounded by requests); media packets are refused when the queue is full. With TLS the queue holds
+/// plaintext, and at most one chunk of it is encrypted ahead of the kernel.
 pub(crate) struct Connection {
     stream: TcpStream,
+    tls: Option<Tls>,
     queue: RefCell<BytesMut>,
     /// Media that waits for the answer to PLAY: some clients throw away what comes before it.
     held: RefCell<Option<BytesMut>>,
@@ -34,9 +43,34 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// A connection without TLS.
     pub(crate) fn new(stream: TcpStream, limit: usize) -> Rc<Self> {
+        Self::with(stream, None, limit)
+    }
+
+    /// A connection that was accepted and is to speak TLS: [`Self::handshake`] first.
+    pub(crate) fn tls_server(
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+        limit: usize,
+    ) -> Result<Rc<Self>, TlsError> {
+        Ok(Self::with(stream, Some(Tls::server(config)?), limit))
+    }
+
+    /// A connection that was opened and is to speak TLS: [`Self::handshake`] first.
+    pub(crate) fn tls_client(
+        stream: TcpStream,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        limit: usize,
+    ) -> Result<Rc<Self>, TlsError> {
+        Ok(Self::with(stream, Some(Tls::client(config, name)?), limit))
+    }
+
+    fn with(stream: TcpStream, tls: Option<Tls>, limit: usize) -> Rc<Self> {
         Rc::new(Self {
             stream,
+            tls,
             queue: RefCell::new(BytesMut::new()),
             held: RefCell::new(None),
             limit,
@@ -45,11 +79,70 @@ impl Connection {
         })
     }
 
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// The socket and its TLS, for another worker to go on with. `None` if anything waits to be sent, or somebody else
+    /// holds the connection.
+    pub(crate) fn into_parts(self: Rc<Self>) -> Option<(std::net::TcpStream, Option<Tls>, usize)> {
+        let mut own = Rc::try_unwrap(self).ok().filter(|own| !own.has_output())?;
+        let stream = own.stream.as_fd().try_clone_to_owned().ok()?;
+        // Without it, closing says nothing to the peer.
+        let tls = own.tls.take();
+        Some((stream.into(), tls, own.limit))
     }
 
-    /// Bytes that wait for the peer to read.
+    /// Goes on with what [`Self::into_parts`] gave, on this worker's runtime.
+    pub(crate) fn from_parts(
+        stream: std::net::TcpStream,
+        tls: Option<Tls>,
+        limit: usize,
+    ) -> io::Result<Rc<Self>> {
+        Ok(Self::with(TcpStream::from_std(stream)?, tls, limit))
+    }
+
+    /// The own address.
+    pub(crate) fn local_addr(&self) -> io::Result<std::net::SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// What TLS knows of the peer; `None` on a connection without it.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    /// Completes the TLS handshake, or fails when it takes longer than `limit`. Without TLS there is nothing to do.
+    /// Not to be used while others read or write.
+    pub(crate) async fn handshake(&self, limit: Duration) -> Result<(), TlsError> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        tokio::time::timeout(limit, tls.handshake(&self.stream))
+            .await
+            .unwrap_or(Err(TlsError::Timeout(limit)))
+    }
+
+    /// Completes when [`Self::read`] may have something. Cancel safe.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        if self.tls.as_ref().is_some_and(Tls::is_ready) {
+            return Ok(());
+        }
+        self.stream.readable().await
+    }
+
+    /// Appends what is there; 0 when the peer has ended, `WouldBlock` when nothing is there now.
+    pub(crate) fn read(&self, into: &mut BytesMut) -> io::Result<usize> {
+        let Some(tls) = &self.tls else { return self.stream.try_read_buf(into) };
+        let outcome = tls.read(&self.stream, into);
+        if tls.wants_write() {
+            // TLS itself answers some of what comes.
+            self.flush();
+        }
+        outcome
+    }
+
+    /// Writes past TLS.
+    #[cfg(test)]
+    pub(super) fn tamper(&self, bytes: &[u8]) {
+        assert_eq!(self.stream.try_write(bytes).unwrap(), bytes.len());
+    }
+
+    /// Plaintext that waits for the peer to read.
     pub(crate) fn queued(&self) -> usize {
         self.queue.borrow().len()
     }
@@ -58,8 +151,16 @@ impl Connection {
         self.closed.get()
     }
 
+    /// Whether anything waits for the peer to read.
+    pub(crate) fn has_output(&self) -> bool {
+        self.queued() > 0 || self.tls.as_ref().is_some_and(Tls::wants_write)
+    }
+
     /// Marks the connection as ended: later offers are refused and its task wakes up.
     pub(crate) fn close(&self) {
+        if let Some(tls) = self.tls.as_ref().filter(|_| !self.closed.get()) {
+            tls.close(&self.stream);
+        }
         self.closed.set(true);
         self.wake.notify_one();
     }
@@ -126,23 +227,17 @@ impl Connection {
     /// Writes what the kernel takes now.
     pub(crate) fn flush(&self) {
         let mut queue = self.queue.borrow_mut();
-        while !queue.is_empty() {
-            match self.stream.try_write_vectored(&[IoSlice::new(&queue)]) {
-                Ok(0) => {
-                    self.closed.set(true);
-                    break;
-                }
-                Ok(written) => queue.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    self.closed.set(true);
-                    break;
-                }
-            }
+        let outcome = match &self.tls {
+            None => write(&self.stream, &mut queue),
+            Some(tls) => tls.write(&self.stream, &mut queue),
+        };
+        if outcome.is_err() {
+            self.closed.set(true);
         }
         if self.closed.get() {
             queue.clear();
         }
+        let waits = !queue.is_empty() || self.tls.as_ref().is_some_and(Tls::wants_write);
         if queue.is_empty() {
             // An idle reader costs no buffer; a busy one keeps a small one.
             if queue.capacity() > IDLE_CAPACITY {
@@ -150,10 +245,8 @@ impl Connection {
             } else {
                 queue.clear();
             }
-        } else {
-            self.wake.notify_one();
         }
-        if self.closed.get() {
+        if waits || self.closed.get() {
             self.wake.notify_one();
         }
     }
@@ -165,7 +258,7 @@ impl Connection {
             if self.closed.get() {
                 return;
             }
-            if self.queued() > 0 {
+            if self.has_output() {
                 if self.stream.writable().await.is_err() {
                     self.closed.set(true);
                 }
@@ -174,6 +267,26 @@ impl Connection {
             self.wake.notified().await;
         }
     }
+}
+
+/// A peer is told that this is the end, however the connection came to it.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Writes from the front of the queue what the kernel takes now.
+fn write(stream: &TcpStream, queue: &mut BytesMut) -> io::Result<()> {
+    while !queue.is_empty() {
+        match stream.try_write_vectored(&[IoSlice::new(queue)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => queue.advance(written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Appends one interleaved frame; `false` for a packet that its 16-bit length cannot name.

@@ -24,8 +24,13 @@ use super::session::{Owner, Session};
 use crate::hop::association::Association;
 use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
+use crate::net::tls::{Tls, TlsError};
 use crate::net::udp::canonical;
+use crate::shared::Shared;
 use crate::worker::Worker;
+
+/// Read at once; also what a connection that publishes keeps.
+const READ_BYTES: usize = 64 * 1024;
 
 /// Answers that may wait for a client behind as much media as may wait for it.
 const UNREAD_ANSWERS: usize = 64 * 1024;
@@ -90,30 +95,14 @@ pub(crate) async fn run(
     peer: SocketAddr,
     pass: ConnectionPass,
 ) {
-    let limit = worker.shared.settings.connection_queue;
-    let connection = match listening.shared.settings.tls.clone() {
-        None => Connection::new(stream, limit),
-        Some(config) => match Connection::server(stream, limit, config) {
-            Ok(connection) => connection,
-            Err(error) => return tracing::error!(%error, "TLS cannot be configured"),
-        },
-    };
-    let patience = worker.shared.settings.rtsp.message_timeout;
-    let refused = match tokio::time::timeout(patience, connection.handshake()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(crate::net::tls::reason(&error)),
-        Err(_) => Some(format!("the handshake took longer than {patience:?}")),
-    };
-    if let Some(reason) = refused {
-        tracing::info!(%peer, reason, listener = listening.shared.settings.name, "TLS refused");
-        worker.shared.metrics.add_refused("tls");
-        return;
-    }
-    let member = match listening.shared.settings.member.then(|| connection.member()).transpose() {
+    let shared = std::sync::Arc::clone(&worker.shared);
+    let Some(connection) = secured(&shared, &listening, stream, peer).await else { return };
+    let tls = connection.tls().filter(|_| listening.shared.settings.member);
+    let member = match tls.map(Tls::member).transpose() {
         Ok(member) => member,
         Err(error) => {
             tracing::info!(%peer, %error, "no member");
-            return worker.shared.metrics.add_refused("tls");
+            return worker.shared.metrics.add_refused(error.name());
         }
     };
     serve(worker, listening, connection, member, peer, pass, BytesMut::new()).await;
@@ -128,7 +117,7 @@ async fn serve(
     pass: ConnectionPass,
     received: BytesMut,
 ) {
-    let Ok(local) = connection.stream().local_addr() else { return };
+    let Ok(local) = connection.local_addr() else { return };
     let index = listening.index;
     let shared = std::sync::Arc::clone(&worker.shared);
     let context = Rc::new(Context {
@@ -179,6 +168,51 @@ async fn serve(
     let sessions = std::mem::take(&mut *context.sessions.borrow_mut());
     for session in sessions.iter().filter_map(Weak::upgrade) {
         session.connection_lost(&context.connection).await;
+    }
+}
+
+/// The connection as its listener wants it: where that is TLS, nothing is parsed before the handshake is done.
+async fn secured(
+    shared: &Shared,
+    listening: &Listening,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Rc<Connection>> {
+    let settings = &shared.settings;
+    let Some(config) = listening.shared.settings.tls.clone() else {
+        return Some(Connection::new(stream, settings.connection_queue));
+    };
+    let mut stopping = shared.stopping.subscribe();
+    let handshake = async {
+        let connection = Connection::tls_server(stream, config, settings.connection_queue)?;
+        connection.handshake(settings.rtsp.message_timeout).await?;
+        Ok(connection)
+    };
+    let outcome: Result<_, TlsError> = tokio::select! {
+        outcome = handshake => outcome,
+        _ = stopping.wait_for(|stopping| *stopping) => return None,
+    };
+    let name = &listening.shared.settings.name;
+    match outcome {
+        Ok(connection) => {
+            if let Some(tls) = connection.tls() {
+                tracing::debug!(
+                    %peer,
+                    listener = name,
+                    version = tls.protocol_version(),
+                    suite = tls.cipher_suite(),
+                    alpn = tls.alpn().map(|own| own.escape_ascii().to_string()),
+                    certificates = tls.peer_certificates().len(),
+                    "TLS connection"
+                );
+            }
+            Some(connection)
+        }
+        Err(error) => {
+            tracing::info!(%peer, listener = name, %error, "connection refused");
+            shared.metrics.add_refused(error.name());
+            None
+        }
     }
 }
 
@@ -282,15 +316,23 @@ async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
 
 /// Reads what is there; `false` when the peer is gone. An idle connection holds no buffer.
 fn read(connection: &Connection, buffer: &mut BytesMut) -> bool {
-    match connection.read(buffer) {
-        Ok(goes_on) => goes_on,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            if buffer.is_empty() {
-                *buffer = BytesMut::new();
+    loop {
+        buffer.reserve(READ_BYTES);
+        match connection.read(buffer) {
+            Ok(0) => return false,
+            Ok(_) => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if buffer.is_empty() {
+                    *buffer = BytesMut::new();
+                }
+                return true;
             }
-            true
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                tracing::debug!(%error, "a connection failed");
+                return false;
+            }
         }
-        Err(_) => false,
     }
 }
 
@@ -321,7 +363,7 @@ fn transmit(machine: &mut server::Connection, connection: &Connection) {
 async fn linger(connection: &Connection) {
     let deadline = tokio::time::sleep(Duration::from_secs(1));
     tokio::pin!(deadline);
-    while connection.queued() > 0 && !connection.is_closed() {
+    while connection.has_output() && !connection.is_closed() {
         tokio::select! {
             () = connection.drained() => connection.flush(),
             () = &mut deadline => return,

@@ -32,7 +32,7 @@ pub(crate) struct ListenerSettings {
     /// A reader's or publisher's packets may come from any port of its address.
     pub(crate) same_ip: bool,
     pub(crate) multicast: Option<MulticastSettings>,
-    /// With TLS, how.
+    /// Connections speak TLS by this.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// For other members of the mesh.
     pub(crate) member: bool,

@@ -10,11 +10,13 @@ use bytes::{Buf, BytesMut};
 use msm_rtsp::client::{Client, ClientConfig, ClientError, ClientEvent};
 use msm_rtsp::message::Response;
 use msm_rtsp::url::RtspUrl;
+use rustls_pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use crate::error::Error;
 use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
+use crate::net::tls::TlsError;
 use crate::net::udp::{canonical, set_dscp};
 use crate::routing::ClusterSettings;
 use crate::worker::Worker;
@@ -60,6 +62,9 @@ impl Link {
         };
         let peer = canonical(stream.peer_addr().map_err(&unreachable)?).ip();
         let local = canonical(stream.local_addr().map_err(&unreachable)?).ip();
+        let connection = secure(stream, url, settings, worker.shared.settings.connection_queue).await;
+        let connection = connection
+            .map_err(|reason| Error::UpstreamTls { endpoint: name.clone(), reason: reason.to_string() })?;
         let config = ClientConfig {
             credentials: settings.credentials.clone(),
             via,
@@ -69,7 +74,7 @@ impl Link {
         };
         Ok(Self {
             client: Client::new(config),
-            connection: Connection::new(stream, worker.shared.settings.connection_queue),
+            connection,
             peer,
             local,
             name,
@@ -158,7 +163,7 @@ impl Link {
             tokio::select! {
                 biased;
                 () = self.connection.drained() => self.connection.flush(),
-                ready = self.connection.stream().readable() => {
+                ready = self.connection.readable() => {
                     ready.map_err(|error| self.protocol(error.to_string()))?;
                     self.read()?;
                 }
@@ -196,7 +201,7 @@ impl Link {
 
     fn read(&mut self) -> Result<(), Error> {
         self.buffer.reserve(READ_BYTES);
-        match self.connection.stream().try_read_buf(&mut self.buffer) {
+        match self.connection.read(&mut self.buffer) {
             Ok(0) => Err(self.protocol("the server closed the connection")),
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
@@ -208,6 +213,29 @@ impl Link {
             Err(error) => Err(self.protocol(error.to_string())),
         }
     }
+}
+
+/// Puts TLS on the connection where the URL asks for it.
+async fn secure(
+    stream: TcpStream,
+    url: &RtspUrl,
+    settings: &ClusterSettings,
+    queue: usize,
+) -> Result<Rc<Connection>, TlsError> {
+    if url.scheme() != "rtsps" {
+        return Ok(Connection::new(stream, queue));
+    }
+    let unusable = |reason: &str| TlsError::Io(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    let tls = settings.tls.as_ref().ok_or_else(|| unusable("TLS is not configured for this cluster"))?;
+    let name = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(url.host().to_owned()).map_err(|_| {
+            unusable("the host is no name that a certificate can have; set `tls.server_name`")
+        })?,
+    };
+    let connection = Connection::tls_client(stream, Arc::clone(&tls.config), name, queue)?;
+    connection.handshake(settings.connect_timeout).await?;
+    Ok(connection)
 }
 
 pub(crate) async fn dial(url: &RtspUrl, settings: &ClusterSettings) -> io::Result<TcpStream> {

@@ -57,6 +57,32 @@ fn readers_see_our_names_only() {
 }
 
 #[test]
+fn keys_of_the_hop_are_taken_out_and_its_profile_is_told() {
+    for (protocol, profile, plain) in [
+        ("RTP/AVP", Some(Profile::Avp), "RTP/AVP"),
+        ("RTP/AVPF", Some(Profile::Avpf), "RTP/AVPF"),
+        ("RTP/SAVP", Some(Profile::Savp), "RTP/AVP"),
+        ("rtp/savpf", Some(Profile::Savpf), "RTP/AVPF"),
+        ("RTP/SAVP/TCP", Some(Profile::Savp), "RTP/AVP"),
+        ("RTP/XAVP", None, "RTP/AVP"),
+    ] {
+        let text = format!(
+            "v=0\r\no=- 7 7 IN IP4 10.0.0.9\r\ns=x\r\nt=0 0\r\nk=clear:secret\r\na=key-mgmt:mikey secret\r\n\
+             m=video 0 {protocol} 96\r\nk=clear:secret\r\na=Crypto: 1 AES_CM_128_HMAC_SHA1_80 inline:secret\r\n\
+             a=crypto:2 AEAD_AES_128_GCM inline:secret\r\na=key-mgmt:mikey secret\r\n\
+             a=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n"
+        );
+        let description = parse(&text).unwrap();
+        assert_eq!(description.tracks[0].profile(), profile, "{protocol}");
+        for rewritten in [description.for_reader(true, &[]), description.for_announce()] {
+            let rewritten = String::from_utf8(rewritten).unwrap();
+            assert!(!rewritten.contains("secret"), "{rewritten}");
+            assert!(rewritten.contains(&format!("m=video 0 {plain} 96\r\n")), "{rewritten}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_description_is_refused() {
     assert_eq!(parse("").unwrap_err(), SdpError::NoVersion);
     assert_eq!(parse("hello").unwrap_err(), SdpError::NoVersion);

@@ -9,6 +9,7 @@ use msm_core::rng::Rng;
 use msm_core::route::Action;
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, Version};
+use msm_rtsp::profile::Profile;
 use msm_rtsp::sdp::Description;
 use msm_rtsp::server::{self, Offer, negotiate};
 use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
@@ -98,7 +99,7 @@ async fn at(
 fn member_transport(header: Option<&str>) -> Result<TransportSpec, u16> {
     let specs = TransportSpec::parse_list(header.ok_or(461_u16)?);
     let usable = |spec: &TransportSpec| {
-        spec.profile == "SAVP" && spec.lower == Lower::Udp && spec.delivery == Delivery::Unicast
+        spec.profile == Profile::Savp && spec.lower == Lower::Udp && spec.delivery == Delivery::Unicast
     };
     let chosen = specs.into_iter().find(usable).ok_or(461_u16)?;
     Ok(TransportSpec {
