@@ -65,6 +65,12 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// Streams that are up.
     pub(crate) streams: Gauge,
+    /// Associations with other members now.
+    pub(crate) associations: Gauge,
+    /// Epochs that associations have gone on with.
+    pub(crate) hop_rekeys: Counter,
+    /// Packets lost between members, a subset of what readers miss.
+    pub(crate) hop_lost: Counter,
     /// From a reader's first request for a stream to the answer of its PLAY.
     pub(crate) setup: Histogram,
     routes: Mutex<BTreeMap<StreamLabels, Arc<RouteMetrics>>>,
@@ -91,6 +97,9 @@ impl Default for Metrics {
             sessions: Gauge::default(),
             connections: Gauge::default(),
             streams: Gauge::default(),
+            associations: Gauge::default(),
+            hop_rekeys: Counter::default(),
+            hop_lost: Counter::default(),
             setup: latency(),
             routes: Mutex::default(),
             registry: Registry::default(),
@@ -128,6 +137,13 @@ impl Default for Metrics {
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
         registry.register("streams", "Streams now", metrics.streams.clone());
+        registry.register(
+            "hop_associations",
+            "Associations with other members now",
+            metrics.associations.clone(),
+        );
+        registry.register("hop_rekeys", "Changes of keys on mesh hops", metrics.hop_rekeys.clone());
+        registry.register("hop_lost", "Packets lost between members", metrics.hop_lost.clone());
         registry.register_with_unit(
             "setup",
             "From a reader's PLAY to its answer",

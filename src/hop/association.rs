@@ -115,6 +115,7 @@ impl Association {
         let ceiling = if remote.is_ipv4() { 1472 } else { 1452 };
         let config = PathConfig { overhead: RTCP_OVERHEAD, ceiling, ..PathConfig::default() };
         let path = Path::new(config, worker.shared.seed(), Instant::now());
+        worker.shared.metrics.associations.inc();
         Rc::new(Self {
             id,
             side,
@@ -275,6 +276,9 @@ impl Association {
         }
         let (_, before) = self.current.replace((connection, epoch));
         tracing::info!(peer = %self.peer().id, epoch, "hop re-keyed");
+        if let Some(worker) = self.worker.upgrade() {
+            worker.shared.metrics.hop_rekeys.inc();
+        }
         let association = Rc::downgrade(self);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(OVERLAP).await;
@@ -425,6 +429,14 @@ impl Association {
         let on_end = std::mem::take(&mut *self.on_end.borrow_mut());
         for on_end in on_end {
             on_end();
+        }
+    }
+}
+
+impl Drop for Association {
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker.upgrade() {
+            worker.shared.metrics.associations.dec();
         }
     }
 }

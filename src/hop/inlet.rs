@@ -233,6 +233,7 @@ impl Inlet {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
+        self.port.add_lost(self.fresh_loss());
         self.port.leave(self.label);
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::counters::HopCounters;
 use super::inlet::Inlet;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::net::udp::{SocketOptions, UdpSocket, canonical};
 use crate::worker::Worker;
 
@@ -39,6 +40,8 @@ pub(crate) struct HopPort {
     generation: u8,
     flows: RefCell<HashMap<u32, Weak<Inlet>>>,
     next: Cell<u32>,
+    /// Of flows that are over.
+    lost: Cell<u64>,
     receiving: RefCell<Option<AbortHandle>>,
 }
 
@@ -81,12 +84,23 @@ impl HopPort {
             generation: worker.shared.hop.generation,
             flows: RefCell::default(),
             next: Cell::new(0),
+            lost: Cell::new(0),
             receiving: RefCell::new(None),
         });
         let task = tokio::task::spawn_local(receive(Rc::downgrade(worker), Rc::clone(&port)));
         *port.receiving.borrow_mut() = Some(task.abort_handle());
         worker.set_hop_port(&port);
         Ok(bound)
+    }
+
+    /// Gives what was counted to the process's metrics.
+    pub(crate) fn publish(&self, metrics: &Metrics) {
+        for (reason, count) in self.counters.take() {
+            metrics.add_dropped(reason, count);
+        }
+        let flows: Vec<_> = self.flows.borrow().values().filter_map(Weak::upgrade).collect();
+        let lost: u64 = flows.iter().map(|flow| flow.fresh_loss()).sum();
+        metrics.hop_lost.inc_by(lost + self.lost.take());
     }
 
     /// Stops to receive.
@@ -118,6 +132,11 @@ impl HopPort {
                 return Ok(inlet);
             }
         }
+    }
+
+    /// Keeps the loss of a flow that is over for the counters.
+    pub(crate) fn add_lost(&self, packets: u64) {
+        self.lost.set(self.lost.get() + packets);
     }
 
     /// Forgets a label.

@@ -274,9 +274,7 @@ impl Worker {
         metrics.add_dropped("receive_error", self.receive_errors.take());
         metrics.add_dropped("socket_buffer", self.socket_drops.take());
         if let Some(port) = self.hop_port() {
-            for (reason, count) in port.counters.take() {
-                metrics.add_dropped(reason, count);
-            }
+            port.publish(metrics);
         }
         let now = self.send_errors.each();
         let before = self.published_errors.get();

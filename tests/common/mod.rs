@@ -21,6 +21,7 @@ use msm::config::Config;
 pub struct TestMesh {
     pub mesh: Mesh,
     pub address: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -35,15 +36,20 @@ impl TestMesh {
 
     /// A mesh with this configuration.
     pub fn from_yaml(yaml: &str) -> Self {
+        Self::with(yaml, |builder| builder)
+    }
+
+    /// A mesh with this configuration, and whatever else its builder is given. Only a listener of it is served.
+    pub fn with(yaml: &str, change: impl FnOnce(msm::Builder) -> msm::Builder) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let config = Config::from_yaml(yaml, "test.yaml", std::iter::empty()).unwrap();
-        let (mesh, address) = runtime.block_on(async {
-            let mesh = Mesh::builder().config(config).build().await.unwrap();
+        let (mesh, addresses) = runtime.block_on(async {
+            let mesh = change(Mesh::builder().config(config)).build().await.unwrap();
             let serving = mesh.serve().await.unwrap();
-            (mesh, serving.addresses()[0])
+            (mesh, serving.addresses().to_vec())
         });
-        Self { mesh, address, runtime }
+        Self { mesh, address: addresses[0], addresses, runtime }
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -1,0 +1,163 @@
+//! Two members, and what goes between them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Line, Publisher, Reader, TcpReader, TestMesh, VIDEO, keyframe, reader_port, rtp};
+use msm_auth::identity::UnixTime;
+use msm_auth::identity::ephemeral::{Ephemeral, EphemeralCa, EphemeralSource};
+use msm_auth::identity::id::{SpiffeId, TrustDomain};
+use msm_auth::identity::source::IdentitySource;
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// An authority for one test.
+struct Authority(Arc<EphemeralCa>);
+
+impl Authority {
+    fn new() -> Self {
+        let domain = TrustDomain::parse("test.example").unwrap();
+        Self(Arc::new(EphemeralCa::new(Ephemeral::ForTests, domain, UnixTime::now()).unwrap()))
+    }
+
+    fn source(&self, path: &str) -> Arc<EphemeralSource> {
+        let id = SpiffeId::parse(&format!("spiffe://test.example{path}")).unwrap();
+        Arc::new(
+            EphemeralSource::new(Arc::clone(&self.0), id, Duration::from_secs(3600), UnixTime::now())
+                .unwrap(),
+        )
+    }
+}
+
+/// The member whose streams are published into it, on a plain and a mesh listener. The address is the plain one's.
+fn far(source: &Arc<EphemeralSource>, more: &str) -> (TestMesh, std::net::SocketAddr) {
+    let yaml = format!(
+        "workers: 2\nlisteners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
+         - {{name: mesh, address: \"127.0.0.1:0\", protocol: mesh}}\n{more}",
+        reader_port()
+    );
+    let source: Arc<dyn IdentitySource> = Arc::clone(source) as _;
+    let mesh = TestMesh::with(&yaml, |builder| builder.identity(source));
+    let hop = mesh.addresses[1];
+    (mesh, hop)
+}
+
+/// The member that players come to, which has every stream from the far one.
+fn near(source: &Arc<EphemeralSource>, hop: std::net::SocketAddr, more: &str) -> TestMesh {
+    let yaml = format!(
+        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
+         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: far}}], idle_timeout: 500ms}}\n\
+         clusters:\n  far: {{endpoints: [\"rtsp://{hop}\"], hop: mesh, peers: [\"spiffe://test.example/far\"]}}\n{more}",
+        reader_port()
+    );
+    let source: Arc<dyn IdentitySource> = Arc::clone(source) as _;
+    TestMesh::with(&yaml, |builder| builder.identity(source))
+}
+
+fn numbered(number: u16) -> Vec<u8> {
+    rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000)
+}
+
+#[test]
+fn a_plain_player_reads_through_two_members() {
+    let authority = Authority::new();
+    let (far, hop) = far(&authority.source("/far"), "");
+    let near = near(&authority.source("/near"), hop, "");
+    let publisher = Publisher::start(&far, "live/one");
+    let readers: Vec<_> = (0..2).map(|_| Reader::start(&near, "live/one")).collect();
+    let mut tcp: Vec<_> = (0..2).map(|_| TcpReader::start(&near, "live/one")).collect();
+    let mut lines: Vec<_> = (0..4).map(|_| Line::default()).collect();
+    assert_eq!(far.counter("msm_sessions "), 2.0, "the publisher's, and one of the other member");
+    for number in 0..200u16 {
+        let packet = numbered(number);
+        publisher.send(&packet);
+        for (reader, line) in readers.iter().zip(&mut lines) {
+            line.check(&reader.recv(), &packet);
+        }
+        for (reader, line) in tcp.iter_mut().zip(&mut lines[2..]) {
+            line.check(&reader.recv(), &packet);
+        }
+    }
+    drop(readers);
+    drop(tcp);
+    assert_eq!(near.counter("msm_dropped_total{reason=\"srtp"), 0.0, "{}", near.metrics());
+}
+
+#[test]
+fn an_application_reads_and_publishes_without_a_proxy_of_its_own() {
+    let authority = Authority::new();
+    let (far, hop) = far(&authority.source("/far"), "");
+    let near = near(&authority.source("/near"), hop, "");
+    let url = near.url("from/app");
+    near.block_on(async {
+        let publisher = near.mesh.publish(&url, VIDEO).await.unwrap();
+        let mut reader = near.mesh.open(&url).await.unwrap();
+        for number in 0..100u16 {
+            let sent = numbered(number);
+            publisher.send(0, sent.clone()).unwrap();
+            let packet = timeout(SOON, reader.next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(packet.payload[..], sent[12..]);
+        }
+        drop(publisher);
+        assert!(timeout(SOON, reader.next()).await.unwrap().unwrap().is_none(), "its end crosses both hops");
+    });
+    far.wait_value("msm_sessions ", 0.0);
+    far.wait_value("msm_streams ", 0.0);
+}
+
+#[test]
+fn gaps_upstream_stay_gaps_and_large_packets_cross_in_two() {
+    let authority = Authority::new();
+    let (far, hop) = far(&authority.source("/far"), "");
+    let near = near(&authority.source("/near"), hop, "");
+    let publisher = Publisher::start(&far, "live/gaps");
+    let reader = Reader::start(&near, "live/gaps");
+    let mut first = None;
+    for number in (0..60u16).filter(|number| ![7, 8, 9, 30].contains(number)) {
+        let size = if number % 3 == 0 { 1460 } else { 700 };
+        let packet = rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, size);
+        publisher.send(&packet);
+        let received = reader.recv();
+        assert_eq!(received[12..], packet[12..]);
+        let sequence = u16::from_be_bytes([received[2], received[3]]);
+        let first = *first.get_or_insert(sequence);
+        assert_eq!(sequence.wrapping_sub(first), number);
+    }
+}
+
+#[test]
+fn a_new_identity_re_keys_without_a_packet_lost() {
+    let authority = Authority::new();
+    let (near_id, far_id) = (authority.source("/near"), authority.source("/far"));
+    let (far, hop) = far(&far_id, "");
+    let near = near(&near_id, hop, "");
+    let publisher = Publisher::start(&far, "live/keys");
+    let reader = Reader::start(&near, "live/keys");
+    let mut line = Line::default();
+    for number in 0..900u16 {
+        if number % 200 == 100 {
+            near_id.rotate(UnixTime::now()).unwrap();
+        }
+        let packet = numbered(number);
+        publisher.send(&packet);
+        line.check(&reader.recv(), &packet);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let deadline = Instant::now() + SOON;
+    while far.counter("msm_hop_rekeys_total") < 4.0 {
+        assert!(Instant::now() < deadline, "{}", far.metrics());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = keyframe(0, 0, 0, 0);
+}
