@@ -23,6 +23,14 @@ pub enum Error {
         /// The URL asked for, without credentials.
         url: String,
     },
+    /// The route that matches does not serve this caller.
+    #[error("route `{route}` denies it: {reason}")]
+    Denied {
+        /// The route's name.
+        route: String,
+        /// Why, and what would change it.
+        reason: String,
+    },
     /// The route is local and nobody publishes there.
     #[error("nothing is published at {url}")]
     NotPublished {
@@ -131,6 +139,7 @@ impl Error {
         match self {
             Self::BadUrl { .. } => "bad_url",
             Self::NoRoute { .. } => "no_route",
+            Self::Denied { .. } => "denied",
             Self::NotPublished { .. } => "not_published",
             Self::AlreadyPublished => "already_published",
             Self::BadDescription(_) => "bad_description",
@@ -154,14 +163,14 @@ impl Error {
         match self {
             Self::BadUrl { .. } => 400,
             Self::NoRoute { .. } | Self::NotPublished { .. } => 404,
-            Self::AlreadyPublished => 403,
+            Self::AlreadyPublished | Self::Denied { .. } => 403,
             Self::BadDescription(_) => 400,
             Self::Refused(_) => 455,
             Self::Unreachable { .. } | Self::UpstreamProtocol { .. } | Self::UpstreamTls { .. } => 502,
             Self::UpstreamTimeout { .. } => 504,
             // The upstream's refusal of our credentials is not the client's affair.
             Self::UpstreamStatus { status: 401 | 407, .. } => 502,
-            Self::UpstreamStatus { status: status @ (404 | 453 | 457 | 458 | 503), .. } => *status,
+            Self::UpstreamStatus { status: status @ (403 | 404 | 453 | 457 | 458 | 503), .. } => *status,
             Self::UpstreamStatus { .. } => 502,
             Self::Capacity { .. } | Self::Stopped => 503,
             Self::Socket { .. } | Self::Configuration(_) => 500,

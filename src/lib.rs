@@ -16,6 +16,7 @@ mod api;
 mod error;
 mod hop;
 mod hub;
+mod identity;
 mod mesh;
 mod metrics;
 mod net;

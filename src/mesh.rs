@@ -23,7 +23,9 @@ use crate::hop::port::HopPort;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, HubParts, PlayRequest};
 use crate::hub::home::Home;
+use crate::identity;
 use crate::net::limits;
+use crate::routing::Caller;
 use crate::serve::requests::open;
 use crate::settings;
 use crate::shared::Shared;
@@ -95,7 +97,12 @@ impl Builder {
         if let Some(workers) = self.workers {
             config.workers = Workers::Count(workers.max(1));
         }
-        let source = self.identity.as_ref();
+        let source = match self.identity {
+            Some(source) => Some(source),
+            None if embedded => None,
+            None => identity::open(&config).await?,
+        };
+        let source = source.as_ref();
         let routing = settings::routing(&config, embedded, source)?;
         let listeners: Result<_, Error> = if embedded {
             Ok(Vec::new())
@@ -199,7 +206,7 @@ impl Mesh {
             .shared
             .worker(place)?
             .run(move |worker| async move {
-                let (resolved, handle) = open(&worker, &url, via.clone()).await?;
+                let (resolved, handle) = open(&worker, &url, via.clone(), &Caller::Own).await?;
                 let handle = if handle.unshared && !handle.claim() {
                     let own = pull::open(&worker, &resolved, None, via).await?;
                     own.claim();
@@ -258,7 +265,7 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
-                let resolved = worker.shared.routing.resolve(&url, Action::Publish)?;
+                let resolved = worker.shared.routing.resolve(&url, Action::Publish, &Caller::Own)?;
                 let description = Arc::new(description);
                 let quota = worker.shared.streams.take()?;
                 let handle = HubHandle::new(HubParts {

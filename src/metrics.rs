@@ -38,6 +38,12 @@ struct ReasonLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DecisionLabels {
+    decision: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StatusLabels {
     method: &'static str,
     status: u16,
@@ -59,6 +65,7 @@ pub(crate) struct Metrics {
     dropped: Family<ReasonLabels, Counter>,
     refused: Family<ReasonLabels, Counter>,
     requests: Family<StatusLabels, Counter>,
+    authorization: Family<DecisionLabels, Counter>,
     /// RTSP sessions that are up.
     pub(crate) sessions: Gauge,
     /// TCP connections of the signalling.
@@ -94,6 +101,7 @@ impl Default for Metrics {
             dropped: Family::default(),
             refused: Family::default(),
             requests: Family::default(),
+            authorization: Family::default(),
             sessions: Gauge::default(),
             connections: Gauge::default(),
             streams: Gauge::default(),
@@ -133,6 +141,11 @@ impl Default for Metrics {
             "requests",
             "RTSP requests answered, by method and status",
             metrics.requests.clone(),
+        );
+        registry.register(
+            "authorization",
+            "Requests of callers with an identity allowed, and requests denied, by route",
+            metrics.authorization.clone(),
         );
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
@@ -193,6 +206,11 @@ impl Metrics {
     /// Counts a connection ended for what its peer sent.
     pub(crate) fn add_refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a decision of a route. Routes come from the configuration, so their number is bounded.
+    pub(crate) fn count_authorization(&self, decision: &'static str, route: &str) {
+        self.authorization.get_or_create(&DecisionLabels { decision, route: route.to_owned() }).inc();
     }
 
     /// Counts an answered request.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use msm_core::route::{Action, RequestKey, Route, RouteError, RouteTable, Selector, Share};
+use msm_auth::identity::id::SpiffeId;
+use msm_core::route::{self, Action, RequestKey, Route, RouteError, RouteTable, Selector, Share};
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
@@ -54,6 +55,17 @@ pub(crate) struct UpstreamTls {
     pub(crate) server_name: Option<ServerName<'static>>,
 }
 
+/// Who asks for a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The application that holds the mesh.
+    Own,
+    /// A plain client.
+    Plain,
+    /// Another member.
+    Member(SpiffeId),
+}
+
 /// The routes and clusters of a mesh.
 pub(crate) struct Routing {
     table: RouteTable,
@@ -97,7 +109,11 @@ impl Routing {
     }
 
     /// The way of a URL.
-    pub(crate) fn resolve(&self, url: &RtspUrl, action: Action) -> Result<Resolved, Error> {
+    pub(crate) fn resolve(&self, url: &RtspUrl, action: Action, caller: &Caller) -> Result<Resolved, Error> {
+        let identity = match caller {
+            Caller::Member(id) => id.to_string(),
+            _ => String::new(),
+        };
         if let (Some(direct), true) = (&self.direct, self.table.routes().is_empty()) {
             return Ok(Resolved {
                 route: "direct".into(),
@@ -115,9 +131,15 @@ impl Routing {
             path: if url.path().is_empty() { "/" } else { url.path() },
             query: url.query(),
             action,
+            caller: match caller {
+                Caller::Own => route::Caller::Own,
+                Caller::Plain => route::Caller::Anonymous,
+                Caller::Member(_) => route::Caller::Member(&identity),
+            },
         };
         let matched = self.table.route(&key).map_err(|error| match error {
             RouteError::NoRoute => Error::NoRoute { url: url.to_string() },
+            RouteError::Denied { route, denial } => Error::Denied { route, reason: denial.to_string() },
             RouteError::Action { .. } => Error::Refused(error.to_string()),
             _ => Error::BadUrl { url: url.to_string(), reason: error.to_string() },
         })?;

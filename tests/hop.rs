@@ -40,13 +40,20 @@ impl Authority {
     }
 }
 
+/// Whatever plain publishers publish into the far member, the near one may read; and it may publish below `from/`.
+const FAR_ROUTES: &str = "routes:\n\
+  - {name: member, match: {url: '/from/{path...}'}, allow: ['spiffe://test.example/near']}\n\
+  - {name: in, match: {url: '/{path...}', actions: [publish]}}\n\
+  - {name: out, match: {url: '/{path...}', actions: [read]}, allow: ['spiffe://test.example/near']}\n";
+
 /// The member whose streams are published into it, on a plain and a mesh listener. The address is the plain one's.
 fn far(source: &Arc<EphemeralSource>, more: &str) -> (TestMesh, std::net::SocketAddr) {
-    let yaml = format!(
+    let listeners = format!(
         "workers: 2\nlisteners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
-         - {{name: mesh, address: \"127.0.0.1:0\", protocol: mesh}}\n{more}",
+         - {{name: mesh, address: \"127.0.0.1:0\", protocol: mesh}}\n",
         reader_port()
     );
+    let yaml = format!("{listeners}{}", if more.is_empty() { FAR_ROUTES } else { more });
     let source: Arc<dyn IdentitySource> = Arc::clone(source) as _;
     let mesh = TestMesh::with(&yaml, |builder| builder.identity(source));
     let hop = mesh.addresses[1];
@@ -160,4 +167,44 @@ fn a_new_identity_re_keys_without_a_packet_lost() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let _ = keyframe(0, 0, 0, 0);
+}
+
+#[test]
+fn a_member_that_no_route_allows_is_refused_and_never_served_by_a_broader_one() {
+    let authority = Authority::new();
+    let routes = "routes:\n  \
+         - {name: secret, match: {url: '/secret/{path...}', actions: [read]}, allow: ['spiffe://test.example/other']}\n  \
+         - {name: out, match: {url: '/open/{path...}', actions: [read]}, allow: ['spiffe://test.example/*']}\n  \
+         - {name: in, match: {url: '/{path...}'}}\n";
+    let (far, hop) = far(&authority.source("/far"), routes);
+    let near = near(&authority.source("/near"), hop, "");
+    let publisher = near.block_on(async {
+        // The far member's own application.
+        let secret = far.mesh.publish(&far.url("secret/a"), VIDEO).await.unwrap();
+        let open = far.mesh.publish(&far.url("open/a"), VIDEO).await.unwrap();
+        let plain = far.mesh.publish(&far.url("plain/a"), VIDEO).await.unwrap();
+        (secret, open, plain)
+    });
+    let status = |path: &str| {
+        let mut rtsp = near.connect();
+        rtsp.ask("DESCRIBE", &near.url(path), &[], b"").status
+    };
+    assert_eq!(status("open/a"), 200);
+    assert_eq!(status("secret/a"), 403);
+    assert_eq!(status("plain/a"), 403, "a route without `allow` serves no member");
+    drop(publisher);
+    assert!(far.counter("msm_authorization_total{decision=\"deny\",route=\"secret\"}") >= 1.0);
+    assert!(far.counter("msm_authorization_total{decision=\"deny\",route=\"in\"}") >= 1.0);
+    assert!(far.counter("msm_authorization_total{decision=\"allow\",route=\"out\"}") >= 1.0);
+}
+
+#[test]
+fn a_server_that_is_not_who_it_must_be_serves_nothing() {
+    let authority = Authority::new();
+    let (_far, hop) = far(&authority.source("/somebody"), "");
+    let near = near(&authority.source("/near"), hop, "");
+    let mut rtsp = near.connect();
+    assert_eq!(rtsp.ask("DESCRIBE", &near.url("live/one"), &[], b"").status, 502);
+    let error = near.block_on(near.mesh.open(&near.url("live/one"))).err().unwrap().to_string();
+    assert!(error.contains("spiffe://test.example/somebody"), "{error}");
 }

@@ -6,9 +6,10 @@ use super::nearest::nearest;
 use super::problem::Problem;
 use super::tree::{Kind, Tree, join_index, join_key};
 use super::units::PortRange;
-use super::{ClusterConfig, Config, RouteConfig, Start};
+use super::{ClusterConfig, Config, Hop, RouteConfig, Start};
+use msm_auth::identity::id::{IdMatch, SpiffeId, TrustDomain};
 use msm_core::route::{
-    Backend, BalanceKind, Cluster, Endpoint, RewriteTemplate, Route, RouteTable, UrlPattern,
+    Backend, BalanceKind, Cluster, Endpoint, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern,
 };
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -137,6 +138,7 @@ pub(super) fn config(config: &Config, report: &mut Report<'_>) -> Routing {
         config.clusters.iter().map(|(name, cluster)| check_cluster(name, cluster, report)).collect();
     let table = RouteTable::new(check_routes(config, report));
     check_limits(config, report);
+    check_identity(config, report);
     Routing { table, clusters }
 }
 
@@ -224,6 +226,17 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
             Err(error) => report.add(&list.item(index), error.to_string()),
         }
     }
+    peers(&cluster.peers, &at.then("peers"), report);
+    match cluster.hop {
+        Hop::Mesh if cluster.peers.is_empty() => report.add(
+            &at.then("peers"),
+            "names nobody, so no member may serve; write e.g. [\"spiffe://your.domain/*\"]",
+        ),
+        Hop::Plain if !cluster.peers.is_empty() => {
+            report.add(&at.then("peers"), "is for `hop: mesh`; plain servers have no SPIFFE ID");
+        }
+        _ => {}
+    }
     if let Some(auth) = &cluster.auth {
         let at = at.then("auth");
         if auth.user.is_empty() {
@@ -282,6 +295,7 @@ fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
         let route = route_of(given, pattern, &at, report);
         let shadow = routes.iter().find(|earlier| {
             earlier.pattern.as_str() == route.pattern.as_str()
+                && (earlier.from.is_empty() || earlier.from == route.from)
                 && (earlier.actions.read || !route.actions.read)
                 && (earlier.actions.publish || !route.actions.publish)
         });
@@ -313,10 +327,14 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
     };
     let backend =
         |backend: &super::BackendConfig| Backend { cluster: backend.cluster.clone(), weight: backend.weight };
+    let from = peers(&given.r#match.from, &at.then("match").then("from"), report);
+    let allow = given.allow.as_ref().map(|allow| peers(allow, &at.then("allow"), report));
     Route {
         name: given.name.clone(),
         pattern,
         actions: given.r#match.actions.iter().map(|&action| action.into()).collect(),
+        from,
+        allow,
         rewrite,
         backends: given.backends.iter().map(backend).collect(),
         share: given.share.into(),
@@ -368,6 +386,67 @@ fn check_start(
              stream, or write `start: on_demand`"
         );
         report.add(url, message);
+    }
+}
+
+/// Identities and patterns of them, in their canonical form.
+fn peers(texts: &[String], at: &At, report: &mut Report<'_>) -> Vec<PeerPattern> {
+    let mut patterns = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        match IdMatch::parse(text) {
+            Ok(pattern) => patterns.push(PeerPattern::new(&pattern.to_string())),
+            Err(error) => report.add(
+                &at.item(index),
+                format!(
+                    "{error}; write e.g. `spiffe://studio.example/proxy/a`, or `/*` at its end for all below"
+                ),
+            ),
+        }
+    }
+    patterns
+}
+
+fn check_identity(config: &Config, report: &mut Report<'_>) {
+    let Some(identity) = &config.identity else { return };
+    let at = At::key("identity");
+    let sources = [
+        ("workload_api", identity.workload_api.is_some()),
+        ("files", identity.files.is_some()),
+        ("ephemeral", identity.ephemeral.is_some()),
+    ];
+    let named: Vec<_> =
+        sources.iter().filter(|(_, given)| *given).map(|(key, _)| format!("`{key}`")).collect();
+    if named.len() > 1 {
+        report
+            .add(&at, format!("has {}; a member has one identity: remove all but one", named.join(" and ")));
+    }
+    if identity.initial_wait.is_zero() {
+        report.add(&at.then("initial_wait"), "is 0, so no identity could come in time; write e.g. `30s`");
+    }
+    if let Some(files) = &identity.files {
+        let at = at.then("files");
+        for (key, path) in
+            [("certificate", &files.certificate), ("key", &files.key), ("bundle", &files.bundle)]
+        {
+            if path.as_os_str().is_empty() {
+                report.add(&at.then(key), "names no file");
+            }
+        }
+        for name in files.federated.keys() {
+            if let Err(error) = TrustDomain::parse(name) {
+                report.add(&at.then("federated").then(name), error.to_string());
+            }
+        }
+    }
+    if let Some(own) = &identity.ephemeral {
+        let id = format!("spiffe://{}{}", own.trust_domain, own.path);
+        match SpiffeId::parse(&id) {
+            Ok(id) if id.is_trust_domain() => {
+                report.add(&at.then("ephemeral").then("path"), "is empty; write e.g. `/proxy/a`");
+            }
+            Ok(_) => {}
+            Err(error) => report.add(&at.then("ephemeral"), error.to_string()),
+        }
     }
 }
 

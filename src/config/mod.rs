@@ -20,6 +20,7 @@ mod check;
 mod cluster;
 mod de;
 mod env;
+mod identity;
 mod limits;
 mod listener;
 mod load;
@@ -36,6 +37,7 @@ pub use admin::{AdminConfig, LogConfig, LogFormat, LogLevel};
 pub use check::Routing;
 pub use cluster::{AuthConfig, BalanceConfig, ClusterConfig, Hop, Start, TimeoutsConfig, TransportConfig};
 pub use env::ENV_PREFIX;
+pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
@@ -56,6 +58,9 @@ use std::time::Duration;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(title = "Media Streaming Mesh configuration"))]
 pub struct Config {
+    /// Who this member is towards others. Needed for mesh listeners and mesh hops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityConfig>,
     /// Where readers and publishers connect. Default: RTSP on `[::]:8554`.
     pub listeners: Vec<ListenerConfig>,
     /// The HTTP servers for metrics, health and status.
@@ -79,6 +84,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            identity: None,
             listeners: vec![ListenerConfig::default()],
             admin: AdminConfig::default(),
             workers: Workers::Auto,

@@ -14,6 +14,10 @@ pub struct RouteConfig {
     pub name: String,
     /// Which requests are meant.
     pub r#match: MatchConfig,
+    /// Who is served, of those that `match` means: SPIFFE IDs, or patterns such as `spiffe://studio.example/ns/edit/*`.
+    /// Anyone else gets 403, never a later route. Default: plain clients all, other members none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
     /// The path upstream, with the names of `match.url`: `/live/{feed}`. A query in it replaces the request's. Default:
     /// the request's own path and query.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,6 +42,7 @@ impl Default for RouteConfig {
         RouteConfig {
             name: String::new(),
             r#match: MatchConfig::default(),
+            allow: None,
             rewrite: None,
             backends: Vec::new(),
             share: ShareConfig::Auto,
@@ -57,11 +62,18 @@ pub struct MatchConfig {
     pub url: String,
     /// What peers want to do.
     pub actions: Vec<ActionConfig>,
+    /// Who asks: SPIFFE IDs, or patterns of them. Others are matched against the next route. Default: anybody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
 }
 
 impl Default for MatchConfig {
     fn default() -> MatchConfig {
-        MatchConfig { url: "/{path...}".to_owned(), actions: vec![ActionConfig::Read, ActionConfig::Publish] }
+        MatchConfig {
+            url: "/{path...}".to_owned(),
+            actions: vec![ActionConfig::Read, ActionConfig::Publish],
+            from: Vec::new(),
+        }
     }
 }
 

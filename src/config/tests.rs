@@ -1,5 +1,5 @@
 use super::*;
-use msm_core::route::{Action, RequestKey, RouteError};
+use msm_core::route::{Action, Caller, RequestKey, RouteError};
 use proptest::prelude::*;
 
 fn load(yaml: &str) -> Result<Config, ConfigErrors> {
@@ -22,7 +22,15 @@ fn an_empty_file_is_the_default() {
     assert_eq!(config.listeners[0].port_pair(), (8000, 8001));
     let routing = config.routing().expect("valid");
     for action in [Action::Read, Action::Publish] {
-        let key = RequestKey { scheme: "rtsp", host: "h", port: None, path: "/a/b", query: None, action };
+        let key = RequestKey {
+            scheme: "rtsp",
+            host: "h",
+            port: None,
+            path: "/a/b",
+            query: None,
+            action,
+            caller: Caller::Own,
+        };
         let found = routing.table.route(&key).expect("routed");
         assert!(found.route.is_local());
         assert_eq!(found.path, "/a/b");
@@ -81,6 +89,7 @@ drain_timeout: 3s
         path: "/news/eu",
         query: None,
         action: Action::Read,
+        caller: Caller::Own,
     };
     let found = table.route(&key).expect("routed");
     assert_eq!(found.path, "/live/eu");
@@ -171,10 +180,7 @@ log: {level: loud}
 #[test]
 fn keys_of_later_versions_are_refused() {
     for (yaml, wanted) in [
-        ("identity: {}", "msm.yaml:1: identity: unknown key; this version knows here: `listeners`, "),
         ("routes: [{protection: {latency: 80ms}}]", "msm.yaml:1: routes[0].protection: unknown key;"),
-        ("routes: [{allow: []}]", "msm.yaml:1: routes[0].allow: unknown key;"),
-        ("routes: [{match: {from: []}}]", "msm.yaml:1: routes[0].match.from: unknown key;"),
         (
             "clusters: {a: {endpoints: ['rtsp://h'], health: {}}}",
             "msm.yaml:1: clusters.a.health: unknown key;",
@@ -345,4 +351,45 @@ proptest! {
     fn no_text_panics(text in "[ \\n:{}\\[\\]a-z0-9&*'\"|>!%#,-]{0,200}", name in "[A-Z_0-9]{0,20}", value in ".{0,40}") {
         let _ = Config::from_yaml(&text, "f", [(format!("MSM__{name}"), value)].into_iter());
     }
+}
+
+#[test]
+fn identities_and_who_may_do_what_are_checked() {
+    for (yaml, wanted) in [
+        (
+            "clusters: {far: {endpoints: ['rtsp://h'], hop: mesh}}",
+            "msm.yaml:1: clusters.far.peers: names nobody, so no member may serve; write e.g. [\"spiffe://your.domain/*\"]",
+        ),
+        (
+            "clusters: {far: {endpoints: ['rtsp://h'], peers: ['spiffe://a.example/x']}}",
+            "msm.yaml:1: clusters.far.peers: is for `hop: mesh`; plain servers have no SPIFFE ID",
+        ),
+        ("routes: [{allow: ['https://a.example/x']}]", "msm.yaml:1: routes[0].allow[0]: "),
+        ("routes: [{match: {from: ['spiffe://a.example/x*']}}]", "msm.yaml:1: routes[0].match.from[0]: "),
+        (
+            "identity: {workload_api: 'unix:///a', ephemeral: {trust_domain: a.example, path: /x}}",
+            "msm.yaml:1: identity: has `workload_api` and `ephemeral`; a member has one identity: remove all but one",
+        ),
+        ("identity: {files: {certificate: a, key: b}}", "msm.yaml:1: identity.files.bundle: names no file"),
+        (
+            "identity: {ephemeral: {trust_domain: a.example}}",
+            "msm.yaml:1: identity.ephemeral.path: is empty;",
+        ),
+        ("identity: {ephemeral: {trust_domain: A b, path: /x}}", "msm.yaml:1: identity.ephemeral: "),
+        (
+            "identity: {workload_api: 'unix:///a', initial_wait: 0s}",
+            "msm.yaml:1: identity.initial_wait: is 0,",
+        ),
+    ] {
+        let found = problems(yaml);
+        assert!(found.len() == 1 && found[0].starts_with(wanted), "{yaml}: {found:?}");
+    }
+    let good = "identity: {files: {certificate: a, key: b, bundle: c, federated: {other.example: d}}}\n\
+                routes: [{allow: ['SPIFFE://A.example/x', 'spiffe://b.example'], match: {from: ['spiffe://a.example/*']}}]\n\
+                listeners: [{protocol: mesh}]\n\
+                clusters: {far: {endpoints: ['rtsp://h'], hop: mesh, peers: ['spiffe://a.example/far']}}";
+    let config = Config::from_yaml(good, "msm.yaml", std::iter::empty()).unwrap();
+    let table = config.routing().unwrap().table;
+    let allow: Vec<_> = table.routes()[0].allow.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(allow, ["spiffe://a.example/x", "spiffe://b.example/*"]);
 }

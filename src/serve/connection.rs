@@ -26,6 +26,7 @@ use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
 use crate::net::tls::{Tls, TlsError};
 use crate::net::udp::canonical;
+use crate::routing::Caller;
 use crate::shared::Shared;
 use crate::worker::Worker;
 
@@ -442,6 +443,11 @@ impl Context {
             Some(member) => Owner::Member(member.id.clone()),
             None => Owner::Address(self.peer_ip()),
         }
+    }
+
+    /// Who asks, for routes.
+    pub(crate) fn caller(&self) -> Caller {
+        self.owner().caller()
     }
 
     /// What the sessions' media goes by, between members.

@@ -17,6 +17,7 @@ use super::reader::ReaderRole;
 use crate::hop::association::Association;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
+use crate::routing::Caller;
 use crate::worker::Worker;
 
 /// How long a reader that has said BYE is given for its TEARDOWN.
@@ -43,6 +44,16 @@ pub(crate) enum Owner {
     Address(IpAddr),
     /// A member, wherever it is.
     Member(SpiffeId),
+}
+
+impl Owner {
+    /// Who asks, for routes.
+    pub(crate) fn caller(&self) -> Caller {
+        match self {
+            Owner::Address(_) => Caller::Plain,
+            Owner::Member(id) => Caller::Member(id.clone()),
+        }
+    }
 }
 
 impl std::fmt::Display for Owner {

@@ -25,7 +25,7 @@ use crate::hub::home::Home;
 use crate::hub::receive::{Receiving, receive_track};
 use crate::hub::registry::HubKey;
 use crate::quota::QuotaPass;
-use crate::routing::{ClusterSettings, Resolved, Transport};
+use crate::routing::{Caller, ClusterSettings, Resolved, Transport};
 use crate::worker::{UpstreamPass, Worker};
 
 /// Commands that may wait for the upstream's answers.
@@ -445,7 +445,7 @@ pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
     let mut stopping = worker.shared.stopping.subscribe();
     loop {
         let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
-        match crate::serve::requests::open(&worker, &url, via).await {
+        match crate::serve::requests::open(&worker, &url, via, &Caller::Own).await {
             Ok((_, handle)) => {
                 if let Err(error) = handle.play(PlayRequest::default()).await {
                     tracing::warn!(stream = handle.name, %error, "standing stream does not play");

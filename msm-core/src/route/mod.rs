@@ -2,7 +2,8 @@
 //!
 //! A [`RouteTable`] is an ordered list of [`Route`]s. A request is matched against them from the first to the last and
 //! **the first match wins**: the order in the file is the precedence, nothing is re-sorted by how specific a pattern
-//! looks. A route that does not list the request's [`Action`] does not match.
+//! looks. A route that does not list the request's [`Action`], or whose `from` does not list the [`Caller`], does not
+//! match. The route that matches serves the request or, by its `allow`, denies it.
 //!
 //! The table is immutable and may be shared by threads. The state of balancing (whose turn it is) is in a
 //! [`Selector`], one for each thread that opens upstream sessions.
@@ -17,6 +18,7 @@
 //!
 //! let found = table.route(&RequestKey {
 //!     scheme: "rtsp", host: "mesh.example", port: None, path: "/news/eu", query: None, action: Action::Read,
+//!     caller: Caller::Anonymous,
 //! })?;
 //! assert_eq!(found.route.name, "news");
 //! assert_eq!(found.path, "/live/eu");
@@ -34,6 +36,7 @@ mod balance;
 mod cluster;
 mod host;
 mod pattern;
+mod peer;
 mod rewrite;
 mod segment;
 mod selector;
@@ -42,6 +45,9 @@ mod table;
 pub use balance::{Balance, BalanceKind, RoundRobin, WeightedSplit};
 pub use cluster::{Cluster, Endpoint, EndpointError};
 pub use pattern::{Captures, MAX_SEGMENTS, MAX_URL_BYTES, PatternError, UrlPattern};
+pub use peer::{Caller, Denial, PeerPattern};
 pub use rewrite::{RewriteTemplate, TemplateError};
 pub use selector::{Selector, UnknownCluster};
-pub use table::{Action, Actions, Backend, RequestKey, Route, RouteError, RouteMatch, RouteTable, Share};
+pub use table::{
+    Action, Actions, Backend, RequestKey, Route, RouteError, RouteMatch, RouteTable, Share, Verdict,
+};

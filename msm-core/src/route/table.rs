@@ -1,6 +1,7 @@
 //! The routes, in order.
 
 use super::pattern::{Captures, UrlPattern, is_unroutable};
+use super::peer::{Caller, Denial, PeerPattern, decide};
 use super::rewrite::RewriteTemplate;
 use super::segment::{normalize_path, normalize_query};
 use std::fmt;
@@ -96,6 +97,11 @@ pub struct Route {
     pub pattern: UrlPattern,
     /// Which actions are meant.
     pub actions: Actions,
+    /// Which callers are meant; empty: all.
+    pub from: Vec<PeerPattern>,
+    /// Who is served, of those that are meant. Somebody else is denied, and never served by a later route. `None`: plain
+    /// clients all, members none.
+    pub allow: Option<Vec<PeerPattern>>,
     /// The path upstream; `None` keeps the request's.
     pub rewrite: Option<RewriteTemplate>,
     /// Where requests go. Empty: the route is *local*, streams published into this process are read from it.
@@ -118,11 +124,31 @@ impl Route {
             name: name.into(),
             pattern,
             actions: Actions::ALL,
+            from: Vec::new(),
+            allow: None,
             rewrite: None,
             backends: Vec::new(),
             share: Share::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
+        }
+    }
+
+    fn consider(&self, key: &RequestKey<'_>) -> Verdict {
+        let Some(captures) = self.pattern.matches(key.scheme, key.host, key.port, key.path) else {
+            return Verdict::OtherUrl;
+        };
+        if !self.actions.contains(key.action) {
+            return Verdict::OtherAction;
+        }
+        let is_meant =
+            |pattern: &PeerPattern| key.caller.identity().is_some_and(|caller| pattern.matches(caller));
+        if !self.from.is_empty() && !self.from.iter().any(is_meant) {
+            return Verdict::OtherCaller;
+        }
+        match decide(self.allow.as_deref(), key.caller) {
+            Ok(()) => Verdict::Serves(captures),
+            Err(denial) => Verdict::Denies(denial),
         }
     }
 
@@ -147,6 +173,8 @@ pub struct RequestKey<'a> {
     pub query: Option<&'a str>,
     /// What the peer wants to do.
     pub action: Action,
+    /// Who it is.
+    pub caller: Caller<'a>,
 }
 
 /// A request's route, and what to ask its backend for.
@@ -193,6 +221,29 @@ pub enum RouteError {
         /// What was asked for.
         action: Action,
     },
+    /// The route is not for this caller. (RTSP 403.)
+    #[error("route `{route}`: {denial}")]
+    Denied {
+        /// The first route that matches.
+        route: String,
+        /// Why it does not serve.
+        denial: Denial,
+    },
+}
+
+/// What a route makes of a request: see [`RouteTable::explain`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The URL is not one of its pattern's.
+    OtherUrl,
+    /// It is not for this action.
+    OtherAction,
+    /// It is not for this caller (`match.from`).
+    OtherCaller,
+    /// It is for this request, and denies it.
+    Denies(Denial),
+    /// It serves the request.
+    Serves(Captures),
 }
 
 impl RouteError {
@@ -202,6 +253,7 @@ impl RouteError {
             RouteError::BadPath => "bad_path",
             RouteError::NoRoute => "no_route",
             RouteError::Action { .. } => "action",
+            RouteError::Denied { .. } => "denied",
         }
     }
 }
@@ -223,7 +275,20 @@ impl RouteTable {
         &self.routes
     }
 
-    /// Finds the first route that matches the URL and lists the action.
+    /// What each route makes of a request, up to the one that decides it.
+    pub fn explain<'t>(
+        &'t self,
+        key: &'t RequestKey<'_>,
+    ) -> impl Iterator<Item = (&'t Route, Verdict)> + use<'t> {
+        let mut decided = is_unroutable(key.path);
+        self.routes.iter().map_while(move |route| {
+            let verdict = (!decided).then(|| route.consider(key))?;
+            decided = matches!(verdict, Verdict::Denies(_) | Verdict::Serves(_));
+            Some((route, verdict))
+        })
+    }
+
+    /// Finds the first route that matches the URL, the action and the caller; it serves the request, or denies it.
     ///
     /// # Errors
     /// See [`RouteError`].
@@ -233,13 +298,17 @@ impl RouteTable {
         }
         let mut other_action = None;
         for (index, route) in self.routes.iter().enumerate() {
-            let Some(captures) = route.pattern.matches(key.scheme, key.host, key.port, key.path) else {
-                continue;
+            let captures = match route.consider(key) {
+                Verdict::OtherUrl | Verdict::OtherCaller => continue,
+                Verdict::OtherAction => {
+                    other_action.get_or_insert(route);
+                    continue;
+                }
+                Verdict::Denies(denial) => {
+                    return Err(RouteError::Denied { route: route.name.clone(), denial });
+                }
+                Verdict::Serves(captures) => captures,
             };
-            if !route.actions.contains(key.action) {
-                other_action.get_or_insert(route);
-                continue;
-            }
             let (path, query) = match &route.rewrite {
                 Some(template) => template.expand(&captures),
                 None if key.path.is_empty() => ("/".to_owned(), None),
@@ -267,7 +336,8 @@ mod tests {
     }
 
     fn key(path: &str, action: Action) -> RequestKey<'_> {
-        RequestKey { scheme: "rtsp", host: "mesh", port: Some(8554), path, query: None, action }
+        let caller = Caller::Anonymous;
+        RequestKey { scheme: "rtsp", host: "mesh", port: Some(8554), path, query: None, action, caller }
     }
 
     fn table() -> RouteTable {
@@ -322,5 +392,34 @@ mod tests {
         request.path = "/x%2f y";
         request.query = Some("a=1\r\nEvil: 1");
         assert_eq!(table.route(&request).expect("found").path_and_query(), "/x%2F%20y?a=1%0D%0AEvil:%201");
+    }
+
+    fn patterns(texts: &[&str]) -> Vec<PeerPattern> {
+        texts.iter().map(|text| PeerPattern::new(text)).collect()
+    }
+
+    #[test]
+    fn from_selects_and_allow_decides_without_falling_through() {
+        let mut editors = route("editors", "/news/{feed}", &[Action::Read], None);
+        editors.from = patterns(&["spiffe://a.example/ns/edit/*"]);
+        editors.allow = Some(patterns(&["spiffe://a.example/ns/edit/anna"]));
+        let mut all = route("all", "/{path...}", &[Action::Read], None);
+        all.allow = Some(patterns(&["spiffe://a.example/*"]));
+        let table = RouteTable::new(vec![editors, all]);
+        let asked = |caller| RequestKey { caller, ..key("/news/eu", Action::Read) };
+        let serves = |caller| table.route(&asked(caller)).map(|found| found.route.name.clone());
+        assert_eq!(serves(Caller::Member("spiffe://a.example/ns/edit/anna")).as_deref(), Ok("editors"));
+        // A broader route below would serve it, and is never reached.
+        let error = serves(Caller::Member("spiffe://a.example/ns/edit/bert")).unwrap_err();
+        assert!(matches!(&error, RouteError::Denied { route, .. } if route == "editors"), "{error}");
+        assert_eq!(error.name(), "denied");
+        assert_eq!(serves(Caller::Known("spiffe://a.example/ns/other/carl")).as_deref(), Ok("all"));
+        assert!(serves(Caller::Member("spiffe://b.example/ns/edit/anna")).is_err());
+        assert!(serves(Caller::Anonymous).is_err());
+        assert_eq!(serves(Caller::Own).as_deref(), Ok("all"));
+        let asked = asked(Caller::Member("spiffe://a.example/ns/edit/bert"));
+        let steps: Vec<_> = table.explain(&asked).collect();
+        assert_eq!(steps.len(), 1);
+        assert!(matches!(&steps[0].1, Verdict::Denies(Denial::NotListed { .. })));
     }
 }

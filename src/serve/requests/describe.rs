@@ -8,7 +8,7 @@ use msm_rtsp::message::{Request, Response, Version};
 use msm_rtsp::sdp::Description;
 use msm_rtsp::url::{RtspUrl, presentation};
 
-use super::{Refusal, open, via_of};
+use super::{Refusal, authorize, open, via_of};
 use crate::serve::connection::{Announced, Context};
 
 /// Descriptions that one connection may have announced and not recorded yet.
@@ -30,7 +30,8 @@ pub(super) async fn describe(context: &Rc<Context>, request: &Request) -> Result
             return Err(Refusal::new(406, "only application/sdp is served"));
         }
     }
-    let (_, handle) = open(&context.worker, &url, via_of(&context.worker, request)).await?;
+    let caller = context.caller();
+    let (_, handle) = open(&context.worker, &url, via_of(&context.worker, request), &caller).await?;
     let body = handle.description.for_reader(context.local.is_ipv6(), &[]);
     let mut response = Response::new(200)
         .with("Content-Base", format!("{}/", base.trim_end_matches('/')))
@@ -57,7 +58,7 @@ pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result
     let description = Description::parse(&request.body, &context.worker.shared.settings.rtsp)
         .map_err(|error| Refusal::new(400, format!("description refused: {error}")))?;
     let shared = &context.worker.shared;
-    let resolved = shared.routing.resolve(&url, Action::Publish)?;
+    let resolved = authorize(&context.worker, &url, Action::Publish, &context.caller())?;
     if shared.registry.get(&resolved.publish_key()).await.is_some() {
         return Err(crate::error::Error::AlreadyPublished.into());
     }

@@ -20,7 +20,7 @@ use super::session::Session;
 use crate::error::Error;
 use crate::hop::accept;
 use crate::hub::handle::HubHandle;
-use crate::routing::Resolved;
+use crate::routing::{Caller, Resolved};
 use crate::shared::Shared;
 use crate::upstream::pull;
 use crate::worker::Worker;
@@ -162,8 +162,9 @@ pub(crate) async fn open(
     worker: &Rc<Worker>,
     url: &RtspUrl,
     via: Vec<String>,
+    caller: &Caller,
 ) -> Result<(Resolved, Arc<HubHandle>), Error> {
-    let resolved = worker.shared.routing.resolve(url, Action::Read)?;
+    let resolved = authorize(worker, url, Action::Read, caller)?;
     let key = resolved.key();
     let registry = &worker.shared.registry;
     if !resolved.is_upstream() {
@@ -172,6 +173,28 @@ pub(crate) async fn open(
     }
     let handle = registry.get_or_open(&key, || pull::open(worker, &resolved, Some(key.clone()), via)).await?;
     Ok((resolved, handle))
+}
+
+/// The way of a URL, for this caller. The decision is counted, and a denial logged with its reason.
+pub(crate) fn authorize(
+    worker: &Worker,
+    url: &RtspUrl,
+    action: Action,
+    caller: &Caller,
+) -> Result<Resolved, Error> {
+    let outcome = worker.shared.routing.resolve(url, action, caller);
+    let metrics = &worker.shared.metrics;
+    match &outcome {
+        Ok(resolved) if matches!(caller, Caller::Member(_)) => {
+            metrics.count_authorization("allow", &resolved.route)
+        }
+        Err(Error::Denied { route, reason }) => {
+            tracing::warn!(%url, action = action.name(), ?caller, route, reason, "denied");
+            metrics.count_authorization("deny", route);
+        }
+        _ => {}
+    }
+    outcome
 }
 
 /// Who the request came through, and we.

@@ -16,7 +16,7 @@ use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
 use msm_rtsp::url::{MatchPolicy, Target, match_control, match_track};
 
 use super::describe::{parse, properties};
-use super::{Refusal, open, session_id, via_of};
+use super::{Refusal, authorize, open, session_id, via_of};
 use crate::hop::accept;
 use crate::hop::association::Association;
 use crate::hub::dest::Dest;
@@ -178,7 +178,7 @@ impl Setting<'_> {
         let worker = self.worker;
         let url = parse(&self.base)?;
         let via = via_of(worker, self.request);
-        let (resolved, handle) = open(worker, &url, via.clone()).await?;
+        let (resolved, handle) = open(worker, &url, via.clone(), &self.origin.owner.caller()).await?;
         if !handle.unshared {
             return Ok(handle);
         }
@@ -201,7 +201,7 @@ impl Setting<'_> {
             .and_then(|context| context.announced.borrow().get(&self.base).cloned())
             .ok_or_else(|| Refusal::new(455, "nothing was announced at this URL on this connection"))?;
         let url = parse(&self.base)?;
-        let resolved = self.worker.shared.routing.resolve(&url, Action::Publish)?;
+        let resolved = authorize(self.worker, &url, Action::Publish, &self.origin.owner.caller())?;
         self.track_of(announced.description.tracks.len())?;
         let role = PublisherRole::new(announced.description, resolved, url.to_string(), announced.via);
         self.begin(Role::Publisher(Box::new(role))).await
