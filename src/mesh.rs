@@ -306,7 +306,14 @@ impl Mesh {
     /// What runs now: listeners, streams, readers. Cancel safe.
     pub async fn status(&self) -> Status {
         self.refresh().await;
-        Status::of(&self.shared)
+        let mut hops = Vec::new();
+        for worker in self.shared.workers() {
+            let own = worker.call(|worker| worker.hop_status());
+            if let Ok(Ok(own)) = tokio::time::timeout(PUBLISH, own).await {
+                hops.extend(own);
+            }
+        }
+        Status::of(&self.shared, hops)
     }
 
     /// Has the workers publish what they have counted: nobody pays for it while nobody asks.

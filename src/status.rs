@@ -19,6 +19,39 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// What is published or pulled.
     pub streams: Vec<StreamStatus>,
+    /// Who this member is, where it has an identity: its SPIFFE ID.
+    pub identity: Option<String>,
+    /// What keeps the identity from being renewed, if anything.
+    pub identity_problem: Option<String>,
+    /// Associations with other members.
+    pub hops: Vec<HopStatus>,
+}
+
+/// One association with another member.
+#[derive(Clone, Debug, Serialize)]
+pub struct HopStatus {
+    /// The other member's SPIFFE ID.
+    pub peer: String,
+    /// Its address of the signalling.
+    pub remote: String,
+    /// Whether this member opened it.
+    pub dialled: bool,
+    /// Version, cipher suite and key exchange of the signalling.
+    pub tls: String,
+    /// The crypto suite of the media.
+    pub srtp: String,
+    /// Which of the association's TLS connections the keys are from, counted from 1.
+    pub epoch: u32,
+    /// How packets go: `udp` and the address that answered, `tcp` (through the TLS connection), or `unknown`.
+    pub way: String,
+    /// The largest UDP payload that the way takes.
+    pub max_datagram: usize,
+    /// The round trip by UDP.
+    pub rtt_ms: Option<f64>,
+    /// Flows of all sessions, both ways.
+    pub flows: usize,
+    /// Seconds until the other member's SVID expires.
+    pub peer_expires_in: u64,
 }
 
 /// One listener.
@@ -57,9 +90,13 @@ pub struct TrackStatus {
 }
 
 impl Status {
-    pub(crate) fn of(shared: &Shared) -> Self {
+    pub(crate) fn of(shared: &Shared, hops: Vec<HopStatus>) -> Self {
         let streams = shared.registry.streams();
+        let source = shared.hop.source.as_ref();
         Self {
+            identity: source.and_then(|source| source.snapshot()).map(|own| own.svid.id().to_string()),
+            identity_problem: source.and_then(|source| source.problem()).map(|problem| problem.to_string()),
+            hops,
             workers: shared.worker_count(),
             sessions: shared.metrics.sessions.get(),
             connections: shared.metrics.connections.get(),
@@ -99,6 +136,6 @@ impl Status {
     }
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

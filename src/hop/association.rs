@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use msm_auth::identity::svid::PeerIdentity;
 use msm_core::hop::Label;
@@ -13,12 +13,14 @@ use msm_rtsp::hop::CHANNEL;
 use tokio::sync::Notify;
 
 use super::inlet::{Inlet, Target};
-use super::keys::{Direction, FlowKey, RTCP_OVERHEAD};
+use super::keys::{Direction, FlowKey, RTCP_OVERHEAD, SUITE};
 use super::outlet::Outlet;
 use super::port::HopPort;
 use crate::error::Error;
 use crate::hub::dest::send_udp;
 use crate::net::tcp::{Connection, Queued};
+use crate::net::tls::Tls;
+use crate::status::{HopStatus, milliseconds};
 use crate::worker::Worker;
 
 /// What a TLS connection takes at once: an interleaved frame (`RFC 2326 §10.12`).
@@ -96,6 +98,15 @@ struct Flow {
     end: End,
 }
 
+impl Flow {
+    fn is_alive(&self) -> bool {
+        match &self.end {
+            End::In(inlet) => inlet.strong_count() > 0,
+            End::Out(outlet) => outlet.strong_count() > 0,
+        }
+    }
+}
+
 enum End {
     In(Weak<Inlet>),
     Out(Weak<Outlet>),
@@ -116,7 +127,7 @@ impl Association {
         let config = PathConfig { overhead: RTCP_OVERHEAD, ceiling, ..PathConfig::default() };
         let path = Path::new(config, worker.shared.seed(), Instant::now());
         worker.shared.metrics.associations.inc();
-        Rc::new(Self {
+        let own = Rc::new(Self {
             id,
             side,
             port: Rc::clone(port),
@@ -134,7 +145,9 @@ impl Association {
             rearm: Notify::new(),
             ended: Cell::new(false),
             on_end: RefCell::default(),
-        })
+        });
+        worker.add_hop(&own);
+        own
     }
 
     /// Who the other member is.
@@ -157,14 +170,29 @@ impl Association {
         self.control.get().map(|(inlet, _)| Rc::clone(inlet))
     }
 
-    /// How packets go.
-    pub(crate) fn way(&self) -> Way {
-        self.way.get()
-    }
-
-    /// The round trip that the path measured.
-    pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.path.borrow().rtt()
+    /// What it is like now.
+    pub(crate) fn status(&self) -> HopStatus {
+        let (connection, epoch) = self.current.borrow().clone();
+        let tls = connection.tls().map(Tls::summary).unwrap_or_default();
+        let peer = self.peer();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        HopStatus {
+            peer: peer.id.to_string(),
+            remote: self.remote.to_string(),
+            dialled: self.side == Side::Dialler,
+            tls,
+            srtp: SUITE.name().to_owned(),
+            epoch,
+            way: match self.way.get() {
+                Way::Unknown => "unknown".to_owned(),
+                Way::Udp(to) => format!("udp {to}"),
+                Way::Tcp => "tcp".to_owned(),
+            },
+            max_datagram: self.path.borrow().max_datagram(),
+            rtt_ms: self.path.borrow().rtt().map(milliseconds),
+            flows: self.flows.borrow().iter().filter(|flow| flow.is_alive()).count(),
+            peer_expires_in: peer.expires.as_secs().saturating_sub(now),
+        }
     }
 
     /// The largest UDP payload, or what takes its place.
@@ -223,10 +251,7 @@ impl Association {
 
     fn enter(&self, flow: Flow) {
         let mut flows = self.flows.borrow_mut();
-        flows.retain(|flow| match &flow.end {
-            End::In(inlet) => inlet.strong_count() > 0,
-            End::Out(outlet) => outlet.strong_count() > 0,
-        });
+        flows.retain(Flow::is_alive);
         flows.push(flow);
     }
 

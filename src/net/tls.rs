@@ -255,6 +255,14 @@ impl Tls {
         self.session.borrow().negotiated_cipher_suite()?.suite().as_str()
     }
 
+    /// Version, cipher suite and key exchange, for people.
+    pub(crate) fn summary(&self) -> String {
+        let session = self.session.borrow();
+        let group = session.negotiated_key_exchange_group().map(|group| format!(" {:?}", group.name()));
+        let parts = [self.protocol_version().unwrap_or_default(), self.cipher_suite().unwrap_or_default()];
+        format!("{}{}", parts.join(" "), group.unwrap_or_default())
+    }
+
     /// `TLSv1_3` or `TLSv1_2`.
     pub(crate) fn protocol_version(&self) -> Option<&'static str> {
         self.session.borrow().protocol_version()?.as_str()

@@ -24,6 +24,7 @@ use crate::net::udp::UdpSocket;
 use crate::serve::listener::{Listening, listen};
 use crate::serve::session::SessionTable;
 use crate::shared::Shared;
+use crate::status::HopStatus;
 
 /// Receive buffers of a worker, each one GRO run. Memory is touched, and thus used, only as packets fill it.
 const RECEIVE_SLOTS: usize = 8;
@@ -53,6 +54,8 @@ pub(crate) struct Worker {
     hop_port: RefCell<Option<Rc<HopPort>>>,
     /// Connections to other members.
     pub(crate) hop_peers: Peers,
+    /// All associations, for the status.
+    hop_list: RefCell<Vec<std::rc::Weak<Association>>>,
     /// Associations that other members opened.
     pub(crate) associations: RefCell<BTreeMap<u64, std::rc::Weak<Association>>>,
 }
@@ -88,6 +91,7 @@ impl Worker {
             leaving: Cell::new(0),
             hop_port: RefCell::new(None),
             hop_peers: Peers::default(),
+            hop_list: RefCell::default(),
             associations: RefCell::default(),
         }
     }
@@ -137,6 +141,20 @@ impl Worker {
     /// This worker's part of the member's UDP port, once it is open.
     pub(crate) fn hop_port(&self) -> Option<Rc<HopPort>> {
         self.hop_port.borrow().as_ref().map(Rc::clone)
+    }
+
+    /// Enters an association, for the status.
+    pub(crate) fn add_hop(&self, association: &Rc<Association>) {
+        let mut list = self.hop_list.borrow_mut();
+        list.retain(|own| own.strong_count() > 0);
+        list.push(Rc::downgrade(association));
+    }
+
+    /// What this worker's associations are like now.
+    pub(crate) fn hop_status(&self) -> Vec<HopStatus> {
+        let list = self.hop_list.borrow();
+        let alive = list.iter().filter_map(std::rc::Weak::upgrade);
+        alive.filter(|own| !own.has_ended()).map(|own| own.status()).collect()
     }
 
     pub(crate) fn set_hop_port(&self, port: &Rc<HopPort>) {
