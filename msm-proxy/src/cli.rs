@@ -3,8 +3,8 @@
 use crate::demo::{self, DemoOptions};
 use crate::signals::Signals;
 use crate::{EXIT_CONFIG, EXIT_OK, EXIT_RUNTIME, check, logging, member, run, status};
-use clap::{Args, Parser, Subcommand};
-use msm::config::{Config, ENV_PREFIX};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use msm::config::{ActionConfig, Config, ENV_PREFIX};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,11 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  msm-proxy demo                           a test source, a proxy and a reader, to see it work
+  msm-proxy demo                           a test source, two members and a reader, to see it work
   msm-proxy run                            serve on port 8554: whatever is published can be read
   msm-proxy run --config msm.yaml          serve what the file says
   msm-proxy check --config msm.yaml        say everything that is wrong with a file, and where
+  msm-proxy explain rtsp://localhost/cam   say how a request would be routed, and why
   msm-proxy schema > msm.schema.json       for completion and checks in an editor
   msm-proxy status                         what a running proxy is doing
 
@@ -48,8 +49,8 @@ pub enum Command {
     Run(RunArgs),
     /// Show a stream flowing, with nothing else installed
     ///
-    /// A test source (H.264 and Opus) is published through a proxy and read back over UDP; each second prints what the reader
-    /// saw.
+    /// A test source (H.264 and Opus) is published into one member, crosses an encrypted mesh hop to another and is read
+    /// there over plain RTSP; each second prints what the reader saw, and the hop's keys are renewed every ten.
     #[command(after_long_help = "Examples:\n  msm-proxy demo\n  msm-proxy demo --seconds 5 --json")]
     Demo(DemoArgs),
     /// Check a configuration and the environment, and show what they say
@@ -61,6 +62,14 @@ pub enum Command {
     #[command(after_long_help = "Example:\n  msm-proxy schema > msm.schema.json\n\n\
         In the file, for editors with the YAML language server:\n  # yaml-language-server: $schema=msm.schema.json")]
     Schema,
+    /// Say how a request would be routed, and why
+    ///
+    /// Prints each route in order with what it makes of the request, then the decision: the cluster with its servers, or why
+    /// not. Exits with 0 if the request is served, with 1 if not.
+    #[command(after_long_help = "Examples:\n  \
+        msm-proxy explain --config msm.yaml rtsp://proxy.example/news/eu\n  \
+        msm-proxy explain --config msm.yaml --from spiffe://studio.example/proxy/b rtsp://proxy.example/news/eu")]
+    Explain(ExplainArgs),
     /// Show what a running proxy is doing
     #[command(
         after_long_help = "Examples:\n  msm-proxy status\n  msm-proxy status --address 127.0.0.1:18001 --json"
@@ -96,6 +105,34 @@ pub struct CheckArgs {
     /// The configuration
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The configuration; without it, the defaults
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Who asks: the SPIFFE ID of another member; without it, a plain client
+    #[arg(short, long, value_name = "SPIFFE_ID")]
+    pub from: Option<String>,
+    /// What is asked for
+    #[arg(short, long, value_enum, default_value_t = ActionArg::Read)]
+    pub action: ActionArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The URL as a client would ask for it
+    pub url: String,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ActionArg {
+    /// To receive the stream.
+    Read,
+    /// To send it.
+    Publish,
 }
 
 /// Arguments of `status`.
@@ -172,6 +209,7 @@ fn dispatch(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
             let _ = writeln!(out, "{}", msm::config::schema());
             EXIT_OK
         }
+        Command::Explain(args) => explain(args, out, err),
         Command::Status(args) => match status::fetch(&args.address) {
             Ok(value) if args.json => {
                 let _ = writeln!(out, "{value:#}");
@@ -186,6 +224,30 @@ fn dispatch(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
                 EXIT_RUNTIME
             }
         },
+    }
+}
+
+fn explain(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let config = match load(args.config.as_deref(), err) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let action = match args.action {
+        ActionArg::Read => ActionConfig::Read,
+        ActionArg::Publish => ActionConfig::Publish,
+    };
+    match config.explain(&args.url, action, args.from.as_deref()) {
+        Ok(found) => {
+            let _ = match serde_json::to_string_pretty(&found) {
+                Ok(json) if args.json => writeln!(out, "{json}"),
+                _ => write!(out, "{found}"),
+            };
+            if found.served { EXIT_OK } else { EXIT_RUNTIME }
+        }
+        Err(error) => {
+            let _ = writeln!(err, "msm-proxy explain: {error}");
+            EXIT_CONFIG
+        }
     }
 }
 
@@ -215,6 +277,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn explain_says_why_and_exits_by_the_decision() {
+        let run = |words: &[&str]| {
+            let cli = Cli::try_parse_from(["msm-proxy", "explain"].iter().chain(words)).expect("valid");
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let code = dispatch(&cli.command, &mut out, &mut err);
+            (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+        };
+        let (code, out, _) = run(&["rtsp://h/cam"]);
+        assert_eq!((code, out.lines().next()), (EXIT_OK, Some("→ local  matches")));
+        let (code, out, _) = run(&["--from", "spiffe://a.example/x", "--json", "rtsp://h/cam"]);
+        assert_eq!(code, EXIT_RUNTIME);
+        assert!(out.contains("\"status\": 403"), "{out}");
+        let (code, _, err) = run(&["--from", "nobody", "rtsp://h/cam"]);
+        assert_eq!(code, EXIT_CONFIG);
+        assert!(err.starts_with("msm-proxy explain: --from: "), "{err}");
     }
 
     #[test]

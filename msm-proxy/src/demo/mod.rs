@@ -1,6 +1,8 @@
-//! `msm-proxy demo`: a source, a proxy and a reader in one process, over real sockets.
+//! `msm-proxy demo`: a source, two members with an encrypted hop between them, and a reader, in one process, over real
+//! sockets.
 
 mod clip;
+mod members;
 mod report;
 mod source;
 
@@ -9,9 +11,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use msm::Mesh;
-use msm::config::{Config, ListenerConfig, Workers};
 
+use members::Members;
 use report::Report;
+
+/// How often the members get new certificates, and the hop new keys.
+const ROTATION: u64 = 10;
 
 /// What `demo` was asked for.
 pub(crate) struct DemoOptions {
@@ -26,35 +31,73 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let clip = clip::load()?;
-    let listener =
-        ListenerConfig { name: "demo".into(), address: options.address, ..ListenerConfig::default() };
-    let config = Config { listeners: vec![listener], workers: Workers::Count(1), ..Config::default() };
-    let proxy = Mesh::builder().config(config).build().await?;
-    let serving = proxy.serve().await?;
-    let bound = serving.addresses().first().copied().ok_or("the demo has no listener")?;
-    let url = format!("rtsp://{bound}/demo");
-
-    let member = Mesh::builder().workers(1).build().await?;
-    let publisher = member.publish(&url, &clip::description()).await?;
+    let members = members::start(options.address).await?;
+    let url = format!("rtsp://{}/demo", members.address);
+    let publisher = members.studio.publish(&url, &clip::description()).await?;
+    // A program outside the mesh: it reads by plain RTSP.
+    let player = Mesh::builder().workers(1).build().await?;
     let result = tokio::select! {
         sent = source::run(&publisher, &clip) => sent.map_err(Into::into),
-        read = read(&member, &url, &options) => read,
+        read = read(&members, &player, &url, &options) => read,
         () = stop => Ok(()),
     };
     drop(publisher);
-    member.shutdown(Duration::from_secs(1)).await;
-    proxy.shutdown(Duration::from_secs(1)).await;
+    player.shutdown(Duration::from_secs(1)).await;
+    members.shutdown().await;
     result
 }
 
-async fn read(member: &Mesh, url: &str, options: &DemoOptions) -> Result<(), Box<dyn std::error::Error>> {
+/// The hop as the edge member sees it: who is at its ends, and what protects it.
+async fn hop(members: &Members) -> Option<serde_json::Value> {
+    let status = members.edge.status().await;
+    let hop = status.hops.into_iter().next()?;
+    Some(serde_json::json!({
+        "edge": status.identity,
+        "studio": hop.peer,
+        "tls": hop.tls,
+        "srtp": hop.srtp,
+        "epoch": hop.epoch,
+        "way": hop.way,
+        "max_datagram": hop.max_datagram,
+        "rtt_ms": hop.rtt_ms,
+    }))
+}
+
+fn describe(hop: &serde_json::Value) -> String {
+    let text = |key: &str| hop.get(key).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
+    let number = |key: &str| hop.get(key).map(ToString::to_string).unwrap_or_default();
+    format!(
+        "  studio  {}\n  edge    {}\n  hop     {}, media {} by {}, up to {} bytes, key epoch {}\n",
+        text("studio"),
+        text("edge"),
+        text("tls"),
+        text("srtp"),
+        text("way"),
+        number("max_datagram"),
+        number("epoch"),
+    )
+}
+
+async fn read(
+    members: &Members,
+    player: &Mesh,
+    url: &str,
+    options: &DemoOptions,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout();
     if !options.json {
-        writeln!(out, "A test source is published through a proxy and read back, over UDP on this machine.")?;
+        writeln!(
+            out,
+            "source ─► studio ═══ encrypted mesh hop ═══► edge ─► reader      (all on this machine)\n"
+        )?;
+    }
+    let mut reader = player.open(url).await?;
+    let mut shown = hop(members).await;
+    if let (false, Some(hop)) = (options.json, &shown) {
+        writeln!(out, "{}", describe(hop))?;
         writeln!(out, "Watch it yourself:   ffplay {url}   or   vlc {url}")?;
         writeln!(out, "Ctrl-C ends.\n")?;
     }
-    let mut reader = member.open(url).await?;
     let mut report = Report::new(&[90_000, 48_000]);
     let mut tick =
         tokio::time::interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
@@ -67,10 +110,27 @@ async fn read(member: &Mesh, url: &str, options: &DemoOptions) -> Result<(), Box
             },
             _ = tick.tick() => {
                 let second = report.second();
-                let line = if options.json { serde_json::to_string(&second)? } else { second.line() };
-                writeln!(out, "{line}")?;
+                if options.json {
+                    let mut object = serde_json::to_value(&second)?;
+                    if let (Some(object), Some(hop)) = (object.as_object_mut(), hop(members).await) {
+                        object.insert("hop".to_owned(), hop);
+                    }
+                    writeln!(out, "{object}")?;
+                } else {
+                    writeln!(out, "{}", second.line())?;
+                }
                 out.flush()?;
                 seconds += 1;
+                if seconds % ROTATION == 0 {
+                    members.rotate()?;
+                }
+                if !options.json && seconds % ROTATION == 1 && seconds > 1 {
+                    let now = hop(members).await;
+                    if let Some(hop) = now.as_ref().filter(|_| now != shown) {
+                        writeln!(out, "        new certificates: key epoch {}", hop.get("epoch").unwrap_or_default())?;
+                    }
+                    shown = now;
+                }
                 if options.seconds.is_some_and(|limit| seconds >= limit) {
                     return Ok(());
                 }
