@@ -275,7 +275,7 @@ impl Mesh {
                     description: Arc::clone(&description),
                     unshared: false,
                     coalesce: resolved.coalesce,
-                    metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name()),
+                    metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name(), false),
                     control: None,
                 });
                 let key = resolved.publish_key();
@@ -318,6 +318,9 @@ impl Mesh {
 
     /// Has the workers publish what they have counted: nobody pays for it while nobody asks.
     async fn refresh(&self) {
+        let own = self.shared.hop.source.as_ref().and_then(|source| source.snapshot());
+        let expires = own.and_then(|own| i64::try_from(own.svid.not_after().as_secs()).ok());
+        self.shared.metrics.identity_expires.set(expires.unwrap_or(0));
         for worker in self.shared.workers() {
             // A worker that is stuck is shown as it was.
             let _ = tokio::time::timeout(PUBLISH, worker.call(|worker| worker.publish())).await;

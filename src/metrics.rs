@@ -74,6 +74,8 @@ pub(crate) struct Metrics {
     pub(crate) streams: Gauge,
     /// Associations with other members now.
     pub(crate) associations: Gauge,
+    /// Unix time at which the own SVID expires; 0 without one.
+    pub(crate) identity_expires: Gauge,
     /// Epochs that associations have gone on with.
     pub(crate) hop_rekeys: Counter,
     /// Packets lost between members, a subset of what readers miss.
@@ -106,6 +108,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             streams: Gauge::default(),
             associations: Gauge::default(),
+            identity_expires: Gauge::default(),
             hop_rekeys: Counter::default(),
             hop_lost: Counter::default(),
             setup: latency(),
@@ -155,6 +158,12 @@ impl Default for Metrics {
             "Associations with other members now",
             metrics.associations.clone(),
         );
+        registry.register_with_unit(
+            "identity_expires",
+            "Unix time at which the own SVID expires, 0 without one",
+            Unit::Seconds,
+            metrics.identity_expires.clone(),
+        );
         registry.register("hop_rekeys", "Changes of keys on mesh hops", metrics.hop_rekeys.clone());
         registry.register("hop_lost", "Packets lost between members", metrics.hop_lost.clone());
         registry.register_with_unit(
@@ -168,15 +177,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The instruments of a route's streams of one cluster.
-    pub(crate) fn route(&self, route: &str, cluster: &str) -> Arc<RouteMetrics> {
+    /// The instruments of a route's streams of one cluster, which come by mesh hops or not.
+    pub(crate) fn route(&self, route: &str, cluster: &str, by_mesh: bool) -> Arc<RouteMetrics> {
         let labels = StreamLabels { route: route.into(), cluster: cluster.into() };
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(routes.entry(labels.clone()).or_insert_with(|| {
             let flow = |direction| FlowLabels {
                 route: route.into(),
                 cluster: cluster.into(),
-                hop: "plain",
+                hop: if by_mesh && direction == "rx" { "mesh" } else { "plain" },
                 direction,
             };
             Arc::new(RouteMetrics {

@@ -172,7 +172,7 @@ pub(crate) async fn open(
         description: Arc::new(described.description.clone()),
         unshared,
         coalesce: resolved.coalesce,
-        metrics: shared.metrics.route(&resolved.route, resolved.cluster_name()),
+        metrics: shared.metrics.route(&resolved.route, resolved.cluster_name(), true),
         control: Some(control),
     });
     tracing::info!(

@@ -111,7 +111,7 @@ impl PublisherRole {
             description: Arc::clone(&self.description),
             unshared: false,
             coalesce: self.resolved.coalesce,
-            metrics: shared.metrics.route(&self.resolved.route, self.resolved.cluster_name()),
+            metrics: shared.metrics.route(&self.resolved.route, self.resolved.cluster_name(), false),
             control: None,
         });
         let key = self.resolved.publish_key();
