@@ -42,6 +42,18 @@ impl SessionKeys {
         })
     }
 
+    /// Session keys as they are, for examples that name them.
+    #[cfg(test)]
+    pub(super) fn aead(suite: Suite, key: &[u8], salt: &[u8]) -> Result<Self, SrtpError> {
+        let keys = || -> Result<Keys, SrtpError> {
+            let algorithm = if suite == Suite::AeadAes256Gcm { &AES_256_GCM } else { &AES_128_GCM };
+            let mut own = Zeroizing::new([0; 12]);
+            own.copy_from_slice(salt);
+            Ok(Keys::Gcm { key: Box::new(LessSafeKey::new(UnboundKey::new(algorithm, key)?)), salt: own })
+        };
+        Ok(Self { suite, rtp: keys()?, rtcp: keys()? })
+    }
+
     pub(super) fn suite(&self) -> Suite {
         self.suite
     }

@@ -42,6 +42,9 @@ pub use receiver::{Opened, Receiver, ReceiverOptions};
 pub use sender::{Sender, SenderOptions};
 pub use suite::Suite;
 
+#[cfg(test)]
+mod tests;
+
 /// The longest MKI that is used, in bytes.
 pub const MAX_MKI: usize = 4;
 
