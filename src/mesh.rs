@@ -27,6 +27,7 @@ use crate::settings;
 use crate::shared::Shared;
 use crate::status::Status;
 use crate::upstream::{pull, push};
+use crate::watched;
 use crate::worker::{Worker, WorkerHandle};
 
 /// How long a worker is waited for to publish its counters.
@@ -76,9 +77,13 @@ impl Builder {
         if let Some(workers) = self.workers {
             config.workers = Workers::Count(workers.max(1));
         }
-        let routing = settings::routing(&config, embedded)?;
-        let listeners =
-            if embedded { Vec::new() } else { config.listeners.iter().map(settings::listener).collect() };
+        let (routing, mut watched) = settings::routing(&config, embedded)?;
+        let listeners: Vec<_> = if embedded {
+            Vec::new()
+        } else {
+            config.listeners.iter().map(settings::listener).collect::<Result<_, _>>()?
+        };
+        watched.extend(listeners.iter().flat_map(|listener| listener.watched()));
         let shared = Shared::new(settings::settings(&config), routing, listeners)?;
         for advice in limits::check() {
             tracing::warn!("{advice}");
@@ -91,6 +96,9 @@ impl Builder {
             workers.push(worker);
         }
         shared.set_workers(workers);
+        if let Some(first) = shared.workers().first().filter(|_| !watched.is_empty()) {
+            first.post(move |_| drop(tokio::task::spawn_local(watched::keep(watched))))?;
+        }
         Ok(Mesh { alive: Alive::new(&shared), shared })
     }
 }

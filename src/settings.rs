@@ -10,14 +10,18 @@ use msm_rtsp::auth::Credentials;
 use msm_rtsp::limits::Limits;
 use msm_rtsp::url::ControlPolicy;
 
-use crate::config::{ClusterConfig, Config, ListenerConfig, Nat, Start, TransportConfig, Workers};
+use crate::config::{
+    ClusterConfig, Config, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig, Workers,
+};
 use crate::error::Error;
 use crate::net::pair::PairRange;
+use crate::net::tls::pem;
 use crate::net::udp::SocketOptions;
-use crate::routing::{ClusterSettings, Routing, Transport};
+use crate::routing::{ClusterSettings, Routing, Transport, UpstreamTls};
 use crate::serve::admission::AdmissionLimits;
 use crate::serve::listener::{ListenerSettings, ListenerShared, MulticastSettings};
 use crate::shared::Settings;
+use crate::watched::{Refresh, Watched};
 
 /// Asked of the kernel for every media socket: a burst of keyframes of many streams.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
@@ -60,21 +64,27 @@ pub(crate) fn workers(config: &Config) -> usize {
     }
 }
 
-/// Routes and clusters. Without a configuration (`embedded`), URLs are dialled as they are given.
-pub(crate) fn routing(config: &Config, embedded: bool) -> Result<Routing, Error> {
+/// Routes and clusters, and whose files are to be watched. Without a configuration (`embedded`), URLs are dialled as they
+/// are given.
+pub(crate) fn routing(config: &Config, embedded: bool) -> Result<(Routing, Vec<Arc<dyn Refresh>>), Error> {
     let refused = |error: String| Error::Configuration(error);
     if embedded {
         let table = RouteTable::default();
         let selector = Selector::new(&table, Vec::new()).map_err(|error| refused(error.to_string()))?;
         let direct = cluster("direct", &ClusterConfig::default());
-        return Ok(Routing::new(table, selector, BTreeMap::new(), Some(direct)));
+        return Ok((Routing::new(table, selector, BTreeMap::new(), Some(direct)), Vec::new()));
     }
     let routing = config.routing().map_err(|errors| refused(errors.to_string()))?;
     let selector =
         Selector::new(&routing.table, routing.clusters).map_err(|error| refused(error.to_string()))?;
-    let clusters =
-        config.clusters.iter().map(|(name, own)| (name.clone(), Arc::new(cluster(name, own)))).collect();
-    Ok(Routing::new(routing.table, selector, clusters, None))
+    let mut clusters = BTreeMap::new();
+    let mut watching = Vec::new();
+    for (name, own) in &config.clusters {
+        let settings = Arc::new(cluster(name, own));
+        watching.extend(cluster_tls(name, own, &settings)?);
+        clusters.insert(name.clone(), settings);
+    }
+    Ok((Routing::new(routing.table, selector, clusters, None), watching))
 }
 
 fn cluster(name: &str, config: &ClusterConfig) -> ClusterSettings {
@@ -98,12 +108,32 @@ fn cluster(name: &str, config: &ClusterConfig) -> ClusterSettings {
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
-        tls: None,
+        tls: UpstreamTls::new(config.tls.clone().unwrap_or_default()),
     }
 }
 
+/// The TLS of a cluster that has `rtsps` endpoints: its authorities are read now, so that a wrong file is no surprise
+/// later.
+fn cluster_tls(
+    name: &str,
+    config: &ClusterConfig,
+    own: &ClusterSettings,
+) -> Result<Option<Arc<dyn Refresh>>, Error> {
+    if !config.endpoints.iter().any(|endpoint| endpoint.to_ascii_lowercase().starts_with("rtsps:")) {
+        return Ok(None);
+    }
+    if config.tls.as_ref().is_some_and(|tls| tls.insecure) {
+        tracing::warn!(
+            cluster = name,
+            "`tls.insecure`: certificates are not checked; whoever is in between can read and change everything"
+        );
+    }
+    let refused = |problem| Error::Configuration(format!("clusters.{name}.tls.{problem}"));
+    Ok(Some(own.tls.load(name).map_err(refused)?))
+}
+
 /// What a listener's workers share.
-pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
+pub(crate) fn listener(config: &ListenerConfig) -> Result<Arc<ListenerShared>, Error> {
     let pool = &config.multicast.group_pool;
     let last = pool.count().checked_sub(1).and_then(|index| pool.group(index));
     let multicast = last.map(|last: IpAddr| MulticastSettings {
@@ -113,15 +143,32 @@ pub(crate) fn listener(config: &ListenerConfig) -> Arc<ListenerShared> {
         last_port: config.multicast.ports.last,
         ttl: config.multicast.ttl,
     });
-    ListenerShared::new(ListenerSettings {
+    let tls = match config.tls.as_ref().filter(|_| config.protocol == Protocol::Rtsps) {
+        None => None,
+        Some(tls) => Some(listener_tls(config, tls.clone())?),
+    };
+    // Nobody is served over UDP next to TLS: the ports are another listener's.
+    let reader_port = if tls.is_some() { 0 } else { config.port_pair().0 };
+    Ok(ListenerShared::new(ListenerSettings {
         name: config.name.clone(),
         address: config.address,
         options: options(config.interface.as_deref(), config.dscp),
-        reader_port: config.port_pair().0,
+        reader_port,
         same_ip: config.nat == Nat::SameIp,
         multicast,
-        tls: None,
-    })
+        tls,
+    }))
+}
+
+fn listener_tls(
+    config: &ListenerConfig,
+    tls: ListenerTls,
+) -> Result<Arc<Watched<rustls::ServerConfig>>, Error> {
+    let name = format!("listener {}", config.name);
+    let files = [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()];
+    let files = files.into_iter().flatten().cloned().collect();
+    let refused = |problem| Error::Configuration(format!("listener `{}`: tls.{problem}", config.name));
+    Watched::new(name, files, move || pem::server_config(&tls)).map_err(refused)
 }
 
 fn options(interface: Option<&str>, dscp: Option<u8>) -> SocketOptions {

@@ -1,12 +1,12 @@
 //! What the types cannot say: references, uniqueness, and what fits together.
 
 use super::de::Dead;
-use super::listener::ListenerConfig;
+use super::listener::{ListenerConfig, Protocol};
 use super::nearest::nearest;
 use super::problem::Problem;
 use super::tree::{Kind, Tree, join_index, join_key};
 use super::units::PortRange;
-use super::{ClusterConfig, Config, RouteConfig, Start};
+use super::{ClusterConfig, Config, RouteConfig, Start, TransportConfig};
 use msm_core::route::{
     Backend, BalanceKind, Cluster, Endpoint, RewriteTemplate, Route, RouteTable, UrlPattern,
 };
@@ -200,6 +200,46 @@ fn check_listener(listener: &ListenerConfig, at: &At, report: &mut Report<'_>) {
         report.add(&at.then("ports"), format!("is the pair for all readers; write `{}`", ports.first));
     }
     pairs(listener.multicast.ports, &at.then("multicast").then("ports"), report);
+    let at = at.then("tls");
+    match (&listener.tls, listener.protocol) {
+        (None, Protocol::Rtsp) => {}
+        (None, Protocol::Rtsps) => {
+            report.add(&at, "is missing; rtsps takes a certificate: write `{certificate: FILE, key: FILE}`");
+        }
+        (Some(_), Protocol::Rtsp) => {
+            report.add(&at, "is not used by `protocol: rtsp`; write `protocol: rtsps`, or remove it");
+        }
+        (Some(tls), Protocol::Rtsps) => {
+            for (key, file) in [("certificate", &tls.certificate), ("key", &tls.key)] {
+                if file.as_os_str().is_empty() {
+                    report.add(&at.then(key), "names no file; write the name of one in PEM");
+                }
+            }
+        }
+    }
+}
+
+fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, report: &mut Report<'_>) {
+    let over_tls = endpoints.iter().any(|endpoint| endpoint.scheme == "rtsps");
+    if over_tls && matches!(cluster.transport, TransportConfig::Udp | TransportConfig::Multicast) {
+        let message =
+            "would send media of an `rtsps` endpoint in the clear; write `tcp`, or `rtsp://` in the endpoint";
+        report.add(&at.then("transport"), message);
+    }
+    let Some(tls) = &cluster.tls else { return };
+    let at = at.then("tls");
+    // Endpoints that could not be read may have been the ones.
+    if !over_tls && endpoints.len() == cluster.endpoints.len() {
+        report.add(&at, "is not used, as no endpoint is `rtsps://…`; change one, or remove the key");
+    }
+    if tls.insecure && tls.ca.is_some() {
+        report.add(&at.then("insecure"), "takes any certificate, so `ca` has no effect; remove one of them");
+    }
+    if let Some(name) = &tls.server_name
+        && rustls_pki_types::ServerName::try_from(name.as_str()).is_err()
+    {
+        report.add(&at.then("server_name"), "is no name that a certificate can have; write a host's name");
+    }
 }
 
 fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Report<'_>) -> Cluster {
@@ -224,6 +264,7 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
             Err(error) => report.add(&list.item(index), error.to_string()),
         }
     }
+    check_cluster_tls(cluster, &endpoints, &at, report);
     if let Some(auth) = &cluster.auth {
         let at = at.then("auth");
         if auth.user.is_empty() {

@@ -117,7 +117,7 @@ async fn secured(
     peer: SocketAddr,
 ) -> Option<Rc<Connection>> {
     let settings = &shared.settings;
-    let Some(config) = listening.shared.settings.tls.clone() else {
+    let Some(config) = listening.shared.settings.tls.as_ref().map(|tls| tls.get()) else {
         return Some(Connection::new(stream, settings.connection_queue));
     };
     let mut stopping = shared.stopping.subscribe();

@@ -16,13 +16,14 @@ use crate::net::pair::{Pair, PairRange};
 use crate::net::udp::{SocketOptions, canonical, set_dscp};
 use crate::serve::connection;
 use crate::serve::multicast::GroupPool;
+use crate::watched::{Refresh, Watched};
 use crate::worker::Worker;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// A listener as configured.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ListenerSettings {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
@@ -33,7 +34,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) same_ip: bool,
     pub(crate) multicast: Option<MulticastSettings>,
     /// Connections speak TLS by this.
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<Arc<Watched<rustls::ServerConfig>>>,
 }
 
 /// Where multicast readers of a listener are served.
@@ -70,6 +71,11 @@ impl ListenerShared {
             bound_pair: AtomicU16::new(settings.reader_port),
             settings,
         })
+    }
+
+    /// What it has that is made of files.
+    pub(crate) fn watched(&self) -> Vec<Arc<dyn Refresh>> {
+        self.settings.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn Refresh>).collect()
     }
 
     /// The address bound, once a worker has.

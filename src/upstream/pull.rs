@@ -360,7 +360,7 @@ impl Pull {
     }
 
     fn transports(&self) -> Vec<Transport> {
-        order(self.settings.transport, Mode::Play)
+        order(&self.link, self.settings.transport, Mode::Play)
     }
 
     /// Whether UDP was agreed on and nothing comes: a firewall lets the signalling through and not the media.

@@ -62,7 +62,10 @@ async fn at(
         match_control(&request.uri, usize::MAX).ok_or_else(|| Refusal::new(404, "the URI names no track"))?;
     parse(&base)?;
     // Media goes through a connection of the session's own worker only.
-    let offer = Offer { udp: true, tcp: context.is_some(), multicast: listening.shared.groups.is_some() };
+    // Where signalling is encrypted, media does not go in the clear.
+    let clear = listening.shared.settings.tls.is_none();
+    let multicast = clear && listening.shared.groups.is_some();
+    let offer = Offer { udp: clear, tcp: context.is_some(), multicast };
     let spec = negotiate(request.headers.get("Transport"), offer)
         .map_err(|status| Refusal::new(status, "no transport offered can be served"))?;
     let own = match own {
