@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use msm_core::hub::{FanoutConfig, IngestConfig};
 use msm_core::route::{RouteTable, Selector};
 use msm_rtsp::auth::Credentials;
+use msm_rtsp::auth::users::Users;
 use msm_rtsp::limits::Limits;
 use msm_rtsp::url::ControlPolicy;
 
@@ -20,6 +22,7 @@ use crate::net::udp::SocketOptions;
 use crate::routing::{ClusterSettings, Routing, Transport, UpstreamTls};
 use crate::serve::admission::AdmissionLimits;
 use crate::serve::listener::{ListenerSettings, ListenerShared, MulticastSettings};
+use crate::serve::login;
 use crate::shared::Settings;
 use crate::watched::{Refresh, Watched};
 
@@ -43,6 +46,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             ..Limits::default()
         },
         connection_queue: limits.tcp_queue,
+        auth_failures: limits.auth_failures,
         session_timeout: limits.session_timeout,
         connection_timeout: limits.session_timeout,
         admission: AdmissionLimits {
@@ -147,6 +151,10 @@ pub(crate) fn listener(config: &ListenerConfig) -> Result<Arc<ListenerShared>, E
         None => None,
         Some(tls) => Some(listener_tls(config, tls.clone())?),
     };
+    let users = match &config.users {
+        None => None,
+        Some(file) => Some(listener_users(config, file.clone())?),
+    };
     // Nobody is served over UDP next to TLS: the ports are another listener's.
     let reader_port = if tls.is_some() { 0 } else { config.port_pair().0 };
     Ok(ListenerShared::new(ListenerSettings {
@@ -157,7 +165,14 @@ pub(crate) fn listener(config: &ListenerConfig) -> Result<Arc<ListenerShared>, E
         same_ip: config.nat == Nat::SameIp,
         multicast,
         tls,
+        users,
     }))
+}
+
+fn listener_users(config: &ListenerConfig, file: PathBuf) -> Result<Arc<Watched<Users>>, Error> {
+    let refused = |problem| Error::Configuration(format!("listener `{}`: {problem}", config.name));
+    let name = format!("users of listener {}", config.name);
+    Watched::new(name, vec![file.clone()], move || login::read_users(&file)).map_err(refused)
 }
 
 fn listener_tls(

@@ -200,6 +200,12 @@ fn check_listener(listener: &ListenerConfig, at: &At, report: &mut Report<'_>) {
         report.add(&at.then("ports"), format!("is the pair for all readers; write `{}`", ports.first));
     }
     pairs(listener.multicast.ports, &at.then("multicast").then("ports"), report);
+    if listener.users.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        report.add(
+            &at.then("users"),
+            "names no file; write the name of one, or remove the key to let everybody in",
+        );
+    }
     let at = at.then("tls");
     match (&listener.tls, listener.protocol) {
         (None, Protocol::Rtsp) => {}
@@ -433,6 +439,7 @@ fn check_limits(config: &Config, report: &mut Report<'_>) {
         ("connections_per_peer", limits.connections_per_peer),
         ("sessions_per_peer", limits.sessions_per_peer),
         ("setup_rate", limits.setup_rate),
+        ("auth_failures", limits.auth_failures),
         ("readers", limits.readers),
         ("streams", limits.streams),
     ] {

@@ -22,6 +22,12 @@ pub struct ListenerConfig {
     /// The certificate for `protocol: rtsps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// A file of users, `user:realm:secret` a line, who alone may read and publish here; read again when it changes.
+    /// A secret is what `htdigest` writes (MD5), the same by SHA-256, or an Argon2id hash (`$argon2id$…`), whose user can
+    /// log in over TLS only. Relative to the configuration file. Default: everybody may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub users: Option<PathBuf>,
     /// The network interface for media to readers, such as `eth0`. Default: what the system routes by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
@@ -57,6 +63,7 @@ impl Default for ListenerConfig {
             address: ListenerConfig::ADDRESS,
             protocol: Protocol::Rtsp,
             tls: None,
+            users: None,
             interface: None,
             dscp: None,
             ports: PortRange { first: 8000, last: 8001 },

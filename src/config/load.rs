@@ -5,6 +5,7 @@ use super::problem::{ConfigErrors, Origin, Problem};
 use super::tree::{Kind, MAX_FILE_BYTES, MAX_SCALAR_BYTES, Tree};
 use super::{Config, ListenerConfig, Protocol, Routing, Secret, de, env};
 use crate::net::tls::pem;
+use crate::serve::login;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -154,6 +155,12 @@ fn resolve_files(config: &mut Config, base: &Path, report: &mut Report<'_>) {
     let resolve = |file: &mut PathBuf| *file = base.join(&*file);
     for (index, listener) in config.listeners.iter_mut().enumerate() {
         let at = check::At::key("listeners").item(index);
+        if let Some(file) = listener.users.as_mut().filter(|file| !file.as_os_str().is_empty()) {
+            resolve(file);
+            if let Err(problem) = login::read_users(file) {
+                report.add(&at.then(problem.key), problem.message);
+            }
+        }
         if let Some(tls) = listener.tls.as_mut().filter(|_| listener.protocol == Protocol::Rtsps) {
             let is_named = |file: &Path| !file.as_os_str().is_empty();
             if is_named(&tls.certificate) && is_named(&tls.key) {

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::admission::ConnectionPass;
 use super::listener::Listening;
+use super::login::Entry;
 use super::requests;
 use super::session::Session;
 use crate::net::gather::Gather;
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) channels: RefCell<BTreeMap<u8, Channel>>,
     /// Sessions by the identifier that a client gave its pipeline (`RFC 7826 §18.33`).
     pub(crate) pipelines: RefCell<BTreeMap<String, String>>,
+    /// Who the client is, where the listener wants to know.
+    pub(crate) entry: Option<Entry>,
     /// Frames for channels that nobody set up.
     unknown_channels: Cell<u64>,
 }
@@ -81,6 +84,9 @@ pub(crate) async fn run(
     let Ok(local) = stream.local_addr() else { return };
     let shared = std::sync::Arc::clone(&worker.shared);
     let Some(connection) = secured(&shared, &listening, stream, peer).await else { return };
+    let settings = &listening.shared.settings;
+    let users = settings.users.clone();
+    let entry = users.map(|users| Entry::new(users, settings.tls.is_some(), shared.seed()));
     let context = Rc::new(Context {
         listening: Rc::downgrade(&listening),
         peer,
@@ -90,6 +96,7 @@ pub(crate) async fn run(
         sessions: RefCell::default(),
         channels: RefCell::default(),
         pipelines: RefCell::default(),
+        entry,
         unknown_channels: Cell::new(0),
         worker,
     });
@@ -214,6 +221,11 @@ async fn drive(context: &Rc<Context>) -> Option<(Asked, Pending)> {
                     connection.release();
                 }
                 pending = None;
+                if context.entry.as_ref().is_some_and(|entry| entry.is_over(shared.settings.auth_failures)) {
+                    tracing::info!(peer = %context.peer, "connection ended: too many logins failed");
+                    linger(connection).await;
+                    return None;
+                }
             }
             () = connection.drained() => connection.flush(),
             ready = connection.readable(), if pending.is_none() && reads => {

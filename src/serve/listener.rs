@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use msm_rtsp::auth::users::Users;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
@@ -35,6 +36,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) multicast: Option<MulticastSettings>,
     /// Connections speak TLS by this.
     pub(crate) tls: Option<Arc<Watched<rustls::ServerConfig>>>,
+    /// Only these may do more than ask for options.
+    pub(crate) users: Option<Arc<Watched<Users>>>,
 }
 
 /// Where multicast readers of a listener are served.
@@ -75,7 +78,8 @@ impl ListenerShared {
 
     /// What it has that is made of files.
     pub(crate) fn watched(&self) -> Vec<Arc<dyn Refresh>> {
-        self.settings.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn Refresh>).collect()
+        let tls = self.settings.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn Refresh>);
+        tls.chain(self.settings.users.iter().map(|users| Arc::clone(users) as Arc<dyn Refresh>)).collect()
     }
 
     /// The address bound, once a worker has.

@@ -1,6 +1,6 @@
 //! Certificates in files, and clients that speak TLS.
 
-#![allow(unreachable_pub, reason = "as the other helpers of tests")]
+#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
