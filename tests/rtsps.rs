@@ -281,7 +281,7 @@ fn a_start_with_wrong_files_says_which() {
         let config = msm::config::Config::from_yaml(&yaml, "msm.yaml", std::iter::empty()).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let built = runtime.block_on(msm::Mesh::builder().config(config).build());
-        built.err().expect("it cannot start").to_string()
+        built.expect_err("it cannot start").to_string()
     };
     let (one, key) = (authority.file("one.pem"), authority.file("other.key"));
     let error = start(&format!("{{certificate: \"{one}\", key: \"{key}\"}}"));

@@ -385,3 +385,45 @@ fn tls_that_does_not_fit_together() {
     ];
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_file_s_own_files_are_beside_it_and_tried() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("msm.yaml");
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect(name);
+    write(
+        "msm.yaml",
+        "listeners:\n- {protocol: rtsps, users: users,\n   tls: {certificate: a.pem, key: a.key}}\n\
+         clusters:\n  a: {endpoints: ['rtsps://h'], tls: {ca: ca.pem}}\n",
+    );
+    write("users", "alice:site:wrong\n");
+    write("ca.pem", "");
+    let errors = Config::load(Some(&file), std::iter::empty()).expect_err("wrong files").to_string();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines.len(), 3, "{errors}");
+    assert!(
+        lines[0].contains(&format!(":2: listeners[0].users: {} line 1: the secret", at("users"))),
+        "{errors}"
+    );
+    let certificate = format!(":3: listeners[0].tls.certificate: {} cannot be read: ", at("a.pem"));
+    assert!(lines[1].contains(&certificate), "{errors}");
+    assert!(
+        lines[2].contains(&format!(":5: clusters.a.tls.ca: {} has no certificate", at("ca.pem"))),
+        "{errors}"
+    );
+
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["h".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    write("a.pem", &certificate);
+    write("ca.pem", &certificate);
+    write("a.key", &key.serialize_pem());
+    write("users", "alice:site:939e7578ed9e3c518a452acee763bce9\n");
+    let config = Config::load(Some(&file), std::iter::empty()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.listeners[0].users, Some(dir.path().join("users")));
+    assert_eq!(
+        config.clusters["a"].tls.as_ref().and_then(|tls| tls.ca.clone()),
+        Some(dir.path().join("ca.pem"))
+    );
+}
