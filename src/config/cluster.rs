@@ -58,8 +58,8 @@ pub enum Hop {
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClusterTls {
-    /// The authorities that the servers' certificates are checked by, in PEM; read again when the file changes. Relative
-    /// to the configuration file. Default: the system's.
+    /// The authorities that the servers' certificates are checked by, in PEM, or a self-signed certificate itself; read
+    /// again when the file changes. Relative to the configuration file. Default: the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub ca: Option<PathBuf>,

@@ -1,11 +1,12 @@
 //! RTSP over TLS, and users, with real peers.
 
-use crate::lab::{DOWN, Lab, PROXY, Place};
+use crate::lab::{DOWN, Lab, PROXY, Place, SERVER};
 use crate::media::programme;
 use crate::need::{Peer, have};
 use crate::process::Process;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, forwarding, url};
 use crate::readers::{FFMPEG_TCP, FFMPEG_UDP, GST_TCP, GST_TLS};
+use crate::servers;
 use argon2::password_hash::CustomizedPasswordHasher;
 use argon2::{Argon2, Params};
 use std::fs;
@@ -18,11 +19,7 @@ const ALICE: &str = "alice:site:838d8fedca485b63a387002c2c1e1ec9\n\
 
 /// The proxy with a plain listener, and one for TLS on port 8322.
 fn start<'lab>(lab: &'lab Lab, users: Option<&str>, config: &str) -> Proxy<'lab> {
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
-    openssl.args(["-subj", "/CN=proxy", "-addext", &format!("subjectAltName=IP:{PROXY}"), "-days", "2"]);
-    openssl.arg("-keyout").arg(lab.file("server.key")).arg("-out").arg(lab.file("server.pem"));
-    lab.run("openssl", openssl, Duration::from_secs(20)).success();
+    certify(lab, PROXY);
     let asks = match users {
         None => "",
         Some(text) => {
@@ -35,6 +32,15 @@ fn start<'lab>(lab: &'lab Lab, users: Option<&str>, config: &str) -> Proxy<'lab>
          - {{protocol: rtsps, tls: {{certificate: server.pem, key: server.key}}{asks}}}\n"
     );
     Proxy::with_listeners(lab, &listeners, config)
+}
+
+/// Makes `server.pem` and `server.key` for an address.
+fn certify(lab: &Lab, address: &str) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
+    openssl.args(["-subj", "/CN=test", "-addext", &format!("subjectAltName=IP:{address}"), "-days", "2"]);
+    openssl.arg("-keyout").arg(lab.file("server.key")).arg("-out").arg(lab.file("server.pem"));
+    lab.run("openssl", openssl, Duration::from_secs(20)).success();
 }
 
 const LOCAL: &str = "routes: [{name: local, match: {url: \"/{path...}\"}}]\n";
@@ -161,4 +167,33 @@ fn refused(lab: &Lab, url: &str) {
     let finished = lab.run("ffprobe", command, Duration::from_secs(20));
     assert!(!finished.status.is_some_and(|status| status.success()), "{url} is served");
     assert!(finished.err.contains("401"), "{}", finished.err);
+}
+
+/// GStreamer's server speaks TLS, and the proxy checks its certificate; players know nothing of it.
+#[test]
+fn a_server_is_read_from_over_tls() {
+    if !have(&[Peer::Ffmpeg, Peer::Gstreamer, Peer::GstServer, Peer::GstTls, Peer::Openssl]) {
+        return;
+    }
+    let lab = Lab::new();
+    certify(&lab, SERVER);
+    let both = ["key", "pem"].map(|end| fs::read_to_string(lab.file(&format!("server.{end}"))).unwrap());
+    fs::write(lab.file("both.pem"), both.concat()).unwrap();
+    let server = servers::gstreamer(&lab, &["--auth", "digest", "--tls", "both.pem"]);
+    let cluster = "tls: {ca: server.pem}, auth: {user: alice, password: secret}";
+    let proxy = Proxy::start(&lab, &forwarding(&format!("rtsps://{SERVER}:8554"), cluster));
+    let readings = [FFMPEG_UDP, GST_TCP].map(|reader| reader.begin(&lab, &url("test")));
+    for reading in readings {
+        reading.done();
+    }
+    assert_eq!(servers::count(&server, "play"), 1, "one upstream session");
+    drop(proxy);
+
+    // The same server, and nobody who vouches for it.
+    certify(&lab, SERVER);
+    let _proxy = Proxy::start(&lab, &forwarding(&format!("rtsps://{SERVER}:8554"), cluster));
+    let mut command = lab.command(Place::Client, "ffprobe");
+    command.args(["-v", "error", "-rtsp_transport", "tcp", &url("test")]);
+    let finished = lab.run("ffprobe", command, Duration::from_secs(20));
+    assert!(finished.err.contains("5XX"), "{}", finished.err);
 }

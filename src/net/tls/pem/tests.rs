@@ -1,6 +1,7 @@
 use std::fs;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use rustls::{ClientConnection, ServerConnection};
 
 use super::*;
 
@@ -69,4 +70,51 @@ fn plain_peers_may_speak_both_versions() {
     assert!(versions.contains(&rustls::ProtocolVersion::TLSv1_2), "{versions:?}");
     assert!(versions.contains(&rustls::ProtocolVersion::TLSv1_3), "{versions:?}");
     assert_eq!(config.send_tls13_tickets, 0);
+}
+
+/// What a client makes of a server whose certificate is all that its `ca` has.
+fn shaken(params: CertificateParams, name: &str) -> Result<(), Error> {
+    let (dir, tls) = files();
+    let key = KeyPair::generate().unwrap();
+    fs::write(&tls.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(&tls.key, key.serialize_pem()).unwrap();
+    let trusted = ClusterTls { ca: Some(dir.path().join("a.pem")), ..ClusterTls::default() };
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client_config(&trusted).unwrap()), name).unwrap();
+    let mut server = ServerConnection::new(Arc::new(server_config(&tls).unwrap())).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        server.read_tls(&mut bytes.as_slice()).unwrap();
+        server.process_new_packets()?;
+        let mut bytes = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).unwrap();
+        }
+        client.read_tls(&mut bytes.as_slice()).unwrap();
+        client.process_new_packets()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_camera_that_signs_for_itself_is_trusted_by_its_own_certificate() {
+    let params = || CertificateParams::new(["camera.example".to_owned()]).unwrap();
+    let authority = || {
+        let mut own = params();
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        own
+    };
+    shaken(params(), "camera.example").unwrap();
+    shaken(authority(), "camera.example").unwrap();
+    for own in [params(), authority()] {
+        let error = shaken(own, "other.example").unwrap_err();
+        assert!(error.to_string().contains("not valid for name"), "{error}");
+    }
+    let mut old = params();
+    old.not_after = date_time_ymd(2020, 1, 1);
+    let error = shaken(old, "camera.example").unwrap_err();
+    assert!(error.to_string().contains("expired"), "{error}");
 }
