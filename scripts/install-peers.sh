@@ -13,12 +13,13 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 peers=${MSM_PEERS_DIR:-$root/.peers}
 sid=$peers/sid
 # Raise this when a list below changes: an old stamp then no longer counts.
-stamp=$peers/installed-1
+stamp=$peers/installed-2
 
 host_packages=(
   ffmpeg
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp
+  glib-networking openssl # TLS for GStreamer, and to look at ours
   gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 python3-gi
   tshark iproute2 procps util-linux debootstrap
   valgrind # the instruction-count benches run under it

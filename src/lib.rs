@@ -27,6 +27,7 @@ mod settings;
 mod shared;
 mod status;
 mod upstream;
+mod watched;
 mod worker;
 
 pub use api::packet::Packet;

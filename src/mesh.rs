@@ -31,6 +31,7 @@ use crate::settings;
 use crate::shared::Shared;
 use crate::status::Status;
 use crate::upstream::{pull, push};
+use crate::watched;
 use crate::worker::{Worker, WorkerHandle};
 
 /// How long a worker is waited for to publish its counters.
@@ -103,14 +104,16 @@ impl Builder {
             None => identity::open(&config).await?,
         };
         let source = source.as_ref();
-        let routing = settings::routing(&config, embedded, source)?;
-        let listeners: Result<_, Error> = if embedded {
-            Ok(Vec::new())
+        let (routing, mut watched) = settings::routing(&config, embedded, source)?;
+        let listeners: Vec<_> = if embedded {
+            Vec::new()
         } else {
-            config.listeners.iter().map(|listener| settings::listener(listener, source)).collect()
+            let listener = |listener| settings::listener(listener, source);
+            config.listeners.iter().map(listener).collect::<Result<_, _>>()?
         };
+        watched.extend(listeners.iter().flat_map(|listener| listener.watched()));
         let hop = settings::hop(&config, source)?;
-        let shared = Shared::new(settings::settings(&config), routing, listeners?, hop)?;
+        let shared = Shared::new(settings::settings(&config), routing, listeners, hop)?;
         for advice in limits::check() {
             tracing::warn!("{advice}");
         }
@@ -122,6 +125,9 @@ impl Builder {
             workers.push(worker);
         }
         shared.set_workers(workers);
+        if let Some(first) = shared.workers().first().filter(|_| !watched.is_empty()) {
+            first.post(move |_| drop(tokio::task::spawn_local(watched::keep(watched))))?;
+        }
         Ok(Mesh { alive: Alive::new(&shared), shared })
     }
 }
@@ -177,7 +183,7 @@ impl Mesh {
         for worker in self.shared.workers() {
             worker.call(Worker::listen).await??;
         }
-        if self.shared.listeners.iter().any(|listener| listener.settings.member)
+        if self.shared.listeners.iter().any(|listener| listener.settings.member.is_some())
             && let Some(worker) = self.shared.workers().first()
         {
             worker.run(|worker| async move { HopPort::address(&worker).await }).await??;

@@ -1,7 +1,7 @@
 //! From a URL to where its stream is: the route, the cluster's settings, and the key that readers share it by.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use msm_auth::identity::id::SpiffeId;
@@ -10,11 +10,14 @@ use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
 
+use crate::config::ClusterTls;
 use crate::error::Error;
 use crate::hop::members::Members;
 use crate::hub::registry::HubKey;
 use crate::net::pair::PairRange;
+use crate::net::tls::pem::{self, FileProblem};
 use crate::net::udp::SocketOptions;
+use crate::watched::Watched;
 
 /// How media comes from, or goes to, a cluster's endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,15 +47,36 @@ pub(crate) struct ClusterSettings {
     /// For mesh hops: who we are, and who may serve.
     pub(crate) members: Option<Members<rustls::ClientConfig>>,
     /// How `rtsps` endpoints are spoken to.
-    pub(crate) tls: Option<UpstreamTls>,
+    pub(crate) tls: Arc<UpstreamTls>,
 }
 
 /// What hops over TLS are made with.
-#[derive(Clone)]
 pub(crate) struct UpstreamTls {
-    pub(crate) config: Arc<rustls::ClientConfig>,
-    /// The name that the server's certificate must have, if not the URL's host.
-    pub(crate) server_name: Option<ServerName<'static>>,
+    given: ClusterTls,
+    config: OnceLock<Arc<Watched<rustls::ClientConfig>>>,
+}
+
+impl UpstreamTls {
+    pub(crate) fn new(given: ClusterTls) -> Arc<Self> {
+        Arc::new(Self { given, config: OnceLock::new() })
+    }
+
+    /// Reads the authorities, unless it has. Waits for the disk.
+    pub(crate) fn load(&self, cluster: &str) -> Result<Arc<Watched<rustls::ClientConfig>>, FileProblem> {
+        if let Some(config) = self.config.get() {
+            return Ok(Arc::clone(config));
+        }
+        let given = self.given.clone();
+        let files = given.ca.iter().cloned().collect();
+        let made = Watched::new(format!("cluster {cluster}"), files, move || pem::client_config(&given))?;
+        Ok(Arc::clone(self.config.get_or_init(|| made)))
+    }
+
+    /// The name that the server's certificate must have.
+    pub(crate) fn server_name(&self, host: &str) -> Option<ServerName<'static>> {
+        let name = self.given.server_name.as_deref().unwrap_or(host);
+        ServerName::try_from(name.to_owned()).ok()
+    }
 }
 
 /// Who asks for a stream.

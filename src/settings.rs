@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use msm_auth::identity::id::IdMatch;
@@ -10,11 +11,12 @@ use msm_auth::identity::tls::{self, AllowedPeers};
 use msm_core::hub::{FanoutConfig, IngestConfig};
 use msm_core::route::{RouteTable, Selector};
 use msm_rtsp::auth::Credentials;
+use msm_rtsp::auth::users::Users;
 use msm_rtsp::limits::Limits;
 use msm_rtsp::url::ControlPolicy;
 
 use crate::config::{
-    ClusterConfig, Config, Hop, ListenerConfig, Nat, Protocol, Start, TransportConfig, Workers,
+    ClusterConfig, Config, Hop, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig, Workers,
 };
 use crate::error::Error;
 use crate::hop::HopShared;
@@ -22,11 +24,14 @@ use crate::hop::accept::AssociationDirectory;
 use crate::hop::members::Members;
 use crate::hop::port::PortSettings;
 use crate::net::pair::PairRange;
+use crate::net::tls::pem;
 use crate::net::udp::SocketOptions;
-use crate::routing::{ClusterSettings, Routing, Transport};
+use crate::routing::{ClusterSettings, Routing, Transport, UpstreamTls};
 use crate::serve::admission::AdmissionLimits;
 use crate::serve::listener::{ListenerSettings, ListenerShared, MulticastSettings};
+use crate::serve::login;
 use crate::shared::Settings;
+use crate::watched::{Refresh, Watched};
 
 /// Asked of the kernel for every media socket: a burst of keyframes of many streams.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
@@ -48,6 +53,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             ..Limits::default()
         },
         connection_queue: limits.tcp_queue,
+        auth_failures: limits.auth_failures,
         session_timeout: limits.session_timeout,
         connection_timeout: limits.session_timeout,
         admission: AdmissionLimits {
@@ -69,28 +75,31 @@ pub(crate) fn workers(config: &Config) -> usize {
     }
 }
 
-/// Routes and clusters. Without a configuration (`embedded`), URLs are dialled as they are given.
+/// Routes and clusters, and whose files are to be watched. Without a configuration (`embedded`), URLs are dialled as they
+/// are given.
 pub(crate) fn routing(
     config: &Config,
     embedded: bool,
     source: Option<&Arc<dyn IdentitySource>>,
-) -> Result<Routing, Error> {
+) -> Result<(Routing, Vec<Arc<dyn Refresh>>), Error> {
     let refused = |error: String| Error::Configuration(error);
     if embedded {
         let table = RouteTable::default();
         let selector = Selector::new(&table, Vec::new()).map_err(|error| refused(error.to_string()))?;
         let direct = cluster("direct", &ClusterConfig::default(), source)?;
-        return Ok(Routing::new(table, selector, BTreeMap::new(), Some(direct)));
+        return Ok((Routing::new(table, selector, BTreeMap::new(), Some(direct)), Vec::new()));
     }
     let routing = config.routing().map_err(|errors| refused(errors.to_string()))?;
     let selector =
         Selector::new(&routing.table, routing.clusters).map_err(|error| refused(error.to_string()))?;
-    let clusters: Result<_, Error> = config
-        .clusters
-        .iter()
-        .map(|(name, own)| Ok((name.clone(), Arc::new(cluster(name, own, source)?))))
-        .collect();
-    Ok(Routing::new(routing.table, selector, clusters?, None))
+    let mut clusters = BTreeMap::new();
+    let mut watching = Vec::new();
+    for (name, own) in &config.clusters {
+        let settings = Arc::new(cluster(name, own, source)?);
+        watching.extend(cluster_tls(name, own, &settings)?);
+        clusters.insert(name.clone(), settings);
+    }
+    Ok((Routing::new(routing.table, selector, clusters, None), watching))
 }
 
 /// The own identity, which mesh hops cannot be without.
@@ -165,9 +174,29 @@ fn cluster(
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
-        tls: None,
+        tls: UpstreamTls::new(config.tls.clone().unwrap_or_default()),
         members: members(name, config, source)?,
     })
+}
+
+/// The TLS of a cluster that has `rtsps` endpoints: its authorities are read now, so that a wrong file is no surprise
+/// later.
+fn cluster_tls(
+    name: &str,
+    config: &ClusterConfig,
+    own: &ClusterSettings,
+) -> Result<Option<Arc<dyn Refresh>>, Error> {
+    if !config.endpoints.iter().any(|endpoint| endpoint.to_ascii_lowercase().starts_with("rtsps:")) {
+        return Ok(None);
+    }
+    if config.tls.as_ref().is_some_and(|tls| tls.insecure) {
+        tracing::warn!(
+            cluster = name,
+            "`tls.insecure`: certificates are not checked; whoever is in between can read and change everything"
+        );
+    }
+    let refused = |problem| Error::Configuration(format!("clusters.{name}.tls.{problem}"));
+    Ok(Some(own.tls.load(name).map_err(refused)?))
 }
 
 /// What a listener's workers share.
@@ -175,8 +204,7 @@ pub(crate) fn listener(
     config: &ListenerConfig,
     source: Option<&Arc<dyn IdentitySource>>,
 ) -> Result<Arc<ListenerShared>, Error> {
-    let member = config.protocol == Protocol::Mesh;
-    let tls = if member {
+    let member = if config.protocol == Protocol::Mesh {
         let source = identity(source, &format!("listener `{}`", config.name))?;
         let config = tls::server_config(Arc::clone(source), tls::system_clock())
             .map_err(|error| Error::Configuration(format!("listener `{}`: TLS: {error}", config.name)))?;
@@ -193,17 +221,44 @@ pub(crate) fn listener(
         last_port: config.multicast.ports.last,
         ttl: config.multicast.ttl,
     });
+    let tls = match config.tls.as_ref().filter(|_| config.protocol == Protocol::Rtsps) {
+        None => None,
+        Some(tls) => Some(listener_tls(config, tls.clone())?),
+    };
+    let users = match &config.users {
+        None => None,
+        Some(file) => Some(listener_users(config, file.clone())?),
+    };
+    // Nobody is served over plain UDP next to TLS: the ports are another listener's.
+    let reader_port = if tls.is_some() || member.is_some() { 0 } else { config.port_pair().0 };
     Ok(ListenerShared::new(ListenerSettings {
         name: config.name.clone(),
         address: config.address,
         options: options(config.interface.as_deref(), config.dscp),
-        // A mesh listener has no plain readers.
-        reader_port: if member { 0 } else { config.port_pair().0 },
+        reader_port,
         same_ip: config.nat == Nat::SameIp,
         multicast,
         tls,
         member,
+        users,
     }))
+}
+
+fn listener_users(config: &ListenerConfig, file: PathBuf) -> Result<Arc<Watched<Users>>, Error> {
+    let refused = |problem| Error::Configuration(format!("listener `{}`: {problem}", config.name));
+    let name = format!("users of listener {}", config.name);
+    Watched::new(name, vec![file.clone()], move || login::read_users(&file)).map_err(refused)
+}
+
+fn listener_tls(
+    config: &ListenerConfig,
+    tls: ListenerTls,
+) -> Result<Arc<Watched<rustls::ServerConfig>>, Error> {
+    let name = format!("listener {}", config.name);
+    let files = [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()];
+    let files = files.into_iter().flatten().cloned().collect();
+    let refused = |problem| Error::Configuration(format!("listener `{}`: tls.{problem}", config.name));
+    Watched::new(name, files, move || pem::server_config(&tls)).map_err(refused)
 }
 
 fn options(interface: Option<&str>, dscp: Option<u8>) -> SocketOptions {

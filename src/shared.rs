@@ -16,6 +16,7 @@ use crate::routing::Routing;
 use crate::serve::admission::{Admission, AdmissionLimits};
 use crate::serve::group::GroupTable;
 use crate::serve::listener::ListenerShared;
+use crate::serve::login::Passwords;
 use crate::serve::session::SessionDirectory;
 use crate::worker::WorkerHandle;
 
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) rtsp: msm_rtsp::limits::Limits,
     /// Bytes that may wait for one TCP reader.
     pub(crate) connection_queue: usize,
+    /// Logins of one connection that may fail.
+    pub(crate) auth_failures: u32,
     /// RTSP session timeout, as told to clients.
     pub(crate) session_timeout: Duration,
     /// A connection without a session is closed after this.
@@ -51,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) hop: HopShared,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
+    pub(crate) passwords: Passwords,
     /// `limits.readers` of the process.
     pub(crate) readers: Arc<Quota>,
     /// `limits.streams` of the process.
@@ -72,7 +76,10 @@ impl Shared {
     ) -> Result<Arc<Self>, Error> {
         let seed =
             getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
         let shared = Self {
+            passwords: Passwords::new(key),
             admission: Admission::new(settings.admission.clone()),
             readers: Quota::new("readers", "limits.readers", settings.readers),
             streams: Quota::new("streams", "limits.streams", settings.streams),

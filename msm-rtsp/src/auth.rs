@@ -1,4 +1,8 @@
-//! Answers to a server's challenge: Digest (`RFC 7616`, MD5 and SHA-256) and Basic (`RFC 7617`).
+//! Answers to a server's challenge: Digest (`RFC 7616`, MD5 and SHA-256) and Basic (`RFC 7617`); [`server`] is the other
+//! side, and [`users`] whom it knows.
+
+pub mod server;
+pub mod users;
 
 use std::fmt;
 

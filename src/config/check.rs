@@ -1,12 +1,12 @@
 //! What the types cannot say: references, uniqueness, and what fits together.
 
 use super::de::Dead;
-use super::listener::ListenerConfig;
+use super::listener::{ListenerConfig, Protocol};
 use super::nearest::nearest;
 use super::problem::Problem;
 use super::tree::{Kind, Tree, join_index, join_key};
 use super::units::PortRange;
-use super::{ClusterConfig, Config, Hop, RouteConfig, Start};
+use super::{ClusterConfig, Config, Hop, RouteConfig, Start, TransportConfig};
 use msm_auth::identity::id::{IdMatch, SpiffeId, TrustDomain};
 use msm_core::route::{
     Backend, BalanceKind, Cluster, Endpoint, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern,
@@ -202,6 +202,62 @@ fn check_listener(listener: &ListenerConfig, at: &At, report: &mut Report<'_>) {
         report.add(&at.then("ports"), format!("is the pair for all readers; write `{}`", ports.first));
     }
     pairs(listener.multicast.ports, &at.then("multicast").then("ports"), report);
+    if listener.users.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        report.add(
+            &at.then("users"),
+            "names no file; write the name of one, or remove the key to let everybody in",
+        );
+    }
+    if listener.users.is_some() && listener.protocol == Protocol::Mesh {
+        report.add(
+            &at.then("users"),
+            "is not used by `protocol: mesh`, where a route's `allow` decides; remove it",
+        );
+    }
+    let at = at.then("tls");
+    match (&listener.tls, listener.protocol) {
+        (None, Protocol::Rtsp | Protocol::Mesh) => {}
+        (Some(_), Protocol::Mesh) => {
+            report
+                .add(&at, "is not used by `protocol: mesh`, whose certificate is the `identity`; remove it");
+        }
+        (None, Protocol::Rtsps) => {
+            report.add(&at, "is missing; rtsps takes a certificate: write `{certificate: FILE, key: FILE}`");
+        }
+        (Some(_), Protocol::Rtsp) => {
+            report.add(&at, "is not used by `protocol: rtsp`; write `protocol: rtsps`, or remove it");
+        }
+        (Some(tls), Protocol::Rtsps) => {
+            for (key, file) in [("certificate", &tls.certificate), ("key", &tls.key)] {
+                if file.as_os_str().is_empty() {
+                    report.add(&at.then(key), "names no file; write the name of one in PEM");
+                }
+            }
+        }
+    }
+}
+
+fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, report: &mut Report<'_>) {
+    let over_tls = endpoints.iter().any(|endpoint| endpoint.scheme == "rtsps");
+    if over_tls && matches!(cluster.transport, TransportConfig::Udp | TransportConfig::Multicast) {
+        let message =
+            "would send media of an `rtsps` endpoint in the clear; write `tcp`, or `rtsp://` in the endpoint";
+        report.add(&at.then("transport"), message);
+    }
+    let Some(tls) = &cluster.tls else { return };
+    let at = at.then("tls");
+    // Endpoints that could not be read may have been the ones.
+    if !over_tls && endpoints.len() == cluster.endpoints.len() {
+        report.add(&at, "is not used, as no endpoint is `rtsps://…`; change one, or remove the key");
+    }
+    if tls.insecure && tls.ca.is_some() {
+        report.add(&at.then("insecure"), "takes any certificate, so `ca` has no effect; remove one of them");
+    }
+    if let Some(name) = &tls.server_name
+        && rustls_pki_types::ServerName::try_from(name.as_str()).is_err()
+    {
+        report.add(&at.then("server_name"), "is no name that a certificate can have; write a host's name");
+    }
 }
 
 fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Report<'_>) -> Cluster {
@@ -226,6 +282,7 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
             Err(error) => report.add(&list.item(index), error.to_string()),
         }
     }
+    check_cluster_tls(cluster, &endpoints, &at, report);
     peers(&cluster.peers, &at.then("peers"), report);
     match cluster.hop {
         Hop::Mesh if cluster.peers.is_empty() => report.add(
@@ -471,6 +528,7 @@ fn check_limits(config: &Config, report: &mut Report<'_>) {
         ("connections_per_peer", limits.connections_per_peer),
         ("sessions_per_peer", limits.sessions_per_peer),
         ("setup_rate", limits.setup_rate),
+        ("auth_failures", limits.auth_failures),
         ("readers", limits.readers),
         ("streams", limits.streams),
     ] {

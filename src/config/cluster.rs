@@ -12,7 +12,7 @@ use std::time::Duration;
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClusterConfig {
-    /// The servers: `rtsp://host:port`, without a path.
+    /// The servers: `rtsp://host:port`, or `rtsps://host:port` for TLS, without a path.
     pub endpoints: Vec<String>,
     /// What is on the other side.
     pub hop: Hop,
@@ -22,6 +22,9 @@ pub struct ClusterConfig {
     /// The credentials for Digest or Basic, when the servers ask for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthConfig>,
+    /// How the certificates of `rtsps` servers are checked. Default: by the system's authorities and the host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClusterTls>,
     /// When the upstream session is opened.
     pub start: Start,
     /// How an endpoint is picked for an upstream session.
@@ -53,6 +56,24 @@ pub enum Hop {
     Plain,
     /// Other members: mutual TLS, SRTP, one UDP port.
     Mesh,
+}
+
+/// TLS towards servers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClusterTls {
+    /// The authorities that the servers' certificates are checked by, in PEM, or a self-signed certificate itself; read
+    /// again when the file changes. Relative to the configuration file. Default: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub ca: Option<PathBuf>,
+    /// The name that the certificates must have. Default: the endpoint's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Takes any certificate: whoever is in between can read and change everything. For tests, and for cameras that
+    /// leave no choice.
+    pub insecure: bool,
 }
 
 /// Credentials towards servers.

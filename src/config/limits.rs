@@ -25,6 +25,8 @@ pub struct LimitsConfig {
     pub sessions_per_peer: u32,
     /// SETUP requests a second from one IP address.
     pub setup_rate: u32,
+    /// Logins of one TCP connection that may fail; then it ends.
+    pub auth_failures: u32,
     /// Readers in all.
     pub readers: u32,
     /// Streams in all.
@@ -57,6 +59,7 @@ impl Default for LimitsConfig {
             connections_per_peer: 1_000,
             sessions_per_peer: 1_000,
             setup_rate: 1_000,
+            auth_failures: 8,
             readers: 10_000,
             streams: 1_000,
             request_timeout: Duration::from_secs(10),

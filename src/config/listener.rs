@@ -3,6 +3,7 @@
 use super::units::{self, GroupPool, PortRange};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// One address where readers and publishers connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,12 +12,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct ListenerConfig {
     /// The name in logs and metrics; unique.
     pub name: String,
-    /// The TCP address for RTSP. `[::]` also takes IPv4, unless the host has no IPv6.
+    /// The TCP address for RTSP. `[::]` also takes IPv4, unless the host has no IPv6. Default: `[::]:8554`, and
+    /// `[::]:8322` for rtsps.
     #[serde(with = "units::address")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub address: SocketAddr,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// The certificate for `protocol: rtsps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// A file of users, `user:realm:secret` a line, who alone may read and publish here; read again when it changes.
+    /// A secret is what `htdigest` writes (MD5), the same by SHA-256, or an Argon2id hash (`$argon2id$…`), whose user can
+    /// log in over TLS only. Relative to the configuration file. Default: everybody may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub users: Option<PathBuf>,
     /// The network interface for media to readers, such as `eth0`. Default: what the system routes by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
@@ -36,6 +47,11 @@ pub struct ListenerConfig {
 impl ListenerConfig {
     /// The default of `address`.
     pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8554);
+    /// The default of `address` for `protocol: rtsps`, in a file.
+    pub const TLS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8322);
+
+    /// The default of `address` for `protocol: mesh`, in a file: TCP for signalling, UDP for media.
+    pub const MESH_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8050);
 
     /// The UDP ports for RTP and RTCP.
     pub fn port_pair(&self) -> (u16, u16) {
@@ -49,6 +65,8 @@ impl Default for ListenerConfig {
             name: "rtsp".to_owned(),
             address: ListenerConfig::ADDRESS,
             protocol: Protocol::Rtsp,
+            tls: None,
+            users: None,
             interface: None,
             dscp: None,
             ports: PortRange { first: 8000, last: 8001 },
@@ -68,6 +86,22 @@ pub enum Protocol {
     Rtsp,
     /// Mesh hops of other members: RTSP over mutual TLS on TCP, SRTP on the same port of UDP.
     Mesh,
+    /// The same over TLS 1.3 or 1.2, media interleaved: nothing goes in the clear.
+    Rtsps,
+}
+
+/// The files of a listener's TLS, in PEM. They are read again when they change. Relative to the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ListenerTls {
+    /// The certificate, and those between it and a root.
+    pub certificate: PathBuf,
+    /// The certificate's private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+    /// The authorities of client certificates, which are required then. Default: clients show none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// How far a session's UDP peer may differ from what it negotiated.

@@ -2,15 +2,18 @@
 
 use super::check::{self, Report};
 use super::problem::{ConfigErrors, Origin, Problem};
-use super::tree::{MAX_FILE_BYTES, MAX_SCALAR_BYTES, Tree};
-use super::{Config, Routing, Secret, de, env};
+use super::tree::{Kind, MAX_FILE_BYTES, MAX_SCALAR_BYTES, Tree};
+use super::{Config, ListenerConfig, Protocol, Routing, Secret, de, env};
+use crate::net::tls::pem;
+use crate::serve::login;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Config {
     /// Reads and checks YAML, overridden by those of the variables whose names begin with
-    /// [`ENV_PREFIX`](super::ENV_PREFIX). `file_name` is for messages. Opens no file: `password_file` stays unread.
+    /// [`ENV_PREFIX`](super::ENV_PREFIX). `file_name` is for messages. Opens no file: `password_file` stays unread,
+    /// and names of other files stay as they are.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -22,7 +25,7 @@ impl Config {
         parse(text, file_name, env, None)
     }
 
-    /// Reads and checks a file and the password files that it names. Without a file: the defaults and the environment.
+    /// Reads and checks a file and the files that it names, relative to it. Without a file: the defaults and the environment.
     ///
     /// # Errors
     /// Everything that is wrong, an unreadable file included.
@@ -87,11 +90,13 @@ fn parse(
     env::overlay(&mut tree, env, &mut problems);
     let (mut config, dead): (Config, _) = de::read(&tree, &mut problems);
     name_routes(&mut config);
+    place_listeners(&mut config, &tree, &dead);
     let mut report = Report::new(&tree, &dead);
     report.problems = problems;
     check::config(&config, &mut report);
     if let Some(base) = base {
         read_passwords(&mut config, base, &mut report);
+        resolve_files(&mut config, base, &mut report);
     }
     match ConfigErrors::of(file_name, report.problems) {
         None => Ok(config),
@@ -124,8 +129,72 @@ fn read_passwords(config: &mut Config, base: &Path, report: &mut Report<'_>) {
     }
 }
 
+/// What listeners are called and where they are unless the document says so depends on what they speak.
+fn place_listeners(config: &mut Config, tree: &Tree, dead: &de::Dead) {
+    let items = match &tree.root.kind {
+        Kind::Map(entries) => entries.iter().find(|(key, _)| key == "listeners").map(|(_, node)| &node.kind),
+        _ => None,
+    };
+    let Some(Kind::Seq(items)) = items else { return };
+    let items = items.iter().filter(|item| !dead.contains(&item.id));
+    for (listener, item) in config.listeners.iter_mut().zip(items) {
+        let has = |wanted: &str| matches!(&item.kind, Kind::Map(entries) if entries.iter().any(|(key, _)| key == wanted));
+        let (address, name) = match listener.protocol {
+            Protocol::Rtsp => continue,
+            Protocol::Rtsps => (ListenerConfig::TLS_ADDRESS, "rtsps"),
+            Protocol::Mesh => (ListenerConfig::MESH_ADDRESS, "mesh"),
+        };
+        if !has("address") {
+            listener.address = address;
+        }
+        if !has("name") {
+            listener.name = name.to_owned();
+        }
+    }
+}
+
+/// Makes names of files absolute or relative to this process, and tries them, so that `check` finds what a start would.
+fn resolve_files(config: &mut Config, base: &Path, report: &mut Report<'_>) {
+    let resolve = |file: &mut PathBuf| *file = base.join(&*file);
+    if let Some(files) = config.identity.as_mut().and_then(|identity| identity.files.as_mut()) {
+        let files = [&mut files.certificate, &mut files.key, &mut files.bundle]
+            .into_iter()
+            .chain(files.federated.values_mut());
+        files.filter(|file| !file.as_os_str().is_empty()).for_each(resolve);
+    }
+    for (index, listener) in config.listeners.iter_mut().enumerate() {
+        let at = check::At::key("listeners").item(index);
+        if let Some(file) = listener.users.as_mut().filter(|file| !file.as_os_str().is_empty()) {
+            resolve(file);
+            if let Err(problem) = login::read_users(file) {
+                report.add(&at.then(problem.key), problem.message);
+            }
+        }
+        if let Some(tls) = listener.tls.as_mut().filter(|_| listener.protocol == Protocol::Rtsps) {
+            let is_named = |file: &Path| !file.as_os_str().is_empty();
+            if is_named(&tls.certificate) && is_named(&tls.key) {
+                [Some(&mut tls.certificate), Some(&mut tls.key), tls.client_ca.as_mut()]
+                    .into_iter()
+                    .flatten()
+                    .for_each(resolve);
+                if let Err(problem) = pem::server_config(tls) {
+                    report.add(&at.then("tls").then(problem.key), problem.message);
+                }
+            }
+        }
+    }
+    for (name, cluster) in &mut config.clusters {
+        let Some(tls) = &mut cluster.tls else { continue };
+        tls.ca.as_mut().map(resolve);
+        if let Err(problem) = pem::client_config(tls) {
+            let at = check::At::key("clusters").then(name).then("tls").then(problem.key);
+            report.add(&at, problem.message);
+        }
+    }
+}
+
 /// A file's text, if it has at most `limit` bytes.
-fn read_text(path: &Path, limit: usize) -> io::Result<String> {
+pub(crate) fn read_text(path: &Path, limit: usize) -> io::Result<String> {
     let most = u64::try_from(limit).unwrap_or(u64::MAX);
     let mut text = String::new();
     File::open(path)?.take(most.saturating_add(1)).read_to_string(&mut text)?;

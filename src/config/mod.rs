@@ -24,7 +24,7 @@ mod explain;
 mod identity;
 mod limits;
 mod listener;
-mod load;
+pub(crate) mod load;
 mod nearest;
 mod problem;
 mod route;
@@ -36,12 +36,14 @@ mod units;
 
 pub use admin::{AdminConfig, LogConfig, LogFormat, LogLevel};
 pub use check::Routing;
-pub use cluster::{AuthConfig, BalanceConfig, ClusterConfig, Hop, Start, TimeoutsConfig, TransportConfig};
+pub use cluster::{
+    AuthConfig, BalanceConfig, ClusterConfig, ClusterTls, Hop, Start, TimeoutsConfig, TransportConfig,
+};
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, Explanation, RouteVerdict};
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
-pub use listener::{ListenerConfig, MulticastConfig, Nat, Protocol};
+pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
 pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
 #[cfg(feature = "schema")]

@@ -155,7 +155,7 @@ log: {level: loud}
         "msm.yaml:15: routes[2].match.actions: is empty; write `read`, `publish` or both",
         "msm.yaml:15: routes[2].backends: has weight 0 everywhere, so nothing is served; give one a weight",
         "msm.yaml:18: clusters.encoders.endpoints[0]: has credentials in the URL; put them under the cluster's `auth`",
-        "msm.yaml:18: clusters.encoders.endpoints[1]: not an `rtsp://host:port` URL",
+        "msm.yaml:18: clusters.encoders.endpoints[1]: not an `rtsp://host:port` or `rtsps://host:port` URL",
         "msm.yaml:18: clusters.encoders.endpoints[2]: has a path; an endpoint is `rtsp://host:port`, the path comes from the route's \
          `rewrite`",
         "msm.yaml:18: clusters.encoders.endpoints[4]: rtsp://h:554 stands twice; remove one",
@@ -392,4 +392,84 @@ fn identities_and_who_may_do_what_are_checked() {
     let table = config.routing().unwrap().table;
     let allow: Vec<_> = table.routes()[0].allow.iter().flatten().map(ToString::to_string).collect();
     assert_eq!(allow, ["spiffe://a.example/x", "spiffe://b.example/*"]);
+}
+
+#[test]
+fn tls_on_either_side() {
+    let config = load(
+        "listeners:\n- {protocol: rtsps, tls: {certificate: a.pem, key: a.key}}\n- {name: plain}\n\
+         - {name: other, protocol: rtsps, address: '[::]:8555', tls: {certificate: a, key: b, client_ca: c}}\n\
+         clusters:\n  a: {endpoints: ['rtsps://h'], tls: {ca: ca.pem, server_name: camera.example}}\n  \
+         b: {endpoints: ['rtsps://h:8322'], transport: tcp}\n",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let [rtsps, plain, other] = &config.listeners[..] else { panic!("three listeners") };
+    assert_eq!((rtsps.name.as_str(), rtsps.address), ("rtsps", ListenerConfig::TLS_ADDRESS));
+    assert_eq!((plain.protocol, plain.address), (Protocol::Rtsp, ListenerConfig::ADDRESS));
+    assert_eq!(other.address.port(), 8555);
+    let clusters = config.routing().expect("valid").clusters;
+    assert_eq!(clusters[0].endpoints[0].to_string(), "rtsps://h:322");
+}
+
+#[test]
+fn tls_that_does_not_fit_together() {
+    let found = problems(
+        "listeners:\n- {name: a, protocol: rtsps, tls: {certificate: a.pem}}\n- {name: b, protocol: rtsps, address: '[::]:1'}\n\
+         - {name: c, tls: {certificate: a, key: b}}\n\
+         clusters:\n  a: {endpoints: ['rtsp://h'], tls: {ca: f}}\n  \
+         b: {endpoints: ['rtsps://h'], transport: udp, tls: {ca: f, insecure: true, server_name: 'a b'}}\n",
+    );
+    let expected = [
+        "msm.yaml:2: listeners[0].tls.key: names no file; write the name of one in PEM",
+        "msm.yaml:3: listeners[1].tls: is missing; rtsps takes a certificate: write `{certificate: FILE, key: FILE}`",
+        "msm.yaml:4: listeners[2].tls: is not used by `protocol: rtsp`; write `protocol: rtsps`, or remove it",
+        "msm.yaml:6: clusters.a.tls: is not used, as no endpoint is `rtsps://…`; change one, or remove the key",
+        "msm.yaml:7: clusters.b.transport: would send media of an `rtsps` endpoint in the clear; write `tcp`, or \
+         `rtsp://` in the endpoint",
+        "msm.yaml:7: clusters.b.tls.insecure: takes any certificate, so `ca` has no effect; remove one of them",
+        "msm.yaml:7: clusters.b.tls.server_name: is no name that a certificate can have; write a host's name",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_file_s_own_files_are_beside_it_and_tried() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("msm.yaml");
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect(name);
+    write(
+        "msm.yaml",
+        "listeners:\n- {protocol: rtsps, users: users,\n   tls: {certificate: a.pem, key: a.key}}\n\
+         clusters:\n  a: {endpoints: ['rtsps://h'], tls: {ca: ca.pem}}\n",
+    );
+    write("users", "alice:site:wrong\n");
+    write("ca.pem", "");
+    let errors = Config::load(Some(&file), std::iter::empty()).expect_err("wrong files").to_string();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines.len(), 3, "{errors}");
+    assert!(
+        lines[0].contains(&format!(":2: listeners[0].users: {} line 1: the secret", at("users"))),
+        "{errors}"
+    );
+    let certificate = format!(":3: listeners[0].tls.certificate: {} cannot be read: ", at("a.pem"));
+    assert!(lines[1].contains(&certificate), "{errors}");
+    assert!(
+        lines[2].contains(&format!(":5: clusters.a.tls.ca: {} has no certificate", at("ca.pem"))),
+        "{errors}"
+    );
+
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["h".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    write("a.pem", &certificate);
+    write("ca.pem", &certificate);
+    write("a.key", &key.serialize_pem());
+    write("users", "alice:site:939e7578ed9e3c518a452acee763bce9\n");
+    let config = Config::load(Some(&file), std::iter::empty()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.listeners[0].users, Some(dir.path().join("users")));
+    assert_eq!(
+        config.clusters["a"].tls.as_ref().and_then(|tls| tls.ca.clone()),
+        Some(dir.path().join("ca.pem"))
+    );
 }

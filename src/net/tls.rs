@@ -1,5 +1,7 @@
 //! TLS on an RTSP connection, driven by hand on the worker that owns the socket: bytes in, bytes out, nothing waits.
 
+pub(crate) mod pem;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 
 use super::admission::ConnectionPass;
 use super::listener::Listening;
+use super::login::Entry;
 use super::requests;
 use super::session::{Owner, Session};
 use crate::hop::association::Association;
@@ -52,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) channels: RefCell<BTreeMap<u8, Channel>>,
     /// Sessions by the identifier that a client gave its pipeline (`RFC 7826 §18.33`).
     pub(crate) pipelines: RefCell<BTreeMap<String, String>>,
+    /// Who the client is, where the listener wants to know.
+    pub(crate) entry: Option<Entry>,
     /// Frames for channels that nobody set up.
     unknown_channels: Cell<u64>,
     /// Who it is, where that is another member of the mesh.
@@ -98,7 +101,7 @@ pub(crate) async fn run(
 ) {
     let shared = std::sync::Arc::clone(&worker.shared);
     let Some(connection) = secured(&shared, &listening, stream, peer).await else { return };
-    let tls = connection.tls().filter(|_| listening.shared.settings.member);
+    let tls = connection.tls().filter(|_| listening.shared.settings.member.is_some());
     let member = match tls.map(Tls::member).transpose() {
         Ok(member) => member,
         Err(error) => {
@@ -121,6 +124,9 @@ async fn serve(
     let Ok(local) = connection.local_addr() else { return };
     let index = listening.index;
     let shared = std::sync::Arc::clone(&worker.shared);
+    let settings = &listening.shared.settings;
+    let users = settings.users.clone();
+    let entry = users.map(|users| Entry::new(users, settings.tls.is_some(), shared.seed()));
     let context = Rc::new(Context {
         listening: Rc::downgrade(&listening),
         peer,
@@ -130,6 +136,7 @@ async fn serve(
         sessions: RefCell::default(),
         channels: RefCell::default(),
         pipelines: RefCell::default(),
+        entry,
         unknown_channels: Cell::new(0),
         member,
         association: RefCell::new(None),
@@ -180,7 +187,9 @@ async fn secured(
     peer: SocketAddr,
 ) -> Option<Rc<Connection>> {
     let settings = &shared.settings;
-    let Some(config) = listening.shared.settings.tls.clone() else {
+    let own = &listening.shared.settings;
+    let config = own.member.clone().or_else(|| own.tls.as_ref().map(|tls| tls.get()));
+    let Some(config) = config else {
         return Some(Connection::new(stream, settings.connection_queue));
     };
     let mut stopping = shared.stopping.subscribe();
@@ -290,6 +299,11 @@ async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
                     connection.release();
                 }
                 pending = None;
+                if context.entry.as_ref().is_some_and(|entry| entry.is_over(shared.settings.auth_failures)) {
+                    tracing::info!(peer = %context.peer, "connection ended: too many logins failed");
+                    linger(connection).await;
+                    return Outcome::Over(None);
+                }
             }
             () = connection.drained() => connection.flush(),
             Some((asked, response)) = answers.recv() => {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use msm_rtsp::auth::users::Users;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
@@ -16,13 +17,14 @@ use crate::net::pair::{Pair, PairRange};
 use crate::net::udp::{SocketOptions, canonical, set_dscp};
 use crate::serve::connection;
 use crate::serve::multicast::GroupPool;
+use crate::watched::{Refresh, Watched};
 use crate::worker::Worker;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// A listener as configured.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ListenerSettings {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
@@ -33,9 +35,11 @@ pub(crate) struct ListenerSettings {
     pub(crate) same_ip: bool,
     pub(crate) multicast: Option<MulticastSettings>,
     /// Connections speak TLS by this.
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
-    /// For other members of the mesh.
-    pub(crate) member: bool,
+    pub(crate) tls: Option<Arc<Watched<rustls::ServerConfig>>>,
+    /// Other members of the mesh come in, by this.
+    pub(crate) member: Option<Arc<rustls::ServerConfig>>,
+    /// Only these may do more than ask for options.
+    pub(crate) users: Option<Arc<Watched<Users>>>,
 }
 
 /// Where multicast readers of a listener are served.
@@ -73,6 +77,12 @@ impl ListenerShared {
             bound_pair: AtomicU16::new(settings.reader_port),
             settings,
         })
+    }
+
+    /// What it has that is made of files.
+    pub(crate) fn watched(&self) -> Vec<Arc<dyn Refresh>> {
+        let tls = self.settings.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn Refresh>);
+        tls.chain(self.settings.users.iter().map(|users| Arc::clone(users) as Arc<dyn Refresh>)).collect()
     }
 
     /// The address bound, once a worker has.

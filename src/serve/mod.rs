@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod connection;
 pub(crate) mod group;
 pub(crate) mod listener;
+pub(crate) mod login;
 pub(crate) mod multicast;
 pub(crate) mod publisher;
 pub(crate) mod reader;

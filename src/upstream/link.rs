@@ -10,7 +10,6 @@ use bytes::{Buf, BytesMut};
 use msm_rtsp::client::{Client, ClientConfig, ClientError, ClientEvent};
 use msm_rtsp::message::Response;
 use msm_rtsp::url::RtspUrl;
-use rustls_pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use crate::error::Error;
@@ -83,6 +82,11 @@ impl Link {
             // Media is bounded before messages are.
             queue_limit: worker.shared.settings.connection_queue + UNREAD_MESSAGES,
         })
+    }
+
+    /// Whether nothing goes over it in the clear.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.connection.tls().is_some()
     }
 
     /// The endpoint, for errors and logs.
@@ -225,15 +229,18 @@ async fn secure(
     if url.scheme() != "rtsps" {
         return Ok(Connection::new(stream, queue));
     }
-    let unusable = |reason: &str| TlsError::Io(io::Error::new(io::ErrorKind::InvalidInput, reason));
-    let tls = settings.tls.as_ref().ok_or_else(|| unusable("TLS is not configured for this cluster"))?;
-    let name = match &tls.server_name {
-        Some(name) => name.clone(),
-        None => ServerName::try_from(url.host().to_owned()).map_err(|_| {
-            unusable("the host is no name that a certificate can have; set `tls.server_name`")
-        })?,
-    };
-    let connection = Connection::tls_client(stream, Arc::clone(&tls.config), name, queue)?;
+    let unusable = |reason: String| TlsError::Io(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    let (tls, cluster) = (Arc::clone(&settings.tls), settings.name.clone());
+    let name = tls.server_name(url.host()).ok_or_else(|| {
+        unusable(format!(
+            "{} is no name that a certificate can have; set `tls.server_name` of cluster `{cluster}`",
+            url.host()
+        ))
+    })?;
+    // Files may have to be read, which is not for a thread that carries media.
+    let loaded = tokio::task::spawn_blocking(move || tls.load(&cluster)).await.map_err(io::Error::other)?;
+    let config = loaded.map_err(|problem| unusable(format!("tls.{problem}")))?.get();
+    let connection = Connection::tls_client(stream, config, name, queue)?;
     connection.handshake(settings.connect_timeout).await?;
     Ok(connection)
 }

@@ -141,6 +141,16 @@ async fn reach(
     Err(last)
 }
 
+/// Where a server sends us (`RFC 2326 §11.3`).
+fn redirected(from: &RtspUrl, location: Option<&str>) -> Result<RtspUrl, &'static str> {
+    let to = location.and_then(|location| RtspUrl::parse(location).ok());
+    let to = to.ok_or("a redirect without a usable Location")?;
+    if from.scheme() == "rtsps" && to.scheme() != "rtsps" {
+        return Err("a redirect from TLS to a connection in the clear, which is not followed");
+    }
+    Ok(to)
+}
+
 async fn describe(
     worker: &Rc<Worker>,
     mut url: RtspUrl,
@@ -155,9 +165,7 @@ async fn describe(
         link.ask(|client, now| client.options(now), &mut ignore).await?;
         let response = link.ask(|client, now| client.describe(now), &mut ignore).await?;
         if (300..400).contains(&response.status) {
-            let location =
-                response.headers.get("Location").and_then(|location| RtspUrl::parse(location).ok());
-            url = location.ok_or_else(|| link.protocol("a redirect without a usable Location"))?;
+            url = redirected(&url, response.headers.get("Location")).map_err(|why| link.protocol(why))?;
             continue;
         }
         if !response.is_success() {
@@ -331,7 +339,7 @@ impl Pull {
     }
 
     fn transports(&self) -> Vec<Transport> {
-        order(self.settings.transport, Mode::Play)
+        order(&self.link, self.settings.transport, Mode::Play)
     }
 
     /// Whether UDP was agreed on and nothing comes: a firewall lets the signalling through and not the media.
@@ -463,5 +471,21 @@ pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
             return;
         }
         tokio::time::sleep(KEEP_INTERVAL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_do_not_leave_tls() {
+        let from = |text| RtspUrl::parse(text).unwrap();
+        let to = |url, location| redirected(&from(url), location).map(|url| url.to_string());
+        assert_eq!(to("rtsp://a/", Some("rtsps://b/x")).as_deref(), Ok("rtsps://b/x"));
+        assert_eq!(to("rtsps://a/", Some("rtsps://b/x")).as_deref(), Ok("rtsps://b/x"));
+        assert!(to("rtsps://a/", Some("rtsp://b/x")).is_err());
+        assert!(to("rtsp://a/", Some("http://b/x")).is_err());
+        assert!(to("rtsp://a/", None).is_err());
     }
 }

@@ -91,7 +91,7 @@ async fn announce(
     let sdp = description.for_announce();
     link.demand("ANNOUNCE", |client, now| client.announce(now, sdp), &mut ignore).await?;
     let base = link.client.url().to_string();
-    let mut transports = order(settings.transport, Mode::Record);
+    let mut transports = order(link, settings.transport, Mode::Record);
     let mut tracks = Vec::new();
     for number in 0..description.tracks.len() {
         let url = join_control(&base, &track_control(number), settings.control);

@@ -57,9 +57,10 @@ pub(crate) async fn set_up(
     Err(last)
 }
 
-/// The transports to try for a cluster.
-pub(crate) fn order(transport: Transport, mode: Mode) -> Vec<Transport> {
+/// The transports to try for a cluster. Where signalling is encrypted, media does not go in the clear.
+pub(crate) fn order(link: &Link, transport: Transport, mode: Mode) -> Vec<Transport> {
     match (transport, mode) {
+        (Transport::Auto, _) if link.is_tls() => vec![Transport::Tcp],
         (Transport::Auto, Mode::Play) => vec![Transport::Udp, Transport::Tcp, Transport::Multicast],
         (Transport::Auto, Mode::Record) => vec![Transport::Udp, Transport::Tcp],
         (one, _) => vec![one],

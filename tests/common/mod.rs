@@ -115,6 +115,8 @@ impl Drop for TestMesh {
 pub struct Answer {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
+    /// What the server asks for credentials by.
+    pub challenges: Vec<String>,
     pub body: Vec<u8>,
 }
 
@@ -157,8 +159,8 @@ pub enum Item {
 }
 
 /// A connection, driven by hand.
-pub struct Rtsp {
-    pub stream: TcpStream,
+pub struct Rtsp<S = TcpStream> {
+    pub stream: S,
     buffer: Vec<u8>,
     cseq: u32,
     pub version: &'static str,
@@ -170,6 +172,12 @@ impl Rtsp {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream)
+    }
+}
+
+impl<S: Read + Write> Rtsp<S> {
+    pub fn over(stream: S) -> Self {
         Self { stream, buffer: Vec::new(), cseq: 0, version: "1.0", frames: Vec::new() }
     }
 
@@ -264,14 +272,17 @@ impl Rtsp {
         let first = lines.next().unwrap();
         let status =
             first.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("not an answer: {first}"));
-        let headers: BTreeMap<_, _> = lines
+        let headers: Vec<(String, String)> = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
+        let challenges = headers.iter().filter(|(name, _)| name == "www-authenticate");
+        let challenges = challenges.map(|(_, value)| value.clone()).collect();
+        let headers: BTreeMap<_, _> = headers.into_iter().collect();
         let length: usize = headers.get("content-length").map_or(0, |value| value.parse().unwrap());
         let body = self.buffer.get(end..end + length)?.to_vec();
         self.buffer.drain(..end + length);
-        Some(Item::Answer(Answer { status, headers, body }))
+        Some(Item::Answer(Answer { status, headers, challenges, body }))
     }
 }
 
@@ -401,8 +412,8 @@ impl Reader {
 }
 
 /// A publisher in its own connection.
-pub struct TcpPublisher {
-    pub rtsp: Rtsp,
+pub struct TcpPublisher<S = TcpStream> {
+    pub rtsp: Rtsp<S>,
     pub session: String,
     pub url: String,
 }
@@ -410,8 +421,13 @@ pub struct TcpPublisher {
 impl TcpPublisher {
     /// Publishes one H.264 track at `path`.
     pub fn start(mesh: &TestMesh, path: &str) -> Self {
-        let mut rtsp = mesh.connect();
-        let url = mesh.url(path);
+        Self::over(mesh.connect(), mesh.url(path))
+    }
+}
+
+impl<S: Read + Write> TcpPublisher<S> {
+    /// Publishes one H.264 track at `url`.
+    pub fn over(mut rtsp: Rtsp<S>, url: String) -> Self {
         let answer = rtsp.ask("ANNOUNCE", &url, &[("Content-Type", "application/sdp")], VIDEO.as_bytes());
         assert_eq!(answer.status, 200, "{answer:?}");
         let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record")];
@@ -429,8 +445,8 @@ impl TcpPublisher {
 }
 
 /// A reader in its own connection.
-pub struct TcpReader {
-    pub rtsp: Rtsp,
+pub struct TcpReader<S = TcpStream> {
+    pub rtsp: Rtsp<S>,
     pub session: String,
     pub url: String,
 }
@@ -438,8 +454,13 @@ pub struct TcpReader {
 impl TcpReader {
     /// Sets up the first track at `path` and plays.
     pub fn start(mesh: &TestMesh, path: &str) -> Self {
-        let mut rtsp = mesh.connect();
-        let url = mesh.url(path);
+        Self::over(mesh.connect(), mesh.url(path))
+    }
+}
+
+impl<S: Read + Write> TcpReader<S> {
+    /// Sets up the first track at `url` and plays.
+    pub fn over(mut rtsp: Rtsp<S>, url: String) -> Self {
         let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
         let answer = rtsp.ask("SETUP", &format!("{url}/trackID=0"), &transport, b"");
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -18,10 +18,10 @@ pub struct Cluster {
     pub balance: BalanceKind,
 }
 
-/// One address that serves streams: `rtsp://host:port`.
+/// One address that serves streams: `rtsp://host:port`, or `rtsps://host:port` for TLS.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
-    /// Lower case: `rtsp`.
+    /// `rtsp` or `rtsps`.
     pub scheme: String,
     /// A name or address; an IPv6 address without brackets.
     pub host: String,
@@ -33,8 +33,8 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// Not `rtsp://…`.
-    #[error("not an `rtsp://host:port` URL")]
+    /// Neither `rtsp://…` nor `rtsps://…`.
+    #[error("not an `rtsp://host:port` or `rtsps://host:port` URL")]
     Scheme,
     /// `user:password@`.
     #[error("has credentials in the URL; put them under the cluster's `auth`")]
@@ -51,13 +51,13 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// Parses `rtsp://host[:port]`, port 554 unless given (RFC 7826 §4.2). A lone `/` at the end is ignored.
+    /// Parses `rtsp://host[:port]`, port 554 unless given, 322 for `rtsps` (RFC 7826 §4.2). A lone `/` at the end is ignored.
     ///
     /// # Errors
     /// See [`EndpointError`].
     pub fn parse(url: &str) -> Result<Endpoint, EndpointError> {
         let (scheme, rest) = url.split_once("://").ok_or(EndpointError::Scheme)?;
-        if !scheme.eq_ignore_ascii_case("rtsp") {
+        if !["rtsp", "rtsps"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(EndpointError::Scheme);
         }
         if rest.contains('@') {

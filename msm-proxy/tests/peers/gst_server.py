@@ -13,7 +13,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 # One thread, so one slice a picture: the payloader would repeat the parameter sets between the slices of a key frame,
 # which decoders rightly take as damage.
@@ -46,6 +46,7 @@ def arguments():
     parser.add_argument("--transports", default="udp,tcp", help="of udp, tcp, multicast")
     parser.add_argument("--group", default="239.10.10", help="first three bytes of the multicast groups")
     parser.add_argument("--auth", choices=["digest", "basic"], help="user alice, password secret")
+    parser.add_argument("--tls", help="speak TLS with the certificate and key of this PEM file; needs --auth")
     parser.add_argument("--gop", type=int, default=25, help="frames from key frame to key frame")
     parser.add_argument("--config", type=int, default=-1, help="seconds between parameter sets; -1 with each IDR, 0 never")
     parser.add_argument("--file", help="serve this Matroska file (H.264, Opus) to each client from its beginning")
@@ -64,7 +65,7 @@ def counted(media, counts):
         bin_.get_by_name(name).connect("handoff", handoff)
 
 
-def protect(server, factory, method):
+def protect(server, factory, method, tls):
     auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
     rights = GstRtspServer.RTSPPermissions()
@@ -79,6 +80,8 @@ def protect(server, factory, method):
     else:
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic("alice", "secret"), token)
+    if tls:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(tls))
     server.set_auth(auth)
 
 
@@ -118,7 +121,7 @@ def main():
         pool.add_range(f"{options.group}.1", f"{options.group}.9", 5000, 5019, 1)
         factory.set_address_pool(pool)
     if options.auth:
-        protect(server, factory, options.auth)
+        protect(server, factory, options.auth, options.tls)
 
     server.get_mount_points().add_factory("/test", factory)
     server.connect("client-connected", connected)

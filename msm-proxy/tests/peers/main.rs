@@ -24,6 +24,7 @@ mod process;
 mod proxy;
 mod publish;
 mod readers;
+mod rtsps;
 mod servers;
 mod tshark;
 mod upstreams;

@@ -12,7 +12,10 @@ pub(crate) enum Peer {
     Ffmpeg,
     Gstreamer,
     GstServer,
+    /// What GLib speaks TLS by.
+    GstTls,
     Live555,
+    Openssl,
     Tshark,
     Vlc,
 }
@@ -44,6 +47,8 @@ fn missing(peer: Peer) -> Option<String> {
         Peer::Ffmpeg => &["ffmpeg", "ffprobe"],
         Peer::Gstreamer => return gst_missing(),
         Peer::GstServer => return gst_server_missing(),
+        Peer::GstTls => return gst_tls_missing(),
+        Peer::Openssl => &["openssl"],
         Peer::Tshark => &["tshark", "dumpcap"],
         Peer::Live555 => return in_sid_missing(&["openRTSP", "live555MediaServer"]),
         Peer::Vlc => return in_sid_missing(&["cvlc"]),
@@ -76,6 +81,17 @@ fn gst_missing() -> Option<String> {
 fn gst_server_missing() -> Option<String> {
     static ANSWER: OnceLock<Option<String>> = OnceLock::new();
     ANSWER.get_or_init(|| python_lacks("GstRtspServer")).clone()
+}
+
+fn gst_tls_missing() -> Option<String> {
+    static ANSWER: OnceLock<Option<String>> = OnceLock::new();
+    let probe = || {
+        let ask = "from gi.repository import Gio; exit(not Gio.TlsBackend.get_default().supports_tls())";
+        let python = Command::new("/usr/bin/python3").args(["-c", ask]).stderr(Stdio::null()).status();
+        let speaks = python.is_ok_and(|status| status.success());
+        (!speaks).then(|| "glib-networking is not installed".to_owned())
+    };
+    ANSWER.get_or_init(probe).clone()
 }
 
 /// What Debian's interpreter cannot import, whatever python3 comes first in `PATH`.

@@ -40,11 +40,14 @@ pub(crate) const LOCAL: &str = "routes: [{name: local, match: {url: \"rtsp://*/{
 impl<'lab> Proxy<'lab> {
     /// Starts it with the usual listener and `config`, and waits until it is ready.
     pub(crate) fn start(lab: &'lab Lab, config: &str) -> Proxy<'lab> {
+        let listeners = format!("listeners: [{{name: apps, address: \"[::]:8554\", interface: {DOWN}}}]\n");
+        Proxy::with_listeners(lab, &listeners, config)
+    }
+
+    /// Starts it with these listeners and `config`, and waits until it is ready.
+    pub(crate) fn with_listeners(lab: &'lab Lab, listeners: &str, config: &str) -> Proxy<'lab> {
         let file = lab.file("msm.yaml");
-        let listener = format!(
-            "listeners: [{{name: apps, address: \"[::]:8554\", interface: {DOWN}}}]\nlog: {{level: debug}}\n"
-        );
-        fs::write(&file, listener + config).unwrap();
+        fs::write(&file, format!("{listeners}log: {{level: debug}}\n{config}")).unwrap();
         let mut command = lab.command(Place::Proxy, env!("CARGO_BIN_EXE_msm-proxy"));
         command.args(["run", "--config"]).arg(&file).env_remove("RUST_LOG");
         let mut process = lab.start("msm-proxy", command);

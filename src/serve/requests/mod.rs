@@ -16,6 +16,7 @@ use msm_rtsp::server::{Connection as Machine, ServerConfig};
 use msm_rtsp::url::RtspUrl;
 
 use super::connection::Context;
+use super::login;
 use super::session::Session;
 use crate::error::Error;
 use crate::hop::accept;
@@ -63,7 +64,10 @@ pub(crate) fn server_config(shared: &Shared, member: bool) -> ServerConfig {
 /// Answers a request that came on a connection of this worker.
 pub(crate) async fn answer(context: Rc<Context>, request: Box<Request>) -> Response {
     let method = counted(&request.method);
-    let outcome = dispatch(&context, &request).await;
+    let outcome = match login::admit(&context, &request).await {
+        Ok(()) => dispatch(&context, &request).await,
+        Err(response) => Ok(*response),
+    };
     let mut response = outcome.unwrap_or_else(|refusal| {
         tracing::info!(
             peer = %context.peer,

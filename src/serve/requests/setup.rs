@@ -66,7 +66,10 @@ async fn at(
         match_control(&request.uri, usize::MAX).ok_or_else(|| Refusal::new(404, "the URI names no track"))?;
     parse(&base)?;
     // Media goes through a connection of the session's own worker only.
-    let offer = Offer { udp: true, tcp: context.is_some(), multicast: listening.shared.groups.is_some() };
+    // Where signalling is encrypted, media does not go in the clear.
+    let clear = listening.shared.settings.tls.is_none();
+    let multicast = clear && listening.shared.groups.is_some();
+    let offer = Offer { udp: clear, tcp: context.is_some(), multicast };
     let hop = context.and_then(|context| context.association()).map(|association| {
         let header = request.headers.get(HEADER).and_then(HopHeader::parse);
         header.map(|header| Hop { association, header })
