@@ -48,9 +48,12 @@ pub(crate) struct Peer {
     used: Cell<Instant>,
 }
 
+/// A place for one member's connection: locked while somebody dials.
+type Slot = Rc<tokio::sync::Mutex<Weak<Peer>>>;
+
 /// A worker's connections to members, by cluster and authority.
 #[derive(Default)]
-pub(crate) struct Peers(RefCell<BTreeMap<(String, String), Rc<tokio::sync::Mutex<Weak<Peer>>>>>);
+pub(crate) struct Peers(RefCell<BTreeMap<(String, String), Slot>>);
 
 impl Peer {
     /// Asks the member something and waits for its answer, whatever its status. Requests are sent in the order of the

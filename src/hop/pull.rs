@@ -48,6 +48,9 @@ struct Pull {
     _pass: UpstreamPass,
 }
 
+/// The peer's answer to SETUP: its label, and the session.
+pub(crate) type SetUp = (Label, Option<String>);
+
 /// One session with another member.
 pub(crate) struct Member {
     pub(crate) peer: Rc<Peer>,
@@ -90,14 +93,14 @@ impl Member {
         }
     }
 
-    /// Begins to set a track up: what comes of it goes to `target`. The future is the way back.
+    /// Begins to set a track up: what comes of it goes to `target`. The future is the peer's label for the way back, and what
+    /// it calls the session.
     pub(crate) fn set_up(
         &self,
         url: &str,
         mode: &str,
         target: Target,
-    ) -> Result<(Rc<Inlet>, impl Future<Output = Result<(Label, Option<String>), Error>> + use<>), Error>
-    {
+    ) -> Result<(Rc<Inlet>, impl Future<Output = Result<SetUp, Error>> + use<>), Error> {
         let inlet = self.peer.association.inlet(self.token, target)?;
         let header =
             HopHeader { token: Some(self.token), label: Some(inlet.label.ssrc()), ..HopHeader::default() };

@@ -3,6 +3,9 @@ use std::collections::BTreeMap;
 
 const OVERHEAD: usize = 21;
 
+/// A datagram under way: whose it is, from and to where, its bytes, and what it says.
+type Datagram = (usize, SocketAddr, SocketAddr, usize, Message);
+
 /// Two paths and a link between them, in one thread under virtual time.
 struct Net {
     now: Instant,
@@ -17,7 +20,8 @@ struct Net {
     lose: u32,
     rng: Rng,
     sent: usize,
-    wire: BTreeMap<(Instant, usize), (usize, SocketAddr, SocketAddr, usize, Message)>,
+    /// By the time of arrival.
+    wire: BTreeMap<(Instant, usize), Datagram>,
     events: [Vec<PathEvent>; 2],
     /// Bytes sent to each address.
     to: BTreeMap<SocketAddr, usize>,
@@ -29,6 +33,7 @@ fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], port))
 }
 
+#[expect(clippy::disallowed_methods, reason = "virtual time begins somewhere")]
 fn net(ceiling: usize) -> Net {
     let now = Instant::now();
     let config = PathConfig { overhead: OVERHEAD, ceiling, ..PathConfig::default() };
