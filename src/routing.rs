@@ -252,7 +252,10 @@ impl Resolved {
             Target::Cluster(settings) => format!("cluster {}", settings.name),
             Target::Direct(_, url) => format!("{}:{}", url.host().to_ascii_lowercase(), url.port()),
         };
-        HubKey { backend, resource: self.resource.trim_end_matches('/').to_owned() }
+        // One slash, as where routes are matched: two spellings of one stream must not select two routes, of which one
+        // serves whom the other refuses.
+        let resource = self.resource.strip_suffix('/').unwrap_or(&self.resource);
+        HubKey { backend, resource: resource.to_owned() }
     }
 
     /// What a publisher holds: where it is local, the same as readers ask for.
