@@ -34,6 +34,8 @@ mod master;
 mod receiver;
 mod sender;
 mod suite;
+#[cfg(test)]
+mod tests;
 
 pub use error::SrtpError;
 pub use index::{MAX_WINDOW, MIN_WINDOW};
