@@ -38,7 +38,8 @@ impl Peer {
             Ok(output) if !output.status.success() => "cc finds no libsrtp2".to_owned(),
             Ok(_) => {
                 let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/libsrtp/peer.c");
-                let output = compile(source.as_ref(), &["-O1", "-Wall", "-Wextra", "-Werror"]).expect("cc starts");
+                let output =
+                    compile(source.as_ref(), &["-O1", "-Wall", "-Wextra", "-Werror"]).expect("cc starts");
                 assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
                 return Some(Self { _dir: dir, program });
             }
@@ -101,6 +102,12 @@ impl Session {
         format!("{} with an MKI of {} bytes", self.key.suite().name(), self.mki.len())
     }
 
+    /// Whether libsrtp 2 looks for the MKI of RTCP where RTP's tag of 4 bytes would put it; RTCP's has 10
+    /// (`RFC 3711 §5.2`). libsrtp 3 does not.
+    fn is_misread(&self) -> bool {
+        self.key.suite() == Suite::AesCm128HmacSha1_32 && !self.mki.is_empty()
+    }
+
     fn sender(&self) -> Sender {
         let mut sender = Sender::new(SenderOptions { mki_len: self.mki.len(), ..Default::default() });
         sender.install(&self.key, &self.mki).expect("the first key");
@@ -120,9 +127,14 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))
+        .collect()
 }
 
+/// `srtp_err_status_bad_mki`.
+const BAD_MKI: &str = "error 25";
 const SSRC: u32 = 0xcafe_babe;
 /// Indices of the RTP packets: over two rollovers, with steps that lose none and many.
 fn indices() -> Vec<u64> {
@@ -186,7 +198,12 @@ fn libsrtp_opens_what_is_protected() {
             sender.protect_rtcp(&mut packet, plain.len()).expect("protected");
             add("unprotect_rtcp", &packet, &plain);
         }
-        assert_eq!(peer.ask(&session, &commands), expected, "{}", session.name());
+        for (number, (answer, expected)) in peer.ask(&session, &commands).iter().zip(&expected).enumerate() {
+            if session.is_misread() && commands[number].starts_with("unprotect_rtcp") && answer == BAD_MKI {
+                continue;
+            }
+            assert_eq!(answer, expected, "{}: packet {number}", session.name());
+        }
         // And it can tell: a packet with a bit changed is refused.
         let mut changed = commands[0].clone().into_bytes();
         let last = changed.len() - 40;

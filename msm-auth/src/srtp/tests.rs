@@ -19,7 +19,8 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 fn key(suite: Suite, first: u8) -> MasterKey {
-    let bytes: Vec<u8> = (0..suite.key_len() + suite.salt_len()).map(|at| first.wrapping_add(at as u8)).collect();
+    let bytes: Vec<u8> =
+        (0..suite.key_len() + suite.salt_len()).map(|at| first.wrapping_add(at as u8)).collect();
     MasterKey::from_bytes(suite, &bytes).unwrap()
 }
 
@@ -92,7 +93,8 @@ fn state(of: &impl std::fmt::Debug) -> String {
 
 #[test]
 fn nothing_is_done_without_a_key() {
-    let (mut sender, mut receiver) = (Sender::new(SenderOptions::default()), Receiver::new(ReceiverOptions::default()));
+    let (mut sender, mut receiver) =
+        (Sender::new(SenderOptions::default()), Receiver::new(ReceiverOptions::default()));
     let packet = rtp(SSRC, 1, b"payload");
     assert_eq!(protect(&mut sender, &packet), Err(SrtpError::NoKey));
     assert_eq!(protect_rtcp(&mut sender, &rtcp(SSRC)), Err(SrtpError::NoKey));

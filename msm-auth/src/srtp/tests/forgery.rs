@@ -57,7 +57,10 @@ fn no_packet_can_be_cut_or_lengthened() {
             }
             for more in 1..40 {
                 assert!(open(&mut receiver, &[&sealed[..], &vec![0; more]].concat()).is_err(), "{more}");
-                assert!(open_rtcp(&mut receiver, &[&sealed_rtcp[..], &vec![0; more]].concat()).is_err(), "{more}");
+                assert!(
+                    open_rtcp(&mut receiver, &[&sealed_rtcp[..], &vec![0; more]].concat()).is_err(),
+                    "{more}"
+                );
             }
             assert_eq!(state(&receiver), before);
             assert_eq!(open(&mut receiver, &sealed), Ok((plain, 11)));
@@ -75,7 +78,11 @@ fn a_flood_of_forgeries_changes_nothing() {
             // Each its own source and number, with an MKI that is known; every other one of the true source.
             let ssrc = if number % 2 == 0 { number.wrapping_mul(0x9e37_79b9) } else { SSRC };
             let mut packet = rtp(ssrc, number.wrapping_mul(40_503) as u16, &[0xaa; 40]);
-            let mki = if suite.rtp_tag_len() == 16 { packet.len() - 1 } else { packet.len() - 1 - suite.rtp_tag_len() };
+            let mki = if suite.rtp_tag_len() == 16 {
+                packet.len() - 1
+            } else {
+                packet.len() - 1 - suite.rtp_tag_len()
+            };
             packet[mki] = 1;
             assert!(open(&mut receiver, &packet).is_err());
             let mut packet = rtcp(ssrc);
@@ -121,7 +128,8 @@ fn sources_are_bounded_on_both_sides() {
         assert!(protect_rtcp(&mut sender, &rtcp(2)).is_ok());
 
         for (ssrc, packet) in sealed.iter().enumerate() {
-            let wanted = if ssrc < 2 { Ok((rtp(ssrc as u32, 1, b"x"), 1)) } else { Err(SrtpError::TooManySsrcs) };
+            let wanted =
+                if ssrc < 2 { Ok((rtp(ssrc as u32, 1, b"x"), 1)) } else { Err(SrtpError::TooManySsrcs) };
             assert_eq!(open(&mut receiver, packet), wanted, "{suite:?} {ssrc}");
         }
         let sealed = protect_rtcp(&mut sender, &rtcp(2)).unwrap();

@@ -91,8 +91,8 @@ impl Shape {
 
 /// A compound of a report, an SDES and whatever follows; lengths are right, as theirs is read.
 fn compound() -> impl Strategy<Value = Vec<u8>> {
-    (any::<bool>(), vec(any::<u32>(), 0..12), vec((200u8..208, 0u8..32, vec(any::<u32>(), 0..20)), 0..4)).prop_map(
-        |(sender, report, rest)| {
+    (any::<bool>(), vec(any::<u32>(), 0..12), vec((200u8..208, 0u8..32, vec(any::<u32>(), 0..20)), 0..4))
+        .prop_map(|(sender, report, rest)| {
             let mut packet = vec![0x80, if sender { 200 } else { 201 }, 0, report.len() as u8 + 1];
             packet.extend_from_slice(&SSRC.to_be_bytes());
             packet.extend(report.iter().flat_map(|word| word.to_be_bytes()));
@@ -101,8 +101,7 @@ fn compound() -> impl Strategy<Value = Vec<u8>> {
                 packet.extend(words.iter().flat_map(|word| word.to_be_bytes()));
             }
             packet
-        },
-    )
+        })
 }
 
 proptest! {

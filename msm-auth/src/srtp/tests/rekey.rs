@@ -22,7 +22,11 @@ fn packets_of_two_epochs_open_in_any_order() {
         // New and old in turns: 30, 0, 31, 1 ... The first comes from before the rollover, too.
         for place in (0..30).flat_map(|place| [place + 30, place]) {
             let (index, packet) = &sealed[place];
-            assert_eq!(open(&mut receiver, packet), Ok((rtp(SSRC, *index as u16, b"payload"), *index)), "{suite:?}");
+            assert_eq!(
+                open(&mut receiver, packet),
+                Ok((rtp(SSRC, *index as u16, b"payload"), *index)),
+                "{suite:?}"
+            );
             assert_eq!(open(&mut receiver, packet), Err(SrtpError::Replayed));
         }
         assert_eq!(open_rtcp(&mut receiver, &rtcp_of_old), Ok((rtcp(SSRC), 1)));
@@ -73,7 +77,9 @@ fn keys_are_bounded_and_the_oldest_gives_way() {
 #[test]
 fn keys_that_do_not_fit_the_others_are_refused() {
     let (mut sender, mut receiver) = pair(Suite::AeadAes128Gcm, 1);
-    for (suite, mki) in [(Suite::AeadAes256Gcm, &[2][..]), (Suite::AeadAes128Gcm, &[2, 2]), (Suite::AeadAes128Gcm, &[])] {
+    for (suite, mki) in
+        [(Suite::AeadAes256Gcm, &[2][..]), (Suite::AeadAes128Gcm, &[2, 2]), (Suite::AeadAes128Gcm, &[])]
+    {
         assert_eq!(sender.install(&key(suite, 1), mki), Err(SrtpError::KeyMismatch));
         assert_eq!(receiver.install(&key(suite, 1), mki), Err(SrtpError::KeyMismatch));
         assert_eq!(sender.switch(mki), Err(SrtpError::UnknownMki), "{mki:?}");

@@ -135,8 +135,9 @@ fn a_source_that_begins_anew_is_refused() {
 fn replayed_and_old_packets_are_refused() {
     for suite in Suite::ALL {
         let (mut sender, mut receiver) = pair(suite, 1);
-        let sealed: Vec<_> =
-            (0..3000).map(|sequence| protect(&mut sender, &rtp(SSRC, sequence, b"payload")).unwrap()).collect();
+        let sealed: Vec<_> = (0..3000)
+            .map(|sequence| protect(&mut sender, &rtp(SSRC, sequence, b"payload")).unwrap())
+            .collect();
         for packet in sealed.iter().filter(|packet| packet[3] % 2 == 0) {
             open(&mut receiver, packet).unwrap();
             assert_eq!(open(&mut receiver, packet), Err(SrtpError::Replayed));

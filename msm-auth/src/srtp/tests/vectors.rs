@@ -6,7 +6,8 @@ use super::*;
 /// `RFC 7714 §16`: the session keys, and what is sent under them.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const SALT: [u8; 12] = *b"Quid pro quo";
-const RTP: &str = "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573";
+const RTP: &str =
+    "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573";
 /// `RFC 7714 §17.1`: the packet there differs from the one that the section begins with.
 const RTCP: &str = "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef";
 
