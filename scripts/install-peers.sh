@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real peers that `make test` plays against: ffmpeg, GStreamer with its RTSP server, tshark, and, from
-# Debian sid in a chroot, live555's programs and a VLC that has the live555 client.
+# Installs the real peers that `make test` plays against: ffmpeg, GStreamer with its RTSP server, tshark, libsrtp, and,
+# from Debian sid in a chroot, live555's programs and a VLC that has the live555 client.
 #
 #   sudo scripts/install-peers.sh           install what is missing (a second run takes under a second)
 #   scripts/install-peers.sh --check        only say what is missing; exit 1 if anything is
@@ -22,6 +22,7 @@ host_packages=(
   glib-networking openssl # TLS for GStreamer, and to look at ours
   gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 python3-gi
   tshark iproute2 procps util-linux debootstrap
+  gcc libc6-dev libsrtp2-dev # a program against libsrtp is compiled by its test
   valgrind # the instruction-count benches run under it
 )
 sid_packages=(livemedia-utils vlc-bin vlc-plugin-base vlc-plugin-access-extra)
@@ -42,6 +43,8 @@ missing() {
   # python3-gi is Debian's and belongs to Debian's interpreter, whatever python3 comes first in PATH.
   /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer' \
     2>/dev/null || echo "gst-rtsp-server for /usr/bin/python3"
+  printf '#include <srtp2/srtp.h>\nint main(void) { return (int)srtp_init(); }\n' |
+    cc -x c -o /dev/null - -lsrtp2 2>/dev/null || echo "libsrtp2 for cc"
   for tool in openRTSP live555MediaServer cvlc; do
     [[ -x $sid/usr/bin/$tool ]] || echo "$tool in $sid"
   done

@@ -98,3 +98,14 @@ put("config", [
     "admin: {address: off}\n\0MSM__ADMIN__READY=off\nMSM__ROUTES__0__MATCH__URL=/a\nMSM__LOG={level: warn}\n",
     "limits: {body_bytes: 64KiB, request_timeout: 80ms}\ndrain_timeout: 2s\nlog: {format: json}\n",
 ])
+
+# Plain packets to seal, and packets that were sealed under a key of others (RFC 7714 §16.1.1, §17.1; libsrtp's driver).
+put("srtp", RTP[:8] + [
+    SR + SDES, RR,
+    bytes.fromhex("8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833"
+                  "899d7f27beb16a9152cf765ee4390cce"),
+    bytes.fromhex("81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275b"
+                  "c84aa45896cf4d2fc5abf87245d9eade800005d4"),
+    bytes.fromhex("800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb"),
+    bytes.fromhex("81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798"),
+])

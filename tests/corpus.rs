@@ -46,5 +46,6 @@ targets!(
     spiffe_id,
     certificate,
     sdes,
-    mikey
+    mikey,
+    srtp
 );

@@ -13,5 +13,6 @@ pub mod rtp;
 pub mod sdes;
 pub mod sdp;
 pub mod spiffe_id;
+pub mod srtp;
 pub mod transport;
 pub mod url;

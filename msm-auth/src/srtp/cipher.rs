@@ -42,16 +42,14 @@ impl SessionKeys {
         })
     }
 
-    /// Session keys as they are, for examples that name them.
+    /// Session keys of AES-GCM as they are, which published packets are given with.
     #[cfg(test)]
-    pub(super) fn aead(suite: Suite, key: &[u8], salt: &[u8]) -> Result<Self, SrtpError> {
-        let keys = || -> Result<Keys, SrtpError> {
-            let algorithm = if suite == Suite::AeadAes256Gcm { &AES_256_GCM } else { &AES_128_GCM };
-            let mut own = Zeroizing::new([0; 12]);
-            own.copy_from_slice(salt);
-            Ok(Keys::Gcm { key: Box::new(LessSafeKey::new(UnboundKey::new(algorithm, key)?)), salt: own })
-        };
-        Ok(Self { suite, rtp: keys()?, rtcp: keys()? })
+    pub(super) fn given(suite: Suite, key: &[u8], salt: [u8; 12]) -> Result<Self, SrtpError> {
+        Ok(Self {
+            suite,
+            rtp: Keys::gcm(suite, key, Zeroizing::new(salt))?,
+            rtcp: Keys::gcm(suite, key, Zeroizing::new(salt))?,
+        })
     }
 
     pub(super) fn suite(&self) -> Suite {
@@ -177,17 +175,20 @@ impl SessionKeys {
 }
 
 impl Keys {
+    fn gcm(suite: Suite, key: &[u8], salt: Zeroizing<[u8; 12]>) -> Result<Self, SrtpError> {
+        let algorithm = if suite == Suite::AeadAes256Gcm { &AES_256_GCM } else { &AES_128_GCM };
+        Ok(Self::Gcm { key: Box::new(LessSafeKey::new(UnboundKey::new(algorithm, key)?)), salt })
+    }
+
     fn derive(master: &MasterKey, key: Use, auth: Use, salt: Use) -> Result<Self, SrtpError> {
         let mut bytes = Zeroizing::new([0u8; 32]);
         let bytes = bytes.get_mut(..master.suite().key_len()).ok_or(SrtpError::Library)?;
         derive(master, key, bytes)?;
         match master.suite() {
             suite @ (Suite::AeadAes128Gcm | Suite::AeadAes256Gcm) => {
-                let algorithm = if suite == Suite::AeadAes256Gcm { &AES_256_GCM } else { &AES_128_GCM };
-                let key = Box::new(LessSafeKey::new(UnboundKey::new(algorithm, bytes)?));
                 let mut own = Zeroizing::new([0; 12]);
                 derive(master, salt, &mut own[..])?;
-                Ok(Self::Gcm { key, salt: own })
+                Self::gcm(suite, bytes, own)
             }
             Suite::AesCm128HmacSha1_80 | Suite::AesCm128HmacSha1_32 => {
                 let key = Box::new(counter_mode(bytes)?);

@@ -44,12 +44,18 @@ impl Epochs {
     }
 
     pub(super) fn retire(&mut self, mki: &[u8]) {
+        if mki.len() != self.mki_len {
+            return;
+        }
         let mki = padded(mki);
         self.keys.retain(|epoch| epoch.mki != mki);
     }
 
     #[inline]
     pub(super) fn get(&self, mki: &[u8]) -> Option<&Epoch> {
+        if mki.len() != self.mki_len {
+            return None;
+        }
         let mki = padded(mki);
         // Nearly always the newest.
         self.keys.iter().rev().find(|epoch| epoch.mki == mki)

@@ -29,18 +29,27 @@ impl Window {
         self.seen.len() as u64 * 64
     }
 
+    #[cfg(test)]
+    pub(super) fn set_highest(&mut self, index: u64) {
+        self.highest = Some(index);
+    }
+
     pub(super) fn highest(&self) -> Option<u64> {
         self.highest
     }
 
     /// The index that a sequence number means: the one that is nearest to the highest (`RFC 3711 §3.3.1`); with `roc`
-    /// before there is one.
+    /// before there is one. Of two as near, the one of the same round (`RFC 3711 Appendix A`).
     #[inline]
     pub(super) fn estimate(&self, sequence: u16, roc: u32) -> u64 {
         let Some(highest) = self.highest else { return u64::from(roc) << 16 | u64::from(sequence) };
-        let step = sequence.wrapping_sub(highest as u16) as i16;
+        let last = highest as u16;
+        let step = match sequence.wrapping_sub(last) as i16 {
+            i16::MIN if sequence > last => 0x8000,
+            step => i64::from(step),
+        };
         // Before the very first rollover there is nothing to go back to.
-        highest.checked_add_signed(i64::from(step)).unwrap_or(u64::from(sequence))
+        highest.checked_add_signed(step).unwrap_or(u64::from(sequence))
     }
 
     /// Whether an index is new.

@@ -34,6 +34,8 @@ mod master;
 mod receiver;
 mod sender;
 mod suite;
+#[cfg(test)]
+mod tests;
 
 pub use error::SrtpError;
 pub use index::{MAX_WINDOW, MIN_WINDOW};
@@ -41,9 +43,6 @@ pub use master::{InvalidMasterKey, MasterKey};
 pub use receiver::{Opened, Receiver, ReceiverOptions};
 pub use sender::{Sender, SenderOptions};
 pub use suite::Suite;
-
-#[cfg(test)]
-mod tests;
 
 /// The longest MKI that is used, in bytes.
 pub const MAX_MKI: usize = 4;

@@ -16,7 +16,7 @@ pub struct ReceiverOptions {
     /// How far behind the newest a packet may come. Default 1024 packets; for several paths, packet rate times the skew
     /// between them.
     pub window: u64,
-    /// Takes SRTCP that is authenticated and not encrypted. Default false.
+    /// Takes SRTCP that is authenticated and not encrypted, of the suites with HMAC-SHA1. Default false.
     pub allow_unencrypted_rtcp: bool,
 }
 

@@ -28,7 +28,8 @@ impl Default for SenderOptions {
 /// Protects the packets that one side of a session sends: RTP and RTCP, of a bounded number of sources.
 ///
 /// No packet index is ever used twice under a key, whatever the caller does: a second packet with one number, or a source
-/// that begins its numbers anew, is refused. Change the key first.
+/// that begins its numbers anew, is refused, under a later key as well: receivers go on counting, too
+/// (`RFC 3711 §3.3.1`). Such a source takes another SSRC, or a new sender with a new key.
 #[derive(Debug)]
 pub struct Sender {
     epochs: Epochs,
@@ -140,6 +141,12 @@ impl Sender {
         stream.rtcp += 1;
         epoch.keys.seal_rtcp(ssrc, index, out, len, mki)?;
         Ok(end)
+    }
+
+    /// Goes to an index without the packets before it.
+    #[cfg(test)]
+    pub(super) fn set_highest(&mut self, ssrc: u32, index: u64) {
+        stream(&mut self.streams, ssrc, &self.options).unwrap().rtp.set_highest(index);
     }
 
     /// The rollover counter of a source, for a keying protocol that tells it to late receivers.

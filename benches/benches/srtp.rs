@@ -1,0 +1,160 @@
+//! What SRTP costs beside its cipher: `cargo bench -p msm-benches --bench srtp`.
+//!
+//! A packet is protected and opened with AEAD_AES_128_GCM, and the same bytes are sealed and opened by the cryptographic
+//! library alone, with the same additional data. The two take turns within each of many rounds, so that what else the machine
+//! does meets both; figures are medians of the rounds.
+
+#![allow(missing_docs, clippy::expect_used)]
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use msm_auth::srtp::{MasterKey, Receiver, ReceiverOptions, Sender, SenderOptions, Suite};
+
+/// The ratio to the cipher alone that is held.
+const BOUND: f64 = 1.3;
+const HEADER: usize = 12;
+const TAG: usize = 16;
+/// Packets that are timed at a time.
+const BURST: u64 = 32;
+/// Bursts of each kind in a round.
+const BURSTS: u64 = 25;
+const ROUNDS: u64 = 301;
+const SSRC: u32 = 0xcafe_babe;
+
+fn main() -> ExitCode {
+    println!(
+        "SRTP with {}: medians of {ROUNDS} rounds of {} packets",
+        Suite::AeadAes128Gcm.name(),
+        BURST * BURSTS
+    );
+    println!("payload  direction   msm ns  cipher ns  ratio  bound");
+    let mut missed = false;
+    for payload in [160, 1200] {
+        let mut subject = Subject::new(payload);
+        let mut rounds: [Vec<f64>; 4] = Default::default();
+        for round in 0..ROUNDS {
+            let times = subject.round(round % 2 == 1);
+            for (all, time) in rounds.iter_mut().zip(times) {
+                all.push(time.as_nanos() as f64 / (BURST * BURSTS) as f64);
+            }
+        }
+        let [protect, seal, unprotect, open] = rounds.map(median);
+        for (direction, own, bare) in [("protect", protect, seal), ("unprotect", unprotect, open)] {
+            let ratio = own / bare;
+            let verdict = if ratio <= BOUND { "pass" } else { "MISS" };
+            missed |= ratio > BOUND;
+            println!("{payload:7}  {direction:9}  {own:7.1}  {bare:9.1}  {ratio:5.3}  {BOUND} {verdict}");
+        }
+    }
+    if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// A session and a bare key, and the packets that both are fed.
+struct Subject {
+    sender: Sender,
+    receiver: Receiver,
+    key: LessSafeKey,
+    index: u64,
+    plain: Vec<u8>,
+    own: Vec<Vec<u8>>,
+    bare: Vec<(Vec<u8>, [u8; TAG])>,
+}
+
+impl Subject {
+    fn new(payload: usize) -> Self {
+        let master = MasterKey::from_bytes(Suite::AeadAes128Gcm, &[7; 28]).expect("28 bytes");
+        let mut sender = Sender::new(SenderOptions { mki_len: 1, ..Default::default() });
+        let mut receiver = Receiver::new(ReceiverOptions { mki_len: 1, ..Default::default() });
+        sender.install(&master, &[1]).expect("the first key");
+        sender.switch(&[1]).expect("installed");
+        receiver.install(&master, &[1]).expect("the first key");
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[7; 16]).expect("16 bytes"));
+        let mut plain = vec![0x80, 96, 0, 0, 0, 0, 0, 1];
+        plain.extend_from_slice(&SSRC.to_be_bytes());
+        plain.resize(HEADER + payload, 0x5a);
+        let own = vec![vec![0; plain.len() + sender.rtp_overhead()]; BURST as usize];
+        let bare = vec![(plain.clone(), [0; TAG]); BURST as usize];
+        Self { sender, receiver, key, index: 0, plain, own, bare }
+    }
+
+    /// Times of protecting, sealing, unprotecting and opening.
+    fn round(&mut self, bare_first: bool) -> [Duration; 4] {
+        let mut sums = [Duration::ZERO; 4];
+        for _ in 0..BURSTS {
+            self.prepare();
+            let times = if bare_first {
+                let (seal, open) = self.bare();
+                let (protect, unprotect) = self.own();
+                [protect, seal, unprotect, open]
+            } else {
+                let (protect, unprotect) = self.own();
+                let (seal, open) = self.bare();
+                [protect, seal, unprotect, open]
+            };
+            for (sum, time) in sums.iter_mut().zip(times) {
+                *sum += time;
+            }
+            self.index += BURST;
+        }
+        sums
+    }
+
+    /// Plain packets with the next numbers.
+    fn prepare(&mut self) {
+        for (number, (own, (bare, _))) in (self.index..).zip(self.own.iter_mut().zip(&mut self.bare)) {
+            let [low, high] = (number as u16).to_le_bytes();
+            if let Some(place) = self.plain.get_mut(2..4) {
+                place.copy_from_slice(&[high, low]);
+            }
+            own.get_mut(..self.plain.len()).expect("longer").copy_from_slice(&self.plain);
+            bare.copy_from_slice(&self.plain);
+        }
+    }
+
+    fn own(&mut self) -> (Duration, Duration) {
+        let len = self.plain.len();
+        let start = Instant::now();
+        for packet in &mut self.own {
+            black_box(self.sender.protect_rtp(black_box(packet), len)).expect("protected");
+        }
+        let protect = start.elapsed();
+        let start = Instant::now();
+        for packet in &mut self.own {
+            black_box(self.receiver.unprotect_rtp(black_box(packet))).expect("opened");
+        }
+        (protect, start.elapsed())
+    }
+
+    fn bare(&mut self) -> (Duration, Duration) {
+        let start = Instant::now();
+        for (number, (packet, place)) in (self.index..).zip(&mut self.bare) {
+            let (header, body) = black_box(packet).split_at_mut(HEADER);
+            let sealed = self.key.seal_in_place_separate_tag(nonce(number), Aad::from(&*header), body);
+            place.copy_from_slice(sealed.expect("sealed").as_ref());
+        }
+        let seal = start.elapsed();
+        let start = Instant::now();
+        for (number, (packet, tag)) in (self.index..).zip(&mut self.bare) {
+            let (header, body) = black_box(packet).split_at_mut(HEADER);
+            let opened = self.key.open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, body);
+            black_box(opened).expect("opened");
+        }
+        (seal, start.elapsed())
+    }
+}
+
+fn nonce(number: u64) -> Nonce {
+    let mut bytes = [0; 12];
+    if let Some(place) = bytes.get_mut(4..) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+    Nonce::assume_unique_for_key(bytes)
+}
