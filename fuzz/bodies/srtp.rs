@@ -21,7 +21,14 @@ pub fn run(data: &[u8]) {
             let overhead = sender.rtp_overhead();
             sealed(data, overhead, &mut sender, Sender::protect_rtp, &mut receiver, Receiver::unprotect_rtp);
             let overhead = sender.rtcp_overhead();
-            sealed(data, overhead, &mut sender, Sender::protect_rtcp, &mut receiver, Receiver::unprotect_rtcp);
+            sealed(
+                data,
+                overhead,
+                &mut sender,
+                Sender::protect_rtcp,
+                &mut receiver,
+                Receiver::unprotect_rtcp,
+            );
         }
     }
 }

@@ -189,9 +189,7 @@ pub(crate) fn authorize(
     let outcome = worker.shared.routing.resolve(url, action, caller);
     let metrics = &worker.shared.metrics;
     match &outcome {
-        Ok(resolved) if *caller != Caller::Own => {
-            metrics.count_authorization("allow", &resolved.route)
-        }
+        Ok(resolved) if *caller != Caller::Own => metrics.count_authorization("allow", &resolved.route),
         Err(Error::Denied { route, reason }) => {
             tracing::warn!(%url, action = action.name(), ?caller, route, reason, "denied");
             metrics.count_authorization("deny", route);
