@@ -144,7 +144,8 @@ fn indices() -> Vec<u64> {
 
 /// An RTP packet; every third has CSRCs, every fifth an extension, every seventh padding.
 fn rtp(index: u64) -> Vec<u8> {
-    let (csrcs, extension, padding) = (index.is_multiple_of(3), index.is_multiple_of(5), index.is_multiple_of(7));
+    let (csrcs, extension, padding) =
+        (index.is_multiple_of(3), index.is_multiple_of(5), index.is_multiple_of(7));
     let first = 0x80 | u8::from(padding) << 5 | u8::from(extension) << 4 | if csrcs { 2 } else { 0 };
     let mut packet = vec![first, 96];
     packet.extend_from_slice(&(index as u16).to_be_bytes());
