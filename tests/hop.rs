@@ -9,15 +9,17 @@
 )]
 
 mod common;
+#[path = "common/pair.rs"]
+mod pair;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Line, Publisher, Reader, TcpReader, TestMesh, VIDEO, keyframe, reader_port, rtp};
+use common::{Line, Publisher, Reader, TcpReader, VIDEO, rtp};
 use msm_auth::identity::UnixTime;
 use msm_auth::identity::ephemeral::{Ephemeral, EphemeralCa, EphemeralSource};
 use msm_auth::identity::id::{SpiffeId, TrustDomain};
-use msm_auth::identity::source::IdentitySource;
+use pair::{far, near, numbered};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -38,42 +40,6 @@ impl Authority {
                 .unwrap(),
         )
     }
-}
-
-/// Whatever plain publishers publish into the far member, the near one may read; and it may publish below `from/`.
-const FAR_ROUTES: &str = "routes:\n\
-  - {name: member, match: {url: '/from/{path...}'}, allow: ['spiffe://test.example/near']}\n\
-  - {name: in, match: {url: '/{path...}', actions: [publish]}}\n\
-  - {name: out, match: {url: '/{path...}', actions: [read]}, allow: ['spiffe://test.example/near']}\n";
-
-/// The member whose streams are published into it, on a plain and a mesh listener. The address is the plain one's.
-fn far(source: &Arc<EphemeralSource>, more: &str) -> (TestMesh, std::net::SocketAddr) {
-    let listeners = format!(
-        "workers: 2\nlisteners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
-         - {{name: mesh, address: \"127.0.0.1:0\", protocol: mesh}}\n",
-        reader_port()
-    );
-    let yaml = format!("{listeners}{}", if more.is_empty() { FAR_ROUTES } else { more });
-    let source: Arc<dyn IdentitySource> = Arc::clone(source) as _;
-    let mesh = TestMesh::with(&yaml, |builder| builder.identity(source));
-    let hop = mesh.addresses[1];
-    (mesh, hop)
-}
-
-/// The member that players come to, which has every stream from the far one.
-fn near(source: &Arc<EphemeralSource>, hop: std::net::SocketAddr, more: &str) -> TestMesh {
-    let yaml = format!(
-        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
-         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: far}}], idle_timeout: 500ms}}\n\
-         clusters:\n  far: {{endpoints: [\"rtsp://{hop}\"], hop: mesh, peers: [\"spiffe://test.example/far\"]}}\n{more}",
-        reader_port()
-    );
-    let source: Arc<dyn IdentitySource> = Arc::clone(source) as _;
-    TestMesh::with(&yaml, |builder| builder.identity(source))
-}
-
-fn numbered(number: u16) -> Vec<u8> {
-    rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000)
 }
 
 #[test]
@@ -166,7 +132,6 @@ fn a_new_identity_re_keys_without_a_packet_lost() {
         assert!(Instant::now() < deadline, "{}", far.metrics());
         std::thread::sleep(Duration::from_millis(20));
     }
-    let _ = keyframe(0, 0, 0, 0);
 }
 
 #[test]

@@ -35,6 +35,11 @@ impl AssociationDirectory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
     }
 
+    /// Associations of all workers, those among them whose connection is lost and may come back.
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn insert(&self, id: u64, worker: usize) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, worker);
     }
@@ -50,6 +55,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) connection: &'a Rc<Connection>,
     pub(crate) identity: &'a PeerIdentity,
     pub(crate) remote: std::net::SocketAddr,
+    /// The association that the connection carries already.
+    pub(crate) carries: Option<u64>,
 }
 
 /// Begins an association on a connection, or goes on with one there. The answer tells our label and port.
@@ -65,7 +72,10 @@ pub(crate) async fn begin(
     else {
         return Err(Error::Refused("Msm-Hop needs association, epoch, label and port".into()));
     };
-    let Caller { worker, connection, identity, remote } = caller;
+    let Caller { worker, connection, identity, remote, carries } = caller;
+    if carries.is_some_and(|carried| carried != id) {
+        return Err(Error::Refused("the connection carries another association".into()));
+    }
     let local = HopPort::address(worker).await?;
     let port = worker.hop_port().ok_or(Error::Stopped)?;
     let known = worker.associations.borrow().get(&id).and_then(std::rc::Weak::upgrade);
@@ -78,6 +88,10 @@ pub(crate) async fn begin(
             (association, control)
         }
         None if epoch == 1 => {
+            let limit = worker.shared.admission.limits.connections;
+            if worker.shared.hop.associations.len() >= limit {
+                return Err(Error::Capacity { what: "associations with members", limit, key: "connections" });
+            }
             let association = Association::new(
                 worker,
                 &port,

@@ -160,7 +160,13 @@ impl Association {
         self.current.borrow().1
     }
 
-    /// The connection of that epoch.
+    /// One that was not tried yet: the peer may have taken up one whose connection was lost before it could say so.
+    pub(crate) fn next_epoch(&self) -> Option<u32> {
+        let tried = self.next.borrow().as_ref().map_or(0, |(_, epoch)| *epoch);
+        self.epoch().max(tried).checked_add(1)
+    }
+
+    /// The connection of the epoch that is sent with.
     pub(crate) fn connection(&self) -> Rc<Connection> {
         Rc::clone(&self.current.borrow().0)
     }

@@ -38,6 +38,10 @@ const TICK: Duration = Duration::from_secs(1);
 const RECONNECT: Duration = Duration::from_secs(10);
 /// The pause between two tries.
 const RETRY: Duration = Duration::from_millis(250);
+/// How long sessions may take to say that they end.
+const LEAVE: Duration = Duration::from_secs(1);
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Another member, as one worker reaches it.
 pub(crate) struct Peer {
@@ -46,6 +50,8 @@ pub(crate) struct Peer {
     /// Sessions with it, by identifier: told when the member ends them.
     sessions: RefCell<BTreeMap<String, Rc<Notify>>>,
     used: Cell<Instant>,
+    /// It is about to end: nothing new begins on it.
+    leaving: Cell<bool>,
 }
 
 /// A place for one member's connection: locked while somebody dials.
@@ -94,7 +100,7 @@ pub(crate) async fn peer(
     let slot = Rc::clone(worker.hop_peers.0.borrow_mut().entry(key).or_default());
     // Whoever comes while one dials waits for that.
     let mut slot = slot.lock().await;
-    if let Some(peer) = slot.upgrade().filter(|peer| !peer.association.has_ended()) {
+    if let Some(peer) = slot.upgrade().filter(|peer| !peer.leaving.get() && !peer.association.has_ended()) {
         peer.used.set(Instant::now());
         return Ok(peer);
     }
@@ -125,8 +131,13 @@ async fn open(
     let remote = SocketAddr::new(remote.ip(), theirs);
     association.open_control(control, Label::from_ssrc(label), Some(remote))?;
     let (asks, asked) = mpsc::unbounded_channel();
-    let peer =
-        Rc::new(Peer { association, asks, sessions: RefCell::default(), used: Cell::new(Instant::now()) });
+    let peer = Rc::new(Peer {
+        association,
+        asks,
+        sessions: RefCell::default(),
+        used: Cell::new(Instant::now()),
+        leaving: Cell::new(false),
+    });
     let reach = Reach { worker: Rc::clone(worker), settings: Arc::clone(settings), url: url.clone(), port };
     tokio::task::spawn_local(run(reach, Rc::clone(&peer), wire, asked));
     Ok(peer)
@@ -207,6 +218,12 @@ async fn begin(
             told = wire.next(worker, port) => { told?; }
         }
     };
+    if !response.is_success() && epoch > 1 {
+        return Err(Error::Refused(format!(
+            "the member goes on with no such association: {}",
+            response.status
+        )));
+    }
     if !response.is_success() {
         return Err(wire.protocol(format!(
             "no member: `Require: {FEATURE}` was answered {} {}",
@@ -285,22 +302,22 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
             _ = stopping.wait_for(|stopping| *stopping) => break "shutdown",
         }
     };
+    peer.leaving.set(true);
     let sessions = std::mem::take(&mut *peer.sessions.borrow_mut());
     for notify in sessions.into_values() {
         notify.notify_one();
     }
-    if why == "shutdown" {
-        // Sessions take their leave on it.
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            loop {
-                tokio::select! {
-                    ask = asked.recv() => match ask { Some(ask) => wire.ask(ask), None => break },
-                    told = wire.next(&reach.worker, &reach.port) => if told.is_err() { break },
-                }
+    // Sessions take their leave on it: the other member would keep them for a while.
+    let _ = tokio::time::timeout(LEAVE, async {
+        while Rc::strong_count(&peer) > 1 || !wire.is_idle() {
+            tokio::select! {
+                ask = asked.recv() => match ask { Some(ask) => wire.ask(ask), None => break },
+                told = wire.next(&reach.worker, &reach.port) => if told.is_err() { break },
+                () = tokio::time::sleep(LOOK) => {}
             }
-        })
-        .await;
-    }
+        }
+    })
+    .await;
     peer.association.end(why);
 }
 
@@ -352,6 +369,10 @@ async fn again(reach: &Reach, peer: &Rc<Peer>) -> Option<Wire> {
     while Instant::now() < until && !*reach.worker.shared.stopping.borrow() {
         match attach(reach, peer).await {
             Ok(wire) => return Some(wire),
+            Err(Error::Refused(why)) => {
+                tracing::info!(peer = %peer.association.peer().id, why, "not taken back");
+                return None;
+            }
             Err(error) => tracing::debug!(peer = %peer.association.peer().id, %error, "not reached yet"),
         }
         tokio::time::sleep(RETRY).await;
@@ -364,7 +385,7 @@ async fn attach(reach: &Reach, peer: &Rc<Peer>) -> Result<Wire, Error> {
     let association = &peer.association;
     let local = HopPort::address(worker).await?;
     let Dialled { connection, identity, .. } = connect(worker, settings, url).await?;
-    let epoch = association.epoch().checked_add(1).ok_or(Error::Stopped)?;
+    let epoch = association.next_epoch().ok_or(Error::Stopped)?;
     association.prepare(&connection, epoch, identity)?;
     let control = association.control_inlet().ok_or(Error::Stopped)?;
     let mut wire = wire(worker, settings, url, connection);

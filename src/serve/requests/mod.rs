@@ -118,6 +118,7 @@ async fn associate(context: &Context, identity: &PeerIdentity, header: &str) -> 
         connection: &context.connection,
         identity,
         remote: context.peer,
+        carries: context.association().map(|association| association.id),
     };
     let (response, association) = accept::begin(caller, &header).await?;
     context.set_association(association);

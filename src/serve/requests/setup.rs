@@ -68,6 +68,7 @@ async fn at(
     // Media goes through a connection of the session's own worker only.
     // Where signalling is encrypted, media does not go in the clear.
     let clear = listening.shared.settings.tls.is_none();
+    let between_members = listening.shared.settings.member.is_some();
     let multicast = clear && listening.shared.groups.is_some();
     let offer = Offer { udp: clear, tcp: context.is_some(), multicast };
     let hop = context.and_then(|context| context.association()).map(|association| {
@@ -75,8 +76,11 @@ async fn at(
         header.map(|header| Hop { association, header })
     });
     let spec = match &hop {
-        Some(None) => return Err(Refusal::new(461, "between members media goes by `Msm-Hop` alone")),
-        Some(Some(_)) => member_transport(request.headers.get("Transport")),
+        // A session of another association lives where this connection is not: it has no hop here either.
+        None | Some(None) if between_members => {
+            return Err(Refusal::new(461, "between members media goes by `Msm-Hop` alone"));
+        }
+        Some(_) => member_transport(request.headers.get("Transport")),
         None => negotiate(request.headers.get("Transport"), offer),
     }
     .map_err(|status| Refusal::new(status, "no transport offered can be served"))?;

@@ -1,0 +1,40 @@
+//! What the mesh logs, for tests of errors that are nobody's return value.
+
+#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
+
+use std::io::Write;
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+static LINES: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(Mutex::default);
+
+struct Keeper;
+
+impl Write for Keeper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LINES.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps what this process logs from now on. Tests of one process share it: look for what only yours can have caused.
+pub fn keep() {
+    let _ = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Keeper).try_init();
+}
+
+/// Waits for a line that has all of these parts.
+pub fn wait(parts: &[&str]) -> String {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        let text = String::from_utf8_lossy(&LINES.lock().unwrap()).into_owned();
+        if let Some(line) = text.lines().find(|line| parts.iter().all(|part| line.contains(part))) {
+            return line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "no line has {parts:?}:\n{text}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

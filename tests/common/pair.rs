@@ -1,0 +1,60 @@
+//! Two members in this process: streams are published into the far one, and players come to the near one.
+
+#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use msm_auth::identity::source::IdentitySource;
+
+use super::common::{TestMesh, reader_port, rtp};
+
+/// Whatever plain publishers publish into the far member, the near one may read; and it may publish below `from/`.
+pub const FAR_ROUTES: &str = "routes:\n\
+  - {name: member, match: {url: '/from/{path...}'}, allow: ['spiffe://test.example/near']}\n\
+  - {name: in, match: {url: '/{path...}', actions: [publish]}}\n\
+  - {name: out, match: {url: '/{path...}', actions: [read]}, allow: ['spiffe://test.example/near']}\n";
+
+/// The far member, with a plain and a mesh listener. The address is the mesh listener's, for TCP and UDP.
+pub fn far<S: IdentitySource + 'static>(source: &Arc<S>, more: &str) -> (TestMesh, SocketAddr) {
+    let yaml = format!(
+        "workers: 2\nlisteners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
+         - {{name: mesh, address: \"127.0.0.1:{}\", protocol: mesh}}\n{}",
+        reader_port(),
+        free_port(),
+        if more.is_empty() { FAR_ROUTES } else { more }
+    );
+    let source = Arc::clone(source) as Arc<dyn IdentitySource>;
+    let mesh = TestMesh::with(&yaml, |builder| builder.identity(source));
+    let hop = mesh.addresses[1];
+    (mesh, hop)
+}
+
+/// A port that is free for TCP and UDP, here and at the address of somebody on the path.
+fn free_port() -> u16 {
+    loop {
+        let port = reader_port();
+        let is_free =
+            |host: &str| TcpListener::bind((host, port)).is_ok() && UdpSocket::bind((host, port)).is_ok();
+        if is_free("127.0.0.1") && is_free("127.0.0.2") {
+            return port;
+        }
+    }
+}
+
+/// The near member, which has every stream from the far one.
+pub fn near<S: IdentitySource + 'static>(source: &Arc<S>, hop: SocketAddr, more: &str) -> TestMesh {
+    let yaml = format!(
+        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
+         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: far}}], idle_timeout: 500ms}}\n\
+         clusters:\n  far: {{endpoints: [\"rtsp://{hop}\"], hop: mesh, peers: [\"spiffe://test.example/far\"]}}\n{more}",
+        reader_port()
+    );
+    let source = Arc::clone(source) as Arc<dyn IdentitySource>;
+    TestMesh::with(&yaml, |builder| builder.identity(source))
+}
+
+/// The packets of a stream: the first is a keyframe, and the number is in the payload too.
+pub fn numbered(number: u16) -> Vec<u8> {
+    rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000)
+}
