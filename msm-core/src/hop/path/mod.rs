@@ -284,7 +284,7 @@ impl Path {
                     self.answers.push_back(Transmit { to: from, message, pad_to: 0 });
                 }
             }
-            Kind::Response => self.handle_response(now, from, &message.nonce),
+            Kind::Response => self.handle_response(now, &message.nonce),
             Kind::ProbeAck => {
                 self.search.handle_ack(&message.nonce);
                 self.announce();
@@ -292,28 +292,30 @@ impl Path {
         }
     }
 
-    fn handle_response(&mut self, now: Instant, from: SocketAddr, nonce: &[u8; 16]) {
-        if self.check.is_some_and(|check| check.nonce == *nonce) && self.state == State::Open(from) {
+    /// The answer vouches for the address that the question went to, wherever it came from (`RFC 9000 §8.2.3`): who copies
+    /// packets from another address, and faster, does not keep the genuine ones from counting.
+    fn handle_response(&mut self, now: Instant, nonce: &[u8; 16]) {
+        if self.check.is_some_and(|check| check.nonce == *nonce) {
             self.check = None;
             self.heard = now;
             return;
         }
-        // The answer must come from where the question went.
-        let place = self.candidates.iter().position(|own| own.nonce == *nonce && own.address == from);
+        let place = self.candidates.iter().position(|own| own.nonce == *nonce);
         let Some(candidate) = place.map(|place| self.candidates.remove(place)) else {
             self.rejected += 1;
             return;
         };
+        let to = candidate.address;
         if candidate.tries == 1 {
             self.rtt = candidate.sent.map(|sent| now.saturating_duration_since(sent));
         }
         let event = match self.state {
-            State::Open(before) if before == from => return,
-            State::Open(before) => PathEvent::Moved { from: before, to: from },
-            _ if self.was_open => PathEvent::Unblocked(from),
-            _ => PathEvent::Validated(from),
+            State::Open(before) if before == to => return,
+            State::Open(from) => PathEvent::Moved { from, to },
+            _ if self.was_open => PathEvent::Unblocked(to),
+            _ => PathEvent::Validated(to),
         };
-        self.state = State::Open(from);
+        self.state = State::Open(to);
         self.was_open = true;
         self.heard = now;
         self.check = None;

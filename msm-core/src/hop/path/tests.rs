@@ -229,19 +229,40 @@ fn copies_from_a_victims_address_move_nothing_and_cost_the_victim_little() {
 }
 
 #[test]
-fn an_answer_from_elsewhere_is_no_answer() {
+fn an_answer_vouches_for_the_address_that_was_asked_and_for_no_other() {
     let mut net = net(1472);
     net.start();
     let Some((_, (_, _, _, _, challenge))) = net.wire.pop_first() else { panic!("no challenge") };
     let answer = Message { kind: Kind::Response, ..challenge };
-    net.paths[0].handle_message(net.now, address(9), 80, &answer);
-    assert_eq!(net.paths[0].destination(), None);
-    assert_eq!(net.paths[0].rejected(), 1);
     let other = Message { nonce: [0; 16], ..answer };
     net.paths[0].handle_message(net.now, address(2), 80, &other);
     assert_eq!(net.paths[0].destination(), None);
-    net.paths[0].handle_message(net.now, address(2), 80, &answer);
+    assert_eq!(net.paths[0].rejected(), 1);
+    // Somebody sent a copy on from elsewhere, and it was there first.
+    net.paths[0].handle_message(net.now, address(9), 80, &answer);
     assert_eq!(net.paths[0].destination(), Some(address(2)));
+    net.paths[0].handle_message(net.now, address(2), 80, &answer);
+    assert_eq!(net.paths[0].rejected(), 2, "a nonce counts once");
+}
+
+#[test]
+fn whoever_races_every_answer_does_not_silence_the_way() {
+    let mut net = net(1472);
+    net.start();
+    net.run(Duration::from_secs(2));
+    let keeps = net.paths[1].destination();
+    for _ in 0..500 {
+        net.now += Duration::from_millis(20);
+        net.paths[1].handle_timeout(net.now);
+        while let Some(transmit) = net.paths[1].poll_transmit(net.now) {
+            if Some(transmit.to) == keeps && transmit.message.kind == Kind::Challenge {
+                let answer = Message { kind: Kind::Response, ..transmit.message };
+                net.paths[1].handle_authenticated(net.now, address(666), 80);
+                net.paths[1].handle_message(net.now, address(666), 80, &answer);
+            }
+        }
+        assert_eq!(net.paths[1].destination(), keeps);
+    }
 }
 
 #[test]
