@@ -348,7 +348,7 @@ fn no_index_is_sealed_twice_whatever_the_publisher_does() {
     std::thread::sleep(Duration::from_millis(200));
     let seen = seen.lock().unwrap();
     let distinct: HashSet<_> = seen.iter().collect();
-    assert!(seen.len() > 300, "{} packets\n{}", seen.len(), stage.far.metrics());
+    assert!(seen.len() >= 280, "{} packets\n{}", seen.len(), stage.far.metrics());
     assert_eq!(distinct.len(), seen.len(), "a number was used again");
     assert_eq!(stage.near.counter("msm_dropped_total{reason=\"srtp"), 0.0, "{}", stage.near.metrics());
     assert_eq!(stage.far.counter("msm_dropped_total{reason=\"srtp"), 0.0, "{}", stage.far.metrics());
