@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real peers that `make test` plays against: ffmpeg, GStreamer with its RTSP server, tshark, libsrtp, and,
-# from Debian sid in a chroot, live555's programs and a VLC that has the live555 client.
+# Installs the real peers that `make test` plays against: ffmpeg, GStreamer with its RTSP server, tshark, libsrtp, from
+# Debian sid in a chroot live555's programs and a VLC that has the live555 client, and, on a machine with Go ≥ 1.25, SPIRE.
 #
 #   sudo scripts/install-peers.sh           install what is missing (a second run takes under a second)
 #   scripts/install-peers.sh --check        only say what is missing; exit 1 if anything is
@@ -12,8 +12,9 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 peers=${MSM_PEERS_DIR:-$root/.peers}
 sid=$peers/sid
+spire=$peers/spire
 # Raise this when a list below changes: an old stamp then no longer counts.
-stamp=$peers/installed-2
+stamp=$peers/installed-3
 
 host_packages=(
   ffmpeg
@@ -28,6 +29,12 @@ host_packages=(
 sid_packages=(livemedia-utils vlc-bin vlc-plugin-base vlc-plugin-access-extra)
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+
+# Whether SPIRE can be built here.
+has_go() {
+  local version
+  version=$(go env GOVERSION 2>/dev/null) && [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 25))
+}
 
 # What a test would miss, one line each; empty when every peer is there.
 missing() {
@@ -48,6 +55,12 @@ missing() {
   for tool in openRTSP live555MediaServer cvlc; do
     [[ -x $sid/usr/bin/$tool ]] || echo "$tool in $sid"
   done
+  # Without Go, or where Go gets no modules, its tests are skipped, and counted.
+  if has_go && [[ ! -e $spire/unavailable ]]; then
+    for tool in spire-server spire-agent; do
+      [[ -x $spire/$tool ]] || echo "$tool in $spire"
+    done
+  fi
 }
 
 if [[ ${1:-} == --check ]]; then
@@ -82,17 +95,17 @@ for package in "${host_packages[@]}"; do
   dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || absent+=("$package")
 done
 if ((${#absent[@]})); then
-  say "1/3 installing ${#absent[@]} packages: ${absent[*]}"
+  say "1/4 installing ${#absent[@]} packages: ${absent[*]}"
   "${apt[@]}" update
   "${apt[@]}" install -y --no-install-recommends "${absent[@]}"
 else
-  say "1/3 packages are installed"
+  say "1/4 packages are installed"
 fi
 
 if [[ ! -e $sid/.bootstrapped ]]; then
   mirror=${MSM_PEERS_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
     grep -v -- '-security' | head -n 1 || true)}
-  say "2/3 making a Debian sid chroot in $sid"
+  say "2/4 making a Debian sid chroot in $sid"
   rm -rf --one-file-system "$sid"
   mkdir -p "$peers"
   # Without a mirror of this machine's own, debootstrap takes Debian's.
@@ -102,10 +115,10 @@ if [[ ! -e $sid/.bootstrapped ]]; then
   chmod +x "$sid/usr/sbin/policy-rc.d"
   touch "$sid/.bootstrapped"
 else
-  say "2/3 the sid chroot is there"
+  say "2/4 the sid chroot is there"
 fi
 
-say "3/3 installing in the chroot: ${sid_packages[*]}"
+say "3/4 installing in the chroot: ${sid_packages[*]}"
 if ! chroot "$sid" dpkg-query -W "${sid_packages[@]}" >/dev/null 2>&1; then
   cp -L /etc/resolv.conf "$sid/etc/resolv.conf"
   # How this machine's apt reaches its mirror, and: a mirror that is a frozen copy has a Release file past its date. It
@@ -118,6 +131,20 @@ if ! chroot "$sid" dpkg-query -W "${sid_packages[@]}" >/dev/null 2>&1; then
   "$root/scripts/in-sid.sh" env DEBIAN_FRONTEND=noninteractive \
     apt-get -q -o APT::Sandbox::User=root install -y --no-install-recommends "${sid_packages[@]}"
   "$root/scripts/in-sid.sh" apt-get clean
+fi
+
+if ! has_go; then
+  say "4/4 no SPIRE: it is built with Go ≥ 1.25, and there is none in PATH"
+elif [[ -x $spire/spire-server && -x $spire/spire-agent ]]; then
+  say "4/4 SPIRE is there"
+else
+  say "4/4 building SPIRE, which takes some minutes"
+  mkdir -p "$spire"
+  rm -f "$spire/unavailable"
+  if ! "$root/scripts/build-spire.sh" "$spire"; then
+    say "SPIRE cannot be built: its tests will be skipped. Remove $spire/unavailable to try again" >&2
+    echo "SPIRE could not be built by scripts/build-spire.sh" >"$spire/unavailable"
+  fi
 fi
 
 lacking=$(missing)

@@ -7,13 +7,14 @@ use crate::lab::{Lab, PROXY, Place, SERVER};
 use crate::media::programme;
 use crate::need::{Peer, have};
 use crate::process::Process;
-use crate::proxy::{Proxy, forwarding, url};
+use crate::proxy::{BINARY, Proxy, apps, forwarding, url};
 use crate::readers::{FFMPEG_TCP, FFMPEG_UDP, GST_UDP};
 use base64::Engine as _;
 use msm_auth::identity::UnixTime;
 use msm_auth::identity::ephemeral::{Ephemeral, EphemeralCa};
 use msm_auth::identity::id::{SpiffeId, TrustDomain};
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -45,22 +46,32 @@ fn identity(lab: &Lab, authority: &EphemeralCa, name: &str) -> String {
 fn pair(lab: &Lab) -> (Process, Proxy<'_>) {
     let domain = TrustDomain::parse("peers.example").unwrap();
     let authority = EphemeralCa::new(Ephemeral::ForTests, domain, UnixTime::now()).unwrap();
+    let far = start_far(lab, Path::new(BINARY), &identity(lab, &authority, "far"));
+    (far, start_near(lab, Path::new(BINARY), &identity(lab, &authority, "near")))
+}
+
+/// The proxy that streams are published into, in the servers' place.
+pub(crate) fn start_far(lab: &Lab, program: &Path, identity: &str) -> Process {
     let config = format!(
-        "{}listeners:\n  - {{name: plain, address: \"{SERVER}:8554\"}}\n  - {{name: mesh, address: \"{SERVER}:8050\", protocol: mesh}}\n\
+        "{identity}listeners:\n  - {{name: plain, address: \"{SERVER}:8554\"}}\n  - {{name: mesh, address: \"{SERVER}:8050\", protocol: mesh}}\n\
          routes:\n  - {{name: in, match: {{url: \"/{{path...}}\", actions: [publish]}}}}\n  \
          - {{name: out, match: {{url: \"/{{path...}}\", actions: [read]}}, allow: [\"spiffe://peers.example/proxy/near\"]}}\n\
-         log: {{level: debug}}\n",
-        identity(lab, &authority, "far")
+         log: {{level: debug}}\n"
     );
     let file = lab.file("far.yaml");
     fs::write(&file, config).unwrap();
-    let mut command = lab.command(Place::Server, env!("CARGO_BIN_EXE_msm-proxy"));
+    let mut command = lab.command(Place::Server, program);
     command.args(["run", "--config"]).arg(&file).env_remove("RUST_LOG");
     let mut far = lab.start("far-proxy", command);
     far.until(LIMIT, "the far proxy's listeners", |far| far.err().contains(":8050"));
+    far
+}
+
+/// The proxy that has everything from the far one.
+pub(crate) fn start_near<'lab>(lab: &'lab Lab, program: &Path, identity: &str) -> Proxy<'lab> {
     let cluster = "hop: mesh, peers: [\"spiffe://peers.example/proxy/far\"]";
-    let config = identity(lab, &authority, "near") + &forwarding(&format!("rtsp://{SERVER}:8050"), cluster);
-    (far, Proxy::start(lab, &config))
+    let config = identity.to_owned() + &forwarding(&format!("rtsp://{SERVER}:8050"), cluster);
+    Proxy::of(lab, program, &apps(), &config)
 }
 
 /// Publishes a programme to the far proxy over UDP, in packets of up to `size` bytes.

@@ -26,6 +26,7 @@ mod publish;
 mod readers;
 mod rtsps;
 mod servers;
+mod spire;
 mod tshark;
 mod upstreams;
 mod vod;

@@ -3,7 +3,11 @@
 use crate::lab::{DOWN, Lab, PROXY, Place, SERVER, UP};
 use crate::process::{Finished, Process};
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
+
+/// The program.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_msm-proxy");
 
 /// A running `msm-proxy`.
 #[derive(Debug)]
@@ -34,21 +38,30 @@ pub(crate) fn to_server(transport: &str) -> String {
     forwarding(&format!("rtsp://{SERVER}:8554"), &format!("transport: {transport}"))
 }
 
+/// The usual listener.
+pub(crate) fn apps() -> String {
+    format!("listeners: [{{name: apps, address: \"[::]:8554\", interface: {DOWN}}}]\n")
+}
+
 /// The configuration with a local route only: what is published is read.
 pub(crate) const LOCAL: &str = "routes: [{name: local, match: {url: \"rtsp://*/{path...}\"}}]\n";
 
 impl<'lab> Proxy<'lab> {
     /// Starts it with the usual listener and `config`, and waits until it is ready.
     pub(crate) fn start(lab: &'lab Lab, config: &str) -> Proxy<'lab> {
-        let listeners = format!("listeners: [{{name: apps, address: \"[::]:8554\", interface: {DOWN}}}]\n");
-        Proxy::with_listeners(lab, &listeners, config)
+        Proxy::with_listeners(lab, &apps(), config)
     }
 
     /// Starts it with these listeners and `config`, and waits until it is ready.
     pub(crate) fn with_listeners(lab: &'lab Lab, listeners: &str, config: &str) -> Proxy<'lab> {
+        Proxy::of(lab, Path::new(BINARY), listeners, config)
+    }
+
+    /// The same, as a program that lies elsewhere.
+    pub(crate) fn of(lab: &'lab Lab, program: &Path, listeners: &str, config: &str) -> Proxy<'lab> {
         let file = lab.file("msm.yaml");
         fs::write(&file, format!("{listeners}log: {{level: debug}}\n{config}")).unwrap();
-        let mut command = lab.command(Place::Proxy, env!("CARGO_BIN_EXE_msm-proxy"));
+        let mut command = lab.command(Place::Proxy, program);
         command.args(["run", "--config"]).arg(&file).env_remove("RUST_LOG");
         let mut process = lab.start("msm-proxy", command);
         process.until(Duration::from_secs(10), "readiness", |_| lab.http(18_021, "/ready").is_some());
