@@ -6,6 +6,8 @@
 
 pub mod addresses;
 pub mod cell;
+pub mod delay;
+pub mod members;
 pub mod modes;
 pub mod msm;
 pub mod packets;

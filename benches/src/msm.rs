@@ -72,24 +72,9 @@ impl Proxy {
     /// It does not open its port in time.
     pub fn start(workers: usize, cpu: Option<usize>) -> Result<Self> {
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let file = std::env::temp_dir().join(format!("msm-bench-{}.yaml", server.port()));
-        std::fs::write(&file, configuration(server, free_port_pair()?, workers))?;
-        let mut process = Process::spawn(command(&file)?, cpu)?;
-        let begin = Instant::now();
-        while TcpStream::connect(server).is_err() {
-            if !process.is_running() {
-                return Err(
-                    format!("the proxy ended at start; its configuration is {}", file.display()).into()
-                );
-            }
-            if begin.elapsed() > PATIENCE {
-                return Err("the proxy does not listen".into());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        std::fs::remove_file(&file)?;
+        let configuration = configuration(server, free_port_pair()?, workers);
         Ok(Self {
-            process,
+            process: start(server, &configuration, cpu)?,
             server,
             publishers: Vec::new(),
             readers: Vec::new(),
@@ -157,6 +142,29 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// Starts a proxy with this configuration, which has it listen there.
+///
+/// # Errors
+///
+/// It does not open its port in time.
+pub fn start(server: SocketAddr, configuration: &str, cpu: Option<usize>) -> Result<Process> {
+    let file = std::env::temp_dir().join(format!("msm-bench-{}.yaml", server.port()));
+    std::fs::write(&file, configuration)?;
+    let mut process = Process::spawn(command(&file)?, cpu)?;
+    let begin = Instant::now();
+    while TcpStream::connect(server).is_err() {
+        if !process.is_running() {
+            return Err(format!("the proxy ended at start; its configuration is {}", file.display()).into());
+        }
+        if begin.elapsed() > PATIENCE {
+            return Err("the proxy does not listen".into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::fs::remove_file(&file)?;
+    Ok(process)
 }
 
 /// How the proxy is started.

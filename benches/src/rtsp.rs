@@ -203,18 +203,47 @@ impl Reader {
     ///
     /// The server refused, with its status line.
     pub fn start(server: SocketAddr, path: &str, ip: Ipv4Addr, port: u16) -> Result<Self> {
-        let mut connection = Connection::open(server, ip)?;
+        let mut reader = Self::connect(server, path, ip)?;
+        reader.play(port)?;
+        Ok(reader)
+    }
+
+    /// A connection from `ip` for the stream at `path`.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached.
+    pub fn connect(server: SocketAddr, path: &str, ip: Ipv4Addr) -> Result<Self> {
+        let connection = Connection::open(server, ip)?;
         let url = connection.url(path);
-        let description = connection.request("DESCRIBE", &url, "Accept: application/sdp\r\n", "")?;
-        let base = description.header("Content-Base").unwrap_or(&url).trim_end_matches('/').to_owned();
+        Ok(Self { connection, url })
+    }
+
+    /// DESCRIBE, SETUP and PLAY of the first track, for RTP to `port` and RTCP to the next.
+    ///
+    /// # Errors
+    ///
+    /// The server refused, with its status line.
+    pub fn play(&mut self, port: u16) -> Result<()> {
+        let Self { connection, url } = self;
+        let description = connection.request("DESCRIBE", url, "Accept: application/sdp\r\n", "")?;
+        let base = description.header("Content-Base").unwrap_or(url).trim_end_matches('/').to_owned();
         let media = description.body.split("\nm=").nth(1).ok_or("DESCRIBE: no media")?;
         let control =
             media.lines().find_map(|line| line.strip_prefix("a=control:")).ok_or("no control")?.trim();
         let track = if control.contains("://") { control.to_owned() } else { format!("{base}/{control}") };
         let transport = format!("Transport: RTP/AVP;unicast;client_port={port}-{}\r\n", port + 1);
         connection.request("SETUP", &track, &transport, "")?;
-        connection.request("PLAY", &url, "Range: npt=0.000-\r\n", "")?;
-        Ok(Self { connection, url })
+        connection.request("PLAY", url, "Range: npt=0.000-\r\n", "").map(drop)
+    }
+
+    /// Ends the session.
+    ///
+    /// # Errors
+    ///
+    /// It is gone already.
+    pub fn leave(&mut self) -> Result<()> {
+        self.connection.request("TEARDOWN", &self.url, "", "").map(drop)
     }
 
     /// Keeps the session alive.
