@@ -244,9 +244,9 @@ fn kinds(
     let _far = msm::start(plain, &far(&authority.identity("far")?, plain, mesh, free_port_pair()?, 1), None)?;
     let (mut to_plain, mut to_mesh) = (plain, mesh);
     if let Some(round_trip) = link {
-        for to in [&mut to_plain, &mut to_mesh] {
+        for (to, ip) in [(&mut to_plain, 4), (&mut to_mesh, 6)] {
             let server = *to;
-            to.set_ip(Ipv4Addr::new(127, 0, 0, 4).into());
+            to.set_ip(Ipv4Addr::new(127, 0, 0, ip).into());
             delay::start(*to, server, round_trip)?;
         }
     }
