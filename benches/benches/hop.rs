@@ -131,7 +131,7 @@ fn fan_out(report: &mut Report, own: Option<usize>, cpu: Option<usize>) -> Resul
                 let before = sender.cpu_time()?;
                 for _ in 0..count {
                     publisher.source().send(burst)?;
-                    sleep(Duration::from_millis(2));
+                    sleep(Duration::from_millis(1));
                 }
                 sleep(Duration::from_millis(20));
                 let spent = sender.cpu_time()?.saturating_sub(before);
