@@ -27,6 +27,7 @@ mod readers;
 mod rtsps;
 mod servers;
 mod spire;
+mod srtp;
 mod tshark;
 mod upstreams;
 mod vod;
