@@ -25,6 +25,7 @@ mod routing;
 mod serve;
 mod settings;
 mod shared;
+mod srtp;
 mod status;
 mod upstream;
 mod watched;

@@ -48,6 +48,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) members: Option<Members<rustls::ClientConfig>>,
     /// How `rtsps` endpoints are spoken to.
     pub(crate) tls: Arc<UpstreamTls>,
+    /// Media is SRTP, or refused.
+    pub(crate) srtp: bool,
 }
 
 /// What hops over TLS are made with.

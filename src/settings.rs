@@ -175,6 +175,7 @@ fn cluster(
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
         tls: UpstreamTls::new(config.tls.clone().unwrap_or_default()),
+        srtp: config.srtp,
         members: members(name, config, source)?,
     })
 }
@@ -229,8 +230,9 @@ pub(crate) fn listener(
         None => None,
         Some(file) => Some(listener_users(config, file.clone())?),
     };
-    // Nobody is served over plain UDP next to TLS: the ports are another listener's.
-    let reader_port = if tls.is_some() || member.is_some() { 0 } else { config.port_pair().0 };
+    // Without SRTP nobody is served over UDP next to TLS: the ports are another listener's.
+    let no_udp = (tls.is_some() && !config.srtp) || member.is_some();
+    let reader_port = if no_udp { 0 } else { config.port_pair().0 };
     Ok(ListenerShared::new(ListenerSettings {
         name: config.name.clone(),
         address: config.address,
@@ -239,6 +241,7 @@ pub(crate) fn listener(
         same_ip: config.nat == Nat::SameIp,
         multicast,
         tls,
+        srtp: config.srtp,
         member,
         users,
     }))

@@ -3,7 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 use msm_rtsp::limits::Limits;
-use msm_rtsp::sdp::Description;
+use msm_rtsp::sdp::{Description, Keying, TrackWay};
 
 /// Reads `data` as a description.
 pub fn run(data: &[u8]) {
@@ -28,4 +28,10 @@ pub fn run(data: &[u8]) {
             assert_eq!(track.control.as_deref(), Some(format!("trackID={index}").as_str()));
         }
     }
+    // Written for an encrypted hop it has the keys of that hop alone.
+    let own = Keying { crypto: vec!["1 suite inline:own".into()], key_mgmt: vec!["mikey own".into()] };
+    let way = TrackWay { keying: Some(own.clone()), ..TrackWay::default() };
+    let written = description.for_announce(&vec![way; description.tracks.len()]);
+    let again = Description::parse(&written, &Limits { body_bytes: usize::MAX, ..limits }).unwrap();
+    assert!(again.tracks.iter().all(|track| track.keying == own));
 }

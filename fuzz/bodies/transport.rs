@@ -2,7 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 use msm_rtsp::message::Version;
-use msm_rtsp::server::{Offer, negotiate};
+use msm_rtsp::server::{Offer, Srtp, negotiate};
 use msm_rtsp::transport::{MAX_SPECS, TransportSpec};
 
 /// Reads `data` as a header's value.
@@ -18,7 +18,7 @@ pub fn run(data: &[u8]) {
             assert_eq!(again.write(version), written);
         }
     }
-    let offer = Offer { udp: true, tcp: true, multicast: true };
+    let offer = Offer { udp: true, tcp: true, multicast: true, srtp: Srtp::default() };
     if let Ok(chosen) = negotiate(Some(&text), offer) {
         // What only a server may say is never taken from a client.
         assert!(chosen.destination.is_none() && chosen.source.is_none() && chosen.server_port.is_none());

@@ -1,5 +1,6 @@
 //! Descriptions (`RFC 8866`): read leniently, checked, and rewritten for the side that gets them.
 
+mod keying;
 mod mend;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,8 @@ use crate::headers::Range;
 use crate::limits::Limits;
 use crate::profile::Profile;
 use crate::url::track_control;
+
+pub use keying::Keying;
 
 /// Why a description was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +71,8 @@ pub struct Track {
     pub group: Option<(IpAddr, u16)>,
     /// The source that the group is filtered by.
     pub source_filter: Option<IpAddr>,
+    /// The keys of what is sent, where it is SRTP.
+    pub keying: Keying,
     index: usize,
 }
 
@@ -94,11 +99,13 @@ pub struct Description {
     pub range: Option<Range>,
 }
 
-/// Where a reader's description says that media goes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct GroupOf {
-    /// The group, its port and time to live.
+/// How a track goes on the hop that a description is written for.
+#[derive(Clone, Debug, Default)]
+pub struct TrackWay {
+    /// The group that it is sent to, its port and time to live.
     pub group: Option<(IpAddr, u16, u8)>,
+    /// The keys that it is sent under: it is described as SRTP then.
+    pub keying: Option<Keying>,
 }
 
 /// Attributes that speak of the hop they came over, and mean nothing on the next.
@@ -140,13 +147,22 @@ impl Description {
         if text.len() > limits.body_bytes {
             return Err(SdpError::TooLarge { length: text.len(), limit: limits.body_bytes });
         }
-        let session = mend::read(&String::from_utf8_lossy(text), limits)?;
+        let mut session = mend::read(&String::from_utf8_lossy(text), limits)?;
+        // Keys are of this hop alone. They are taken out, so that nothing that is made of the rest can have them.
+        let shared = Keying::take(&mut session.attributes, &Keying::default());
+        session.key = None;
+        let mut keyings: Vec<Keying> = Vec::with_capacity(session.medias.len());
+        for media in &mut session.medias {
+            media.key = None;
+            keyings.push(Keying::take(&mut media.attributes, &shared));
+        }
         let tracks: Vec<Track> = session
             .medias
             .iter()
+            .zip(keyings)
             .enumerate()
-            .filter(|(_, media)| media.proto.to_ascii_uppercase().starts_with("RTP/"))
-            .map(|(index, media)| track(&session, media, index))
+            .filter(|(_, (media, _))| media.proto.to_ascii_uppercase().starts_with("RTP/"))
+            .map(|(index, (media, keying))| track(&session, media, keying, index))
             .collect();
         if tracks.is_empty() {
             return Err(SdpError::NoTracks);
@@ -176,9 +192,10 @@ impl Description {
     }
 
     /// The description for a reader of ours: every address and key of the hop that it came over taken out, tracks
-    /// named `trackID=N` below the URL that the reader asked for.
+    /// named `trackID=N` below the URL that the reader asked for. `ways` are of the tracks in their order; those that
+    /// are not there are plain unicast.
     #[must_use]
-    pub fn for_reader(&self, v6: bool, groups: &[GroupOf]) -> Vec<u8> {
+    pub fn for_reader(&self, v6: bool, ways: &[TrackWay]) -> Vec<u8> {
         let any: IpAddr = if v6 { [0u8; 16].into() } else { [0u8; 4].into() };
         let mut session = self.session.clone();
         session.origin = Origin { unicast_address: any.to_string(), addrtype: any.into(), ..session.origin };
@@ -199,9 +216,17 @@ impl Description {
                 media.port = 0;
                 media.num_ports = None;
                 media.connections.clear();
-                media.key = None;
-                media.proto = plain(&media.proto);
-                if let Some((group, port, ttl)) = groups.get(number).and_then(|group| group.group) {
+                let way = ways.get(number);
+                let profile = track.profile().unwrap_or_default();
+                media.proto = match way.and_then(|way| way.keying.as_ref()) {
+                    Some(keying) => {
+                        keying.write(&mut media.attributes);
+                        profile.secure().to_string()
+                    }
+                    // What came encrypted is decrypted before it gets to the hub.
+                    None => profile.plain().to_string(),
+                };
+                if let Some((group, port, ttl)) = way.and_then(|way| way.group) {
                     media.port = port;
                     let ttl = group.is_ipv4().then_some(ttl);
                     media.connections.push(Connection::from_ip_addr_ttl(group, ttl));
@@ -210,7 +235,6 @@ impl Description {
                 Some(media)
             })
             .collect();
-        session.key = None;
         let mut out = Vec::new();
         // Writing to memory does not fail.
         let _ = session.write(&mut out);
@@ -219,8 +243,8 @@ impl Description {
 
     /// The description for an upstream that the stream is published to.
     #[must_use]
-    pub fn for_announce(&self) -> Vec<u8> {
-        self.for_reader(false, &[])
+    pub fn for_announce(&self, ways: &[TrackWay]) -> Vec<u8> {
+        self.for_reader(false, ways)
     }
 
     /// Index of the track whose control attribute ends a URL, as servers name it in RTP-Info; hosts are not compared,
@@ -245,6 +269,12 @@ impl Track {
     #[must_use]
     pub fn profile(&self) -> Option<Profile> {
         Profile::from_protocol(&self.protocol)
+    }
+
+    /// Whether it is SRTP.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.profile().is_some_and(Profile::is_secure)
     }
 
     fn info(&self) -> TrackInfo {
@@ -285,12 +315,7 @@ fn clean(attributes: &mut Vec<Attribute>) {
     });
 }
 
-/// The protocol of a plain hop: what came encrypted is decrypted before it gets to the hub.
-fn plain(protocol: &str) -> String {
-    Profile::from_protocol(protocol).unwrap_or_default().plain().to_string()
-}
-
-fn track(session: &Session, media: &Media, index: usize) -> Track {
+fn track(session: &Session, media: &Media, keying: Keying, index: usize) -> Track {
     let connection = media.connections.first().or(session.connection.as_ref());
     let group = connection
         .and_then(|connection| connection.connection_address.split('/').next()?.parse::<IpAddr>().ok())
@@ -303,6 +328,7 @@ fn track(session: &Session, media: &Media, index: usize) -> Track {
         formats: formats(media),
         group,
         source_filter: source_filter(session, media, group.map(|(group, _)| group)),
+        keying,
         index,
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use msm_rtsp::framing::{Decoder, Item};
 use msm_rtsp::limits::Limits;
 use msm_rtsp::message::{Method, Request, Response, Version};
-use msm_rtsp::server::{Connection, Offer, ServerConfig, ServerEvent, Session, negotiate};
+use msm_rtsp::server::{Connection, Offer, ServerConfig, ServerEvent, Session, Srtp, negotiate};
 use msm_rtsp::transport::{Delivery, Lower, Mode};
 use msm_rtsp::url::{MatchPolicy, RtspUrl, Target, match_control, match_track, presentation};
 
@@ -120,7 +120,7 @@ impl Server {
     }
 
     fn setup(&mut self, request: &Request, id: Option<String>) -> Result<Response, u16> {
-        let offer = Offer { udp: true, tcp: true, multicast: true };
+        let offer = Offer { udp: true, tcp: true, multicast: true, srtp: Srtp::default() };
         let mut spec = negotiate(request.headers.get("Transport"), offer)?;
         let track = match (&self.announced, spec.mode) {
             (Some((base, controls)), Mode::Record) => {

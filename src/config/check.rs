@@ -214,6 +214,13 @@ fn check_listener(listener: &ListenerConfig, at: &At, report: &mut Report<'_>) {
             "is not used by `protocol: mesh`, where a route's `allow` decides; remove it",
         );
     }
+    if listener.srtp && listener.protocol != Protocol::Rtsps {
+        let why = match listener.protocol {
+            Protocol::Mesh => "is not used by `protocol: mesh`, whose media is SRTP always; remove it",
+            _ => "would send its keys in the clear; write `protocol: rtsps`, or remove it",
+        };
+        report.add(&at.then("srtp"), why);
+    }
     let at = at.then("tls");
     match (&listener.tls, listener.protocol) {
         (None, Protocol::Rtsp | Protocol::Mesh) => {}
@@ -239,10 +246,17 @@ fn check_listener(listener: &ListenerConfig, at: &At, report: &mut Report<'_>) {
 
 fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, report: &mut Report<'_>) {
     let over_tls = endpoints.iter().any(|endpoint| endpoint.scheme == "rtsps");
-    if over_tls && matches!(cluster.transport, TransportConfig::Udp | TransportConfig::Multicast) {
-        let message =
-            "would send media of an `rtsps` endpoint in the clear; write `tcp`, or `rtsp://` in the endpoint";
+    let by_udp = matches!(cluster.transport, TransportConfig::Udp | TransportConfig::Multicast);
+    if over_tls && by_udp && !cluster.srtp {
+        let message = "would send media of an `rtsps` endpoint in the clear; write `tcp`, or `srtp: true` next to it, \
+                       or `rtsp://` in the endpoint";
         report.add(&at.then("transport"), message);
+    }
+    if cluster.srtp && endpoints.iter().any(|endpoint| endpoint.scheme != "rtsps") {
+        report.add(&at.then("srtp"), "would send its keys in the clear; write `rtsps://` in every endpoint");
+    }
+    if cluster.srtp && cluster.hop == Hop::Mesh {
+        report.add(&at.then("srtp"), "is not used by `hop: mesh`, whose media is SRTP always; remove it");
     }
     let Some(tls) = &cluster.tls else { return };
     let at = at.then("tls");

@@ -25,6 +25,9 @@ pub struct ClusterConfig {
     /// How the certificates of `rtsps` servers are checked. Default: by the system's authorities and the host's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClusterTls>,
+    /// Publishes to `rtsps` servers as SRTP, with keys by SDES and MIKEY, and reads nothing else from them. Without it, what
+    /// a server describes as SRTP is read as that, and everything else as it is.
+    pub srtp: bool,
     /// When the upstream session is opened.
     pub start: Start,
     /// How an endpoint is picked for an upstream session.

@@ -22,6 +22,10 @@ pub struct ListenerConfig {
     /// The certificate for `protocol: rtsps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// Describes media as SRTP (`RTP/SAVP`), with keys by SDES and MIKEY, so that players of `protocol: rtsps` can take it
+    /// over UDP, through `ports`. Players that know no SRTP need a listener without. What publishers send may be SRTP
+    /// in any case.
+    pub srtp: bool,
     /// A file of users, `user:realm:secret` a line, who alone may read and publish here; read again when it changes.
     /// A secret is what `htdigest` writes (MD5), the same by SHA-256, or an Argon2id hash (`$argon2id$…`), whose user can
     /// log in over TLS only. Relative to the configuration file. Default: everybody may.
@@ -66,6 +70,7 @@ impl Default for ListenerConfig {
             address: ListenerConfig::ADDRESS,
             protocol: Protocol::Rtsp,
             tls: None,
+            srtp: false,
             users: None,
             interface: None,
             dscp: None,

@@ -74,8 +74,8 @@ async fn announce(
     description: &Description,
 ) -> Result<Flows, Error> {
     let base = member.url.to_string();
-    let announce =
-        Request::new(Method::Announce, base.clone()).with_body("application/sdp", description.for_announce());
+    let announce = Request::new(Method::Announce, base.clone())
+        .with_body("application/sdp", description.for_announce(&[]));
     let announced = member.ask(announce);
     let mut pending = Vec::new();
     for number in 0..description.tracks.len() {

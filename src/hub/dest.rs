@@ -1,6 +1,6 @@
 //! Where one reader's track is sent, and the sink that sends a fan-out's output there.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::hop::outlet::Outlet;
 use crate::net::tcp::{Connection, Queued};
 use crate::net::udp::UdpSocket;
+use crate::srtp::SecureTrack;
 
 /// A burst on its way to the application.
 pub(crate) struct AppBurst {
@@ -37,10 +38,31 @@ pub(crate) enum Dest {
     },
     /// Interleaved in an RTSP connection.
     Tcp { connection: Rc<Connection>, rtp_channel: u8, rtcp_channel: u8 },
+    /// One of the two above, as SRTP.
+    Srtp { to: Box<Dest>, track: Rc<SecureTrack> },
     /// Another member.
     Hop(Rc<Outlet>),
     /// A reader inside this process.
     App { queue: mpsc::Sender<AppBurst> },
+}
+
+impl Dest {
+    /// The same, as SRTP where there are keys.
+    pub(crate) fn secured(self, track: Option<&Rc<SecureTrack>>) -> Self {
+        match track {
+            Some(track) => Self::Srtp { to: Box::new(self), track: Rc::clone(track) },
+            None => self,
+        }
+    }
+
+    /// Sends to another port from now on: the peer's packets come from there.
+    pub(crate) fn follow(&mut self, from: SocketAddr, rtcp: bool) {
+        match self {
+            Self::Udp { rtp_to, rtcp_to, .. } => *(if rtcp { rtcp_to } else { rtp_to }) = from,
+            Self::Srtp { to, .. } => to.follow(from, rtcp),
+            Self::Tcp { .. } | Self::Hop(_) | Self::App { .. } => {}
+        }
+    }
 }
 
 /// Packets that could not be sent, by kind of error.
@@ -56,17 +78,20 @@ pub(crate) struct SendErrors {
     pub(crate) no_buffers: Cell<u64>,
     /// Anything else.
     pub(crate) other: Cell<u64>,
+    /// SRTP refused to use a number twice, or the key is used up.
+    pub(crate) srtp: Cell<u64>,
 }
 
 impl SendErrors {
     /// Reason and count of each kind.
-    pub(crate) fn each(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn each(&self) -> [(&'static str, u64); 6] {
         [
             ("send_would_block", self.would_block.get()),
             ("send_too_large", self.too_large.get()),
             ("send_unreachable", self.unreachable.get()),
             ("send_no_buffers", self.no_buffers.get()),
             ("send_other", self.other.get()),
+            ("send_srtp", self.srtp.get()),
         ]
     }
 
@@ -88,6 +113,8 @@ impl SendErrors {
 /// Sends for all fan-outs of a worker.
 pub(crate) struct WorkerSink<'a> {
     pub(crate) errors: &'a SendErrors,
+    /// Where packets are protected.
+    pub(crate) room: &'a RefCell<Vec<u8>>,
     pub(crate) now: std::time::Instant,
 }
 
@@ -111,6 +138,13 @@ impl Sink<Dest> for WorkerSink<'_> {
                     Queued::Full => SendOutcome::Full,
                     Queued::Closed => SendOutcome::Failed,
                 }
+            }
+            Dest::Srtp { to, track } => {
+                // Held by nobody else: what is protected once is not protected again below.
+                let Ok(mut room) = self.room.try_borrow_mut() else { return SendOutcome::Failed };
+                let errors = self.errors;
+                let mut refused = || errors.srtp.set(errors.srtp.get() + 1);
+                track.protect(&packets, &mut room, &mut refused, &mut |run| self.send(to, run))
             }
             Dest::Hop(outlet) => outlet.send(packets.kind, packets.bytes, packets.segment),
             Dest::App { queue } => {

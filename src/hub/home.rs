@@ -5,15 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use msm_auth::srtp::SrtpError;
 use msm_core::burst::Burst;
 use msm_core::hub::{Ingest, IngestEvent, Kind, Outgoing, Sink};
 use tokio::sync::Notify;
 
 use super::coalesce::Coalescer;
-use super::dest::{Dest, WorkerSink};
+use super::dest::Dest;
 use super::feed::{Feed, FeedReceiver, FeedSender, channel};
 use super::handle::HubHandle;
 use super::shard::Shard;
+use crate::srtp::SecureTrack;
 use crate::worker::Worker;
 
 /// Largest RTCP datagram written: reports of one source, CNAME and feedback.
@@ -30,6 +32,8 @@ pub(crate) struct Home {
     remotes: RefCell<Vec<FeedSender>>,
     /// Where reports about each track go.
     upstream: RefCell<Vec<Option<Dest>>>,
+    /// What opens each track that comes as SRTP.
+    secure: RefCell<Vec<Option<Rc<SecureTrack>>>>,
     /// Last time that media came, for the publisher's liveness.
     last_media: Cell<Instant>,
     /// What waits for fuller bursts, where the route allows it.
@@ -56,6 +60,7 @@ impl Home {
             shard,
             remotes: RefCell::default(),
             upstream: RefCell::new(tracks.iter().map(|_| None).collect()),
+            secure: RefCell::new(tracks.iter().map(|_| None).collect()),
             last_media: Cell::new(now),
             held: RefCell::new(Coalescer::new(handle.coalesce, tracks.len())),
             rearm: Rc::new(Notify::new()),
@@ -75,6 +80,26 @@ impl Home {
         }
     }
 
+    /// As [`Self::set_upstream`], with what opens the track: only what is genuine comes in from now on. Reports come from
+    /// `ssrc`, which the peer was told.
+    pub(crate) fn set_secure(&self, track: usize, dest: Dest, secure: Option<&Rc<SecureTrack>>, ssrc: u32) {
+        if secure.is_some() {
+            self.ingest.borrow_mut().set_own_ssrc(track, ssrc);
+        }
+        self.set_upstream(track, dest.secured(secure));
+        if let Some(slot) = self.secure.borrow_mut().get_mut(track) {
+            *slot = secure.map(Rc::clone);
+        }
+    }
+
+    fn secure(&self, track: usize) -> Option<Rc<SecureTrack>> {
+        self.secure.borrow().get(track)?.as_ref().map(Rc::clone)
+    }
+
+    fn refuse(&self, error: SrtpError) {
+        self.handle.metrics.add_dropped(error.name(), 1);
+    }
+
     /// Names who is told when the stream ends.
     pub(crate) fn set_on_end(&self, on_end: Box<dyn FnOnce()>) {
         *self.on_end.borrow_mut() = Some(on_end);
@@ -87,6 +112,13 @@ impl Home {
 
     /// Packets of one GRO buffer: equal sizes but for the last.
     pub(crate) fn handle_run(&self, now: Instant, track: usize, bytes: &mut [u8], stride: usize) {
+        if let Some(secure) = self.secure(track) {
+            let (length, stride) = (bytes.len(), stride.max(1));
+            let places = (0..length).step_by(stride).map(|at| (at, stride.min(length - at)));
+            return secure.open(bytes, places, &mut |error| self.refuse(error), |bytes, parts| {
+                self.handle_plain_parts(now, track, bytes, parts);
+            });
+        }
         let mut table = self.worker.segments.borrow_mut();
         let burst = Burst::from_gro(bytes, stride, now, 0, &mut table);
         self.handle_burst(now, track, burst);
@@ -100,6 +132,18 @@ impl Home {
         bytes: &mut [u8],
         parts: &[(usize, usize)],
     ) {
+        match self.secure(track) {
+            Some(secure) => {
+                let places = parts.iter().copied();
+                secure.open(bytes, places, &mut |error| self.refuse(error), |bytes, parts| {
+                    self.handle_plain_parts(now, track, bytes, parts);
+                });
+            }
+            None => self.handle_plain_parts(now, track, bytes, parts),
+        }
+    }
+
+    fn handle_plain_parts(&self, now: Instant, track: usize, bytes: &mut [u8], parts: &[(usize, usize)]) {
         let mut table = self.worker.segments.borrow_mut();
         let mut burst = Burst::from_parts(bytes, parts, now, 0, &mut table);
         burst.compact();
@@ -151,6 +195,12 @@ impl Home {
 
     /// An RTCP datagram of the publisher.
     pub(crate) fn handle_rtcp(&self, now: Instant, track: usize, datagram: &[u8]) {
+        let Some(secure) = self.secure(track) else { return self.handle_plain_rtcp(now, track, datagram) };
+        let opened = secure.open_rtcp(datagram, |plain| self.handle_plain_rtcp(now, track, plain));
+        opened.unwrap_or_else(|error| self.refuse(error));
+    }
+
+    fn handle_plain_rtcp(&self, now: Instant, track: usize, datagram: &[u8]) {
         let mut ingest = self.ingest.borrow_mut();
         ingest.handle_rtcp(now, track, datagram);
         self.last_media.set(now);
@@ -245,7 +295,7 @@ impl Home {
             let (Some(Some(dest)), Some(bytes)) = (upstream.get_mut(track), out.get_mut(..length)) else {
                 continue;
             };
-            let mut sink = WorkerSink { errors: &self.worker.send_errors, now };
+            let mut sink = self.worker.sink(now);
             let packets = Outgoing { track, kind: Kind::Rtcp, segment: length, bytes, ecn: 0 };
             let _ = sink.send(dest, packets);
         }

@@ -92,7 +92,22 @@ impl Shard {
     }
 
     pub(crate) fn handle_reader_rtcp(&self, now: Instant, id: ReaderId, track: usize, datagram: &[u8]) {
-        self.fanout.borrow_mut().handle_reader_rtcp(now, id, track, datagram);
+        let mut fanout = self.fanout.borrow_mut();
+        let secure = match fanout.dest_mut(id, track) {
+            Some(Dest::Srtp { track, .. }) => Some(Rc::clone(track)),
+            _ => None,
+        };
+        match secure {
+            Some(secure) => {
+                let opened =
+                    secure.open_rtcp(datagram, |plain| fanout.handle_reader_rtcp(now, id, track, plain));
+                if let Err(error) = opened {
+                    self.handle.metrics.add_dropped(error.name(), 1);
+                }
+            }
+            None => fanout.handle_reader_rtcp(now, id, track, datagram),
+        }
+        drop(fanout);
         self.after_input(now);
     }
 
@@ -181,7 +196,7 @@ impl Shard {
     }
 
     fn sink(&self, now: Instant) -> WorkerSink<'_> {
-        WorkerSink { errors: &self.worker.send_errors, now }
+        self.worker.sink(now)
     }
 
     fn after_input(&self, now: Instant) {

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use super::admission::ConnectionPass;
 use super::listener::Listening;
 use super::login::Entry;
+use super::offered::Offered;
 use super::requests;
 use super::session::{Owner, Session};
 use crate::hop::association::Association;
@@ -29,6 +30,7 @@ use crate::net::tls::{Tls, TlsError};
 use crate::net::udp::canonical;
 use crate::routing::Caller;
 use crate::shared::Shared;
+use crate::srtp::OwnKey;
 use crate::worker::Worker;
 
 /// Read at once; also what a connection that publishes keeps.
@@ -47,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) connection: Rc<Connection>,
     /// Descriptions announced on this connection and not yet recorded, by URL.
     pub(crate) announced: RefCell<BTreeMap<String, Announced>>,
+    /// Keys that descriptions told on this connection.
+    pub(crate) offered: RefCell<Offered>,
     /// Sessions that end with this connection, as their media goes through it, or that were made on it.
     pub(crate) sessions: RefCell<Vec<Weak<Session>>>,
     /// Who takes the frames of each interleaved channel.
@@ -71,6 +75,8 @@ pub(crate) struct Announced {
     pub(crate) description: std::sync::Arc<Description>,
     /// Who the announcement came through.
     pub(crate) via: Vec<String>,
+    /// The keys of our reports, as the publisher was told them, for each track that it announced as SRTP.
+    pub(crate) keys: Vec<Option<OwnKey>>,
 }
 
 /// One interleaved channel.
@@ -133,6 +139,7 @@ async fn serve(
         local: canonical(local),
         connection: Rc::clone(&connection),
         announced: RefCell::default(),
+        offered: RefCell::default(),
         sessions: RefCell::default(),
         channels: RefCell::default(),
         pipelines: RefCell::default(),

@@ -36,6 +36,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) multicast: Option<MulticastSettings>,
     /// Connections speak TLS by this.
     pub(crate) tls: Option<Arc<Watched<rustls::ServerConfig>>>,
+    /// Tracks are described as SRTP.
+    pub(crate) srtp: bool,
     /// Other members of the mesh come in, by this.
     pub(crate) member: Option<Arc<rustls::ServerConfig>>,
     /// Only these may do more than ask for options.

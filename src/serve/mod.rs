@@ -6,6 +6,7 @@ pub(crate) mod group;
 pub(crate) mod listener;
 pub(crate) mod login;
 pub(crate) mod multicast;
+mod offered;
 pub(crate) mod publisher;
 pub(crate) mod reader;
 pub(crate) mod requests;

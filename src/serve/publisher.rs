@@ -17,6 +17,8 @@ use crate::hub::registry::HubKey;
 use crate::net::pair::Pair;
 use crate::quota::QuotaPass;
 use crate::routing::Resolved;
+use crate::serve::connection::Announced;
+use crate::srtp::{OwnKey, SecureTrack};
 use crate::upstream::push;
 use crate::worker::Worker;
 
@@ -35,13 +37,23 @@ pub(crate) enum Inlet {
     },
 }
 
+/// One track that was set up.
+pub(crate) struct TrackInlet {
+    pub(crate) track: usize,
+    pub(crate) inlet: Inlet,
+    /// Where it is SRTP, the source of our reports, and what opens it.
+    pub(crate) secure: Option<(u32, Rc<SecureTrack>)>,
+}
+
 /// The publisher of a session.
 pub(crate) struct PublisherRole {
     pub(crate) description: Arc<Description>,
     pub(crate) resolved: Resolved,
     name: String,
     via: Vec<String>,
-    pub(crate) inlets: Vec<(usize, Inlet)>,
+    /// The keys of our reports that the publisher was told.
+    pub(crate) keys: Vec<Option<OwnKey>>,
+    pub(crate) inlets: Vec<TrackInlet>,
     recording: Option<Recording>,
 }
 
@@ -83,13 +95,9 @@ impl FrameSink {
 }
 
 impl PublisherRole {
-    pub(crate) fn new(
-        description: Arc<Description>,
-        resolved: Resolved,
-        name: String,
-        via: Vec<String>,
-    ) -> Self {
-        Self { description, resolved, name, via, inlets: Vec::new(), recording: None }
+    pub(crate) fn new(announced: Announced, resolved: Resolved, name: String) -> Self {
+        let Announced { description, via, keys } = announced;
+        Self { description, resolved, name, via, keys, inlets: Vec::new(), recording: None }
     }
 
     /// Starts the stream. With backends in the route, the upstream must have agreed to record it first.
@@ -139,13 +147,16 @@ impl PublisherRole {
 
     fn open(&self, worker: &Rc<Worker>, home: &Rc<Home>) -> Vec<Receiving> {
         let mut receiving = Vec::new();
-        for (track, inlet) in &self.inlets {
+        for TrackInlet { track, inlet, secure } in &self.inlets {
+            let (ssrc, opener) = secure.as_ref().map_or((0, None), |(ssrc, opener)| (*ssrc, Some(opener)));
             match inlet {
                 Inlet::Udp { pair, check, reports } => {
-                    home.set_upstream(*track, reports.clone());
+                    home.set_secure(*track, reports.clone(), opener, ssrc);
                     receiving.push(receive_track(worker, home, *track, pair, check));
                 }
-                Inlet::Interleaved(reports) => home.set_upstream(*track, reports.clone()),
+                Inlet::Interleaved(reports) => {
+                    home.set_secure(*track, reports.clone(), opener, ssrc);
+                }
                 Inlet::Hop { inlet, outlet } => {
                     inlet.set_target(Target::Media { home: Rc::downgrade(home), track: *track });
                     home.set_upstream(*track, Dest::Hop(Rc::clone(outlet)));

@@ -19,6 +19,7 @@ use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::pair::Pair;
 use crate::net::tcp::Connection;
 use crate::quota::QuotaPass;
+use crate::srtp::SecureTrack;
 use crate::worker::Worker;
 
 /// UDP readers up to this number stay on the stream's home worker: a second worker's wake-up costs more than it saves.
@@ -43,6 +44,8 @@ pub(crate) struct TrackPath {
     pub(crate) track: usize,
     pub(crate) ssrc: u32,
     pub(crate) path: Path,
+    /// What protects it, where it is SRTP.
+    pub(crate) secure: Option<Rc<SecureTrack>>,
 }
 
 /// The reader of a session.
@@ -165,7 +168,10 @@ impl ReaderRole {
     async fn place(&mut self, worker: &Rc<Worker>, on_end: impl Fn() -> OnEnd) -> Result<(), Error> {
         let handle = Arc::clone(&self.lease);
         handle.prepare().await?;
-        let movable = self.tracks.iter().all(|track| matches!(track.path, Path::Shared { .. }));
+        let movable = self
+            .tracks
+            .iter()
+            .all(|track| matches!(track.path, Path::Shared { .. }) && track.secure.is_none());
         let place = if movable { choose(worker, &handle) } else { worker.id };
         let reports: Vec<_> = self
             .tracks
@@ -175,7 +181,8 @@ impl ReaderRole {
                 _ => None,
             })
             .collect();
-        let portable: Vec<_> = self.tracks.iter().filter_map(portable).collect();
+        let portable = self.tracks.iter().filter_map(|track| portable(worker, track).transpose());
+        let portable: Vec<_> = portable.collect::<Result<_, _>>()?;
         let seed = self.seed;
         let late_join = !handle.unshared;
         let id = if place == worker.id {
@@ -235,11 +242,7 @@ impl ReaderRole {
             let at = Rc::downgrade(worker);
             let latch: Latch = Rc::new(move |from, rtcp| {
                 let Some(shard) = at.upgrade().and_then(|worker| worker.shard_of(hub)) else { return };
-                shard.with_dest(id, track, |dest| {
-                    if let Dest::Udp { rtp_to, rtcp_to, .. } = dest {
-                        *(if rtcp { rtcp_to } else { rtp_to }) = from;
-                    }
-                });
+                shard.with_dest(id, track, |dest| dest.follow(from, rtcp));
             });
             let at = Rc::downgrade(worker);
             let on_report: OnReport = Rc::new(move |datagram| {
@@ -292,28 +295,45 @@ fn choose(worker: &Rc<Worker>, handle: &Arc<HubHandle>) -> usize {
     (handle.worker + readers) % worker.shared.worker_count().max(1)
 }
 
-fn portable(track: &TrackPath) -> Option<(usize, u32, Portable)> {
-    let portable = match &track.path {
+/// The path of a track; keys stay on the session's worker.
+fn portable(worker: &Rc<Worker>, track: &TrackPath) -> Result<Option<(usize, u32, Portable)>, Error> {
+    let dest = match &track.path {
         Path::Shared { listener, rtp_to, rtcp_to, source } => {
-            Portable::Shared { listener: *listener, rtp_to: *rtp_to, rtcp_to: *rtcp_to, source: *source }
+            let shared =
+                Portable::Shared { listener: *listener, rtp_to: *rtp_to, rtcp_to: *rtcp_to, source: *source };
+            match &track.secure {
+                None => return Ok(Some((track.track, track.ssrc, shared))),
+                Some(_) => shared.open(worker)?,
+            }
         }
-        Path::Own { pair, rtp_to, rtcp_to } => Portable::Local(Dest::Udp {
+        Path::Own { pair, rtp_to, rtcp_to } => Dest::Udp {
             rtp: Rc::clone(&pair.rtp),
             rtcp: Rc::clone(&pair.rtcp),
             rtp_to: *rtp_to,
             rtcp_to: *rtcp_to,
             source: None,
-        }),
-        Path::Interleaved { connection, rtp, rtcp } => Portable::Local(Dest::Tcp {
-            connection: Rc::clone(connection),
-            rtp_channel: *rtp,
-            rtcp_channel: *rtcp,
-        }),
-        Path::Hop { outlet, .. } => Portable::Local(Dest::Hop(Rc::clone(outlet))),
+        },
+        Path::Interleaved { connection, rtp, rtcp } => {
+            Dest::Tcp { connection: Rc::clone(connection), rtp_channel: *rtp, rtcp_channel: *rtcp }
+        }
+        Path::Hop { outlet, .. } => Dest::Hop(Rc::clone(outlet)),
         // The group is a reader of its own.
-        Path::Group(_) => return None,
+        Path::Group(_) => return Ok(None),
     };
-    Some((track.track, track.ssrc, portable))
+    Ok(Some((track.track, track.ssrc, Portable::Local(dest.secured(track.secure.as_ref())))))
+}
+
+impl Portable {
+    /// The destination, with sockets of this worker.
+    fn open(self, worker: &Worker) -> Result<Dest, Error> {
+        match self {
+            Portable::Local(dest) => Ok(dest),
+            Portable::Shared { listener, rtp_to, rtcp_to, source } => {
+                let pair = worker.reader_pair(listener).ok_or(Error::Stopped)?;
+                Ok(Dest::Udp { rtp: pair.rtp, rtcp: pair.rtcp, rtp_to, rtcp_to, source })
+            }
+        }
+    }
 }
 
 /// The part of [`Portable`] that may cross threads.
@@ -354,13 +374,7 @@ async fn enter(
     let shard = worker.shard(&handle).await?;
     let mut reader_tracks = Vec::with_capacity(tracks.len());
     for (track, ssrc, portable) in tracks {
-        let dest = match portable {
-            Portable::Local(dest) => dest,
-            Portable::Shared { listener, rtp_to, rtcp_to, source } => {
-                let pair = worker.reader_pair(listener).ok_or(Error::Stopped)?;
-                Dest::Udp { rtp: pair.rtp, rtcp: pair.rtcp, rtp_to, rtcp_to, source }
-            }
-        };
+        let dest = portable.open(&worker)?;
         reader_tracks.push(ReaderTrack { track, dest, ssrc, payload_types: Vec::new() });
     }
     shard

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use msm_core::route::Share;
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::message::Method;
+use msm_rtsp::sdp::Track;
 use msm_rtsp::transport::Mode;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
 use super::link::Link;
 use super::play;
-use super::track::{order, set_up};
+use super::track::{Ask, order, set_up};
 use crate::error::Error;
 use crate::hop;
 use crate::hub::handle::{
@@ -339,7 +340,8 @@ impl Pull {
     }
 
     fn transports(&self) -> Vec<Transport> {
-        order(&self.link, self.settings.transport, Mode::Play)
+        let secure = self.described.description.tracks.iter().all(Track::is_secure);
+        order(&self.link, self.settings.transport, Mode::Play, secure)
     }
 
     /// Whether UDP was agreed on and nothing comes: a firewall lets the signalling through and not the media.
@@ -381,19 +383,15 @@ impl Pull {
         let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
         for (number, url) in self.described.setup.iter().enumerate() {
             let track = self.described.description.tracks.get(number);
-            let place = u8::try_from(number).unwrap_or(u8::MAX);
-            let set_up = set_up(
-                &mut self.link,
-                &self.settings,
-                &mut transports,
-                place,
+            let ask = Ask {
+                number: u8::try_from(number).unwrap_or(u8::MAX),
                 url,
+                mode: Mode::Play,
                 track,
-                Mode::Play,
-                &mut ignore,
-            )
-            .await?;
-            tracks.push(set_up);
+                announced: None,
+                answered: None,
+            };
+            tracks.push(set_up(&mut self.link, &self.settings, &mut transports, &ask, &mut ignore).await?);
         }
         let home = match &self.home {
             Some(home) => Rc::clone(home),
@@ -410,7 +408,7 @@ impl Pull {
             if let Some((pair, check)) = &track.sockets {
                 self.receiving.push(receive_track(&self.worker, &home, number, pair, check));
             }
-            home.set_upstream(number, track.dest);
+            home.set_secure(number, track.dest, track.secure.as_ref(), track.ssrc);
         }
         self.home = Some(home);
         Ok(())

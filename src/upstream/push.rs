@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
 use msm_rtsp::message::Method;
-use msm_rtsp::sdp::Description;
+use msm_rtsp::sdp::{Description, TrackWay};
 use msm_rtsp::transport::Mode;
 use msm_rtsp::url::{join_control, track_control};
 
 use super::link::Link;
-use super::track::{UpstreamTrack, order, set_up};
+use super::track::{Ask, UpstreamTrack, order, set_up};
 use crate::error::Error;
 use crate::hop;
 use crate::hub::home::Home;
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
 use crate::routing::{ClusterSettings, Resolved};
+use crate::srtp::{OwnKey, PeerKey, SUITE, random_ssrc};
 use crate::worker::Worker;
 
 /// How long a server is waited for to take our leave.
@@ -88,17 +89,31 @@ async fn announce(
 ) -> Result<Vec<UpstreamTrack>, Error> {
     let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
     link.ask(|client, now| client.options(now), &mut ignore).await?;
-    let sdp = description.for_announce();
-    link.demand("ANNOUNCE", |client, now| client.announce(now, sdp), &mut ignore).await?;
+    let mut own = Vec::new();
+    let mut ways = Vec::new();
+    for _ in description.tracks.iter().filter(|_| settings.srtp) {
+        let key = OwnKey::new(SUITE, random_ssrc()?)?;
+        ways.push(TrackWay { keying: Some(key.attributes()?), ..TrackWay::default() });
+        own.push(key);
+    }
+    let sdp = description.for_announce(&ways);
+    let response = link.demand("ANNOUNCE", |client, now| client.announce(now, sdp), &mut ignore).await?;
+    // GStreamer's server tells the keys of its reports here, in the order of the tracks.
+    let answered = PeerKey::all_from_headers(&response.headers);
     let base = link.client.url().to_string();
-    let mut transports = order(link, settings.transport, Mode::Record);
+    let mut transports = order(link, settings.transport, Mode::Record, settings.srtp);
     let mut tracks = Vec::new();
     for number in 0..description.tracks.len() {
         let url = join_control(&base, &track_control(number), settings.control);
-        let place = u8::try_from(number).unwrap_or(u8::MAX);
-        let track =
-            set_up(link, settings, &mut transports, place, &url, None, Mode::Record, &mut ignore).await?;
-        tracks.push(track);
+        let ask = Ask {
+            number: u8::try_from(number).unwrap_or(u8::MAX),
+            url: &url,
+            mode: Mode::Record,
+            track: None,
+            announced: own.get(number),
+            answered: answered.get(number),
+        };
+        tracks.push(set_up(link, settings, &mut transports, &ask, &mut ignore).await?);
     }
     Ok(tracks)
 }
@@ -115,8 +130,8 @@ fn attach(
         .enumerate()
         .map(|(track, upstream)| ReaderTrack {
             track,
-            dest: upstream.dest.clone(),
-            ssrc: rng.next_u32(),
+            dest: upstream.dest.clone().secured(upstream.secure.as_ref()),
+            ssrc: upstream.ssrc,
             payload_types: Vec::new(),
         })
         .collect();

@@ -4,9 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use msm_rtsp::client::setup_answer;
+use msm_rtsp::message::Response;
+use msm_rtsp::profile::Profile;
 use msm_rtsp::sdp::Track;
 use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
 use msm_udp::Transmit;
+use zeroize::Zeroizing;
 
 use super::link::{Link, OnFrames};
 use crate::error::Error;
@@ -15,6 +18,22 @@ use crate::hub::receive::PeerCheck;
 use crate::net::multicast;
 use crate::net::pair::Pair;
 use crate::routing::{ClusterSettings, Transport};
+use crate::srtp::{Described, OwnKey, PeerKey, Protocol, SUITE, SecureTrack, random_ssrc};
+
+/// What is to be set up.
+pub(crate) struct Ask<'a> {
+    /// Its place in the presentation.
+    pub(crate) number: u8,
+    /// The URL for SETUP.
+    pub(crate) url: &'a str,
+    pub(crate) mode: Mode,
+    /// How it was described to us.
+    pub(crate) track: Option<&'a Track>,
+    /// The key that it was announced with, of what we send.
+    pub(crate) announced: Option<&'a OwnKey>,
+    /// The key that the server answered the announcement with, of its reports.
+    pub(crate) answered: Option<&'a PeerKey>,
+}
 
 /// A track that was set up.
 pub(crate) struct UpstreamTrack {
@@ -22,28 +41,29 @@ pub(crate) struct UpstreamTrack {
     pub(crate) sockets: Option<(Pair, PeerCheck)>,
     /// Channels, where it is.
     pub(crate) channels: Option<(u8, u8)>,
-    /// Where we send to: reports to a source, everything to a sink.
+    /// Where we send to: reports to a source, everything to a sink; before it is protected.
     pub(crate) dest: Dest,
+    /// The source that what we send comes from.
+    pub(crate) ssrc: u32,
+    /// Where it is SRTP.
+    pub(crate) secure: Option<Rc<SecureTrack>>,
     /// The upstream's address for packets that open the way through a NAT.
     punch: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// Sets up a track: the first transport of `order` that the server takes. What it took is all that is left in `order`
 /// for the tracks that follow, as players and servers want one transport for a session.
-#[expect(clippy::too_many_arguments, reason = "two call sites, each argument of another kind")]
 pub(crate) async fn set_up(
     link: &mut Link,
     settings: &ClusterSettings,
     order: &mut Vec<Transport>,
-    number: u8,
-    url: &str,
-    track: Option<&Track>,
-    mode: Mode,
+    ask: &Ask<'_>,
     frames: &mut OnFrames<'_>,
 ) -> Result<UpstreamTrack, Error> {
+    let keys = Keys::of(link, settings, ask)?;
     let mut last = link.protocol("no transport is left to try");
     for transport in order.clone() {
-        match try_transport(link, settings, transport, number, url, track, mode, frames).await {
+        match try_transport(link, settings, transport, ask, &keys, frames).await {
             Ok(set_up) => {
                 *order = vec![transport];
                 return Ok(set_up);
@@ -57,25 +77,112 @@ pub(crate) async fn set_up(
     Err(last)
 }
 
-/// The transports to try for a cluster. Where signalling is encrypted, media does not go in the clear.
-pub(crate) fn order(link: &Link, transport: Transport, mode: Mode) -> Vec<Transport> {
+/// The transports to try for a cluster. Where signalling is encrypted, media does not go in the clear: `secure` says that
+/// all of it is SRTP.
+pub(crate) fn order(link: &Link, transport: Transport, mode: Mode, secure: bool) -> Vec<Transport> {
     match (transport, mode) {
-        (Transport::Auto, _) if link.is_tls() => vec![Transport::Tcp],
+        (Transport::Auto | Transport::Udp | Transport::Multicast, _) if link.is_tls() && !secure => {
+            vec![Transport::Tcp]
+        }
         (Transport::Auto, Mode::Play) => vec![Transport::Udp, Transport::Tcp, Transport::Multicast],
         (Transport::Auto, Mode::Record) => vec![Transport::Udp, Transport::Tcp],
         (one, _) => vec![one],
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call site, each argument of another kind")]
+/// What a track is protected with.
+enum Keys {
+    Plain,
+    Secure {
+        own: OwnKey,
+        /// Known before SETUP, which may bring another.
+        peer: Option<PeerKey>,
+        /// Whether the server learns our key by SETUP.
+        tell: bool,
+    },
+}
+
+impl Keys {
+    fn of(link: &Link, settings: &ClusterSettings, ask: &Ask<'_>) -> Result<Self, Error> {
+        if let Some(own) = ask.announced {
+            return Ok(Self::Secure { own: own.clone(), peer: ask.answered.cloned(), tell: true });
+        }
+        let refused = |why: &str| link.protocol(format!("track {}: {why}", ask.number));
+        let described = ask.track.map_or(Ok(Described::Plain), Described::read);
+        let peer = match described.map_err(|why| refused(&why))? {
+            Described::Plain if settings.srtp => {
+                return Err(refused("is described without encryption, and the cluster says `srtp: true`"));
+            }
+            Described::Plain => return Ok(Self::Plain),
+            Described::Secure(peer) => peer,
+        };
+        if !link.is_tls() {
+            tracing::warn!(
+                upstream = link.name(),
+                track = ask.number,
+                "SRTP keys came in the clear: whoever is in between can read its media"
+            );
+        }
+        let ssrc = random_ssrc()?;
+        let own = match &peer {
+            Some(peer) if peer.protocol == Protocol::Sdes => peer.reuse(ssrc),
+            Some(peer) => OwnKey::new(peer.key.suite(), ssrc)?,
+            None => OwnKey::new(SUITE, ssrc)?,
+        };
+        let tell = peer.as_ref().is_none_or(|peer| peer.protocol == Protocol::Mikey);
+        Ok(Self::Secure { own, peer, tell })
+    }
+
+    /// The profile to ask for.
+    fn profile(&self, ask: &Ask<'_>) -> Profile {
+        let described = ask.track.and_then(Track::profile).unwrap_or_default();
+        match self {
+            Self::Plain => Profile::Avp,
+            Self::Secure { .. } => described.secure(),
+        }
+    }
+
+    /// The `KeyMgmt` header that tells our key.
+    fn header(&self, url: &str) -> Result<Option<Zeroizing<String>>, Error> {
+        match self {
+            Self::Secure { own, tell: true, .. } => own.header(url).map(Some),
+            Self::Plain | Self::Secure { .. } => Ok(None),
+        }
+    }
+
+    /// What protects the track, now that the server has answered.
+    fn agree(
+        &self,
+        link: &Link,
+        ask: &Ask<'_>,
+        response: &Response,
+    ) -> Result<(u32, Option<Rc<SecureTrack>>), Error> {
+        let Self::Secure { own, peer, .. } = self else { return Ok((random_ssrc()?, None)) };
+        let refused = |why: &str| link.protocol(format!("track {}: {why}", ask.number));
+        let told = PeerKey::from_headers(&response.headers).map_err(|why| refused(&why))?;
+        let peer = match (told.as_ref().or(peer.as_ref()), ask.mode) {
+            (Some(peer), _) => peer.clone(),
+            // Its reports come under our key, or not at all.
+            (None, Mode::Record) => PeerKey::of(own),
+            (None, Mode::Play) => return Err(refused("is described as SRTP, and no key of it is told")),
+        };
+        tracing::info!(
+            upstream = link.name(),
+            track = ask.number,
+            suite = peer.key.suite().name(),
+            keying = %peer.protocol,
+            "SRTP"
+        );
+        Ok((own.ssrc, Some(Rc::new(SecureTrack::new(own, &peer)?))))
+    }
+}
+
 async fn try_transport(
     link: &mut Link,
     settings: &ClusterSettings,
     transport: Transport,
-    number: u8,
-    url: &str,
-    track: Option<&Track>,
-    mode: Mode,
+    ask: &Ask<'_>,
+    keys: &Keys,
     frames: &mut OnFrames<'_>,
 ) -> Result<UpstreamTrack, Error> {
     let any: IpAddr =
@@ -92,25 +199,36 @@ async fn try_transport(
             TransportSpec::udp(ports)
         }
         Transport::Tcp => {
-            let first = number.saturating_mul(2);
+            let first = ask.number.saturating_mul(2);
             TransportSpec::tcp((first, first.saturating_add(1)))
         }
         Transport::Multicast => TransportSpec::multicast(),
     };
-    offer.mode = mode;
-    let response = link.demand("SETUP", |client, now| client.setup(now, url, &offer), frames).await?;
+    offer.mode = ask.mode;
+    offer.profile = keys.profile(ask);
+    let key_mgmt = keys.header(ask.url)?;
+    let key_mgmt = key_mgmt.as_ref().map(|value| value.as_str());
+    let response =
+        link.demand("SETUP", |client, now| client.setup(now, ask.url, &offer, key_mgmt), frames).await?;
     let answer = setup_answer(&response).map_err(|error| link.protocol(error.to_string()))?;
-    if answer.lower != offer.lower || answer.delivery != offer.delivery {
+    if answer.lower != offer.lower
+        || answer.delivery != offer.delivery
+        || answer.profile.is_secure() != offer.profile.is_secure()
+    {
         return Err(link.protocol(format!("SETUP asked for {offer} and was answered {answer}")));
     }
+    let (ssrc, secure) = keys.agree(link, ask, &response)?;
     match (answer.lower, answer.delivery) {
         (Lower::Tcp, _) => {
             let channels = answer.interleaved.or(offer.interleaved).unwrap_or((0, 1));
             let connection = Rc::clone(&link.connection);
             let dest = Dest::Tcp { connection, rtp_channel: channels.0, rtcp_channel: channels.1 };
-            Ok(UpstreamTrack { sockets: None, channels: Some(channels), dest, punch: None })
+            Ok(UpstreamTrack { sockets: None, channels: Some(channels), dest, ssrc, secure, punch: None })
         }
-        (Lower::Udp, Delivery::Multicast) => join(link, settings, &answer, track),
+        (Lower::Udp, Delivery::Multicast) => {
+            let joined = join(link, settings, &answer, ask.track)?;
+            Ok(UpstreamTrack { ssrc, secure, ..joined })
+        }
         (Lower::Udp, Delivery::Unicast) => {
             let pair = pair.ok_or_else(|| link.protocol("no sockets"))?;
             let source = answer.source.filter(|source| !source.is_unspecified()).unwrap_or(link.peer);
@@ -126,7 +244,7 @@ async fn try_transport(
                 source: None,
             };
             let punch = ports.map(|_| (rtp_to, rtcp_to));
-            Ok(UpstreamTrack { sockets: Some((pair, check)), channels: None, dest, punch })
+            Ok(UpstreamTrack { sockets: Some((pair, check)), channels: None, dest, ssrc, secure, punch })
         }
     }
 }
@@ -160,7 +278,14 @@ fn join(
     let pair = Pair { rtp: Rc::new(rtp), rtcp: Rc::new(rtcp) };
     // Whoever sends to the group is its source, unless the description filters.
     let check = PeerCheck { ip: source, ports: None };
-    Ok(UpstreamTrack { sockets: Some((pair, check)), channels: None, dest, punch: None })
+    Ok(UpstreamTrack {
+        sockets: Some((pair, check)),
+        channels: None,
+        dest,
+        ssrc: 0,
+        secure: None,
+        punch: None,
+    })
 }
 
 impl UpstreamTrack {

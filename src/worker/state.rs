@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::hop::association::Association;
 use crate::hop::dial::Peers;
 use crate::hop::port::HopPort;
-use crate::hub::dest::SendErrors;
+use crate::hub::dest::{SendErrors, WorkerSink};
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
 use crate::hub::registry::ReaderRef;
@@ -44,7 +44,9 @@ pub(crate) struct Worker {
     pub(crate) sessions: SessionTable,
     listening: RefCell<Vec<Rc<Listening>>>,
     pub(crate) send_errors: SendErrors,
-    published_errors: Cell<[u64; 5]>,
+    /// Where packets for plain hops are protected, a burst at a time.
+    room: RefCell<Vec<u8>>,
+    published_errors: Cell<[u64; 6]>,
     foreign: Cell<u64>,
     receive_errors: Cell<u64>,
     socket_drops: Cell<u64>,
@@ -84,6 +86,7 @@ impl Worker {
             sessions: SessionTable::default(),
             listening: RefCell::default(),
             send_errors: SendErrors::default(),
+            room: RefCell::default(),
             published_errors: Cell::default(),
             foreign: Cell::new(0),
             receive_errors: Cell::new(0),
@@ -222,6 +225,11 @@ impl Worker {
         if let Some(shard) = shard {
             shard.handle_reader_rtcp(Instant::now(), reader.reader, reader.track, datagram);
         }
+    }
+
+    /// What sends for this worker's fan-outs.
+    pub(crate) fn sink(&self, now: Instant) -> WorkerSink<'_> {
+        WorkerSink { errors: &self.send_errors, room: &self.room, now }
     }
 
     /// Counts datagrams from somebody who is not the flow's peer.

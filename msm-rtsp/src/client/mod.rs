@@ -203,13 +203,21 @@ impl Client {
         self.command(now, request.with_body("application/sdp", description))
     }
 
-    /// SETUP of one track.
+    /// SETUP of one track; `key_mgmt` is the value of a `KeyMgmt` header with the key of what we send
+    /// (`RFC 4567 §4.2`).
     ///
     /// # Errors
     /// As [`Self::options`].
-    pub fn setup(&mut self, now: Instant, url: &str, transport: &TransportSpec) -> Result<(), ClientError> {
-        let request = Request::new(Method::Setup, url);
-        self.command(now, request.with("Transport", transport.to_string()))
+    pub fn setup(
+        &mut self,
+        now: Instant,
+        url: &str,
+        transport: &TransportSpec,
+        key_mgmt: Option<&str>,
+    ) -> Result<(), ClientError> {
+        let request = Request::new(Method::Setup, url).with("Transport", transport.to_string());
+        let request = key_mgmt.into_iter().fold(request, |request, value| request.with("KeyMgmt", value));
+        self.command(now, request)
     }
 
     /// PLAY of the presentation at `url`, with the given Range, Scale and Speed values.

@@ -77,7 +77,7 @@ fn sessions_are_kept_alive_as_the_server_advertises() {
     client.options(now).unwrap();
     let _ = text(&mut client);
     feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: DESCRIBE, GET_PARAMETER\r\n\r\n");
-    client.setup(now, "rtsp://cam/one/1", &TransportSpec::udp((5000, 5001))).unwrap();
+    client.setup(now, "rtsp://cam/one/1", &TransportSpec::udp((5000, 5001)), None).unwrap();
     assert!(text(&mut client).contains("Transport: RTP/AVP;unicast;client_port=5000-5001\r\n"));
     feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: 42;timeout=20\r\n\r\n");
     client.start_keep_alive(now);
@@ -127,7 +127,7 @@ fn controls_that_would_ask_for_something_else_are_refused() {
 /// A client whose session has been set up by an answer with this Session header.
 fn with_session(now: Instant, session: &str) -> Client {
     let mut client = client("rtsp://cam/one");
-    client.setup(now, "rtsp://cam/main/1", &TransportSpec::tcp((0, 1))).unwrap();
+    client.setup(now, "rtsp://cam/main/1", &TransportSpec::tcp((0, 1)), None).unwrap();
     let _ = text(&mut client);
     feed(&mut client, now, format!("RTSP/1.0 200 OK\r\nCSeq: 1\r\nSession: {session}\r\n\r\n").as_bytes());
     client
@@ -146,7 +146,7 @@ fn a_timeout_that_is_not_repeated_stays() {
     let now = Instant::now();
     for (session, keep_alive) in [("42", 10), ("42;timeout=8", 4), ("43", 30)] {
         let mut client = with_session(now, "42;timeout=20");
-        client.setup(now, "rtsp://cam/main/2", &TransportSpec::tcp((2, 3))).unwrap();
+        client.setup(now, "rtsp://cam/main/2", &TransportSpec::tcp((2, 3)), None).unwrap();
         let answer = format!("RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: {session}\r\n\r\n");
         feed(&mut client, now, answer.as_bytes());
         client.start_keep_alive(now);
@@ -190,7 +190,7 @@ fn all_requests_with_a_nonce_that_ended_are_repeated() {
         let challenge = format!("WWW-Authenticate: Digest realm=\"x\", nonce=\"n{nonce}\"");
         format!("RTSP/1.0 401 Unauthorized\r\nCSeq: {cseq}\r\n{challenge}\r\n\r\n").into_bytes()
     };
-    client.setup(now, "rtsp://cam/one/1", &TransportSpec::tcp((0, 1))).unwrap();
+    client.setup(now, "rtsp://cam/one/1", &TransportSpec::tcp((0, 1)), None).unwrap();
     feed(&mut client, now, &refusal(1, 1));
     feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: 42;timeout=20\r\n\r\n");
     client.start_keep_alive(now);

@@ -51,7 +51,7 @@ fn readers_see_our_names_only() {
     a=extmap:1 urn:x
     a=control:trackID=0
     ");
-    let group = GroupOf { group: Some(("239.9.9.9".parse().unwrap(), 6000, 4)) };
+    let group = TrackWay { group: Some(("239.9.9.9".parse().unwrap(), 6000, 4)), keying: None };
     let rewritten = String::from_utf8(description.for_reader(false, &[group])).unwrap();
     assert!(rewritten.contains("m=video 6000 RTP/AVP 96\r\nc=IN IP4 239.9.9.9/4\r\n"), "{rewritten}");
 }
@@ -74,7 +74,7 @@ fn keys_of_the_hop_are_taken_out_and_its_profile_is_told() {
         );
         let description = parse(&text).unwrap();
         assert_eq!(description.tracks[0].profile(), profile, "{protocol}");
-        for rewritten in [description.for_reader(true, &[]), description.for_announce()] {
+        for rewritten in [description.for_reader(true, &[]), description.for_announce(&[])] {
             let rewritten = String::from_utf8(rewritten).unwrap();
             assert!(!rewritten.contains("secret"), "{rewritten}");
             assert!(rewritten.contains(&format!("m=video 0 {plain} 96\r\n")), "{rewritten}");
@@ -212,4 +212,40 @@ fn no_address_of_the_upstream_reaches_readers() {
     a=mid:v
     a=control:trackID=0
     ");
+}
+
+#[test]
+fn keys_are_read_and_go_nowhere_else() {
+    let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=x\r\nt=0 0\r\nk=clear:SECRET\r\na=key-mgmt:mikey SECRETsession\r\n\
+        m=video 0 RTP/SAVP 96\r\na=rtpmap:96 H264/90000\r\na=crypto:1 AES SECRET1\r\na=CRYPTO: 2 AES SECRET2\r\n\
+        a=key-mgmt:mikey SECRETmedia\r\na=control:v\r\n\
+        m=audio 0 RTP/SAVPF 0\r\nk=prompt\r\na=control:a\r\n";
+    let description = parse(text).unwrap();
+    let [video, audio] = description.tracks.as_slice() else { panic!("two tracks") };
+    assert_eq!(video.keying.crypto, ["1 AES SECRET1", "2 AES SECRET2"]);
+    assert_eq!(video.keying.key_mgmt, ["mikey SECRETmedia", "mikey SECRETsession"]);
+    assert_eq!(audio.keying.key_mgmt, ["mikey SECRETsession"]);
+    assert!(!format!("{description:?}").contains("SECRET"));
+    let plain = String::from_utf8(description.for_reader(false, &[])).unwrap();
+    assert!(
+        !plain.contains("SECRET") && plain.contains("RTP/AVP 96") && plain.contains("RTP/AVPF 0"),
+        "{plain}"
+    );
+
+    let own = Keying { crypto: vec!["1 AES OWN".into()], key_mgmt: vec!["mikey OWN".into()] };
+    let ways = [TrackWay { keying: Some(own.clone()), ..TrackWay::default() }];
+    let written = String::from_utf8(description.for_reader(false, &ways)).unwrap();
+    assert!(!written.contains("SECRET") && written.contains("RTP/AVPF 0"), "{written}");
+    let again = parse(&written).unwrap();
+    assert_eq!(again.tracks[0].keying, own);
+    assert_eq!(again.tracks[0].profile(), Some(Profile::Savp));
+    assert!(again.tracks[1].keying.is_empty());
+}
+
+#[test]
+fn a_flood_of_keys_is_cut() {
+    let keys = "a=crypto:1 AES x\r\na=key-mgmt:mikey x\r\n".repeat(1000);
+    let text = format!("v=0\r\n{keys}m=video 0 RTP/SAVP 96\r\n{keys}");
+    let track = &parse(&text).unwrap().tracks[0];
+    assert_eq!((track.keying.crypto.len(), track.keying.key_mgmt.len()), (32, 32));
 }

@@ -6,5 +6,5 @@ mod negotiate;
 mod session;
 
 pub use connection::{Asked, Connection, PUBLIC, ServerConfig, ServerEvent};
-pub use negotiate::{Offer, negotiate};
+pub use negotiate::{Offer, Srtp, negotiate};
 pub use session::{Session, SessionId, State};

@@ -5,12 +5,27 @@ use crate::transport::{Delivery, Lower, Mode, TransportSpec};
 /// What a listener can do for this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// UDP to the client's ports.
+    /// UDP to the client's ports without encryption; with it there is no need to ask.
     pub udp: bool,
     /// Interleaved in the connection.
     pub tcp: bool,
     /// A group.
     pub multicast: bool,
+    /// Whether it can be SRTP.
+    pub srtp: Srtp,
+}
+
+/// Whether a track's packets are SRTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Srtp {
+    /// They are not: nobody has a key.
+    #[default]
+    Never,
+    /// They are if the client asks for it.
+    IfAsked,
+    /// They are, as they were described so. A client that names the plain profile gets them all the same: ffmpeg takes
+    /// the keys of the description, and asks for `RTP/AVP`.
+    Always,
 }
 
 /// The first transport of the client's list that can be served, or 461 (`RFC 2326 §11.3.14`).
@@ -23,28 +38,34 @@ pub struct Offer {
 /// 461: none can be served, nothing in the header is a transport, or there is no Transport header.
 pub fn negotiate(header: Option<&str>, offer: Offer) -> Result<TransportSpec, u16> {
     let specs = TransportSpec::parse_list(header.ok_or(461_u16)?);
+    let is_secure = |spec: &TransportSpec| !spec.is_plain() || offer.srtp == Srtp::Always;
     let usable = |spec: &&TransportSpec| {
-        spec.is_plain()
+        (offer.srtp != Srtp::Never || spec.is_plain())
             && match (spec.lower, spec.delivery) {
                 (Lower::Udp, Delivery::Unicast) => {
                     // RTCP gets a port of its own, which whoever names one and means both does not listen to.
                     let no_rtcp = spec.rtcp_mux && spec.single_port;
-                    offer.udp && !no_rtcp && spec.client_port.is_some_and(|ports| ports.0 != 0)
+                    let may = offer.udp || is_secure(spec);
+                    may && !no_rtcp && spec.client_port.is_some_and(|ports| ports.0 != 0)
                 }
-                (Lower::Udp, Delivery::Multicast) => offer.multicast && spec.mode == Mode::Play,
+                (Lower::Udp, Delivery::Multicast) => {
+                    offer.multicast && !is_secure(spec) && spec.mode == Mode::Play
+                }
                 (Lower::Tcp, Delivery::Unicast) => offer.tcp && !spec.own_connection,
                 (Lower::Tcp, Delivery::Multicast) => false,
             }
     };
     let chosen = specs.iter().find(usable).cloned().ok_or(461_u16)?;
-    Ok(TransportSpec { destination: None, source: None, server_port: None, ssrc: None, ..chosen })
+    let profile = if is_secure(&chosen) { chosen.profile.secure() } else { chosen.profile };
+    Ok(TransportSpec { profile, destination: None, source: None, server_port: None, ssrc: None, ..chosen })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Profile;
 
-    const ALL: Offer = Offer { udp: true, tcp: true, multicast: true };
+    const ALL: Offer = Offer { udp: true, tcp: true, multicast: true, srtp: Srtp::Never };
 
     #[test]
     fn the_server_s_words_are_not_taken_from_the_client() {
@@ -75,6 +96,26 @@ mod tests {
         assert_eq!(negotiate(Some("RTP/AVP;unicast"), ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;unicast;client_port=0-1"), ALL), Err(461));
         assert_eq!(negotiate(Some("RTP/AVP;multicast;mode=record"), ALL), Err(461));
+    }
+
+    #[test]
+    fn srtp_is_served_where_there_are_keys() {
+        let plain = "RTP/AVP;unicast;client_port=2-3";
+        let both = format!("RTP/SAVPF;unicast;client_port=4-5,{plain}");
+        let tls = |srtp| Offer { udp: false, tcp: true, multicast: true, srtp };
+        let chosen =
+            |header: &str, offer| negotiate(Some(header), offer).map(|spec| (spec.profile, spec.lower));
+        assert_eq!(chosen(&both, ALL), Ok((Profile::Avp, Lower::Udp)));
+        assert_eq!(chosen(&both, tls(Srtp::Never)), Err(461));
+        assert_eq!(chosen(&both, tls(Srtp::IfAsked)), Ok((Profile::Savpf, Lower::Udp)));
+        assert_eq!(chosen(plain, tls(Srtp::IfAsked)), Err(461), "nothing in the clear next to TLS");
+        assert_eq!(chosen(plain, tls(Srtp::Always)), Ok((Profile::Savp, Lower::Udp)));
+        let tcp = "RTP/AVPF/TCP;interleaved=0-1";
+        assert_eq!(chosen(tcp, tls(Srtp::IfAsked)), Ok((Profile::Avpf, Lower::Tcp)));
+        assert_eq!(chosen(tcp, tls(Srtp::Always)), Ok((Profile::Savpf, Lower::Tcp)));
+        let group = "RTP/SAVP;multicast,RTP/AVP;multicast";
+        assert_eq!(chosen(group, tls(Srtp::IfAsked)), Ok((Profile::Avp, Lower::Udp)));
+        assert_eq!(chosen(group, tls(Srtp::Always)), Err(461), "a group's readers have no key in common");
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(super) async fn handle(
             if let Some(track) = alone.filter(|track| state.machine.torn_down(*track)) {
                 match &mut state.role {
                     Role::Reader(reader) => reader.tracks.retain(|own| own.track != track),
-                    Role::Publisher(publisher) => publisher.inlets.retain(|(own, _)| *own != track),
+                    Role::Publisher(publisher) => publisher.inlets.retain(|own| own.track != track),
                 }
                 return Ok(Response::new(200).with("Session", header));
             }

@@ -10,6 +10,7 @@ use msm_rtsp::url::{RtspUrl, presentation};
 
 use super::{Refusal, authorize, open, via_of};
 use crate::serve::connection::{Announced, Context};
+use crate::srtp::{OwnKey, SUITE};
 
 /// Descriptions that one connection may have announced and not recorded yet.
 const MAX_ANNOUNCED: usize = 4;
@@ -32,7 +33,13 @@ pub(super) async fn describe(context: &Rc<Context>, request: &Request) -> Result
     }
     let caller = context.caller();
     let (_, handle) = open(&context.worker, &url, via_of(&context.worker, request), &caller).await?;
-    let body = handle.description.for_reader(context.local.is_ipv6(), &[]);
+    let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
+    let ways = if listening.shared.settings.srtp {
+        context.offered.borrow_mut().describe(&base, handle.description.tracks.len())?
+    } else {
+        Vec::new()
+    };
+    let body = handle.description.for_reader(context.local.is_ipv6(), &ways);
     let mut response = Response::new(200)
         .with("Content-Base", format!("{}/", base.trim_end_matches('/')))
         .with_body("application/sdp", body);
@@ -62,13 +69,24 @@ pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result
     if shared.registry.get(&resolved.publish_key()).await.is_some() {
         return Err(crate::error::Error::AlreadyPublished.into());
     }
+    let mut response = Response::new(200);
+    let mut keys = Vec::new();
+    for track in &description.tracks {
+        // Without TLS no key is told; SETUP says so.
+        let told = context.connection.tls().filter(|_| track.is_secure());
+        let key = told.map(|_| OwnKey::new(SUITE, crate::srtp::random_ssrc()?)).transpose()?;
+        if let Some(key) = key.as_ref().filter(|_| !track.keying.key_mgmt.is_empty()) {
+            response = response.with("KeyMgmt", key.header(&base)?.as_str());
+        }
+        keys.push(key);
+    }
     let mut announced = context.announced.borrow_mut();
     if announced.len() >= MAX_ANNOUNCED && !announced.contains_key(&base) {
         return Err(Refusal::new(453, "too many descriptions are announced on this connection"));
     }
     announced.insert(
         base,
-        Announced { description: Arc::new(description), via: via_of(&context.worker, request) },
+        Announced { description: Arc::new(description), via: via_of(&context.worker, request), keys },
     );
-    Ok(Response::new(200))
+    Ok(response)
 }

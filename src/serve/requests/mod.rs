@@ -2,6 +2,7 @@
 
 mod control;
 mod describe;
+mod keys;
 mod setup;
 
 use std::rc::Rc;

@@ -16,6 +16,7 @@ use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
 use msm_rtsp::url::{MatchPolicy, Target, match_control, match_track};
 
 use super::describe::{parse, properties};
+use super::keys::{self, TrackKeys};
 use super::{Refusal, authorize, open, session_id, via_of};
 use crate::hop::accept;
 use crate::hop::association::Association;
@@ -26,7 +27,7 @@ use crate::serve::admission::Refused;
 use crate::serve::connection::{Announced, Channel, Context};
 use crate::serve::group;
 use crate::serve::listener::Listening;
-use crate::serve::publisher::{Inlet, PublisherRole};
+use crate::serve::publisher::{Inlet, PublisherRole, TrackInlet};
 use crate::serve::reader::{Path, ReaderRole, TrackPath};
 use crate::serve::session::{self, Owner, Role, Session, SessionState};
 use crate::upstream::pull;
@@ -70,7 +71,8 @@ async fn at(
     let clear = listening.shared.settings.tls.is_none();
     let between_members = listening.shared.settings.member.is_some();
     let multicast = clear && listening.shared.groups.is_some();
-    let offer = Offer { udp: clear, tcp: context.is_some(), multicast };
+    let srtp = keys::wanted(context, announced_track, &base, track, request)?;
+    let offer = Offer { udp: clear, tcp: context.is_some(), multicast, srtp };
     let hop = context.and_then(|context| context.association()).map(|association| {
         let header = request.headers.get(HEADER).and_then(HopHeader::parse);
         header.map(|header| Hop { association, header })
@@ -210,7 +212,7 @@ impl Setting<'_> {
         let url = parse(&self.base)?;
         let resolved = authorize(self.worker, &url, Action::Publish, &self.origin.owner.caller())?;
         self.track_of(announced.description.tracks.len())?;
-        let role = PublisherRole::new(announced.description, resolved, url.to_string(), announced.via);
+        let role = PublisherRole::new(announced, resolved, url.to_string());
         self.begin(Role::Publisher(Box::new(role))).await
     }
 
@@ -288,6 +290,7 @@ impl Setting<'_> {
             .map_err(|status| Refusal::new(status, "this track is set up already, or the mode differs"))?;
         let mut answer = TransportSpec { destination: None, ..self.spec.clone() };
         let mut label = None;
+        let mut key_mgmt: Option<zeroize::Zeroizing<String>> = None;
         match &mut state.role {
             Role::Reader(reader) => {
                 let path = match &self.hop {
@@ -299,8 +302,17 @@ impl Setting<'_> {
                     }
                     None => self.path(session, reader.lease.handle(), track, &mut answer).await?,
                 };
+                let context = self.context.filter(|_| self.is_secured());
+                let keys = context
+                    .map(|context| TrackKeys::of_reader(context, self.request, &self.base, track))
+                    .transpose()?;
+                if let Some(keys) = &keys {
+                    answer.ssrc = Some(keys.own.ssrc);
+                    key_mgmt = keys.header(&self.request.uri)?;
+                }
+                let secure = keys.map(|keys| keys.protect(&self.base)).transpose()?;
                 let ssrc = answer.ssrc.unwrap_or_default();
-                reader.tracks.push(TrackPath { track, ssrc, path });
+                reader.tracks.push(TrackPath { track, ssrc, path, secure });
             }
             Role::Publisher(publisher) => {
                 let inlet = match &self.hop {
@@ -311,13 +323,23 @@ impl Setting<'_> {
                     }
                     None => self.inlet(session, track, &mut answer)?,
                 };
-                publisher.inlets.push((track, inlet));
+                let secure = if self.is_secured() {
+                    let keys = TrackKeys::of_publisher(publisher, self.request, track)?;
+                    key_mgmt = keys.header(&self.request.uri)?;
+                    Some((keys.own.ssrc, keys.protect(&self.base)?))
+                } else {
+                    None
+                };
+                publisher.inlets.push(TrackInlet { track, inlet, secure });
             }
         }
         state.machine = machine;
         let mut response = Response::new(200)
             .with("Session", state.machine.header())
             .with("Transport", answer.write(self.request.version));
+        if let Some(value) = key_mgmt {
+            response = response.with("KeyMgmt", value.as_str());
+        }
         if let Some(label) = label {
             let header = HopHeader { label: Some(label.ssrc()), ..HopHeader::default() };
             response = response.with(HEADER, header.to_string());
@@ -327,6 +349,11 @@ impl Setting<'_> {
             response = response.with("Accept-Ranges", "npt").with("Media-Properties", properties(seekable));
         }
         Ok(response)
+    }
+
+    /// Whether the track is SRTP of a plain hop.
+    fn is_secured(&self) -> bool {
+        self.hop.is_none() && self.spec.profile.is_secure()
     }
 
     /// Where a reader's track goes.

@@ -127,6 +127,13 @@ impl Ingest {
         }
     }
 
+    /// Reports on `track` come from this SSRC from now on, where a peer has been told it before.
+    pub fn set_own_ssrc(&mut self, track: usize, ssrc: u32) {
+        if let Some(track) = self.tracks.get_mut(track) {
+            track.own_ssrc = ssrc;
+        }
+    }
+
     /// Takes a burst of the source's RTP packets of `track`. Packets that are not to go on are marked invalid in the
     /// burst and counted by reason.
     pub fn handle_rtp(&mut self, _now: Instant, track: usize, burst: &mut Burst<'_>) {
