@@ -117,6 +117,13 @@ impl RtspUrl {
         Self { userinfo: None, ..self.clone() }
     }
 
+    /// The same place, as the connection that a request came on tells: `rtsps` over TLS, else `rtsp`. Some clients write
+    /// `rtsp` over TLS, and anybody can write `rtsps` without.
+    #[must_use]
+    pub fn over(self, tls: bool) -> Self {
+        Self { scheme: if tls { "rtsps" } else { "rtsp" }.to_owned(), ..self }
+    }
+
     /// The same place with another path and query, as written in `resource` (`/path?query`).
     #[must_use]
     pub fn with_resource(&self, resource: &str) -> Self {

@@ -17,7 +17,7 @@ pub const MAX_SEGMENTS: usize = 128;
 ///
 /// | part | forms |
 /// |---|---|
-/// | scheme | a name (`rtsp`), or `*` |
+/// | scheme | a name, or `*`; `rtsp` is `rtsps` as well, which is the same over TLS, and `rtsps` is that alone |
 /// | host | a name or address (letter case ignored); `*` for any; a leading `*` label for one or more labels (`*.studio.example`); any other `*` label for exactly one |
 /// | port | a number; absent: any |
 /// | path | literal segments; `{name}` for one segment that is not empty; `{name...}`, last, for the rest, which may be empty |
@@ -198,7 +198,10 @@ impl UrlPattern {
 
     /// Matches a URL's parts. `port: None` means the scheme's own port; `path` is as received, without the query.
     pub fn matches(&self, scheme: &str, host: &str, port: Option<u16>, path: &str) -> Option<Captures> {
-        if self.scheme.as_ref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(scheme)) {
+        let is_wanted = |wanted: &String| {
+            wanted.eq_ignore_ascii_case(scheme) || (wanted == "rtsp" && scheme.eq_ignore_ascii_case("rtsps"))
+        };
+        if !self.scheme.as_ref().is_none_or(is_wanted) {
             return None;
         }
         if self.port.is_some_and(|wanted| port.or_else(|| default_port(scheme)) != Some(wanted)) {

@@ -50,6 +50,7 @@ def arguments():
     parser.add_argument("--gop", type=int, default=25, help="frames from key frame to key frame")
     parser.add_argument("--config", type=int, default=-1, help="seconds between parameter sets; -1 with each IDR, 0 never")
     parser.add_argument("--file", help="serve this Matroska file (H.264, Opus) to each client from its beginning")
+    parser.add_argument("--srtp", action="store_true", help="SRTP, keyed by MIKEY")
     parser.add_argument("--record", action="store_true", help="take publishers")
     return parser.parse_args()
 
@@ -116,6 +117,8 @@ def main():
     for name in options.transports.split(","):
         protocols |= names[name]
     factory.set_protocols(protocols)
+    if options.srtp:
+        factory.set_profiles(GstRtsp.RTSPProfile.SAVP)
     if "multicast" in options.transports:
         pool = GstRtspServer.RTSPAddressPool()
         pool.add_range(f"{options.group}.1", f"{options.group}.9", 5000, 5019, 1)

@@ -15,6 +15,7 @@
 
 mod crowd;
 mod hop;
+mod keyed;
 mod lab;
 mod lossy;
 mod matrix;

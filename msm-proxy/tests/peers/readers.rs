@@ -44,6 +44,9 @@ pub(crate) const GST_TCP: Reader =
 /// Takes any certificate.
 pub(crate) const GST_TLS: Reader =
     gst(Over::Tcp, |lab, name, url| start_gst(lab, name, url, "protocols=tcp tls-validation-flags=0"));
+/// The same over UDP, which is SRTP then.
+pub(crate) const GST_SRTP: Reader =
+    gst(Over::Udp, |lab, name, url| start_gst(lab, name, url, "protocols=udp tls-validation-flags=0"));
 pub(crate) const GST_MULTICAST: Reader =
     gst(Over::Multicast, |lab, name, url| start_gst(lab, name, url, "protocols=udp-mcast"));
 pub(crate) const GST_RTSP2: Reader =

@@ -35,7 +35,7 @@ fn start<'lab>(lab: &'lab Lab, users: Option<&str>, config: &str) -> Proxy<'lab>
 }
 
 /// Makes `server.pem` and `server.key` for an address.
-fn certify(lab: &Lab, address: &str) {
+pub(crate) fn certify(lab: &Lab, address: &str) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
     openssl.args(["-subj", "/CN=test", "-addext", &format!("subjectAltName=IP:{address}"), "-days", "2"]);

@@ -21,7 +21,7 @@ pub(super) fn parse(uri: &str) -> Result<RtspUrl, Refusal> {
 
 pub(super) async fn describe(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
     let base = presentation(&request.uri);
-    let url = parse(&base)?;
+    let url = parse(&base)?.over(context.connection.tls().is_some());
     if let Some(accept) = request.headers.get("Accept") {
         let takes = |kind: &str| {
             let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -61,7 +61,7 @@ pub(super) fn properties(seekable: bool) -> &'static str {
 
 pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
     let base = presentation(&request.uri);
-    let url = parse(&base)?;
+    let url = parse(&base)?.over(context.connection.tls().is_some());
     let description = Description::parse(&request.body, &context.worker.shared.settings.rtsp)
         .map_err(|error| Refusal::new(400, format!("description refused: {error}")))?;
     let shared = &context.worker.shared;

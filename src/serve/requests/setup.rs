@@ -13,7 +13,7 @@ use msm_rtsp::profile::Profile;
 use msm_rtsp::sdp::Description;
 use msm_rtsp::server::{self, Offer, negotiate};
 use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
-use msm_rtsp::url::{MatchPolicy, Target, match_control, match_track};
+use msm_rtsp::url::{MatchPolicy, RtspUrl, Target, match_control, match_track};
 
 use super::describe::{parse, properties};
 use super::keys::{self, TrackKeys};
@@ -182,10 +182,16 @@ impl Setting<'_> {
         self.add(&session).await
     }
 
+    /// The presentation.
+    fn url(&self) -> Result<RtspUrl, Refusal> {
+        let settings = &self.listening.shared.settings;
+        Ok(parse(&self.base)?.over(settings.tls.is_some() || settings.member.is_some()))
+    }
+
     /// The stream for a new reader: the one that all share, or one of its own.
     async fn stream(&self) -> Result<Arc<HubHandle>, Refusal> {
         let worker = self.worker;
-        let url = parse(&self.base)?;
+        let url = self.url()?;
         let via = via_of(worker, self.request);
         let (resolved, handle) = open(worker, &url, via.clone(), &self.origin.owner.caller()).await?;
         if !handle.unshared {
@@ -209,7 +215,7 @@ impl Setting<'_> {
             .context
             .and_then(|context| context.announced.borrow().get(&self.base).cloned())
             .ok_or_else(|| Refusal::new(455, "nothing was announced at this URL on this connection"))?;
-        let url = parse(&self.base)?;
+        let url = self.url()?;
         let resolved = authorize(self.worker, &url, Action::Publish, &self.origin.owner.caller())?;
         self.track_of(announced.description.tracks.len())?;
         let role = PublisherRole::new(announced, resolved, url.to_string());

@@ -54,7 +54,10 @@ fn scheme_host_port() {
         UrlPattern::parse(pattern).expect(pattern).matches(scheme, host, port, "/x").is_some()
     };
     assert!(hit("RTSP://Mesh.example/x", "rtsp", "MESH.example", Some(1)));
-    assert!(!hit("rtsp://mesh.example/x", "rtsps", "mesh.example", None));
+    assert!(hit("rtsp://mesh.example/x", "rtsps", "mesh.example", None));
+    assert!(hit("rtsps://mesh.example/x", "RTSPS", "mesh.example", None));
+    assert!(!hit("rtsps://mesh.example/x", "rtsp", "mesh.example", None), "TLS is what it asks for");
+    assert!(!hit("rtsp://mesh.example/x", "http", "mesh.example", None));
     assert!(hit("*://mesh.example/x", "rtsps", "mesh.example", None));
     assert!(hit("rtsp://*.example:8554/x", "rtsp", "mesh.example", Some(8554)));
     assert!(!hit("rtsp://*.example:8554/x", "rtsp", "mesh.example", None));
