@@ -412,6 +412,28 @@ fn tls_on_either_side() {
 }
 
 #[test]
+fn keys_are_told_over_tls_alone() {
+    load(
+        "listeners: [{protocol: rtsps, srtp: true, tls: {certificate: a.pem, key: a.key}}]\n\
+         clusters: {a: {endpoints: ['rtsps://h'], srtp: true, transport: udp}}\n",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let found = problems(
+        "listeners:\n- {name: a, srtp: true}\n- {name: b, protocol: mesh, srtp: true}\n\
+         clusters:\n  a: {endpoints: ['rtsps://h', 'rtsp://h'], srtp: true}\n  \
+         b: {endpoints: ['rtsps://h'], hop: mesh, peers: ['spiffe://d/*'], srtp: true}\n",
+    );
+    for expected in [
+        "listeners[0].srtp: would send its keys in the clear; write `protocol: rtsps`, or remove it",
+        "listeners[1].srtp: is not used by `protocol: mesh`, whose media is SRTP always; remove it",
+        "clusters.a.srtp: would send its keys in the clear; write `rtsps://` in every endpoint",
+        "clusters.b.srtp: is not used by `hop: mesh`, whose media is SRTP always; remove it",
+    ] {
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{expected}\n{found:#?}");
+    }
+}
+
+#[test]
 fn tls_that_does_not_fit_together() {
     let found = problems(
         "listeners:\n- {name: a, protocol: rtsps, tls: {certificate: a.pem}}\n- {name: b, protocol: rtsps, address: '[::]:1'}\n\
@@ -425,7 +447,7 @@ fn tls_that_does_not_fit_together() {
         "msm.yaml:4: listeners[2].tls: is not used by `protocol: rtsp`; write `protocol: rtsps`, or remove it",
         "msm.yaml:6: clusters.a.tls: is not used, as no endpoint is `rtsps://…`; change one, or remove the key",
         "msm.yaml:7: clusters.b.transport: would send media of an `rtsps` endpoint in the clear; write `tcp`, or \
-         `rtsp://` in the endpoint",
+         `srtp: true` next to it, or `rtsp://` in the endpoint",
         "msm.yaml:7: clusters.b.tls.insecure: takes any certificate, so `ca` has no effect; remove one of them",
         "msm.yaml:7: clusters.b.tls.server_name: is no name that a certificate can have; write a host's name",
     ];

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
+use msm_core::hub::{Kind, Outgoing, SendOutcome};
 use msm_rtsp::client::setup_answer;
 use msm_rtsp::message::Response;
 use msm_rtsp::profile::Profile;
@@ -292,15 +293,23 @@ impl UpstreamTrack {
     /// Opens the way back through NATs and firewalls, before media is asked for. Servers take these for junk.
     pub(crate) fn punch(&self) {
         let (Some((pair, _)), Some((rtp_to, rtcp_to))) = (&self.sockets, self.punch) else { return };
-        let packet = |destination, contents| Transmit {
-            destination,
-            contents,
-            segment_size: None,
-            ecn: None,
-            src_ip: None,
-        };
+        fn packet(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {
+            Transmit { destination, contents, segment_size: None, ecn: None, src_ip: None }
+        }
         // An RTP header without payload, and an empty receiver report.
         let _ = pair.rtp.send(&packet(rtp_to, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
-        let _ = pair.rtcp.send(&packet(rtcp_to, &[0x80, 201, 0, 1, 0, 0, 0, 0]));
+        let Some(secure) = &self.secure else {
+            let _ = pair.rtcp.send(&packet(rtcp_to, &[0x80, 201, 0, 1, 0, 0, 0, 0]));
+            return;
+        };
+        // What is not genuine is counted by servers as an attack.
+        let [a, b, c, d] = self.ssrc.to_be_bytes();
+        let mut report = [0x80, 201, 0, 1, a, b, c, d];
+        let segment = report.len();
+        let report = Outgoing { track: 0, kind: Kind::Rtcp, bytes: &mut report, segment, ecn: 0 };
+        let _ = secure.protect(&report, &mut Vec::new(), &mut || {}, &mut |sealed| {
+            let _ = pair.rtcp.send(&packet(rtcp_to, sealed.bytes));
+            SendOutcome::Sent
+        });
     }
 }
