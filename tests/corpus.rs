@@ -47,5 +47,6 @@ targets!(
     certificate,
     sdes,
     mikey,
-    srtp
+    srtp,
+    login
 );
