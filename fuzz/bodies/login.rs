@@ -41,7 +41,11 @@ pub fn run(data: &[u8]) {
 fn server(now: Instant, users: &Users, header: &str, basic: bool) {
     let mut guard = Guard::new(7);
     let challenges = guard.challenges(now, users, basic, false);
-    let nonce = challenges[0].split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let nonce = challenges
+        .first()
+        .and_then(|first| first.split("nonce=\"").nth(1))
+        .and_then(|rest| rest.split('"').next())
+        .unwrap();
     let credentials = Credentials { user: "alice".into(), password: "secret".into() };
     let mut alice = Authenticator::new(Some(credentials), 5);
     alice.handle_challenge(challenges.iter().map(String::as_str)).unwrap();
