@@ -15,72 +15,20 @@ mod member;
 mod pair;
 #[path = "common/relay.rs"]
 mod relay;
+#[path = "common/stage.rs"]
+mod stage;
 
 use std::collections::HashSet;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Line, Publisher, Reader, TestMesh, VIDEO};
+use common::{Line, Publisher, Reader, VIDEO};
 use member::{Ca, Hop, begin, connect, member_config};
 use pair::{FAR_ROUTES, far, near, numbered};
 use relay::{Relay, Way};
-
-/// Two members, what is between them, a publisher and a reader whose first packet came.
-struct Stage {
-    reader: Reader,
-    publisher: Publisher,
-    line: Line,
-    next: u16,
-    near: TestMesh,
-    far: TestMesh,
-    relay: Relay,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let ca = Ca::new("test.example");
-        let (far, hop) = far(&ca.member("/far"), "");
-        let relay = Relay::start(hop);
-        let near = near(&ca.member("/near"), relay.address, "");
-        let publisher = Publisher::start(&far, "live/one");
-        let reader = Reader::start(&near, "live/one");
-        let mut stage = Self { reader, publisher, line: Line::default(), next: 0, near, far, relay };
-        stage.pass(50);
-        stage
-    }
-
-    /// Sends packets and sees each of them arrive, once and in order.
-    fn pass(&mut self, packets: u16) {
-        for _ in 0..packets {
-            let packet = numbered(self.next);
-            self.next += 1;
-            self.publisher.send(&packet);
-            self.line.check(&self.reader.recv(), &packet);
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// How the near member's packets go.
-    fn way(&self) -> String {
-        let status = self.near.block_on(self.near.mesh.status());
-        assert_eq!(status.hops.len(), 1, "{status:?}");
-        status.hops[0].way.clone()
-    }
-
-    fn wait_way(&self, start: &str) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !self.way().starts_with(start) {
-            assert!(Instant::now() < deadline, "the way is {} after 10 s", self.way());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-fn is_rtp(datagram: &[u8]) -> bool {
-    !(192..=223).contains(&datagram[1])
-}
+use stage::{Stage, is_rtp};
 
 #[test]
 fn what_is_replayed_changed_cut_or_forged_on_the_path_is_not_delivered() {
@@ -279,12 +227,9 @@ fn where_udp_does_not_pass_media_goes_through_the_connection_and_back() {
     let mut stage = Stage::new();
     assert!(stage.way().starts_with("udp "), "{}", stage.way());
     stage.relay.set(|_, _| vec![]);
+    // What was sent into the void before that was noticed is lost.
     stage.wait_way("tcp");
     stage.far.wait_value("msm_hop_associations", 1.0);
-    // What was sent into the void before that was noticed is lost.
-    while stage.far.block_on(stage.far.mesh.status()).hops[0].way != "tcp" {
-        std::thread::sleep(Duration::from_millis(20));
-    }
     stage.pass(200);
     stage.relay.set(|_, datagram| vec![datagram.to_vec()]);
     stage.wait_way("udp ");
@@ -354,6 +299,31 @@ fn no_index_is_sealed_twice_whatever_the_publisher_does() {
     assert_eq!(stage.far.counter("msm_dropped_total{reason=\"srtp"), 0.0, "{}", stage.far.metrics());
 }
 
+#[test]
+fn no_two_flows_get_one_key_whatever_a_member_asks() {
+    let ca = Ca::new("test.example");
+    let (far, hop) = far(&ca.member("/far"), "");
+    let _publisher = Publisher::start(&far, "live/one");
+    let url = format!("rtsp://{hop}/live/one");
+    let mut member = connect(hop, member_config(&ca.member("/near")));
+    let association = 5;
+    assert_eq!(begin(&mut member, association, 1), 200);
+    let first = session(&mut member, &url, 7, SRTP);
+    assert_eq!(first.status, 200, "{first:?}");
+    // A second session, with the name that the first one's keys come from, and with that of the control flow.
+    for token in [7, association, 0] {
+        let again = session(&mut member, &url, token, SRTP);
+        assert_eq!(again.status, 455, "{token}: {again:?}");
+    }
+    // Neither when the first one is over.
+    let held = first.session();
+    let named = [("Require", "msm-hop-1"), ("Session", held.as_str())];
+    assert_eq!(member.ask("TEARDOWN", &url, &named, b"").status, 200);
+    assert_eq!(session(&mut member, &url, 7, SRTP).status, 455);
+    assert_eq!(session(&mut member, &url, 8, SRTP).status, 200);
+    assert_eq!(session(&mut member, &url, 6, SRTP).status, 200, "in whatever order");
+}
+
 fn session(hop: &mut Hop, url: &str, token: u64, transport: &str) -> common::Answer {
     let header = format!("token={token:016x};label={:08x}", 0x0100_0100 + token);
     let headers = [("Require", "msm-hop-1"), ("Transport", transport), ("Msm-Hop", header.as_str())];
@@ -401,7 +371,7 @@ fn a_member_gets_media_through_the_hop_and_in_no_other_way() {
     let (far, hop) = far(&ca.member("/far"), "");
     let _publisher = Publisher::start(&far, "live/one");
     let url = format!("rtsp://{hop}/live/one");
-    for begun in [false, true] {
+    for (token, begun) in [(1, false), (2, true)] {
         let mut member = connect(hop, member_config(&ca.member("/near")));
         if begun {
             assert_eq!(begin(&mut member, 5, 1), 200);
@@ -411,11 +381,11 @@ fn a_member_gets_media_through_the_hop_and_in_no_other_way() {
             "RTP/AVP/TCP;unicast;interleaved=0-1",
             "RTP/AVP;multicast",
         ] {
-            assert_eq!(session(&mut member, &url, 1, transport).status, 461, "{transport}");
+            assert_eq!(session(&mut member, &url, token, transport).status, 461, "{transport}");
         }
         let plain = [("Require", "msm-hop-1"), ("Transport", SRTP)];
         assert_eq!(member.ask("SETUP", &format!("{url}/trackID=0"), &plain, b"").status, 461, "without keys");
-        assert_eq!(session(&mut member, &url, 1, SRTP).status, if begun { 200 } else { 461 });
+        assert_eq!(session(&mut member, &url, token, SRTP).status, if begun { 200 } else { 461 });
     }
     // A client that does not say that it is a member, and one that wants what there is not.
     let mut member = connect(hop, member_config(&ca.member("/near")));
@@ -430,9 +400,9 @@ fn sessions_without_end_meet_a_limit() {
     let (far, hop) = far(&ca.member("/far"), &routes);
     let publisher = far.block_on(far.mesh.publish(&far.url("live/one"), VIDEO)).unwrap();
     let mut member = connect(hop, member_config(&ca.member("/near")));
-    assert_eq!(begin(&mut member, 5, 1), 200);
+    assert_eq!(begin(&mut member, 500, 1), 200);
     let url = format!("rtsp://{hop}/live/one");
-    let answers: Vec<_> = (0..60).map(|token| session(&mut member, &url, token, SRTP)).collect();
+    let answers: Vec<_> = (1..=60).map(|token| session(&mut member, &url, token, SRTP)).collect();
     let (good, refused) = answers.split_at(20);
     assert!(good.iter().all(|answer| answer.status == 200), "{good:?}");
     assert!(refused.iter().all(|answer| answer.status == 453), "{refused:?}");

@@ -1,8 +1,9 @@
-//! What the data plane costs: CPU time of a relay per delivered packet, beside relays without any processing.
+//! What the data plane costs: CPU time of a relay per delivered packet, beside relays without any processing; and what identity and
+//! encryption add to it.
 //!
 //! `cargo bench -p msm-benches --bench data_plane -- [--quick] [--only NAMES] [--readers N] [--burst N] [--no-msm]`
 //!
-//! NAMES are some of `cells,calls,latency,memory,workers,streams`, with commas. Exits with 1 if a bound is missed
+//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,fanout,handshakes,setup`, with commas. Exits with 1 if a bound is missed
 //! or something could not be measured.
 
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use msm_benches::cell::{Effort, measure};
 use msm_benches::report::Report;
 use msm_benches::sinks::Sinks;
-use msm_benches::{Result, addresses, modes, msm, process, relay};
+use msm_benches::{Result, addresses, fanout, handshakes, modes, msm, process, relay, setup, srtp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// What the command line asked for.
@@ -101,6 +102,16 @@ fn run() -> Result<bool> {
         mode("memory", &mut |report| modes::memory(report, port));
         mode("workers", &mut |report| modes::workers(report, port, options.effort()));
         mode("streams", &mut |report| modes::streams(report, port, cpu, options.effort()));
+    }
+    mode("srtp", &mut srtp::srtp);
+    mode("handshakes", &mut handshakes::handshakes);
+    if options.msm {
+        mode("fanout", &mut |report| fanout::fan_out(report, own, cpu));
+        // Two members, a source and a client: they share what CPUs there are.
+        mode("setup", &mut |report| {
+            process::release_self(own)?;
+            setup::set_ups(report)
+        });
     }
     report.finish(&msm::target_directory()?.join("data_plane.json"))
 }

@@ -33,6 +33,15 @@ pub fn free_port_pair() -> Result<u16> {
     Err("no free port pair".into())
 }
 
+/// A server's address: this last byte, a free port.
+///
+/// # Errors
+///
+/// No port is free.
+pub fn at(ip: u8) -> Result<SocketAddr> {
+    Ok(SocketAddr::from((Ipv4Addr::new(127, 0, 0, ip), free_port_pair()?)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -7,6 +7,9 @@
 pub mod addresses;
 pub mod cell;
 pub mod delay;
+pub mod fanout;
+pub mod feed;
+pub mod handshakes;
 pub mod members;
 pub mod modes;
 pub mod msm;
@@ -16,7 +19,9 @@ pub mod relay;
 pub mod report;
 pub mod rtp;
 pub mod rtsp;
+pub mod setup;
 pub mod sinks;
+pub mod srtp;
 
 /// Whatever ends a bench: its text is for a person.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

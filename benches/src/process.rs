@@ -193,6 +193,18 @@ pub fn pin_self(cpu: Option<usize>) -> Result<()> {
     Ok(())
 }
 
+/// Lets this process use all CPUs again, after [`pin_self`] with the same `cpu`.
+pub fn release_self(cpu: Option<usize>) -> Result<()> {
+    if cpu.is_some() {
+        let online = fs::read_to_string("/sys/devices/system/cpu/online")?;
+        Command::new("taskset")
+            .args(["-pc", online.trim(), &std::process::id().to_string()])
+            .stdout(Stdio::null())
+            .status()?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

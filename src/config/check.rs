@@ -124,6 +124,7 @@ fn name(name: &str, at: &At, report: &mut Report<'_>) {
 /// Checks everything. What is returned is complete when the report has no problem.
 pub(super) fn config(config: &Config, report: &mut Report<'_>) -> Routing {
     addresses(config, report);
+    one_mesh_port(config, report);
     let mut names = BTreeSet::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let at = At::key("listeners").item(index);
@@ -169,6 +170,21 @@ fn addresses(config: &Config, report: &mut Report<'_>) {
             );
         }
         taken.push(address);
+    }
+}
+
+/// A member is reached at one port number, for signalling and media.
+fn one_mesh_port(config: &Config, report: &mut Report<'_>) {
+    let mesh = |listener: &&(usize, &ListenerConfig)| listener.1.protocol == Protocol::Mesh;
+    let all: Vec<_> = config.listeners.iter().enumerate().collect();
+    for (index, listener) in all.iter().filter(mesh).skip(1) {
+        report.add(
+            &At::key("listeners").item(*index).then("protocol"),
+            format!(
+                "is `mesh` a second time, at {}: a member has one mesh port; bind it to all addresses (`[::]:8050`)",
+                listener.address
+            ),
+        );
     }
 }
 

@@ -380,6 +380,10 @@ fn identities_and_who_may_do_what_are_checked() {
             "identity: {workload_api: 'unix:///a', initial_wait: 0s}",
             "msm.yaml:1: identity.initial_wait: is 0,",
         ),
+        (
+            "listeners:\n- {protocol: mesh}\n- {name: two, protocol: mesh, address: '0.0.0.0:8051'}",
+            "msm.yaml:3: listeners[1].protocol: is `mesh` a second time, at 0.0.0.0:8051: a member has one",
+        ),
     ] {
         let found = problems(yaml);
         assert!(found.len() == 1 && found[0].starts_with(wanted), "{yaml}: {found:?}");

@@ -102,7 +102,7 @@ pub(crate) async fn begin(
                 remote,
             );
             let control = association.inlet(id, Target::Control)?;
-            association.open_control(Rc::clone(&control), Label::from_ssrc(label), None)?;
+            association.open_control(Rc::clone(&control), Label::from_ssrc(label), &[])?;
             enter(worker, &association);
             (association, control)
         }
@@ -165,6 +165,7 @@ pub(crate) fn flows(
     let (Some(token), Some(label)) = (header.token, header.label) else {
         return Err(Error::Refused("Msm-Hop needs token and label".into()));
     };
+    association.take_token(token)?;
     let inlet = association.inlet(token, Target::Nobody)?;
     let outlet = association.outlet(token, Label::from_ssrc(label), &inlet)?;
     Ok((inlet, outlet))

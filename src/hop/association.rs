@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use msm_auth::identity::svid::PeerIdentity;
 use msm_core::hop::Label;
-use msm_core::hop::path::{Message, Path, PathConfig, PathEvent};
+use msm_core::hop::path::{Kind, Message, Path, PathConfig, PathEvent};
 use msm_core::hub::SendOutcome;
 use msm_rtsp::hop::CHANNEL;
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use super::inlet::{Inlet, Target};
 use super::keys::{Direction, FlowKey, RTCP_OVERHEAD, SUITE};
 use super::outlet::Outlet;
 use super::port::HopPort;
+use super::tokens::Tokens;
 use crate::error::Error;
 use crate::hub::dest::send_udp;
 use crate::net::tcp::{Connection, Queued};
@@ -85,6 +86,7 @@ pub(crate) struct Association {
     max_datagram: Cell<usize>,
     control: OnceCell<(Rc<Inlet>, Rc<Outlet>)>,
     flows: RefCell<Vec<Flow>>,
+    tokens: RefCell<Tokens>,
     /// The way became known, or another.
     changed: Notify,
     rearm: Notify,
@@ -141,6 +143,7 @@ impl Association {
             way: Cell::new(Way::Unknown),
             control: OnceCell::new(),
             flows: RefCell::default(),
+            tokens: RefCell::new(Tokens::new(id)),
             changed: Notify::new(),
             rearm: Notify::new(),
             ended: Cell::new(false),
@@ -206,19 +209,19 @@ impl Association {
         self.max_datagram.get()
     }
 
-    /// Begins the control flow: `theirs` is the peer's label for it, `remote` its UDP address where signalling told it.
+    /// Begins the control flow: `theirs` is the peer's label for it, `remotes` its UDP addresses where signalling told them.
     pub(crate) fn open_control(
         self: &Rc<Self>,
         inlet: Rc<Inlet>,
         theirs: Label,
-        remote: Option<SocketAddr>,
+        remotes: &[SocketAddr],
     ) -> Result<(), Error> {
         let outlet = self.outlet(self.id, theirs, &inlet)?;
         let _ = self.control.set((inlet, outlet));
         let now = Instant::now();
         let mut path = self.path.borrow_mut();
-        if let Some(remote) = remote {
-            path.set_remote(remote);
+        for remote in remotes {
+            path.add_remote(*remote);
         }
         path.start(now);
         drop(path);
@@ -227,7 +230,23 @@ impl Association {
         Ok(())
     }
 
-    /// A new flow from the peer, in the session that `token` names.
+    /// A token for a SETUP of this side.
+    pub(crate) fn next_token(&self) -> u64 {
+        self.tokens.borrow_mut().next()
+    }
+
+    /// Takes the token of a SETUP of the peer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it was used before: two flows would have one key.
+    pub(crate) fn take_token(&self, token: u64) -> Result<(), Error> {
+        if self.tokens.borrow_mut().take(token) {
+            return Ok(());
+        }
+        Err(Error::Refused(format!("token {token:016x} was used before, or is long past")))
+    }
+
+    /// A new flow from the peer, in the track that `token` names.
     pub(crate) fn inlet(self: &Rc<Self>, token: u64, target: Target) -> Result<Rc<Inlet>, Error> {
         let inlet = Inlet::new(&Rc::downgrade(self), &self.port, target)?;
         let key = FlowKey { token, label: inlet.label, direction: self.side.receives() };
@@ -306,6 +325,8 @@ impl Association {
             }
         }
         let (_, before) = self.current.replace((connection, epoch));
+        // Behind a connection that was lost, much may be lost.
+        self.tell_next();
         tracing::info!(peer = %self.peer().id, epoch, "hop re-keyed");
         if let Some(worker) = self.worker.upgrade() {
             worker.shared.metrics.hop_rekeys.inc();
@@ -354,9 +375,20 @@ impl Association {
         }
     }
 
-    /// A message about the path, which authenticated.
-    pub(crate) fn handle_message(&self, now: Instant, from: SocketAddr, length: usize, message: &Message) {
-        self.path.borrow_mut().handle_message(now, from, length, message);
+    /// A message about the path, which authenticated: it came from this address, or through the connection.
+    pub(crate) fn handle_message(
+        &self,
+        now: Instant,
+        from: Option<SocketAddr>,
+        length: usize,
+        message: &Message,
+    ) {
+        match from {
+            Some(from) => self.path.borrow_mut().handle_message(now, from, length, message),
+            None if message.kind == Kind::Blocked => self.path.borrow_mut().handle_blocked(now),
+            // What is asked of UDP is asked by UDP.
+            None => return,
+        }
         self.drive(now);
     }
 
@@ -412,9 +444,12 @@ impl Association {
                     tracing::info!(%peer, %from, %to, "the member's address changed");
                     self.set_way(Way::Udp(to));
                 }
-                PathEvent::Blocked => {
-                    tracing::warn!(%peer, remote = %self.remote, "UDP does not pass: media goes through the TLS connection");
+                PathEvent::Blocked { told } => {
+                    tracing::warn!(%peer, remote = %self.remote, told, "UDP does not pass: media goes through the TLS connection");
                     self.set_way(Way::Tcp);
+                    if !told {
+                        self.tell_blocked(control, &mut protected);
+                    }
                 }
                 PathEvent::Unblocked(to) => {
                     tracing::info!(%peer, %to, "UDP passes again");
@@ -431,9 +466,34 @@ impl Association {
         self.rearm.notify_one();
     }
 
+    /// The peer may be sending by UDP all the same: it hears this side.
+    fn tell_blocked(&self, control: &Outlet, protected: &mut Vec<u8>) {
+        let mut word = [0; Message::MIN_BYTES];
+        let message = Message { kind: Kind::Blocked, nonce: [0; 16], size: 0 };
+        if message.write(control.label.ssrc(), 0, &mut word).is_some()
+            && control.protect_control(&word, protected).is_some()
+        {
+            self.transmit(protected, protected.len());
+        }
+    }
+
     fn set_way(&self, way: Way) {
-        self.way.set(way);
+        let before = self.way.replace(way);
         self.changed.notify_waiters();
+        if before != way && before != Way::Unknown {
+            self.tell_next();
+        }
+    }
+
+    /// Tells the peer where the numbers of all flows are.
+    fn tell_next(&self) {
+        for flow in self.flows.borrow().iter() {
+            if let End::Out(outlet) = &flow.end
+                && let Some(outlet) = outlet.upgrade()
+            {
+                outlet.tell_next(self);
+            }
+        }
     }
 
     /// Calls `on_end` once when the association ends.

@@ -36,8 +36,10 @@ const PING: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_secs(1);
 /// How long a lost connection is tried to be made again before its sessions end.
 const RECONNECT: Duration = Duration::from_secs(10);
-/// The pause between two tries.
+/// The first pause between two tries; it doubles.
 const RETRY: Duration = Duration::from_millis(250);
+/// The longest.
+const LAST_RETRY: Duration = Duration::from_secs(5);
 /// How long sessions may take to say that they end.
 const LEAVE: Duration = Duration::from_secs(1);
 /// How often it is looked whether they have.
@@ -128,8 +130,9 @@ async fn open(
     let (Some(label), Some(theirs)) = (answer.label, answer.port) else {
         return Err(wire.protocol("the answer to OPTIONS names no label and port"));
     };
-    let remote = SocketAddr::new(remote.ip(), theirs);
-    association.open_control(control, Label::from_ssrc(label), Some(remote))?;
+    // The port that it knows as its own, and the one that it is reached by, where something between maps ports.
+    let remotes = [SocketAddr::new(remote.ip(), theirs), remote];
+    association.open_control(control, Label::from_ssrc(label), &remotes)?;
     let (asks, asked) = mpsc::unbounded_channel();
     let peer = Rc::new(Peer {
         association,
@@ -234,12 +237,27 @@ async fn begin(
     header.ok_or_else(|| wire.protocol("the answer to OPTIONS has no usable Msm-Hop"))
 }
 
-/// When a connection is to be replaced: well before either SVID expires.
-fn renewal(source: &dyn IdentitySource, peer: &PeerIdentity) -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let own = source.snapshot().map_or(u64::MAX, |snapshot| snapshot.svid.not_after().as_secs());
-    let left = own.min(peer.expires.as_secs()).saturating_sub(now);
-    Duration::from_secs(left / 2)
+/// When a connection is to be replaced.
+struct Renewal {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Renewal {
+    /// Of a connection that was just made: well before either SVID expires.
+    fn new(source: &dyn IdentitySource, peer: &PeerIdentity) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let own = source.snapshot().map_or(u64::MAX, |snapshot| snapshot.svid.not_after().as_secs());
+        let left = own.min(peer.expires.as_secs()).saturating_sub(now);
+        Self { at: Instant::now() + Duration::from_secs(left / 2).max(TICK), pause: RETRY }
+    }
+
+    /// It could not be replaced. The other side goes on with what it has until the SVID that it knows expires, and if it took
+    /// the new epoch up before the connection was lost, for a moment only: it is tried again soon.
+    fn failed(&mut self) {
+        self.at = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LAST_RETRY);
+    }
 }
 
 async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::UnboundedReceiver<Ask>) {
@@ -248,7 +266,7 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
     let mut stopping = reach.worker.shared.stopping.subscribe();
     let mut tick = tokio::time::interval(TICK);
     let mut pinged = Instant::now();
-    let mut renew_at = Instant::now() + renewal(&*members.source, &peer.association.peer());
+    let mut renewing = Renewal::new(&*members.source, &peer.association.peer());
     let why = loop {
         tokio::select! {
             biased;
@@ -263,7 +281,7 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
                     match again(&reach, &peer).await {
                         Some(next) => {
                             wire = next;
-                            renew_at = Instant::now() + renewal(&*members.source, &peer.association.peer());
+                            renewing = Renewal::new(&*members.source, &peer.association.peer());
                         }
                         None => break "the member cannot be reached any more",
                     }
@@ -281,10 +299,6 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
                     pinged = now;
                     drop(peer.ask(Request::new(Method::Options, "*")));
                 }
-                if now >= renew_at {
-                    renew(&reach, &peer, &mut wire).await;
-                    renew_at = now + renewal(&*members.source, &peer.association.peer()).max(TICK);
-                }
                 if let Err(why) = members.check(&peer.association) {
                     tracing::error!(peer = %peer.association.peer().id, why, "the member is trusted no more: its sessions end");
                     break "the member is trusted no more";
@@ -296,8 +310,14 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
                     tracing::error!(peer = %peer.association.peer().id, why, "the member is trusted no more: its sessions end");
                     break "the member is trusted no more";
                 }
-                renew(&reach, &peer, &mut wire).await;
-                renew_at = Instant::now() + renewal(&*members.source, &peer.association.peer()).max(TICK);
+                renewing.at = Instant::now();
+            }
+            () = tokio::time::sleep_until(renewing.at.into()) => {
+                if renew(&reach, &peer, &mut wire, &mut asked).await {
+                    renewing = Renewal::new(&*members.source, &peer.association.peer());
+                } else {
+                    renewing.failed();
+                }
             }
             _ = stopping.wait_for(|stopping| *stopping) => break "shutdown",
         }
@@ -331,13 +351,19 @@ fn tell(peer: &Peer, request: &Request) {
     }
 }
 
-/// Replaces the connection by one of a new epoch. What fails is tried again at the next occasion.
-async fn renew(reach: &Reach, peer: &Rc<Peer>, wire: &mut Wire) {
+/// Replaces the connection by one of a new epoch; whether it did. Meanwhile requests go by the old one.
+async fn renew(
+    reach: &Reach,
+    peer: &Rc<Peer>,
+    wire: &mut Wire,
+    asked: &mut mpsc::UnboundedReceiver<Ask>,
+) -> bool {
     let attaching = attach(reach, peer);
     tokio::pin!(attaching);
     let outcome = loop {
         tokio::select! {
             outcome = &mut attaching => break outcome,
+            Some(ask) = asked.recv() => wire.ask(ask),
             told = wire.next(&reach.worker, &reach.port) => match told {
                 Ok(request) => tell(peer, &request),
                 // Its replacement is on the way.
@@ -349,8 +375,12 @@ async fn renew(reach: &Reach, peer: &Rc<Peer>, wire: &mut Wire) {
         Ok(next) => {
             let old = std::mem::replace(wire, next);
             tokio::task::spawn_local(finish(Rc::clone(&reach.worker), Rc::clone(&reach.port), old));
+            true
         }
-        Err(error) => tracing::warn!(peer = %peer.association.peer().id, %error, "hop not re-keyed"),
+        Err(error) => {
+            tracing::warn!(peer = %peer.association.peer().id, %error, "hop not re-keyed: it is tried again");
+            false
+        }
     }
 }
 

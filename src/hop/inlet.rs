@@ -8,7 +8,7 @@ use std::time::Instant;
 use msm_auth::srtp::{self, MasterKey};
 use msm_core::hop::line::LineReport;
 use msm_core::hop::path::Message;
-use msm_core::hop::{Label, Part, ReceiveLine, Rejoin, Trailer};
+use msm_core::hop::{Label, NextIndex, Part, ReceiveLine, Rejoin, Trailer};
 use msm_core::rtp::is_rtcp;
 
 use super::association::Association;
@@ -130,9 +130,17 @@ impl Inlet {
             if packet.get(1).copied().is_some_and(is_rtcp) {
                 match receiver.unprotect_rtcp(packet) {
                     Ok(opened) => {
-                        authenticated += length;
                         let compound = packet.get(..opened.len).unwrap_or_default();
-                        self.handle_rtcp(now, &association, compound, length, from);
+                        let (next, compound) = NextIndex::split(compound);
+                        if let Some(NextIndex(next)) = next
+                            && let Err(error) = receiver.advance(self.label.ssrc(), next)
+                        {
+                            self.port.counters.add(error.name(), 1);
+                        }
+                        if !self.handle_message(now, &association, compound, length, from) {
+                            authenticated += length;
+                            self.handle_rtcp(now, compound);
+                        }
                     }
                     Err(error) => self.port.counters.add(error.name(), 1),
                 }
@@ -197,21 +205,29 @@ impl Inlet {
         }
     }
 
-    fn handle_rtcp(
+    /// The association's own messages; false for anything else.
+    fn handle_message(
         &self,
         now: Instant,
         association: &Association,
         compound: &[u8],
         length: usize,
         from: Option<SocketAddr>,
-    ) {
+    ) -> bool {
+        if !matches!(*self.target.borrow(), Target::Control) {
+            return false;
+        }
+        let Some(message) = Message::read(compound) else { return false };
+        association.handle_message(now, from, length, &message);
+        true
+    }
+
+    fn handle_rtcp(&self, now: Instant, compound: &[u8]) {
+        if compound.is_empty() {
+            return;
+        }
         match &*self.target.borrow() {
-            Target::Nobody => self.port.counters.add("hop_not_playing", 1),
-            Target::Control => {
-                if let (Some(message), Some(from)) = (Message::read(compound), from) {
-                    association.handle_message(now, from, length, &message);
-                }
-            }
+            Target::Nobody | Target::Control => self.port.counters.add("hop_not_playing", 1),
             Target::Media { home, track } => {
                 if let Some(home) = home.upgrade() {
                     home.handle_rtcp(now, *track, compound);

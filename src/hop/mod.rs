@@ -15,6 +15,7 @@ pub(crate) mod port;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod report;
+mod tokens;
 mod wire;
 
 use std::net::SocketAddr;

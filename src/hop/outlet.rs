@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 
 use msm_auth::srtp::{self, MasterKey};
 use msm_core::hop::split::{SECOND_HEADER, cut};
-use msm_core::hop::{Label, Part, SendLine, Trailer};
+use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
 use msm_core::hub::{Kind, SendOutcome};
 use msm_core::rtp::Header;
 
@@ -19,6 +19,11 @@ use crate::error::Error;
 const MAX_SEGMENTS: usize = msm_core::burst::MAX_SEGMENTS;
 const MAX_RUN: usize = msm_core::burst::MAX_RUN_BYTES;
 
+/// From this index on the peer is told where the numbers are: before, it cannot mistake them.
+const TELL_FROM: u64 = 1 << 14;
+/// How many packets after it was told it is told again.
+const TELL_EACH: u64 = 1 << 12;
+
 /// One flow to the other member.
 pub(crate) struct Outlet {
     pub(crate) label: Label,
@@ -31,6 +36,8 @@ pub(crate) struct Outlet {
 struct State {
     sender: srtp::Sender,
     line: SendLine,
+    /// The index that the peer was told last.
+    told: u64,
 }
 
 /// Packets of one size that wait to be sent together.
@@ -50,6 +57,7 @@ impl Outlet {
             state: RefCell::new(State {
                 sender: srtp::Sender::new(srtp::SenderOptions { mki_len: MKI_BYTES, ..Default::default() }),
                 line: SendLine::new(first_sequence),
+                told: 0,
             }),
         })
     }
@@ -75,7 +83,11 @@ impl Outlet {
     pub(crate) fn send(&self, kind: Kind, packets: &[u8], segment: usize) -> SendOutcome {
         let Some(association) = self.association.upgrade() else { return SendOutcome::Failed };
         match kind {
-            Kind::Rtp => self.send_rtp(&association, packets, segment),
+            Kind::Rtp => {
+                let outcome = self.send_rtp(&association, packets, segment);
+                self.tell_in_time(&association);
+                outcome
+            }
             Kind::Rtcp => self.send_rtcp(&association, packets),
         }
     }
@@ -166,6 +178,9 @@ impl Outlet {
         buffer.extend_from_slice(compound);
         let twin = self.twin.borrow().upgrade();
         report::address(&mut buffer, self.label, || twin.as_ref().and_then(|twin| twin.report()));
+        if let Some(next) = self.next_index(&state) {
+            buffer.extend_from_slice(&next.write(self.label.ssrc()));
+        }
         let length = buffer.len();
         buffer.resize(length + keys::RTCP_OVERHEAD, 0);
         let Ok(protected) = state.sender.protect_rtcp(&mut buffer, length) else {
@@ -173,6 +188,36 @@ impl Outlet {
             return SendOutcome::Failed;
         };
         association.transmit(buffer.get(..protected).unwrap_or_default(), protected)
+    }
+
+    /// Where the numbers are, if the peer could mistake them.
+    fn next_index(&self, state: &State) -> Option<NextIndex> {
+        state.sender.next_index(self.label.ssrc()).filter(|next| *next >= TELL_FROM).map(NextIndex)
+    }
+
+    /// Tells the peer where the numbers are after some thousand packets, as reports may be rare.
+    #[inline]
+    fn tell_in_time(&self, association: &Association) {
+        let state = self.state.borrow();
+        let is_due = self.next_index(&state).is_some_and(|NextIndex(next)| next >= state.told + TELL_EACH);
+        drop(state);
+        if is_due {
+            self.tell_next(association);
+        }
+    }
+
+    /// Tells the peer where the numbers are: much may not have reached it.
+    pub(crate) fn tell_next(&self, association: &Association) {
+        let next = self.next_index(&self.state.borrow());
+        if let Some(NextIndex(next)) = next {
+            self.state.borrow_mut().told = next;
+        }
+        let mut protected = Vec::new();
+        if let Some(next) = next
+            && self.protect_control(&next.write(self.label.ssrc()), &mut protected).is_some()
+        {
+            association.transmit(&protected, protected.len());
+        }
     }
 
     /// Protects one RTCP packet into `out`; its length.

@@ -48,22 +48,30 @@ struct Pull {
     _pass: UpstreamPass,
 }
 
-/// The peer's answer to SETUP: its label, and the session.
-pub(crate) type SetUp = (Label, Option<String>);
+/// The peer's answer to SETUP.
+pub(crate) struct SetUp {
+    /// The track's name, which keys come from.
+    token: u64,
+    /// The peer's label for the way back.
+    label: Label,
+    /// What the peer calls the session.
+    pub(crate) session: Option<String>,
+}
 
 /// One session with another member.
 pub(crate) struct Member {
     pub(crate) peer: Rc<Peer>,
     pub(crate) url: RtspUrl,
     via: Vec<String>,
-    token: u64,
+    /// Until the peer has told what it calls the session.
+    name: u64,
     session: Option<String>,
     told: Rc<Notify>,
 }
 
 impl Member {
     pub(crate) fn new(worker: &Worker, peer: Rc<Peer>, url: RtspUrl, via: Vec<String>) -> Self {
-        Self { peer, url, via, token: worker.shared.seed(), session: None, told: Rc::default() }
+        Self { peer, url, via, name: worker.shared.seed(), session: None, told: Rc::default() }
     }
 
     /// Sends a request; it is on its way when this returns, and the future is its answer.
@@ -75,7 +83,7 @@ impl Member {
         request = match &self.session {
             Some(session) => request.with("Session", session),
             // The member has not told yet what it calls the session.
-            None => request.with("Pipelined-Requests", format!("{:x}", self.token)),
+            None => request.with("Pipelined-Requests", format!("{:x}", self.name)),
         };
         let (endpoint, method) = (self.url.to_string(), method_name(&request.method).to_owned());
         let answer = self.peer.ask(request);
@@ -101,9 +109,10 @@ impl Member {
         mode: &str,
         target: Target,
     ) -> Result<(Rc<Inlet>, impl Future<Output = Result<SetUp, Error>> + use<>), Error> {
-        let inlet = self.peer.association.inlet(self.token, target)?;
+        let token = self.peer.association.next_token();
+        let inlet = self.peer.association.inlet(token, target)?;
         let header =
-            HopHeader { token: Some(self.token), label: Some(inlet.label.ssrc()), ..HopHeader::default() };
+            HopHeader { token: Some(token), label: Some(inlet.label.ssrc()), ..HopHeader::default() };
         let request = Request::new(Method::Setup, url)
             .with("Transport", format!("{TRANSPORT}{mode}"))
             .with(HEADER, header.to_string());
@@ -118,14 +127,14 @@ impl Member {
                 reason: "the answer to SETUP names no label".into(),
             })?;
             let session = response.headers.get("Session").and_then(SessionHeader::parse);
-            Ok((Label::from_ssrc(label), session.map(|session| session.id)))
+            Ok(SetUp { token, label: Label::from_ssrc(label), session: session.map(|session| session.id) })
         };
         Ok((inlet, answer))
     }
 
     /// The way back of a track that was set up.
-    pub(crate) fn set_outlet(&self, label: Label, inlet: &Rc<Inlet>) -> Result<Rc<Outlet>, Error> {
-        self.peer.association.outlet(self.token, label, inlet)
+    pub(crate) fn set_outlet(&self, answer: &SetUp, inlet: &Rc<Inlet>) -> Result<Rc<Outlet>, Error> {
+        self.peer.association.outlet(answer.token, answer.label, inlet)
     }
 
     /// What the member calls the session.
@@ -351,10 +360,10 @@ impl Pull {
         // All are on their way before the first answer comes.
         let played = self.member.ask(asked);
         for (track, (inlet, answer)) in pending.into_iter().enumerate() {
-            let (label, session) = answer.await?;
-            let outlet = self.member.set_outlet(label, &inlet)?;
+            let answer = answer.await?;
+            let outlet = self.member.set_outlet(&answer, &inlet)?;
             home.set_upstream(track, Dest::Hop(Rc::clone(&outlet)));
-            self.member.set_session(session);
+            self.member.set_session(answer.session);
             self.flows.push((inlet, outlet));
         }
         let answer = play::answer(&played.await?, &self.described);

@@ -85,9 +85,9 @@ async fn announce(
     announced.await?;
     let mut flows = Vec::new();
     for (inlet, answer) in pending {
-        let (label, session) = answer.await?;
-        let outlet = member.set_outlet(label, &inlet)?;
-        member.set_session(session);
+        let answer = answer.await?;
+        let outlet = member.set_outlet(&answer, &inlet)?;
+        member.set_session(answer.session);
         flows.push((inlet, outlet));
     }
     Ok(flows)

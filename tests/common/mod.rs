@@ -409,6 +409,17 @@ impl Reader {
         packet.truncate(length);
         packet
     }
+
+    /// The next packet, if it comes in time.
+    pub fn try_recv(&self, patience: Duration) -> Option<Vec<u8>> {
+        let usual = self.socket.read_timeout().unwrap();
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        let mut packet = vec![0; 65536];
+        let length = self.socket.recv(&mut packet);
+        self.socket.set_read_timeout(usual).unwrap();
+        packet.truncate(length.ok()?);
+        Some(packet)
+    }
 }
 
 /// A publisher in its own connection.

@@ -37,7 +37,11 @@ struct State {
 impl Relay {
     /// In front of the member at `acceptor`.
     pub fn start(acceptor: SocketAddr) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), acceptor.port()));
+        Self::start_at(SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), acceptor.port())), acceptor)
+    }
+
+    /// In front of the member at `acceptor`, at any address, as what maps ports is.
+    pub fn start_at(address: SocketAddr, acceptor: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let udp = UdpSocket::bind(address).unwrap();
         udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();

@@ -7,6 +7,9 @@ pub const MIN_WINDOW: u64 = 64;
 /// The largest.
 pub const MAX_WINDOW: u64 = 32_768;
 
+/// Further ahead than this, numbers are about to be mistaken: the nearest one is taken for what is meant.
+const FAR: u64 = 1 << 14;
+
 /// One more than the highest index of a packet: 32 bits of rollovers and 16 of sequence number (`RFC 3711 §3.3.1`).
 pub(super) const INDEX_END: u64 = 1 << 48;
 
@@ -36,6 +39,15 @@ impl Window {
 
     pub(super) fn highest(&self) -> Option<u64> {
         self.highest
+    }
+
+    /// Goes on before `next`, which is far ahead: what came before is too old from now on.
+    pub(super) fn advance(&mut self, next: u64) {
+        let last = next.saturating_sub(1);
+        if self.highest.is_none_or(|highest| last.saturating_sub(highest) > self.size().max(FAR)) {
+            self.seen.fill(0);
+            self.highest = Some(last);
+        }
     }
 
     /// The index that a sequence number means: the one that is nearest to the highest (`RFC 3711 §3.3.1`); with `roc`

@@ -84,6 +84,20 @@ impl Receiver {
         Ok(())
     }
 
+    /// Says which index a source's next packet will have, as the sender tells it in a message that authenticated: it
+    /// matters where more than some ten thousand packets before it did not come, and changes nothing elsewhere.
+    ///
+    /// # Errors
+    /// [`SrtpError::TooManySsrcs`]; [`SrtpError::KeyExhausted`] for no index.
+    pub fn advance(&mut self, ssrc: u32, next: u64) -> Result<(), SrtpError> {
+        if next > INDEX_END {
+            return Err(SrtpError::KeyExhausted);
+        }
+        let place = self.place(ssrc)?;
+        self.change(place, ssrc, |stream| stream.rtp.advance(next));
+        Ok(())
+    }
+
     /// Opens an SRTP packet in place.
     ///
     /// # Errors

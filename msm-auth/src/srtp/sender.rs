@@ -149,6 +149,12 @@ impl Sender {
         stream(&mut self.streams, ssrc, &self.options).unwrap().rtp.set_highest(index);
     }
 
+    /// The index after the highest one that was used of a source; `None` before its first packet.
+    pub fn next_index(&self, ssrc: u32) -> Option<u64> {
+        let stream = self.streams.iter().find(|stream| stream.ssrc == ssrc)?;
+        stream.rtp.highest().map(|highest| highest + 1)
+    }
+
     /// The rollover counter of a source, for a keying protocol that tells it to late receivers.
     pub fn roc(&self, ssrc: u32) -> Option<u32> {
         let stream = self.streams.iter().find(|stream| stream.ssrc == ssrc)?;

@@ -5,6 +5,7 @@
 
 pub mod label;
 pub mod line;
+pub mod next;
 pub mod path;
 pub mod rejoin;
 pub mod split;
@@ -12,5 +13,6 @@ pub mod trailer;
 
 pub use label::Label;
 pub use line::{ReceiveLine, SendLine};
+pub use next::NextIndex;
 pub use rejoin::Rejoin;
 pub use trailer::{Part, Trailer, TrailerError};

@@ -48,6 +48,48 @@ fn a_sender_takes_its_own_packets_in_any_order_over_a_rollover() {
 }
 
 #[test]
+fn a_receiver_that_is_told_the_next_index_goes_on_after_any_loss() {
+    for lost in [33_000u64, 40_000, 200_000, 70_000] {
+        let (mut sender, mut receiver) = pair(Suite::AeadAes128Gcm, 0);
+        let mut send = |index: u64| protect(&mut sender, &rtp(SSRC, index as u16, b"x")).unwrap();
+        let early: Vec<_> = (60_000..60_100).map(&mut send).collect();
+        for (index, sealed) in (60_000..).zip(&early) {
+            assert_eq!(open(&mut receiver, sealed).unwrap().1, index);
+        }
+        for index in (60_100..60_100 + lost).step_by(500) {
+            send(index);
+        }
+        let next = 60_100 + lost;
+        let sealed = [next, next + 1, next - 1].map(&mut send);
+        assert!(open(&mut receiver, &sealed[0]).is_err(), "{lost}");
+        receiver.advance(SSRC, next).unwrap();
+        for (sealed, index) in sealed.iter().zip([next, next + 1, next - 1]) {
+            assert_eq!(open(&mut receiver, sealed).unwrap().1, index, "{lost}");
+            assert_eq!(open(&mut receiver, sealed), Err(SrtpError::Replayed));
+        }
+        for sealed in &early {
+            assert!(open(&mut receiver, sealed).is_err(), "what came before does not come again");
+        }
+        // What is told late, or twice, or is near, moves nothing.
+        for told in [next, 0, 1, next + 100, next - 5000] {
+            receiver.advance(SSRC, told).unwrap();
+        }
+        assert_eq!(open(&mut receiver, &sealed[1]), Err(SrtpError::Replayed));
+        assert_eq!(open(&mut receiver, &send(next + 2)).unwrap().1, next + 2);
+        assert_eq!(receiver.advance(SSRC, (1 << 48) + 1), Err(SrtpError::KeyExhausted));
+    }
+}
+
+#[test]
+fn a_receiver_that_is_told_before_the_first_packet_knows_its_rollovers() {
+    let (mut sender, mut receiver) = pair(Suite::AeadAes128Gcm, 0);
+    sender.set_highest(SSRC, 5 << 16);
+    receiver.advance(SSRC, sender.next_index(SSRC).unwrap()).unwrap();
+    let sealed = protect(&mut sender, &rtp(SSRC, 1, b"x")).unwrap();
+    assert_eq!(open(&mut receiver, &sealed).unwrap().1, 5 << 16 | 1);
+}
+
+#[test]
 fn thirty_thousand_packets_lost_do_not_lose_the_rollover_counter() {
     for suite in Suite::ALL {
         let (mut sender, mut receiver) = pair(suite, 0);

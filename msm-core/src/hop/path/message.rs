@@ -18,6 +18,8 @@ pub enum Kind {
     Probe = 3,
     /// It does: the probe's nonce and size.
     ProbeAck = 4,
+    /// Nothing comes from you. Goes by another way than the one that it speaks of.
+    Blocked = 5,
 }
 
 /// One message.
@@ -64,6 +66,7 @@ impl Message {
             2 => Kind::Response,
             3 => Kind::Probe,
             4 => Kind::ProbeAck,
+            5 => Kind::Blocked,
             _ => return None,
         };
         let nonce = packet.get(12..28)?.try_into().ok()?;
@@ -78,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_cut_short() {
-        for kind in [Kind::Challenge, Kind::Response, Kind::Probe, Kind::ProbeAck] {
+        for kind in [Kind::Challenge, Kind::Response, Kind::Probe, Kind::ProbeAck, Kind::Blocked] {
             let message = Message { kind, nonce: [9; 16], size: 1472 };
             let mut out = [0xff; 600];
             for pad_to in [0, 33, 400] {

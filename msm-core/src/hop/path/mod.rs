@@ -3,6 +3,7 @@
 //! Media goes only to an address that answered a challenge: both sides know the keys, so a message that authenticates is
 //! the other member's, but anybody may have put any address on its envelope. See [`Path`].
 
+mod candidates;
 mod message;
 mod mtu;
 
@@ -15,29 +16,23 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use self::candidates::{Candidates, Challenge, Lengths};
 use self::mtu::Search;
 use crate::rng::Rng;
 
-/// Addresses that may be under challenge at a time; the oldest gives way.
-const CANDIDATES: usize = 3;
-/// A candidate is sent at most so many times the bytes that came from it (`RFC 9000 §8.1`).
-const AMPLIFICATION: usize = 3;
+/// Addresses that the signalling may name for one peer.
+const REMOTES: usize = 2;
 /// Answers to challenges and probes, a second.
 const ANSWERS_PER_SECOND: u32 = 200;
-/// The first pause between two challenges; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// Between two questions to an address that has been silent.
 const CHECK_PAUSE: Duration = Duration::from_millis(100);
-/// A candidate is forgotten after this.
-const CANDIDATE_LIFE: Duration = Duration::from_secs(5);
 
 /// What a [`Path`] is made with.
 #[derive(Debug, Clone)]
 pub struct PathConfig {
     /// What protection adds to a message, in bytes.
     pub overhead: usize,
-    /// UDP payload that every way takes. Default 1200 (`RFC 9000 §14`).
+    /// UDP payload that every way must take: one that does not is no way. Default 1200 (`RFC 9000 §14`).
     pub base: usize,
     /// The largest UDP payload to look for. Default 1472: Ethernet and IPv4.
     pub ceiling: usize,
@@ -45,7 +40,8 @@ pub struct PathConfig {
     pub give_up: Duration,
     /// How often a blocked way is tried again. Default 5 s.
     pub retry: Duration,
-    /// How long the other side may be silent before it is asked. Default 1 s.
+    /// How long the other side may be silent before it is asked. Default 800 ms: with `give_up` and the word to the other side, an
+    /// end of the way is known to both within 2 s.
     pub keep_alive: Duration,
 }
 
@@ -57,7 +53,7 @@ impl Default for PathConfig {
             ceiling: 1472,
             give_up: Duration::from_secs(1),
             retry: Duration::from_secs(5),
-            keep_alive: Duration::from_secs(1),
+            keep_alive: Duration::from_millis(800),
         }
     }
 }
@@ -74,8 +70,12 @@ pub enum PathEvent {
         /// Where it is.
         to: SocketAddr,
     },
-    /// Nothing passes.
-    Blocked,
+    /// Nothing passes, in one direction at least.
+    Blocked {
+        /// The other side said so: what is sent from here does not reach it. Otherwise it is to be told by another way, with a
+        /// message of [`Kind::Blocked`].
+        told: bool,
+    },
     /// It passes again.
     Unblocked(SocketAddr),
     /// The largest UDP payload that passes.
@@ -116,23 +116,6 @@ enum State {
     Blocked { again: Instant },
 }
 
-/// An address under challenge.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    address: SocketAddr,
-    nonce: [u8; 16],
-    since: Instant,
-    /// When the last challenge was sent; its answer measures the round trip if it was the only one.
-    sent: Option<Instant>,
-    tries: u32,
-    next: Instant,
-    pause: Duration,
-    /// Bytes that may still be sent to it.
-    credit: usize,
-    /// Named by the signalling, over TLS: no stranger.
-    known: bool,
-}
-
 /// A challenge to the address in use, repeated until an answer or anything else comes.
 #[derive(Debug, Clone, Copy)]
 struct Check {
@@ -150,17 +133,20 @@ struct Check {
 ///   [`poll_timeout`](Self::poll_timeout).
 ///
 /// Whoever copies genuine packets and sends them on from another address moves nothing: that address is challenged, gets
-/// three times the bytes that came from it at most, and does not answer.
+/// three times the bytes that came from it at most, answers to copied questions among them, and does not answer.
+///
+/// Challenges and their answers are as long as the datagrams that every way must take (`RFC 9000 §8.2.1`), where so much may be
+/// sent: a way that only lets short ones pass is none.
 #[derive(Debug)]
 pub struct Path {
     config: PathConfig,
     rng: Rng,
-    /// Where the signalling says the peer is.
-    remote: Option<SocketAddr>,
+    /// Where the signalling says the peer may be.
+    remotes: Vec<SocketAddr>,
     state: State,
     started: bool,
     was_open: bool,
-    candidates: Vec<Candidate>,
+    candidates: Candidates,
     search: Search,
     heard: Instant,
     /// The address in use is asked, after silence.
@@ -180,11 +166,11 @@ impl Path {
         let search = Search::new(config.base, config.ceiling);
         Self {
             rng: Rng::new(seed),
-            remote: None,
+            remotes: Vec::with_capacity(REMOTES + 1),
             state: State::Waiting,
             started: false,
             was_open: false,
-            candidates: Vec::with_capacity(CANDIDATES),
+            candidates: Candidates::default(),
             announced: search.size(),
             search,
             heard: now,
@@ -198,9 +184,11 @@ impl Path {
         }
     }
 
-    /// Where the signalling says that the peer is.
-    pub fn set_remote(&mut self, remote: SocketAddr) {
-        self.remote = Some(remote);
+    /// Where the signalling says that the peer may be: which of two it is, whichever answers first tells. More are ignored.
+    pub fn add_remote(&mut self, remote: SocketAddr) {
+        if self.remotes.len() < REMOTES && !self.remotes.contains(&remote) {
+            self.remotes.push(remote);
+        }
     }
 
     /// Begins. With a known address it is challenged at once; otherwise the peer's first packet is waited for.
@@ -211,8 +199,14 @@ impl Path {
 
     fn try_open(&mut self, now: Instant) {
         self.state = State::Trying { until: now + self.config.give_up };
-        if let Some(remote) = self.remote {
-            self.challenge(now, remote, true);
+        self.challenge_remotes(now);
+    }
+
+    fn challenge_remotes(&mut self, now: Instant) {
+        for place in 0..self.remotes.len() {
+            if let Some(remote) = self.remotes.get(place).copied() {
+                self.challenge(now, remote, true);
+            }
         }
     }
 
@@ -233,63 +227,62 @@ impl Path {
         if !self.started {
             return false;
         }
-        let credit = bytes.saturating_mul(AMPLIFICATION);
-        match self.candidates.iter_mut().find(|candidate| candidate.address == from) {
-            Some(candidate) => {
-                candidate.credit = candidate.credit.saturating_add(credit);
-                candidate.next <= now
-            }
-            None => {
-                self.challenge(now, from, false);
-                if let Some(candidate) = self.candidates.last_mut() {
-                    candidate.credit = credit;
-                }
-                true
-            }
+        if !self.candidates.credit(from, bytes) {
+            self.challenge(now, from, false);
+            self.candidates.credit(from, bytes);
         }
+        self.candidates.due(self.lengths()).is_some_and(|due| due <= now)
     }
 
     fn challenge(&mut self, now: Instant, address: SocketAddr, known: bool) {
-        self.candidates.retain(|candidate| {
-            candidate.address != address && now.saturating_duration_since(candidate.since) < CANDIDATE_LIFE
-        });
-        if self.candidates.len() >= CANDIDATES {
-            // One that the signalling named stays.
-            let oldest = self.candidates.iter().position(|candidate| !candidate.known).unwrap_or(0);
-            self.candidates.remove(oldest);
-        }
         let nonce = self.nonce();
-        self.candidates.push(Candidate {
-            address,
-            nonce,
-            since: now,
-            sent: None,
-            tries: 0,
-            next: now,
-            pause: FIRST_PAUSE,
-            credit: 0,
-            known,
-        });
+        self.candidates.add(now, address, known, nonce);
     }
 
-    /// A message that authenticated, in a datagram of `datagram` bytes.
+    fn lengths(&self) -> Lengths {
+        let least = Message::MIN_BYTES + self.config.overhead;
+        Lengths { full: self.config.base.max(least), least }
+    }
+
+    /// A message that authenticated, in a datagram of `datagram` bytes, which counts as with
+    /// [`handle_authenticated`](Self::handle_authenticated).
     pub fn handle_message(&mut self, now: Instant, from: SocketAddr, datagram: usize, message: &Message) {
+        self.handle_authenticated(now, from, datagram);
         match message.kind {
-            Kind::Challenge | Kind::Probe => {
-                if self.take_token(now) {
-                    let kind = if message.kind == Kind::Probe { Kind::ProbeAck } else { Kind::Response };
-                    let size = u16::try_from(datagram).unwrap_or(u16::MAX);
-                    // Never longer than the question: no amplification.
-                    let message = Message { kind, nonce: message.nonce, size };
-                    self.answers.push_back(Transmit { to: from, message, pad_to: 0 });
-                }
-            }
+            // As long as the question (`RFC 9000 §8.2.2`): the way back takes as much.
+            Kind::Challenge => self.answer(now, from, Kind::Response, message, datagram),
+            Kind::Probe => self.answer(now, from, Kind::ProbeAck, message, 0),
             Kind::Response => self.handle_response(now, &message.nonce),
             Kind::ProbeAck => {
-                self.search.handle_ack(&message.nonce);
+                if let Some(rtt) = self.search.handle_ack(now, &message.nonce) {
+                    self.rtt = Some(rtt);
+                }
                 self.announce();
             }
+            Kind::Blocked => self.handle_blocked(now),
         }
+    }
+
+    /// The other side says, by another way, that nothing comes from here.
+    pub fn handle_blocked(&mut self, now: Instant) {
+        if let State::Open(_) = self.state {
+            self.block(now, true);
+        }
+    }
+
+    fn answer(&mut self, now: Instant, to: SocketAddr, kind: Kind, question: &Message, length: usize) {
+        let length = length.max(self.lengths().least);
+        let in_use = self.state == State::Open(to);
+        if (in_use || self.candidates.pay(to, length)) && self.take_token(now) {
+            let size = u16::try_from(length).unwrap_or(u16::MAX);
+            let message = Message { kind, nonce: question.nonce, size };
+            self.answers.push_back(Transmit { to, message, pad_to: self.padding(length) });
+        }
+    }
+
+    /// What a message is padded to, so that its datagram has this length at most.
+    fn padding(&self, datagram: usize) -> usize {
+        datagram.saturating_sub(self.config.overhead)
     }
 
     /// The answer vouches for the address that the question went to, wherever it came from (`RFC 9000 §8.2.3`): who copies
@@ -300,14 +293,13 @@ impl Path {
             self.heard = now;
             return;
         }
-        let place = self.candidates.iter().position(|own| own.nonce == *nonce);
-        let Some(candidate) = place.map(|place| self.candidates.remove(place)) else {
+        let Some(candidate) = self.candidates.answered(nonce) else {
             self.rejected += 1;
             return;
         };
         let to = candidate.address;
-        if candidate.tries == 1 {
-            self.rtt = candidate.sent.map(|sent| now.saturating_duration_since(sent));
+        if let Some(rtt) = candidate.rtt(now) {
+            self.rtt = Some(rtt);
         }
         let event = match self.state {
             State::Open(before) if before == to => return,
@@ -321,7 +313,7 @@ impl Path {
         self.check = None;
         // What others are asked does not matter any more, unless they go on sending.
         self.candidates.clear();
-        self.search.start(now);
+        self.search.start(now, candidate.full);
         self.events.push_back(event);
         self.announce();
     }
@@ -347,24 +339,22 @@ impl Path {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.state {
-            State::Trying { until } if until <= now => self.block(now),
+            State::Trying { until } if until <= now => self.block(now, false),
             State::Blocked { again } if again <= now => {
                 self.state = State::Blocked { again: now + self.config.retry };
-                if let Some(remote) = self.remote {
-                    self.challenge(now, remote, true);
-                }
+                self.challenge_remotes(now);
             }
             State::Open(to) => self.keep_alive(now, to),
             _ => {}
         }
-        self.candidates.retain(|candidate| now.saturating_duration_since(candidate.since) < CANDIDATE_LIFE);
+        self.candidates.expire(now);
         self.announce();
     }
 
     fn keep_alive(&mut self, now: Instant, to: SocketAddr) {
         let silent = now.saturating_duration_since(self.heard) >= self.config.keep_alive;
         let mut check = match self.check {
-            Some(check) if check.until <= now => return self.block(now),
+            Some(check) if check.until <= now => return self.block(now, false),
             Some(check) => check,
             None if silent => Check { nonce: self.nonce(), until: now + self.config.give_up, next: now },
             None => return,
@@ -377,16 +367,19 @@ impl Path {
         self.check = Some(check);
     }
 
-    fn block(&mut self, now: Instant) {
-        if let State::Open(address) = self.state {
+    fn block(&mut self, now: Instant, told: bool) {
+        if let State::Open(address) = self.state
+            && !self.remotes.contains(&address)
+        {
             // It may come back there.
-            self.remote = Some(address);
+            self.remotes.insert(0, address);
+            self.remotes.truncate(REMOTES);
         }
         self.state = State::Blocked { again: now + self.config.retry };
         self.check = None;
         self.candidates.clear();
         self.search.stop();
-        self.events.push_back(PathEvent::Blocked);
+        self.events.push_back(PathEvent::Blocked { told });
     }
 
     fn announce(&mut self) {
@@ -406,23 +399,19 @@ impl Path {
         if let Some(answer) = self.answers.pop_front() {
             return Some(answer);
         }
-        let cost = Message::MIN_BYTES + self.config.overhead;
-        for candidate in &mut self.candidates {
-            if candidate.next > now || (!candidate.known && candidate.credit < cost) {
-                continue;
-            }
-            candidate.credit = candidate.credit.saturating_sub(cost);
-            candidate.next = now + candidate.pause;
-            candidate.pause = (candidate.pause * 2).min(LAST_PAUSE);
-            candidate.tries += 1;
-            candidate.sent = Some(now);
-            let message = Message { kind: Kind::Challenge, nonce: candidate.nonce, size: 0 };
-            return Some(Transmit { to: candidate.address, message, pad_to: 0 });
+        let lengths = self.lengths();
+        if let Some(Challenge { to, nonce, length }) = self.candidates.poll(now, lengths) {
+            let message = Message { kind: Kind::Challenge, nonce, size: 0 };
+            return Some(Transmit { to, message, pad_to: self.padding(length) });
         }
         let State::Open(to) = self.state else { return None };
         let (rtt, rng) = (self.rtt, &mut self.rng);
         let nonce = || (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes();
-        let probe = self.search.poll(now, rtt, nonce)?;
+        let probe = self.search.poll(now, rtt, nonce);
+        if self.search.has_failed() {
+            self.block(now, false);
+        }
+        let probe = probe?;
         let size = u16::try_from(probe.size).unwrap_or(u16::MAX);
         let message = Message { kind: Kind::Probe, nonce: probe.nonce, size };
         Some(Transmit { to, message, pad_to: probe.size.saturating_sub(self.config.overhead) })
@@ -446,14 +435,9 @@ impl Path {
                 None => (self.heard + self.config.keep_alive, Reason::KeepAlive),
             }),
         };
-        let cost = Message::MIN_BYTES + self.config.overhead;
-        let challenges = self
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.known || candidate.credit >= cost)
-            .map(|candidate| (candidate.next, Reason::Challenge));
+        let challenges = self.candidates.due(self.lengths()).map(|due| (due, Reason::Challenge));
         let probes = self.search.poll_timeout(now).map(|due| (due, Reason::Probe));
-        challenges.chain(state).chain(probes).min_by_key(|(due, _)| *due)
+        challenges.into_iter().chain(state).chain(probes).min_by_key(|(due, _)| *due)
     }
 
     /// Where packets may go.

@@ -4,20 +4,25 @@ use std::time::{Duration, Instant};
 
 /// What is found is at most this much below what would pass.
 const RESOLUTION: usize = 16;
-/// How often one size is tried.
+/// How often a size is tried that may pass.
 const TRIES: u8 = 3;
+/// How often one that did pass: on a way that loses packets it would be given up too soon.
+const CONFIRM_TRIES: u8 = 5;
+/// How often the base: without it there is no way.
+const BASE_TRIES: u8 = 10;
 /// A probe that takes longer is lost, unless two round trips are longer.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How often a larger size is looked for again (`RFC 8899 §5.3.3`).
 const RAISE: Duration = Duration::from_secs(600);
-/// How often the size in use is confirmed: routes change.
-const CONFIRM: Duration = Duration::from_secs(30);
+/// How often the size in use is confirmed: routes change, and what they drop is media.
+const CONFIRM: Duration = Duration::from_secs(5);
 
 /// A probe under way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
     pub(super) size: usize,
     pub(super) nonce: [u8; 16],
+    sent: Instant,
     due: Instant,
     tries: u8,
 }
@@ -27,8 +32,12 @@ pub(super) struct Probe {
 pub(super) struct Search {
     base: usize,
     ceiling: usize,
-    /// Known to pass.
+    /// Known to pass, or the base.
     confirmed: usize,
+    /// Whether the base is known to pass (`RFC 8899 §5.2`, BASE).
+    base_passes: bool,
+    /// The base did not pass.
+    failed: bool,
     /// The smallest that did not pass; one more than the ceiling where all did so far.
     too_large: usize,
     probe: Option<Probe>,
@@ -39,7 +48,16 @@ pub(super) struct Search {
 impl Search {
     pub(super) fn new(base: usize, ceiling: usize) -> Self {
         let ceiling = ceiling.max(base);
-        Self { base, ceiling, confirmed: base, too_large: ceiling + 1, probe: None, again: None }
+        Self {
+            base,
+            ceiling,
+            confirmed: base,
+            base_passes: false,
+            failed: false,
+            too_large: ceiling + 1,
+            probe: None,
+            again: None,
+        }
     }
 
     /// What passes for certain.
@@ -47,9 +65,16 @@ impl Search {
         self.confirmed
     }
 
-    /// Begins anew, on a path that was just validated.
-    pub(super) fn start(&mut self, now: Instant) {
+    /// Whether it was found that not even the base passes.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Begins anew, on a path that was just validated, by datagrams as long as the base if `base_passes`.
+    pub(super) fn start(&mut self, now: Instant, base_passes: bool) {
         self.confirmed = self.base;
+        self.base_passes = base_passes;
+        self.failed = false;
         self.too_large = self.ceiling + 1;
         self.probe = None;
         self.again = Some((now + RAISE, now + CONFIRM));
@@ -73,7 +98,7 @@ impl Search {
             if probe.due > now {
                 return None;
             }
-            if probe.tries < TRIES {
+            if probe.tries < self.tries(probe.size) {
                 repeat = Some((probe.size, probe.tries));
             } else {
                 self.missed(probe.size);
@@ -84,7 +109,7 @@ impl Search {
             None => (self.candidate(now)?, 0),
         };
         let patience = rtt.map_or(PATIENCE, |rtt| (rtt * 2).max(PATIENCE));
-        let probe = Probe { size, nonce: nonce(), due: now + patience, tries: tries + 1 };
+        let probe = Probe { size, nonce: nonce(), sent: now, due: now + patience, tries: tries + 1 };
         self.probe = Some(probe);
         Some(probe)
     }
@@ -92,8 +117,12 @@ impl Search {
     /// The next size to try: the ceiling first, as most ways take it, then halves of what is left.
     fn candidate(&mut self, now: Instant) -> Option<usize> {
         let (raise, confirm) = self.again?;
+        let all = self.too_large > self.ceiling;
+        if !self.base_passes && !all {
+            // Before anything between: where it does not pass, there is no way.
+            return Some(self.base);
+        }
         if self.is_searching() {
-            let all = self.too_large > self.ceiling;
             return Some(if all { self.ceiling } else { usize::midpoint(self.confirmed, self.too_large) });
         }
         if raise <= now {
@@ -110,6 +139,14 @@ impl Search {
         None
     }
 
+    fn tries(&self, size: usize) -> u8 {
+        match size {
+            size if size <= self.base => BASE_TRIES,
+            size if size <= self.confirmed => CONFIRM_TRIES,
+            _ => TRIES,
+        }
+    }
+
     fn is_searching(&self) -> bool {
         self.too_large > self.confirmed + if self.too_large > self.ceiling { 1 } else { RESOLUTION }
     }
@@ -117,9 +154,15 @@ impl Search {
     /// A size does not pass.
     fn missed(&mut self, size: usize) {
         self.probe = None;
+        if size <= self.base {
+            self.failed = true;
+            self.again = None;
+            return;
+        }
         if size <= self.confirmed {
             // It did before: the way is another one.
             self.confirmed = self.base;
+            self.base_passes = false;
         }
         self.too_large = self.too_large.min(size).max(self.base + 1);
     }
@@ -132,18 +175,19 @@ impl Search {
         }
     }
 
-    /// A probe came through.
-    pub(super) fn handle_ack(&mut self, nonce: &[u8; 16]) {
-        if let Some(probe) = self.probe.take_if(|probe| probe.nonce == *nonce) {
-            self.confirmed = self.confirmed.max(probe.size);
-        }
+    /// A probe came through: the round trip, if it was sent once.
+    pub(super) fn handle_ack(&mut self, now: Instant, nonce: &[u8; 16]) -> Option<Duration> {
+        let probe = self.probe.take_if(|probe| probe.nonce == *nonce)?;
+        self.base_passes = true;
+        self.confirmed = self.confirmed.max(probe.size);
+        Some(now.saturating_duration_since(probe.sent))
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let (raise, confirm) = self.again?;
         Some(match self.probe {
             Some(probe) => probe.due,
-            None if self.is_searching() => now,
+            None if self.is_searching() || !self.base_passes => now,
             None => raise.min(confirm),
         })
     }

@@ -15,7 +15,10 @@ struct Net {
     delay: Duration,
     /// Larger datagrams vanish.
     mtu: usize,
-    open: bool,
+    /// Whether anything passes from each side.
+    open: [bool; 2],
+    /// What one side says of the way by another way, and when it is heard.
+    words: Vec<(Instant, usize)>,
     /// One packet in so many is lost; 0 for none.
     lose: u32,
     rng: Rng,
@@ -38,14 +41,15 @@ fn net(ceiling: usize) -> Net {
     let now = Instant::now();
     let config = PathConfig { overhead: OVERHEAD, ceiling, ..PathConfig::default() };
     let mut paths = [Path::new(config.clone(), 1, now), Path::new(config, 2, now)];
-    paths[0].set_remote(address(2));
+    paths[0].add_remote(address(2));
     Net {
         now,
         paths,
         at: [address(1), address(2)],
         delay: Duration::from_millis(10),
         mtu: 1500,
-        open: true,
+        open: [true; 2],
+        words: Vec::new(),
         lose: 0,
         rng: Rng::new(3),
         sent: 0,
@@ -71,7 +75,7 @@ impl Net {
             *self.to.entry(to).or_default() += bytes;
             self.sent += 1;
             let lost = self.lose > 0 && self.rng.next_u32().is_multiple_of(self.lose);
-            if !self.open || bytes > self.mtu || lost {
+            if !self.open[side] || bytes > self.mtu || lost {
                 continue;
             }
             let key = (self.now + self.delay, self.sent);
@@ -81,6 +85,9 @@ impl Net {
             if matches!(event, PathEvent::Validated(_)) {
                 self.validated[side] = Some(self.now);
             }
+            if event == (PathEvent::Blocked { told: false }) {
+                self.words.push((self.now + self.delay, 1 - side));
+            }
             self.events[side].push(event);
         }
     }
@@ -88,7 +95,6 @@ impl Net {
     /// Delivers a datagram: whoever has the address gets it.
     fn deliver(&mut self, to_side: usize, from: SocketAddr, to: SocketAddr, bytes: usize, message: &Message) {
         if self.at[to_side] == to {
-            self.paths[to_side].handle_authenticated(self.now, from, bytes);
             self.paths[to_side].handle_message(self.now, from, bytes, message);
             self.drain(to_side);
         }
@@ -99,13 +105,23 @@ impl Net {
         for _ in 0..100_000 {
             let arrival = self.wire.first_key_value().map(|(key, _)| key.0);
             let timers = [0, 1].map(|side| self.paths[side].poll_timeout(self.now).map(|(due, _)| due));
-            let Some(next) =
-                arrival.into_iter().chain(timers.into_iter().flatten()).min().filter(|next| *next <= end)
+            let word = self.words.iter().map(|(heard, _)| *heard).min();
+            let Some(next) = arrival
+                .into_iter()
+                .chain(timers.into_iter().flatten())
+                .chain(word)
+                .min()
+                .filter(|next| *next <= end)
             else {
                 self.now = end;
                 return;
             };
             self.now = self.now.max(next);
+            let now = self.now;
+            for (_, side) in self.words.extract_if(.., |(heard, _)| *heard <= now).collect::<Vec<_>>() {
+                self.paths[side].handle_blocked(now);
+                self.drain(side);
+            }
             while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 let (side, from, to, bytes, message) = entry.remove();
                 self.deliver(side, from, to, bytes, &message);
@@ -149,7 +165,7 @@ fn the_largest_datagram_is_found_by_few_probes_whatever_it_is() {
             assert!(found <= mtu && found + 16 >= mtu, "{found} of {mtu}");
         }
         assert!(net.sent < 140, "{} messages for {mtu}", net.sent);
-        assert!(net.events[0].iter().all(|event| *event != PathEvent::Blocked));
+        assert!(net.events[0].iter().all(|event| *event != PathEvent::Blocked { told: false }));
     }
 }
 
@@ -160,7 +176,7 @@ fn a_way_that_becomes_narrow_is_noticed() {
     net.run(Duration::from_secs(5));
     assert_eq!(net.paths[0].max_datagram(), 1472);
     net.mtu = 1300;
-    net.run(Duration::from_secs(40));
+    net.run(Duration::from_secs(9));
     let found = net.paths[0].max_datagram();
     assert!((1284..=1300).contains(&found), "{found}");
     net.mtu = 1472;
@@ -174,25 +190,89 @@ fn a_way_that_becomes_narrow_is_noticed() {
 #[test]
 fn where_udp_does_not_pass_that_is_known_within_a_second_and_taken_back_later() {
     let mut net = net(1472);
-    net.open = false;
+    net.open = [false; 2];
     net.start();
     net.run(Duration::from_millis(1001));
-    assert_eq!(net.events, [vec![PathEvent::Blocked], vec![PathEvent::Blocked]]);
+    assert_eq!(
+        net.events,
+        [vec![PathEvent::Blocked { told: false }], vec![PathEvent::Blocked { told: false }]]
+    );
     net.run(Duration::from_secs(20));
     assert!(net.sent < 60, "{} messages into the void", net.sent);
-    net.open = true;
+    net.open = [true; 2];
     net.run(Duration::from_secs(6));
     assert!(net.events[0].contains(&PathEvent::Validated(address(2))), "{:?}", net.events[0]);
     assert!(net.events[1].contains(&PathEvent::Validated(address(1))), "{:?}", net.events[1]);
     // A way that ends is noticed within two seconds.
     net.run(Duration::from_millis(500));
-    net.open = false;
-    net.run(Duration::from_millis(2100));
-    assert_eq!(net.events[0].last(), Some(&PathEvent::Blocked));
+    net.open = [false; 2];
+    net.run(Duration::from_millis(1900));
+    assert!(matches!(net.events[0].last(), Some(PathEvent::Blocked { .. })), "{:?}", net.events[0]);
     assert_eq!(net.paths[0].destination(), None);
-    net.open = true;
+    net.open = [true; 2];
     net.run(Duration::from_secs(6));
     assert_eq!(net.paths[0].destination(), Some(address(2)));
+}
+
+#[test]
+fn a_way_that_ends_in_one_direction_is_left_by_both_sides_within_two_seconds() {
+    for deaf in [0, 1] {
+        let mut net = net(1472);
+        net.start();
+        net.run(Duration::from_secs(3));
+        net.open[1 - deaf] = false;
+        // Media goes on in the direction that passes, and keeps the other side sure of the way.
+        for _ in 0..199 {
+            net.run(Duration::from_millis(10));
+            if net.paths[deaf].destination().is_some() {
+                net.paths[1 - deaf].handle_authenticated(net.now, net.at[deaf], 1000);
+            }
+        }
+        assert_eq!(net.events[deaf].last(), Some(&PathEvent::Blocked { told: false }));
+        assert_eq!(net.events[1 - deaf].last(), Some(&PathEvent::Blocked { told: true }));
+        net.run(Duration::from_secs(20));
+        assert_eq!(net.paths.each_ref().map(Path::destination), [None, None], "{deaf}");
+        net.open = [true; 2];
+        net.run(Duration::from_secs(6));
+        assert_eq!(net.paths.each_ref().map(Path::destination), [Some(address(2)), Some(address(1))]);
+    }
+}
+
+#[test]
+fn a_way_that_takes_short_datagrams_alone_is_none() {
+    let mut net = net(1472);
+    net.mtu = 1100;
+    net.start();
+    net.run(Duration::from_millis(1001));
+    assert_eq!(
+        net.events,
+        [vec![PathEvent::Blocked { told: false }], vec![PathEvent::Blocked { told: false }]]
+    );
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.paths.each_ref().map(Path::destination), [None, None]);
+    // And one that becomes like that is left, and not taken back.
+    net.mtu = 1500;
+    net.run(Duration::from_secs(8));
+    assert_eq!(net.paths[0].max_datagram(), 1472);
+    net.mtu = 1100;
+    net.run(Duration::from_secs(9));
+    assert_eq!(net.paths.each_ref().map(Path::destination), [None, None]);
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.paths.each_ref().map(Path::destination), [None, None]);
+}
+
+#[test]
+fn of_two_addresses_that_signalling_names_the_one_that_answers_is_used() {
+    for place in [2, 3] {
+        let mut net = net(1472);
+        net.paths[0].add_remote(address(3));
+        net.paths[0].add_remote(address(4));
+        net.at[1] = address(place);
+        net.start();
+        net.run(Duration::from_millis(200));
+        assert_eq!(net.paths[0].destination(), Some(address(place)));
+        assert!(!net.to.contains_key(&address(4)), "two at most");
+    }
 }
 
 #[test]
@@ -216,9 +296,16 @@ fn copies_from_a_victims_address_move_nothing_and_cost_the_victim_little() {
     net.run(Duration::from_secs(2));
     let victim = address(666);
     let mut copied = 0;
-    for _ in 0..500 {
-        // Genuine packets, raced from the victim's address.
-        net.paths[1].handle_authenticated(net.now, victim, 60);
+    for round in 0..500 {
+        // Genuine packets, raced from the victim's address: media, and questions.
+        match round % 4 {
+            0 | 1 => net.paths[1].handle_authenticated(net.now, victim, 60),
+            kind => {
+                let kind = if kind == 2 { Kind::Challenge } else { Kind::Probe };
+                net.paths[1].handle_message(net.now, victim, 60, &Message { kind, nonce: [7; 16], size: 60 });
+                true
+            }
+        };
         copied += 60;
         net.drain(1);
         net.run(Duration::from_millis(20));
@@ -255,9 +342,10 @@ fn whoever_races_every_answer_does_not_silence_the_way() {
         net.now += Duration::from_millis(20);
         net.paths[1].handle_timeout(net.now);
         while let Some(transmit) = net.paths[1].poll_transmit(net.now) {
-            if Some(transmit.to) == keeps && transmit.message.kind == Kind::Challenge {
-                let answer = Message { kind: Kind::Response, ..transmit.message };
-                net.paths[1].handle_authenticated(net.now, address(666), 80);
+            if Some(transmit.to) == keeps {
+                let probe = transmit.message.kind == Kind::Probe;
+                let kind = if probe { Kind::ProbeAck } else { Kind::Response };
+                let answer = Message { kind, ..transmit.message };
                 net.paths[1].handle_message(net.now, address(666), 80, &answer);
             }
         }
@@ -273,7 +361,7 @@ fn strangers_without_number_cost_no_memory_and_questions_without_number_few_answ
     for port in 1000..11_000 {
         net.paths[1].handle_authenticated(net.now, address(port), 1000);
     }
-    assert_eq!(net.paths[1].candidates.len(), CANDIDATES);
+    assert_eq!(net.paths[1].candidates.len(), 3);
     net.drain(1);
     let before = net.sent;
     for _ in 0..5000 {
@@ -295,6 +383,6 @@ fn loss_delays_and_breaks_nothing() {
         net.start();
         net.run(Duration::from_secs(30));
         assert_eq!(net.paths[0].destination(), Some(address(2)), "{seed}: {:?}", net.events[0]);
-        assert!(!net.events[0].contains(&PathEvent::Blocked), "{seed}: {:?}", net.events[0]);
+        assert!(!net.events[0].contains(&PathEvent::Blocked { told: false }), "{seed}: {:?}", net.events[0]);
     }
 }

@@ -1,0 +1,76 @@
+//! Two members and somebody between them, with a stream that flows.
+
+#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
+
+use std::time::{Duration, Instant};
+
+use super::common::{Line, Publisher, Reader, TestMesh};
+use super::member::Ca;
+use super::pair::{far, near, numbered};
+use super::relay::Relay;
+
+/// Two members, what is between them, a publisher and a reader whose first packet came.
+pub struct Stage {
+    pub reader: Reader,
+    pub publisher: Publisher,
+    pub line: Line,
+    pub next: u16,
+    pub near: TestMesh,
+    pub far: TestMesh,
+    pub relay: Relay,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let ca = Ca::new("test.example");
+        let (far, hop) = far(&ca.member("/far"), "");
+        let relay = Relay::start(hop);
+        let near = near(&ca.member("/near"), relay.address, "");
+        let publisher = Publisher::start(&far, "live/one");
+        let reader = Reader::start(&near, "live/one");
+        let mut stage = Self { reader, publisher, line: Line::default(), next: 0, near, far, relay };
+        stage.pass(50);
+        stage
+    }
+
+    /// Sends packets and sees each of them arrive, once and in order.
+    pub fn pass(&mut self, packets: u16) {
+        for _ in 0..packets {
+            let packet = numbered(self.next);
+            self.next += 1;
+            self.publisher.send(&packet);
+            self.line.check(&self.reader.recv(), &packet);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// How the near member's packets go.
+    pub fn way(&self) -> String {
+        let status = self.near.block_on(self.near.mesh.status());
+        assert_eq!(status.hops.len(), 1, "{status:?}");
+        status.hops[0].way.clone()
+    }
+
+    /// How the far member's packets go.
+    pub fn far_way(&self) -> String {
+        let status = self.far.block_on(self.far.mesh.status());
+        assert_eq!(status.hops.len(), 1, "{status:?}");
+        status.hops[0].way.clone()
+    }
+
+    /// Waits until both members' packets go this way. UDP that does not pass is known within two seconds; that it passes again,
+    /// within five.
+    pub fn wait_way(&self, start: &str) {
+        let patience = Duration::from_secs(if start == "tcp" { 2 } else { 6 });
+        // A machine that is busy is late, too.
+        let deadline = Instant::now() + patience + Duration::from_secs(1);
+        while !self.way().starts_with(start) || !self.far_way().starts_with(start) {
+            assert!(Instant::now() < deadline, "{}, {}, not {start}", self.way(), self.far_way());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+pub fn is_rtp(datagram: &[u8]) -> bool {
+    !(192..=223).contains(&datagram[1])
+}
