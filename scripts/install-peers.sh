@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs the real peers that `make test` plays against: ffmpeg, GStreamer with its RTSP server, tshark, libsrtp, from
-# Debian sid in a chroot live555's programs and a VLC that has the live555 client, and, on a machine with Go ≥ 1.25, SPIRE.
+# Debian sid in a chroot live555's programs, a VLC that has the live555 client and an OpenSSL of today, PyPI's SPIFFE client in
+# a virtualenv, and, on a machine with Go ≥ 1.25, SPIRE and go-spiffe.
 #
 #   sudo scripts/install-peers.sh           install what is missing (a second run takes under a second)
 #   scripts/install-peers.sh --check        only say what is missing; exit 1 if anything is
 #
-# MSM_PEERS_DIR    where the chroot and the downloads go (default: .peers beside the workspace's Cargo.toml)
+# MSM_PEERS_DIR    where the chroot, the programs and the downloads go (default: .peers beside the workspace's Cargo.toml)
 # MSM_PEERS_MIRROR Debian mirror for the chroot (default: the one that this machine's apt is configured with)
 set -euo pipefail
 
@@ -13,8 +14,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 peers=${MSM_PEERS_DIR:-$root/.peers}
 sid=$peers/sid
 spire=$peers/spire
+judges=(go-spiffe python)
 # Raise this when a list below changes: an old stamp then no longer counts.
-stamp=$peers/installed-3
+stamp=$peers/installed-4
 
 host_packages=(
   ffmpeg
@@ -22,15 +24,16 @@ host_packages=(
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp
   glib-networking openssl # TLS for GStreamer, and to look at ours
   gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 python3-gi
+  python3-venv # for PyPI's SPIFFE client
   tshark iproute2 procps util-linux debootstrap
   gcc libc6-dev libsrtp2-dev # a program against libsrtp is compiled by its test
   valgrind # the instruction-count benches run under it
 )
-sid_packages=(livemedia-utils vlc-bin vlc-plugin-base vlc-plugin-access-extra)
+sid_packages=(livemedia-utils vlc-bin vlc-plugin-base vlc-plugin-access-extra openssl)
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 
-# Whether SPIRE can be built here.
+# Whether SPIRE and go-spiffe can be built here.
 has_go() {
   local version
   version=$(go env GOVERSION 2>/dev/null) && [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 25))
@@ -52,7 +55,7 @@ missing() {
     2>/dev/null || echo "gst-rtsp-server for /usr/bin/python3"
   printf '#include <srtp2/srtp.h>\nint main(void) { return (int)srtp_init(); }\n' |
     cc -x c -o /dev/null - -lsrtp2 2>/dev/null || echo "libsrtp2 for cc"
-  for tool in openRTSP live555MediaServer cvlc; do
+  for tool in openRTSP live555MediaServer cvlc openssl; do
     [[ -x $sid/usr/bin/$tool ]] || echo "$tool in $sid"
   done
   # Without Go, or where Go gets no modules, its tests are skipped, and counted.
@@ -61,7 +64,15 @@ missing() {
       [[ -x $spire/$tool ]] || echo "$tool in $spire"
     done
   fi
+  for tool in "${judges[@]}"; do
+    if can_have "$tool" && [[ ! -e $peers/$tool/unavailable ]]; then
+      has_judge "$tool" || echo "$tool, as msm-auth/tests/judges has it, in $peers/$tool"
+    fi
+  done
 }
+
+can_have() { [[ $1 != go-spiffe ]] || has_go; }
+has_judge() { "$root/scripts/build-judge.sh" --check "$1" "$peers/$1"; }
 
 if [[ ${1:-} == --check ]]; then
   lacking=$(missing)
@@ -95,17 +106,17 @@ for package in "${host_packages[@]}"; do
   dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || absent+=("$package")
 done
 if ((${#absent[@]})); then
-  say "1/4 installing ${#absent[@]} packages: ${absent[*]}"
+  say "1/5 installing ${#absent[@]} packages: ${absent[*]}"
   "${apt[@]}" update
   "${apt[@]}" install -y --no-install-recommends "${absent[@]}"
 else
-  say "1/4 packages are installed"
+  say "1/5 packages are installed"
 fi
 
 if [[ ! -e $sid/.bootstrapped ]]; then
   mirror=${MSM_PEERS_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
     grep -v -- '-security' | head -n 1 || true)}
-  say "2/4 making a Debian sid chroot in $sid"
+  say "2/5 making a Debian sid chroot in $sid"
   rm -rf --one-file-system "$sid"
   mkdir -p "$peers"
   # Without a mirror of this machine's own, debootstrap takes Debian's.
@@ -115,10 +126,10 @@ if [[ ! -e $sid/.bootstrapped ]]; then
   chmod +x "$sid/usr/sbin/policy-rc.d"
   touch "$sid/.bootstrapped"
 else
-  say "2/4 the sid chroot is there"
+  say "2/5 the sid chroot is there"
 fi
 
-say "3/4 installing in the chroot: ${sid_packages[*]}"
+say "3/5 installing in the chroot: ${sid_packages[*]}"
 if ! chroot "$sid" dpkg-query -W "${sid_packages[@]}" >/dev/null 2>&1; then
   cp -L /etc/resolv.conf "$sid/etc/resolv.conf"
   # How this machine's apt reaches its mirror, and: a mirror that is a frozen copy has a Release file past its date. It
@@ -134,11 +145,11 @@ if ! chroot "$sid" dpkg-query -W "${sid_packages[@]}" >/dev/null 2>&1; then
 fi
 
 if ! has_go; then
-  say "4/4 no SPIRE: it is built with Go ≥ 1.25, and there is none in PATH"
+  say "4/5 no SPIRE: it is built with Go ≥ 1.25, and there is none in PATH"
 elif [[ -x $spire/spire-server && -x $spire/spire-agent ]]; then
-  say "4/4 SPIRE is there"
+  say "4/5 SPIRE is there"
 else
-  say "4/4 building SPIRE, which takes some minutes"
+  say "4/5 building SPIRE, which takes some minutes"
   mkdir -p "$spire"
   rm -f "$spire/unavailable"
   if ! "$root/scripts/build-spire.sh" "$spire"; then
@@ -146,6 +157,26 @@ else
     echo "SPIRE could not be built by scripts/build-spire.sh" >"$spire/unavailable"
   fi
 fi
+
+for judge in "${judges[@]}"; do
+  if ! can_have "$judge"; then
+    say "5/5 no $judge: it is built with Go ≥ 1.25, and there is none in PATH"
+  elif has_judge "$judge"; then
+    say "5/5 $judge is there"
+  else
+    say "5/5 making $judge"
+    mkdir -p "$peers/$judge"
+    rm -f "$peers/$judge/unavailable"
+    status=0
+    "$root/scripts/build-judge.sh" "$judge" "$peers/$judge" || status=$?
+    if ((status == 3)); then
+      say "$judge cannot be fetched: its tests will be skipped. Remove $peers/$judge/unavailable to try again" >&2
+      echo "scripts/build-judge.sh could not fetch it" >"$peers/$judge/unavailable"
+    elif ((status)); then
+      exit "$status"
+    fi
+  fi
+done
 
 lacking=$(missing)
 if [[ -n $lacking ]]; then

@@ -1,7 +1,9 @@
 //! MIKEY messages against GStreamer's reader and writer.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::fs::OpenOptions;
+#[path = "support/need.rs"]
+mod need;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -33,18 +35,7 @@ fn gstreamer() -> bool {
     if python.is_ok_and(|status| status.success()) {
         return true;
     }
-    let missing = format!("GstSdp is not installed for {PYTHON}");
-    if std::env::var_os("MSM_REQUIRE_PEERS").is_some_and(|value| value != "0") {
-        panic!("{missing}, and MSM_REQUIRE_PEERS is set: run scripts/install-peers.sh");
-    }
-    let test = std::thread::current().name().unwrap_or("gst_mikey").to_owned();
-    let line = format!("SKIPPED: {test}: {missing}\n");
-    // Not `eprintln!`: that is kept back for a test that passes.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(path) = std::env::var_os("MSM_SKIP_FILE") {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("MSM_SKIP_FILE can be written");
-    }
+    need::skip(&format!("GstSdp is not installed for {PYTHON}"), true);
     false
 }
 

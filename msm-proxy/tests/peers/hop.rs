@@ -25,7 +25,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 }
 
 /// Writes the PEM files of a member; the keys `identity` of its configuration.
-fn identity(lab: &Lab, authority: &EphemeralCa, name: &str) -> String {
+pub(crate) fn identity(lab: &Lab, authority: &EphemeralCa, name: &str) -> String {
     let id = SpiffeId::parse(&format!("spiffe://peers.example/proxy/{name}")).unwrap();
     let issued = authority.issue(&id, Duration::from_secs(3600), UnixTime::now()).unwrap();
     let write = |kind: &str, text: String| {

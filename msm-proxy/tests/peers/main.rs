@@ -26,6 +26,7 @@ mod proxy;
 mod publish;
 mod readers;
 mod rtsps;
+mod s_client;
 mod servers;
 mod spire;
 mod srtp;

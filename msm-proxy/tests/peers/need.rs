@@ -16,6 +16,8 @@ pub(crate) enum Peer {
     GstTls,
     Live555,
     Openssl,
+    /// That of today.
+    SidOpenssl,
     /// Its server and agent. The one that not every machine can have: it is built with Go.
     Spire,
     Tshark,
@@ -58,6 +60,7 @@ fn missing(peer: Peer) -> Option<String> {
         Peer::Spire => return spire_missing(),
         Peer::Tshark => &["tshark", "dumpcap"],
         Peer::Live555 => return in_sid_missing(&["openRTSP", "live555MediaServer"]),
+        Peer::SidOpenssl => return in_sid_missing(&["openssl"]),
         Peer::Vlc => return in_sid_missing(&["cvlc"]),
     };
     programs.iter().find(|program| !on_path(program)).map(|program| format!("{program} is not installed"))
@@ -72,9 +75,19 @@ fn spire_missing() -> Option<String> {
     let program =
         ["spire-server", "spire-agent"].into_iter().find(|program| !spire().join(program).exists())?;
     let why = format!("{program} is not in {}", spire().display());
-    let go = Command::new("go").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let can = go.is_ok_and(|status| status.success()) && !spire().join("unavailable").exists();
+    let can = has_go() && !spire().join("unavailable").exists();
     Some(if can { why } else { format!("{why}, {NOT_HERE}") })
+}
+
+/// Whether Go is there and new enough to build SPIRE: the installer asks the same.
+fn has_go() -> bool {
+    let Ok(output) = Command::new("go").args(["env", "GOVERSION"]).stderr(Stdio::null()).output() else {
+        return false;
+    };
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    let minor =
+        version.trim().strip_prefix("go1.").and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    minor.and_then(|minor| minor.parse::<u32>().ok()).is_some_and(|minor| minor >= 25)
 }
 
 /// Where SPIRE's programs are.
