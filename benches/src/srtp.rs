@@ -1,7 +1,7 @@
 //! What SRTP costs beside its cipher.
 //!
 //! A packet is protected and opened with AEAD_AES_128_GCM, and the same bytes are sealed and opened by the cryptographic
-//! library alone, with the same additional data. The two take turns within each of many rounds, so that what else the machine
+//! library alone, with the same additional data; forgeries are refused by both. The two take turns within each of many rounds, so that what else the machine
 //! does meets both; figures are medians of the rounds.
 
 use std::hint::black_box;
@@ -34,15 +34,18 @@ pub fn srtp(report: &mut Report) -> Result<()> {
     println!("payload  direction   msm ns  cipher ns  ratio");
     for payload in [160, 1200] {
         let mut subject = Subject::new(payload)?;
-        let mut rounds: [Vec<f64>; 4] = Default::default();
+        let mut rounds: [Vec<f64>; 6] = Default::default();
         for round in 0..ROUNDS {
             let times = subject.round(round % 2 == 1)?;
             for (all, time) in rounds.iter_mut().zip(times) {
                 all.push(time.as_nanos() as f64 / (BURST * BURSTS) as f64);
             }
         }
-        let [protect, seal, unprotect, open] = rounds.map(|times| median(&times).unwrap_or(f64::NAN));
-        for (direction, own, bare) in [("protect", protect, seal), ("unprotect", unprotect, open)] {
+        let [protect, seal, unprotect, open, forged, fail] =
+            rounds.map(|times| median(&times).unwrap_or(f64::NAN));
+        for (direction, own, bare) in
+            [("protect", protect, seal), ("unprotect", unprotect, open), ("a forgery", forged, fail)]
+        {
             let ratio = own / bare;
             println!("{payload:7}  {direction:9}  {own:7.1}  {bare:9.1}  {ratio:5.2}");
             report.bound(
@@ -64,6 +67,8 @@ struct Subject {
     plain: Vec<u8>,
     own: Vec<Vec<u8>>,
     bare: Vec<(Vec<u8>, [u8; TAG])>,
+    forged: Vec<Vec<u8>>,
+    bare_forged: Vec<(Vec<u8>, [u8; TAG])>,
 }
 
 impl Subject {
@@ -80,23 +85,22 @@ impl Subject {
         plain.resize(HEADER + payload, 0x5a);
         let own = vec![vec![0; plain.len() + sender.rtp_overhead()]; BURST as usize];
         let bare = vec![(plain.clone(), [0; TAG]); BURST as usize];
-        Ok(Self { sender, receiver, key, index: 0, plain, own, bare })
+        let (forged, bare_forged) = (own.clone(), bare.clone());
+        Ok(Self { sender, receiver, key, index: 0, plain, own, bare, forged, bare_forged })
     }
 
-    /// Times of protecting, sealing, unprotecting and opening.
-    fn round(&mut self, bare_first: bool) -> Result<[Duration; 4]> {
-        let mut sums = [Duration::ZERO; 4];
+    /// Times of protecting, sealing, unprotecting and opening, and of forgeries that are tried and refused.
+    fn round(&mut self, bare_first: bool) -> Result<[Duration; 6]> {
+        let mut sums = [Duration::ZERO; 6];
         for _ in 0..BURSTS {
             self.prepare();
-            let times = if bare_first {
-                let (seal, open) = self.bare()?;
-                let (protect, unprotect) = self.own()?;
-                [protect, seal, unprotect, open]
+            let (own, bare) = if bare_first {
+                let bare = self.bare()?;
+                (self.own()?, bare)
             } else {
-                let (protect, unprotect) = self.own()?;
-                let (seal, open) = self.bare()?;
-                [protect, seal, unprotect, open]
+                (self.own()?, self.bare()?)
             };
+            let times = [own[0], bare[0], own[1], bare[1], own[2], bare[2]];
             for (sum, time) in sums.iter_mut().zip(times) {
                 *sum += time;
             }
@@ -119,21 +123,40 @@ impl Subject {
         }
     }
 
-    fn own(&mut self) -> Result<(Duration, Duration)> {
+    /// Times of protecting, of forgeries, and of unprotecting.
+    fn own(&mut self) -> Result<[Duration; 3]> {
         let len = self.plain.len();
         let start = Instant::now();
         for packet in &mut self.own {
             black_box(self.sender.protect_rtp(black_box(packet), len))?;
         }
         let protect = start.elapsed();
+        self.forge();
+        let start = Instant::now();
+        for packet in &mut self.forged {
+            if self.receiver.unprotect_rtp(black_box(packet)).is_ok() {
+                return Err("a forgery was opened".into());
+            }
+        }
+        let forged = start.elapsed();
         let start = Instant::now();
         for packet in &mut self.own {
             black_box(self.receiver.unprotect_rtp(black_box(packet)))?;
         }
-        Ok((protect, start.elapsed()))
+        Ok([protect, start.elapsed(), forged])
     }
 
-    fn bare(&mut self) -> Result<(Duration, Duration)> {
+    /// Copies of what was protected, with a bit changed.
+    fn forge(&mut self) {
+        for (forged, own) in self.forged.iter_mut().zip(&self.own) {
+            forged.copy_from_slice(own);
+            if let Some(byte) = forged.get_mut(HEADER) {
+                *byte ^= 1;
+            }
+        }
+    }
+
+    fn bare(&mut self) -> Result<[Duration; 3]> {
         let start = Instant::now();
         for (number, (packet, place)) in (self.index..).zip(&mut self.bare) {
             let (header, body) = black_box(packet).split_at_mut(HEADER);
@@ -141,13 +164,29 @@ impl Subject {
             place.copy_from_slice(sealed.map_err(|_| "not sealed")?.as_ref());
         }
         let seal = start.elapsed();
+        for ((packet, tag), (copy, other)) in self.bare.iter().zip(&mut self.bare_forged) {
+            copy.copy_from_slice(packet);
+            other.copy_from_slice(tag);
+            if let Some(byte) = copy.get_mut(HEADER) {
+                *byte ^= 1;
+            }
+        }
+        let start = Instant::now();
+        for (number, (packet, tag)) in (self.index..).zip(&mut self.bare_forged) {
+            let (header, body) = black_box(packet).split_at_mut(HEADER);
+            let opened = self.key.open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, body);
+            if opened.is_ok() {
+                return Err("a forgery was opened".into());
+            }
+        }
+        let fail = start.elapsed();
         let start = Instant::now();
         for (number, (packet, tag)) in (self.index..).zip(&mut self.bare) {
             let (header, body) = black_box(packet).split_at_mut(HEADER);
             let opened = self.key.open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, body);
             let _ = black_box(opened.map_err(|_| "not opened")?);
         }
-        Ok((seal, start.elapsed()))
+        Ok([seal, start.elapsed(), fail])
     }
 }
 

@@ -91,7 +91,7 @@ pub enum Protocol {
     Rtsp,
     /// Mesh hops of other members: RTSP over mutual TLS on TCP, SRTP on the same port of UDP.
     Mesh,
-    /// The same over TLS 1.3 or 1.2, media interleaved: nothing goes in the clear.
+    /// RTSP over TLS 1.3 or 1.2. Nothing goes in the clear: media is interleaved, or with `srtp: true` SRTP over UDP.
     Rtsps,
 }
 
