@@ -64,6 +64,11 @@ pub(crate) async fn set_up(
     let keys = Keys::of(link, settings, ask)?;
     let mut last = link.protocol("no transport is left to try");
     for transport in order.clone() {
+        if link.is_tls() && transport != Transport::Tcp && matches!(keys, Keys::Plain) {
+            // Whatever the order was made of.
+            last = link.protocol(format!("track {}: would be sent in the clear beside TLS", ask.number));
+            continue;
+        }
         match try_transport(link, settings, transport, ask, &keys, frames).await {
             Ok(set_up) => {
                 *order = vec![transport];
