@@ -177,7 +177,7 @@ impl OwnKey {
     pub(crate) fn attributes(&self) -> Result<Keying, Error> {
         let crypto = Crypto::new(1, self.key.clone()).map_err(|_| Error::Stopped)?;
         let mikey = key_mgmt::write_attribute(&self.mikey()?, &fresh()?).map_err(|_| Error::Stopped)?;
-        Ok(Keying { crypto: vec![crypto.to_attribute().to_string()], key_mgmt: vec![mikey.to_string()] })
+        Ok(Keying { crypto: vec![crypto.to_attribute()], key_mgmt: vec![mikey] })
     }
 
     /// The value of a `KeyMgmt` header that tells it for the track at `url`.
@@ -282,11 +282,11 @@ mod tests {
 
     #[test]
     fn a_key_that_cannot_be_used_says_why() {
-        let crypto = |line: &str| Keying { crypto: vec![line.into()], key_mgmt: Vec::new() };
+        let crypto = |line: &str| Keying { crypto: vec![line.to_owned().into()], key_mgmt: Vec::new() };
         assert!(described(crypto("1 NULL_SUITE inline:AAAA")).is_err());
         assert!(matches!(described(Keying::default()), Ok(Described::Secure(None))));
         let good = OwnKey::new(SUITE, 1).unwrap().attributes().unwrap();
-        let bad_first = Keying { crypto: good.crypto, key_mgmt: vec!["mikey AAAA".into()] };
+        let bad_first = Keying { crypto: good.crypto, key_mgmt: vec!["mikey AAAA".to_owned().into()] };
         assert_eq!(peer(bad_first).protocol, Protocol::Sdes);
         let mut headers = Headers::default();
         assert!(PeerKey::from_headers(&headers).unwrap().is_none());
