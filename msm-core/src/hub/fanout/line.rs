@@ -100,7 +100,9 @@ impl<D> Line<D> {
         late_join: bool,
         mut rng: Rng,
     ) -> Self {
-        let sequence = rng.next_u16();
+        // In the first half, as receivers of SRTP cannot tell a rollover before the first packet that they get
+        // (`RFC 4568 §6.4`).
+        let sequence = rng.next_u16() & 0x7fff;
         Line {
             state: State::Idle,
             sequence_offset: sequence,

@@ -363,3 +363,21 @@ fn the_cache_is_bounded_and_dropped_until_the_next_keyframe() {
     assert_eq!(got.packets.len(), 2 + 5 * 3);
     got.assert_unbroken();
 }
+
+/// Receivers of SRTP guess how often numbers have rolled over before the first packet that they get: never, unless the
+/// first ones are lost over a rollover. So numbers begin in the first half (`RFC 4568 §6.4.1`).
+#[test]
+fn the_numbers_of_a_reader_begin_in_the_first_half() {
+    let mut world = World::new(FanoutConfig::default());
+    let mut publisher = Publisher::new(30, Sets::InUnit);
+    let ids: Vec<_> = (0..64).map(|n| world.join(n, true)).collect();
+    ids.iter().for_each(|id| drop(world.play(*id)));
+    for _ in 0..3 {
+        world.deliver(VIDEO, &publisher.frame());
+    }
+    world.pass(at(1000));
+    for n in 0..64 {
+        let first = world.sink.got[2 * n].headers()[0].sequence;
+        assert!(first < 0x8000, "reader {n} begins with {first}");
+    }
+}
