@@ -32,6 +32,19 @@ impl SecureTrack {
         })
     }
 
+    /// How long so many packets become.
+    pub(crate) fn protected_len(&self, packets: &Outgoing<'_>, count: usize) -> usize {
+        packets.bytes.len().saturating_add(count.saturating_mul(self.added(packets.kind)))
+    }
+
+    fn added(&self, kind: Kind) -> usize {
+        let sender = self.sender.borrow();
+        match kind {
+            Kind::Rtp => sender.rtp_overhead(),
+            Kind::Rtcp => sender.rtcp_overhead(),
+        }
+    }
+
     /// Protects packets into `out`, and hands them on in runs as they came. `refused` counts those that cannot be.
     pub(crate) fn protect(
         &self,
@@ -40,12 +53,9 @@ impl SecureTrack {
         refused: &mut dyn FnMut(),
         send: &mut dyn FnMut(Outgoing<'_>) -> SendOutcome,
     ) -> SendOutcome {
-        let mut sender = self.sender.borrow_mut();
         let Outgoing { track, kind, segment, ecn, .. } = *packets;
-        let added = match kind {
-            Kind::Rtp => sender.rtp_overhead(),
-            Kind::Rtcp => sender.rtcp_overhead(),
-        };
+        let added = self.added(kind);
+        let mut sender = self.sender.borrow_mut();
         let grown = segment.saturating_add(added);
         let mut outcome = SendOutcome::Failed;
         out.clear();
