@@ -165,7 +165,7 @@ impl Keys {
     ) -> Result<(u32, Option<Rc<SecureTrack>>), Error> {
         let Self::Secure { own, peer, .. } = self else { return Ok((random_ssrc()?, None)) };
         let refused = |why: &str| link.protocol(format!("track {}: {why}", ask.number));
-        let told = PeerKey::from_headers(&response.headers).map_err(|why| refused(&why))?;
+        let told = PeerKey::from_headers(&response.headers, ask.url).map_err(|why| refused(&why))?;
         let peer = match (told.as_ref().or(peer.as_ref()), ask.mode) {
             (Some(peer), _) => peer.clone(),
             // Its reports come under our key, or not at all.

@@ -108,5 +108,5 @@ impl TrackKeys {
 
 /// The key that a client tells in a request, of what it sends.
 fn told(request: &Request) -> Result<Option<PeerKey>, Refusal> {
-    PeerKey::from_headers(&request.headers).map_err(|why| Refusal::new(463, why))
+    PeerKey::from_headers(&request.headers, &request.uri).map_err(|why| Refusal::new(463, why))
 }
