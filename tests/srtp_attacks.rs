@@ -16,10 +16,16 @@ mod server;
 #[path = "common/tls.rs"]
 mod tls;
 
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use common::VIDEO;
-use keyed::{crypto, in_front_of, key, secure};
+use common::{VIDEO, pair, rtp};
+use keyed::{
+    FRESH, attribute, client, crypto, header, in_front_of, key, keyed_server, mikey, protect, protect_rtcp,
+    publishing, secure, sender, serving, serving_with, udp, url,
+};
+use msm_auth::keying::key_mgmt;
+use msm_auth::keying::sdes::Crypto;
 use server::Server;
 use tls::{Authority, terminate};
 
@@ -60,4 +66,124 @@ fn what_was_srtp_does_not_come_in_the_clear_for_want_of_media() {
         assert!(!asked.iter().any(|asked| plain(&asked)), "media was asked for in the clear: {asked:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn an_application_that_reads_is_not_given_the_keys_of_the_hop() {
+    let server = keyed_server(secure(&crypto(&key(1))), keyed::SECURE_TCP, String::new());
+    let front = in_front_of(&format!("rtsp://{}", server.address), ", transport: tcp");
+    let reader = front.block_on(front.mesh.open(&front.url("cam"))).unwrap();
+    let track = &reader.description().tracks[0];
+    assert!(track.keying.is_empty(), "{track:?}");
+}
+
+/// Each session has a source of its own for its reports, whatever it was announced by: their numbers begin at 0.
+#[test]
+fn sessions_of_one_announcement_have_sources_of_their_own() {
+    let authority = Authority::new();
+    let mesh = serving(&authority, "");
+    let mut rtsp = client(&authority, &mesh);
+    let described = key_mgmt::write_attribute(&mikey(&key(1), 7), &FRESH).unwrap();
+    let description = secure(&format!("a=key-mgmt:{}\r\n", described.as_str()));
+    let base = url(&mesh, "cam");
+    assert_eq!(rtsp.ask("ANNOUNCE", &base, &[], description.as_bytes()).status, 200);
+    let sessions = [0, 2].map(|channel| {
+        let transport = format!("RTP/SAVP/TCP;unicast;interleaved={channel}-{};mode=record", channel + 1);
+        let answer = rtsp.ask("SETUP", &format!("{base}/trackID=0"), &[("Transport", &transport)], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        (channel, answer.session())
+    });
+    let reports = sessions.map(|(channel, session)| {
+        assert_eq!(rtsp.ask("RECORD", &base, &[("Session", &session)], b"").status, 200);
+        let mut right = sender(&key(1));
+        for number in 0..20 {
+            rtsp.frame(channel, &protect(&mut right, &rtp(number, 0, 7, 0x65, 700)));
+        }
+        let report = loop {
+            let (from, frame) = rtsp.next_frame();
+            if from == channel + 1 {
+                break frame;
+            }
+        };
+        assert_eq!(rtsp.ask("TEARDOWN", &base, &[("Session", &session)], b"").status, 200);
+        report
+    });
+    assert_ne!(reports[0][4..8], reports[1][4..8], "one source under one key, and one number");
+}
+
+/// Plays the track at `cam` over UDP, with reports under the key that is answered.
+fn player(
+    authority: &Authority,
+    mesh: &common::TestMesh,
+) -> (UdpSocket, msm_auth::srtp::MasterKey, std::net::SocketAddr) {
+    let mut rtsp = client(authority, mesh);
+    let described = rtsp.ask("DESCRIBE", &url(mesh, "cam"), &[], b"");
+    let own = Crypto::read(&attribute(&described, "crypto")).unwrap().key;
+    let (media, reports) = pair();
+    let track = format!("{}/trackID=0", url(mesh, "cam"));
+    let answer = rtsp.ask("SETUP", &track, &[("Transport", &udp("SAVP", &media))], b"");
+    let to = (mesh.address.ip(), answer.ports("server_port").1).into();
+    let session = answer.session();
+    assert_eq!(rtsp.ask("PLAY", &url(mesh, "cam"), &[("Session", &session)], b"").status, 200);
+    // The connection ends here; the session lives by its reports.
+    (reports, own, to)
+}
+
+#[test]
+fn a_session_lives_by_genuine_reports_alone() {
+    let authority = Authority::new();
+    let mesh = serving_with(&authority, ", srtp: true", "limits: {session_timeout: 5s}");
+    let mut publisher = publishing(&authority, &mesh, "cam");
+    let (genuine, own, to) = player(&authority, &mesh);
+    let (forged, _, _) = player(&authority, &mesh);
+    mesh.wait_value("msm_sessions ", 3.0);
+    let report = [0x80, 201, 0, 1, 0, 0, 0, 99];
+    let mut reporter = sender(&own);
+    let begun = Instant::now();
+    let mut number = 0;
+    while mesh.counter("msm_sessions ") > 2.0 {
+        assert!(begun.elapsed() < Duration::from_secs(15), "forged reports keep a session alive");
+        genuine.send_to(&protect_rtcp(&mut reporter, &report), to).unwrap();
+        forged.send_to(&report, to).unwrap();
+        publisher.send(&rtp(number, 0, 7, 0x65, 500));
+        number += 1;
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    // The one that is left is that of the genuine reports.
+    while begun.elapsed() < Duration::from_secs(11) {
+        genuine.send_to(&protect_rtcp(&mut reporter, &report), to).unwrap();
+        publisher.send(&rtp(number, 0, 7, 0x65, 500));
+        number += 1;
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    assert!((mesh.counter("msm_sessions ") - 2.0).abs() < 0.1);
+}
+
+#[test]
+fn a_track_that_is_refused_for_its_key_takes_no_channel() {
+    let authority = Authority::new();
+    let mesh = serving(&authority, "");
+    let mut from = client(&authority, &mesh);
+    let two = format!("{VIDEO}m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=1\r\n");
+    let base = url(&mesh, "cam");
+    assert_eq!(from.ask("ANNOUNCE", &base, &[], two.as_bytes()).status, 200);
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record")];
+    let session = from.ask("SETUP", &format!("{base}/trackID=0"), &transport, b"").session();
+    assert_eq!(from.ask("RECORD", &base, &[("Session", &session)], b"").status, 200);
+
+    let mut rtsp = client(&authority, &mesh);
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    let session = rtsp.ask("SETUP", &format!("{base}/trackID=0"), &transport, b"").session();
+    let good = header(&key(1), 9);
+    let mut ask = |key_mgmt: &str| {
+        let headers = [
+            ("Transport", "RTP/SAVP/TCP;unicast;interleaved=2-3"),
+            ("Session", session.as_str()),
+            ("KeyMgmt", key_mgmt),
+        ];
+        rtsp.ask("SETUP", &format!("{base}/trackID=1"), &headers, b"")
+    };
+    assert_eq!(ask("prot=mikey;data=\"AAAA\"").status, 463);
+    let answer = ask(&good);
+    assert_eq!((answer.status, answer.ports("interleaved")), (200, (2, 3)), "{answer:?}");
 }

@@ -30,7 +30,7 @@ use crate::net::tls::{Tls, TlsError};
 use crate::net::udp::canonical;
 use crate::routing::Caller;
 use crate::shared::Shared;
-use crate::srtp::OwnKey;
+use crate::srtp::SharedKey;
 use crate::worker::Worker;
 
 /// Read at once; also what a connection that publishes keeps.
@@ -76,7 +76,7 @@ pub(crate) struct Announced {
     /// Who the announcement came through.
     pub(crate) via: Vec<String>,
     /// The keys of our reports, as the publisher was told them, for each track that it announced as SRTP.
-    pub(crate) keys: Vec<Option<OwnKey>>,
+    pub(crate) keys: Rc<[Option<SharedKey>]>,
 }
 
 /// One interleaved channel.

@@ -62,7 +62,7 @@ impl TrackKeys {
         track: usize,
     ) -> Result<Self, Refusal> {
         let told = told(request)?;
-        let own = match (context.offered.borrow_mut().take(base, track)?, &told) {
+        let own = match (context.offered.borrow().take(base, track)?, &told) {
             (Some(own), _) => own,
             (None, Some(told)) => OwnKey::new(told.key.suite(), random_ssrc()?)?,
             (None, None) => return Err(Refusal::new(461, "the key was used too often: DESCRIBE again")),
@@ -85,10 +85,14 @@ impl TrackKeys {
             (None, Err(why)) => return Err(Refusal::new(463, why)),
         };
         let tell = peer.protocol == Protocol::Mikey;
-        let own = match publisher.keys.get(track).and_then(Option::as_ref) {
-            _ if !tell => peer.reuse(random_ssrc()?),
-            Some(own) => own.clone(),
-            None => OwnKey::new(peer.key.suite(), random_ssrc()?)?,
+        let own = match publisher.keys.get(track).and_then(Option::as_ref).filter(|_| tell) {
+            Some(shared) => shared.take()?,
+            None => None,
+        };
+        let own = match own {
+            Some(own) => own,
+            None if tell => OwnKey::new(peer.key.suite(), random_ssrc()?)?,
+            None => peer.reuse(random_ssrc()?),
         };
         Ok(Self { own, peer, tell })
     }
