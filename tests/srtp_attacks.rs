@@ -11,6 +11,8 @@
 mod common;
 #[path = "common/keyed.rs"]
 mod keyed;
+#[path = "common/log.rs"]
+mod log;
 #[path = "common/server.rs"]
 mod server;
 #[path = "common/tls.rs"]
@@ -186,4 +188,89 @@ fn a_track_that_is_refused_for_its_key_takes_no_channel() {
     assert_eq!(ask("prot=mikey;data=\"AAAA\"").status, 463);
     let answer = ask(&good);
     assert_eq!((answer.status, answer.ports("interleaved")), (200, (2, 3)), "{answer:?}");
+}
+
+/// Whoever asks in the clear for more of a session that was begun within TLS is asked to begin one of its own.
+#[test]
+fn a_session_of_tls_has_no_track_in_the_clear() {
+    let authority = Authority::new();
+    let clear = common::reader_port();
+    let mesh = serving_with(
+        &authority,
+        "",
+        &format!("  - {{name: clear, address: \"127.0.0.1:0\", ports: {clear}}}"),
+    );
+    let two = format!("{VIDEO}m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=1\r\n");
+    let (base, in_clear) = (url(&mesh, "cam"), format!("rtsp://{}/cam", mesh.addresses[1]));
+    let mut from = client(&authority, &mesh);
+    assert_eq!(from.ask("ANNOUNCE", &base, &[], two.as_bytes()).status, 200);
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record")];
+    let session = from.ask("SETUP", &format!("{base}/trackID=0"), &transport, b"").session();
+    assert_eq!(from.ask("RECORD", &base, &[("Session", &session)], b"").status, 200);
+
+    let mut reader = client(&authority, &mesh);
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    let session = reader.ask("SETUP", &format!("{base}/trackID=0"), &transport, b"").session();
+    let (media, _) = pair();
+    let mut other = common::Rtsp::connect(mesh.addresses[1]);
+    // Whichever URL it names the session's presentation by.
+    for presentation in [&base, &in_clear] {
+        let (transport, track) = (udp("AVP", &media), format!("{presentation}/trackID=1"));
+        let headers = [("Transport", transport.as_str()), ("Session", &session)];
+        assert_eq!(other.ask("SETUP", &track, &headers, b"").status, 454, "{track}");
+        assert_eq!(other.ask("PLAY", presentation, &[("Session", &session)], b"").status, 454);
+        assert_eq!(other.ask("TEARDOWN", presentation, &[("Session", &session)], b"").status, 454);
+    }
+    assert_eq!(reader.ask("PLAY", &base, &[("Session", &session)], b"").status, 200);
+}
+
+/// A key as texts may have it: in base64 of its own, and in that of a message of MIKEY with it inside.
+fn as_text(key: &msm_auth::srtp::MasterKey) -> Vec<String> {
+    let alone = Crypto::new(1, key.clone()).unwrap().to_attribute().to_string();
+    let mikey = key_mgmt::write_attribute(&mikey(key, 7), &FRESH).unwrap();
+    // Some way behind what every message begins with, and before what it ends with.
+    let inside = &mikey[mikey.len() - 40..mikey.len() - 8];
+    vec![alone.split("inline:").nth(1).unwrap().to_owned(), inside.to_owned()]
+}
+
+#[test]
+fn no_key_is_logged_or_shown() {
+    log::keep_all();
+    let authority = Authority::new();
+    let mesh = serving(&authority, ", srtp: true");
+    let mut keys = vec![key(41), key(42), key(43)];
+    // A publisher by both ways, and one whose key cannot be used.
+    let both = key_mgmt::write_attribute(&mikey(&keys[0], 7), &FRESH).unwrap();
+    let described = secure(&format!("{}a=key-mgmt:{}\r\n", crypto(&keys[0]), both.as_str()));
+    let mut rtsp = client(&authority, &mesh);
+    let base = url(&mesh, "cam");
+    let announced = rtsp.ask("ANNOUNCE", &base, &[], described.as_bytes());
+    keys.push(keyed::told(&announced));
+    let transport = [("Transport", "RTP/SAVP/TCP;unicast;interleaved=0-1;mode=record")];
+    let session = rtsp.ask("SETUP", &format!("{base}/trackID=0"), &transport, b"").session();
+    assert_eq!(rtsp.ask("RECORD", &base, &[("Session", &session)], b"").status, 200);
+    let broken = crypto(&keys[1]).replace("_80 ", "_80 UNENCRYPTED_SRTP ");
+    assert_eq!(rtsp.ask("ANNOUNCE", &url(&mesh, "x"), &[], secure(&broken).as_bytes()).status, 200);
+    assert_eq!(rtsp.ask("SETUP", &format!("{}/trackID=0", url(&mesh, "x")), &transport, b"").status, 463);
+    // A reader that takes our key, and tells its own; once in a way that cannot be read.
+    let mut reader = client(&authority, &mesh);
+    let described = reader.ask("DESCRIBE", &base, &[], b"");
+    keys.push(Crypto::read(&attribute(&described, "crypto")).unwrap().key);
+    let told = header(&keys[2], 9);
+    for (value, status) in [(told.replace("data=\"", "data=\"!"), 463), (told, 200)] {
+        let headers = [("Transport", "RTP/SAVP/TCP;unicast;interleaved=0-1"), ("KeyMgmt", &value)];
+        let answer = reader.ask("SETUP", &format!("{base}/trackID=0"), &headers, b"");
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    // A server, read from in the clear.
+    let server = keyed_server(secure(&crypto(&keys[1])), keyed::SECURE_TCP, String::new());
+    let front = in_front_of(&format!("rtsp://{}", server.address), ", transport: tcp");
+    assert_eq!(keyed::played(&front), 200);
+
+    log::wait(&["SRTP keys came in the clear"]);
+    let shown = [log::text(), mesh.metrics(), front.metrics()].concat();
+    assert!(shown.contains("suite"), "it is told what was agreed on");
+    for text in keys.iter().flat_map(as_text) {
+        assert!(!shown.contains(&text), "a key is shown: {text}");
+    }
 }

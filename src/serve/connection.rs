@@ -43,6 +43,8 @@ const UNREAD_ANSWERS: usize = 64 * 1024;
 pub(crate) struct Context {
     pub(crate) worker: Rc<Worker>,
     pub(crate) listening: Weak<Listening>,
+    /// The listener's number.
+    listener: usize,
     pub(crate) peer: SocketAddr,
     /// The address that the client knows us by.
     pub(crate) local: SocketAddr,
@@ -135,6 +137,7 @@ async fn serve(
     let entry = users.map(|users| Entry::new(users, settings.tls.is_some(), shared.seed()));
     let context = Rc::new(Context {
         listening: Rc::downgrade(&listening),
+        listener: index,
         peer,
         local: canonical(local),
         connection: Rc::clone(&connection),
@@ -462,7 +465,7 @@ impl Context {
     pub(crate) fn owner(&self) -> Owner {
         match &self.member {
             Some(member) => Owner::Member(member.id.clone()),
-            None => Owner::Address(self.peer_ip()),
+            None => Owner::Address { ip: self.peer_ip(), listener: self.listener },
         }
     }
 

@@ -136,7 +136,8 @@ pub(crate) fn session_id(context: &Context, request: &Request) -> Option<String>
 }
 
 fn own_session(context: &Context, request: &Request) -> Option<Rc<Session>> {
-    context.worker.sessions.get(&session_id(context, request)?)
+    let session = context.worker.sessions.get(&session_id(context, request)?);
+    session.filter(|session| session.owner == context.owner())
 }
 
 /// A request within a session, which may live on another worker than the connection.
