@@ -274,3 +274,27 @@ fn no_key_is_logged_or_shown() {
         assert!(!shown.contains(&text), "a key is shown: {text}");
     }
 }
+
+/// Nothing comes of a publisher that tells one key and uses another: whoever is called for that finds the stream's name.
+#[test]
+fn a_key_that_is_not_that_of_the_packets_is_told() {
+    log::keep_all();
+    let authority = Authority::new();
+    let mesh = serving(&authority, "");
+    let mut rtsp = client(&authority, &mesh);
+    let base = url(&mesh, "wrong/key");
+    assert_eq!(rtsp.ask("ANNOUNCE", &base, &[], secure(&crypto(&key(1))).as_bytes()).status, 200);
+    let transport = [("Transport", "RTP/SAVP/TCP;unicast;interleaved=0-1;mode=record")];
+    let session = rtsp.ask("SETUP", &format!("{base}/trackID=0"), &transport, b"").session();
+    assert_eq!(rtsp.ask("RECORD", &base, &[("Session", &session)], b"").status, 200);
+    let mut wrong = sender(&key(2));
+    for number in 0..100 {
+        rtsp.frame(0, &protect(&mut wrong, &rtp(number, 0, 7, 0x65, 100)));
+    }
+    mesh.wait_counter("reason=\"srtp_forged\"", 100.0);
+    log::wait(&["WARN", "packets in a row cannot be opened", &base]);
+    assert_eq!(
+        log::text().lines().filter(|line| line.contains("in a row") && line.contains(&base)).count(),
+        1
+    );
+}

@@ -19,6 +19,8 @@ const MAX_ROLLOVERS: u32 = 16;
 
 /// Protects what goes to a track's peer, and opens what comes from it.
 pub(crate) struct SecureTrack {
+    /// For logs: the stream, and the track of it.
+    name: String,
     sender: RefCell<Sender>,
     receiver: RefCell<Receiver>,
     /// Our source, where the peer sends under the same key: what comes from it was ours, and was sent back.
@@ -41,6 +43,7 @@ impl SecureTrack {
     /// [`Error::Stopped`] if the cryptographic library fails.
     pub(crate) fn new(own: &OwnKey, peer: &PeerKey) -> Result<Self, Error> {
         Ok(Self {
+            name: String::new(),
             sender: RefCell::new(own.sender()?),
             receiver: RefCell::new(peer.receiver()?),
             reflected: (own.key.key_and_salt() == peer.key.key_and_salt()).then_some(own.ssrc),
@@ -50,6 +53,11 @@ impl SecureTrack {
             parts: RefCell::default(),
             rtcp: RefCell::default(),
         })
+    }
+
+    /// The same, called so in logs.
+    pub(crate) fn named(self, stream: &str, track: usize) -> Self {
+        Self { name: format!("{stream} track {track}"), ..self }
     }
 
     /// How long so many packets become.
@@ -156,6 +164,7 @@ impl SecureTrack {
         self.missed.set(self.missed.get().wrapping_add(1).max(1));
         if self.missed.get() == MISSES && !self.told.replace(true) {
             tracing::warn!(
+                stream = self.name,
                 %error,
                 "SRTP: {MISSES} packets in a row cannot be opened; either the key that the peer told is not that of its \
                  packets, or somebody else sends them"

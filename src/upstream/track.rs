@@ -179,7 +179,8 @@ impl Keys {
             keying = %peer.protocol,
             "SRTP"
         );
-        Ok((own.ssrc, Some(Rc::new(SecureTrack::new(own, &peer)?))))
+        let secure = SecureTrack::new(own, &peer)?.named(link.name(), ask.number.into());
+        Ok((own.ssrc, Some(Rc::new(secure))))
     }
 }
 

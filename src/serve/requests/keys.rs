@@ -103,10 +103,10 @@ impl TrackKeys {
     }
 
     /// What protects the track.
-    pub(super) fn protect(&self, url: &str) -> Result<Rc<SecureTrack>, Error> {
+    pub(super) fn protect(&self, url: &str, track: usize) -> Result<Rc<SecureTrack>, Error> {
         let (sends, receives) = (self.own.key.suite().name(), self.peer.key.suite().name());
-        tracing::info!(url, sends, receives, keying = %self.peer.protocol, "SRTP");
-        Ok(Rc::new(SecureTrack::new(&self.own, &self.peer)?))
+        tracing::info!(url, track, sends, receives, keying = %self.peer.protocol, "SRTP");
+        Ok(Rc::new(SecureTrack::new(&self.own, &self.peer)?.named(url, track)))
     }
 }
 

@@ -321,7 +321,7 @@ impl Setting<'_> {
                     answer.ssrc = Some(keys.own.ssrc);
                     key_mgmt = keys.header(&self.request.uri)?;
                 }
-                let secure = keys.map(|keys| keys.protect(&self.base)).transpose()?;
+                let secure = keys.map(|keys| keys.protect(&self.base, track)).transpose()?;
                 let ssrc = answer.ssrc.unwrap_or_default();
                 reader.tracks.push(TrackPath { track, ssrc, path, secure });
             }
@@ -341,7 +341,7 @@ impl Setting<'_> {
                 let mut secure = None;
                 if let Some(keys) = &keys {
                     key_mgmt = keys.header(&self.request.uri)?;
-                    secure = Some((keys.own.ssrc, keys.protect(&self.base)?));
+                    secure = Some((keys.own.ssrc, keys.protect(&self.base, track)?));
                 }
                 publisher.inlets.push(TrackInlet { track, inlet, secure });
             }
