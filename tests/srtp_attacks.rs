@@ -262,6 +262,14 @@ fn no_key_is_logged_or_shown() {
         let answer = reader.ask("SETUP", &format!("{base}/trackID=0"), &headers, b"");
         assert_eq!(answer.status, status, "{answer:?}");
     }
+    // Some clients write into the URL who they are.
+    let named = base.replace("://", "://carol:hunter22@");
+    let headers =
+        [("Transport", "RTP/SAVP/TCP;unicast;interleaved=4-5"), ("KeyMgmt", header(&keys[2], 9).as_str())]
+            .map(|(name, value)| (name, value.to_owned()));
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(reader.ask("SETUP", &format!("{named}/trackID=0"), &headers, b"").status, 200);
+    assert_eq!(reader.ask("DESCRIBE", &format!("{named}/none"), &[], b"").status, 404);
     // A server, read from in the clear.
     let server = keyed_server(secure(&crypto(&keys[1])), keyed::SECURE_TCP, String::new());
     let front = in_front_of(&format!("rtsp://{}", server.address), ", transport: tcp");
@@ -270,6 +278,7 @@ fn no_key_is_logged_or_shown() {
     log::wait(&["SRTP keys came in the clear"]);
     let shown = [log::text(), mesh.metrics(), front.metrics()].concat();
     assert!(shown.contains("suite"), "it is told what was agreed on");
+    assert!(!shown.contains("hunter22"), "a password is shown");
     for text in keys.iter().flat_map(as_text) {
         assert!(!shown.contains(&text), "a key is shown: {text}");
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use msm_rtsp::message::Request;
 use msm_rtsp::sdp::Track;
 use msm_rtsp::server::Srtp;
+use msm_rtsp::url;
 use zeroize::Zeroizing;
 
 use super::Refusal;
@@ -104,6 +105,7 @@ impl TrackKeys {
 
     /// What protects the track.
     pub(super) fn protect(&self, url: &str, track: usize) -> Result<Rc<SecureTrack>, Error> {
+        let url = &url::shown(url);
         let (sends, receives) = (self.own.key.suite().name(), self.peer.key.suite().name());
         tracing::info!(url, track, sends, receives, keying = %self.peer.protocol, "SRTP");
         Ok(Rc::new(SecureTrack::new(&self.own, &self.peer)?.named(url, track)))
