@@ -18,7 +18,14 @@ pub(crate) struct Watched<T> {
     files: Vec<PathBuf>,
     make: Make<T>,
     current: ArcSwap<T>,
-    seen: Mutex<Vec<Stamp>>,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    /// Of which state of the files the current is made.
+    used: Vec<Stamp>,
+    /// The state that could not be used, and why: told once, and tried again, as the files may not be to blame.
+    refused: Option<(Vec<Stamp>, String)>,
 }
 
 type Make<T> = Box<dyn Fn() -> Result<T, String> + Send + Sync>;
@@ -34,7 +41,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         make: impl Fn() -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Arc<Self>, E> {
         // Looked at before they are read: what changes meanwhile is read again.
-        let seen = Mutex::new(stamps(&files));
+        let seen = Mutex::new(Seen { used: stamps(&files), refused: None });
         let current = ArcSwap::from_pointee(make()?);
         let make = Box::new(move || make().map_err(|error| error.to_string()));
         Ok(Arc::new(Self { name: name.into(), files, make, current, seen }))
@@ -56,21 +63,26 @@ impl<T: Send + Sync + 'static> Refresh for Watched<T> {
     fn refresh(&self) {
         let now = stamps(&self.files);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
+        if seen.used == now {
             return;
         }
-        *seen = now;
         match (self.make)() {
             Ok(made) => {
                 self.current.store(Arc::new(made));
+                *seen = Seen { used: now, refused: None };
                 tracing::info!(name = self.name, "files were read again");
             }
             Err(error) => {
+                let refused = Some((now, error));
+                if seen.refused == refused {
+                    return;
+                }
                 tracing::error!(
                     name = self.name,
-                    error,
+                    error = refused.as_ref().map(|(_, error)| error),
                     "files have changed and cannot be used: the old stay in use"
                 );
+                seen.refused = refused;
             }
         }
     }
@@ -100,6 +112,8 @@ fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -127,6 +141,31 @@ mod tests {
         fs::write(&file, "333").unwrap();
         watched.refresh();
         assert_eq!(*watched.get(), 333);
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("number");
+        fs::write(&file, "1").unwrap();
+        let (path, broken) = (file.clone(), Arc::new(AtomicBool::new(false)));
+        let is_broken = Arc::clone(&broken);
+        let make = move || {
+            if is_broken.load(Ordering::Relaxed) {
+                return Err("too many open files".to_owned());
+            }
+            Ok(fs::read_to_string(&path).unwrap_or_default())
+        };
+        let watched = Watched::new("test", vec![file.clone()], make).unwrap();
+        fs::write(&file, "22").unwrap();
+        broken.store(true, Ordering::Relaxed);
+        watched.refresh();
+        watched.refresh();
+        assert_eq!(*watched.get(), "1");
+        // The file was right all the time.
+        broken.store(false, Ordering::Relaxed);
+        watched.refresh();
+        assert_eq!(*watched.get(), "22");
     }
 
     #[test]

@@ -9,6 +9,8 @@
 )]
 
 mod common;
+#[path = "common/log.rs"]
+mod log;
 #[path = "common/tls.rs"]
 mod tls;
 
@@ -117,6 +119,14 @@ fn upstreams_that_cannot_be_trusted_are_answered_502() {
     let asked = Instant::now();
     assert_eq!(front.connect().ask("DESCRIBE", &front.url("live/one"), &[], b"").status, 502);
     assert!(asked.elapsed() < Duration::from_secs(4), "the plain server's answer ends it, not the timeout");
+}
+
+#[test]
+fn a_cluster_that_checks_nobody_says_so() {
+    log::keep();
+    let front = in_front_of("rtsps://127.0.0.1:9", ", tls: {insecure: true}");
+    log::wait(&["WARN", "cluster=\"back\"", "`tls.insecure`: certificates are not checked"]);
+    drop(front);
 }
 
 #[test]

@@ -9,142 +9,28 @@
 )]
 
 mod common;
+#[path = "common/keyed.rs"]
+mod keyed;
 #[path = "common/server.rs"]
 mod server;
 #[path = "common/tls.rs"]
 mod tls;
 
-use std::net::UdpSocket;
-
-use common::{Answer, Line, Publisher, Reader, Rtsp, TcpPublisher, TestMesh, VIDEO, pair, reader_port, rtp};
-use msm_auth::keying::key_mgmt::{self, Entry};
-use msm_auth::keying::mikey::{Fresh, Mikey, Stream};
+use common::{Line, Publisher, Reader, TestMesh, VIDEO, pair, rtp};
+use keyed::{
+    FRESH, SECURE_TCP, SUITE, attribute, client, crypto, header, in_front_of, key, keyed_server, mikey, open,
+    played, protect, protect_rtcp, publishing, reason, receiver, recv, secure, sender, serving, told, udp,
+    url,
+};
+use msm_auth::keying::key_mgmt;
 use msm_auth::keying::sdes::Crypto;
-use msm_auth::srtp::{MasterKey, Receiver, ReceiverOptions, Sender, SenderOptions, Suite};
-use server::Server;
-use tls::{Authority, Tls, connect};
-
-const SUITE: Suite = Suite::AesCm128HmacSha1_80;
-
-/// A key that differs by its first byte.
-fn key(first: u8) -> MasterKey {
-    let mut bytes = vec![7; SUITE.key_len() + SUITE.salt_len()];
-    bytes[0] = first;
-    MasterKey::from_bytes(SUITE, &bytes).unwrap()
-}
-
-fn sender(key: &MasterKey) -> Sender {
-    let mut sender = Sender::new(SenderOptions::default());
-    sender.install(key, &[]).unwrap();
-    sender.switch(&[]).unwrap();
-    sender
-}
-
-fn receiver(key: &MasterKey) -> Receiver {
-    let mut receiver = Receiver::new(ReceiverOptions::default());
-    receiver.install(key, &[]).unwrap();
-    receiver
-}
-
-fn protect(sender: &mut Sender, packet: &[u8]) -> Vec<u8> {
-    let mut room = packet.to_vec();
-    room.resize(packet.len() + sender.rtp_overhead(), 0);
-    let length = sender.protect_rtp(&mut room, packet.len()).unwrap();
-    room.truncate(length);
-    room
-}
-
-fn protect_rtcp(sender: &mut Sender, packet: &[u8]) -> Vec<u8> {
-    let mut room = packet.to_vec();
-    room.resize(packet.len() + sender.rtcp_overhead(), 0);
-    let length = sender.protect_rtcp(&mut room, packet.len()).unwrap();
-    room.truncate(length);
-    room
-}
-
-fn open(receiver: &mut Receiver, mut packet: Vec<u8>) -> Vec<u8> {
-    let opened = receiver.unprotect_rtp(&mut packet).unwrap_or_else(|error| panic!("{error}"));
-    packet.truncate(opened.len);
-    packet
-}
-
-fn mikey(key: &MasterKey, ssrc: u32) -> Mikey {
-    let streams = vec![Stream { policy: 0, ssrc, roc: 0 }];
-    Mikey { csb_id: 9, streams, key: key.clone(), mki: None }
-}
-
-const FRESH: Fresh = Fresh { rand: [3; 16], ntp_time: 0 };
-
-/// A `KeyMgmt` header's value.
-fn header(key: &MasterKey, ssrc: u32) -> String {
-    Entry { uri: None, mikey: mikey(key, ssrc) }.write(&FRESH).unwrap().to_string()
-}
-
-/// The key that an answer's header tells.
-fn told(answer: &Answer) -> MasterKey {
-    let entries = key_mgmt::read_header(answer.header("keymgmt")).unwrap();
-    entries[0].mikey.key.clone()
-}
-
-/// What follows `a=name:` in a description.
-fn attribute(answer: &Answer, name: &str) -> String {
-    let text = String::from_utf8(answer.body.clone()).unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(&format!("a={name}:")).map(str::to_owned));
-    value.unwrap_or_else(|| panic!("no {name}: {text}"))
-}
-
-/// A description of [`VIDEO`] as SRTP, with these attributes.
-fn secure(attributes: &str) -> String {
-    VIDEO.replace("RTP/AVP", "RTP/SAVP").replace("a=control", &format!("{attributes}a=control"))
-}
-
-fn crypto(key: &MasterKey) -> String {
-    format!("a=crypto:{}\r\n", Crypto::new(1, key.clone()).unwrap().to_attribute().as_str())
-}
-
-/// A mesh with a listener for TLS; `more` are keys of the listener.
-fn serving(authority: &Authority, more: &str) -> TestMesh {
-    authority.issue("server", "127.0.0.1");
-    let (tls, port) = (authority.yaml("server", ""), reader_port());
-    TestMesh::from_yaml(&format!(
-        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", protocol: rtsps, ports: {port}, \
-         tls: {tls}{more}}}\n"
-    ))
-}
-
-fn url(mesh: &TestMesh, path: &str) -> String {
-    format!("rtsps://{}/{path}", mesh.address)
-}
-
-fn client(authority: &Authority, mesh: &TestMesh) -> Rtsp<Tls> {
-    connect(mesh.address, authority.plain_client())
-}
-
-fn publisher(authority: &Authority, mesh: &TestMesh, path: &str) -> TcpPublisher<Tls> {
-    TcpPublisher::over(client(authority, mesh), url(mesh, path))
-}
-
-fn udp(profile: &str, socket: &UdpSocket) -> String {
-    let port = socket.local_addr().unwrap().port();
-    format!("RTP/{profile};unicast;client_port={port}-{}", port + 1)
-}
-
-fn recv(socket: &UdpSocket) -> Vec<u8> {
-    let mut packet = vec![0; 65536];
-    let length = socket.recv(&mut packet).expect("a packet comes");
-    packet.truncate(length);
-    packet
-}
-
-fn reason(mesh: &TestMesh, reason: &str) -> f64 {
-    mesh.counter(&format!("reason=\"{reason}\""))
-}
+use tls::Authority;
 
 #[test]
 fn a_player_takes_the_key_of_the_description() {
     let authority = Authority::new();
     let mesh = serving(&authority, ", srtp: true");
-    let mut publisher = publisher(&authority, &mesh, "cam");
+    let mut publisher = publishing(&authority, &mesh, "cam");
     let mut player = client(&authority, &mesh);
     let described = player.ask("DESCRIBE", &url(&mesh, "cam"), &[], b"");
     assert!(String::from_utf8_lossy(&described.body).contains("m=video 0 RTP/SAVP 96"), "{described:?}");
@@ -196,7 +82,7 @@ fn a_player_tells_its_key_and_learns_ours() {
     let authority = Authority::new();
     for listener in ["", ", srtp: true"] {
         let mesh = serving(&authority, listener);
-        let mut publisher = publisher(&authority, &mesh, "cam");
+        let mut publisher = publishing(&authority, &mesh, "cam");
         let mut player = client(&authority, &mesh);
         let track = format!("{}/trackID=0", url(&mesh, "cam"));
         let (media, reports) = pair();
@@ -226,7 +112,7 @@ fn a_player_tells_its_key_and_learns_ours() {
 fn sessions_of_one_description_have_sources_of_their_own() {
     let authority = Authority::new();
     let mesh = serving(&authority, ", srtp: true");
-    let mut publisher = publisher(&authority, &mesh, "cam");
+    let mut publisher = publishing(&authority, &mesh, "cam");
     let mut player = client(&authority, &mesh);
     let described = player.ask("DESCRIBE", &url(&mesh, "cam"), &[], b"");
     let own = Crypto::read(&attribute(&described, "crypto")).unwrap().key;
@@ -321,7 +207,7 @@ fn a_publisher_by_mikey_is_told_the_keys_of_reports() {
 fn srtp_without_a_key_that_can_be_used_is_refused() {
     let authority = Authority::new();
     let mesh = serving(&authority, "");
-    let _publisher = publisher(&authority, &mesh, "cam");
+    let _publisher = publishing(&authority, &mesh, "cam");
     let mut rtsp = client(&authority, &mesh);
     let track = format!("{}/trackID=0", url(&mesh, "cam"));
     let (media, _) = pair();
@@ -378,16 +264,6 @@ fn keys_are_not_taken_in_the_clear() {
     assert_eq!(answer.status, 461, "{answer:?}");
 }
 
-/// A mesh whose every stream is pulled from, or pushed to, an endpoint.
-fn in_front_of(endpoint: &str, cluster: &str) -> TestMesh {
-    let port = reader_port();
-    TestMesh::from_yaml(&format!(
-        "listeners:\n  - {{name: front, address: \"127.0.0.1:0\", ports: {port}}}\n\
-         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: back}}]}}\n\
-         clusters:\n  back: {{endpoints: [\"{endpoint}\"]{cluster}}}\n"
-    ))
-}
-
 #[test]
 fn clusters_read_and_publish_srtp_over_udp() {
     let authority = Authority::new();
@@ -413,7 +289,7 @@ fn clusters_read_and_publish_srtp_over_udp() {
     }
     // A cluster that wants SRTP takes nothing else.
     let plain = serving(&authority, "");
-    let _publisher = publisher_of(&authority, &plain);
+    let _publisher = publishing(&authority, &plain, "cam");
     let front = in_front_of(&format!("rtsps://{}", plain.address), &cluster);
     let mut rtsp = front.connect();
     let described = rtsp.ask("DESCRIBE", &front.url("cam"), &[], b"");
@@ -423,32 +299,6 @@ fn clusters_read_and_publish_srtp_over_udp() {
     let played = rtsp.ask("PLAY", &front.url("cam"), &[("Session", &set_up.session())], b"");
     assert_eq!((set_up.status, played.status), (200, 502), "{played:?}");
 }
-
-fn publisher_of(authority: &Authority, mesh: &TestMesh) -> TcpPublisher<Tls> {
-    publisher(authority, mesh, "cam")
-}
-
-/// A server that describes SRTP, and what its answers to SETUP are.
-fn keyed_server(description: String, transport: &'static str, more: String) -> Server {
-    Server::start(move |asked| {
-        let (head, body) = match asked.method.as_str() {
-            "DESCRIBE" => ("Content-Type: application/sdp\r\n".to_owned(), description.clone()),
-            "SETUP" => (format!("Session: 7;timeout=60\r\nTransport: {transport}\r\n{more}"), String::new()),
-            _ => ("Session: 7\r\n".to_owned(), String::new()),
-        };
-        (200, head, body)
-    })
-}
-
-fn played(front: &TestMesh) -> u16 {
-    let mut rtsp = front.connect();
-    let track = format!("{}/trackID=0", front.url("cam"));
-    let set_up = rtsp.ask("SETUP", &track, &[("Transport", "RTP/AVP/TCP;interleaved=0-1")], b"");
-    assert_eq!(set_up.status, 200, "{set_up:?}");
-    rtsp.ask("PLAY", &front.url("cam"), &[("Session", &set_up.session())], b"").status
-}
-
-const SECURE_TCP: &str = "RTP/SAVP/TCP;unicast;interleaved=0-1";
 
 #[test]
 fn servers_by_sdes_and_by_mikey_are_read_from() {

@@ -22,14 +22,20 @@ pub fn run(data: &[u8]) {
         let text = String::from_utf8_lossy(&written);
         for attribute in text.lines().filter_map(|line| line.strip_prefix("a=")) {
             let name = attribute.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
-            assert!(!["crypto", "key-mgmt", "candidate", "source-filter"].contains(&name.as_str()), "{text}");
+            assert!(
+                !["crypto", "key-mgmt", "acap", "candidate", "source-filter"].contains(&name.as_str()),
+                "{text}"
+            );
         }
         for (index, track) in again.tracks.iter().enumerate() {
             assert_eq!(track.control.as_deref(), Some(format!("trackID={index}").as_str()));
         }
     }
     // Written for an encrypted hop it has the keys of that hop alone.
-    let own = Keying { crypto: vec!["1 suite inline:own".into()], key_mgmt: vec!["mikey own".into()] };
+    let own = Keying {
+        crypto: vec!["1 suite inline:own".to_owned().into()],
+        key_mgmt: vec!["mikey own".to_owned().into()],
+    };
     let way = TrackWay { keying: Some(own.clone()), ..TrackWay::default() };
     let written = description.for_announce(&vec![way; description.tracks.len()]);
     let again = Description::parse(&written, &Limits { body_bytes: usize::MAX, ..limits }).unwrap();

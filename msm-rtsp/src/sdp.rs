@@ -179,6 +179,15 @@ impl Description {
         })
     }
 
+    /// The same without the keys of the hop that it came over, which are of no use behind it.
+    #[must_use]
+    pub fn without_keys(mut self) -> Self {
+        for track in &mut self.tracks {
+            track.keying = Keying::default();
+        }
+        self
+    }
+
     /// Whether it has no end: what is live is shared by its readers.
     #[must_use]
     pub fn is_live(&self) -> bool {

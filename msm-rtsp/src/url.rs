@@ -195,6 +195,18 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), UrlError> {
     Ok((host, port))
 }
 
+/// A URI as it came, for logs: without user and password, and with nothing in it that a terminal obeys.
+#[must_use]
+pub fn shown(uri: &str) -> String {
+    let anonymous = uri.split_once("://").and_then(|(scheme, rest)| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at_checked(end)?;
+        let (_, address) = authority.rsplit_once('@')?;
+        Some(format!("{scheme}://{address}{tail}"))
+    });
+    anonymous.as_deref().unwrap_or(uri).escape_debug().to_string()
+}
+
 /// Whether a path leaves what it names by `..`, plain or percent-encoded, or hides control characters.
 fn climbs(path: &str) -> bool {
     let decoded = percent_decode(path);
@@ -240,6 +252,20 @@ mod tests {
             (v6.host(), v6.port(), v6.to_string().as_str()),
             ("2001:db8::1", 554, "rtsp://[2001:db8::1]/s")
         );
+    }
+
+    #[test]
+    fn uris_are_shown_without_credentials_and_control_characters() {
+        for (uri, wanted) in [
+            ("rtsp://us:p@ss@h:1/a@b?c=d@e", "rtsp://h:1/a@b?c=d@e"),
+            ("rtsps://user@h", "rtsps://h"),
+            ("rtsp://h/a@b", "rtsp://h/a@b"),
+            ("rtsp://h/\u{1b}[2J", "rtsp://h/\\u{1b}[2J"),
+            ("*", "*"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(uri), wanted);
+        }
     }
 
     #[test]

@@ -140,6 +140,14 @@ impl Sink<Dest> for WorkerSink<'_> {
                 }
             }
             Dest::Srtp { to, track } => {
+                let count = packets.bytes.len().div_ceil(packets.segment.max(1));
+                // Asked before a number is used: what is refused for want of room may be offered again.
+                if let Dest::Tcp { connection, .. } = &**to
+                    && !connection.is_closed()
+                    && !connection.has_room(count, track.protected_len(&packets, count))
+                {
+                    return SendOutcome::Full;
+                }
                 // Held by nobody else: what is protected once is not protected again below.
                 let Ok(mut room) = self.room.try_borrow_mut() else { return SendOutcome::Failed };
                 let errors = self.errors;
@@ -201,4 +209,67 @@ pub(crate) fn send_udp(
         }
     }
     if sent { SendOutcome::Sent } else { SendOutcome::Failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::srtp::{OwnKey, PeerKey, SUITE};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    const RUN: u16 = 8;
+    const LENGTH: usize = 1200;
+
+    fn run(first: u16) -> Vec<u8> {
+        let packet = |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            let mut packet = vec![0x80, 96, high, low, 0, 0, 0, 0, 0, 0, 0, 7];
+            packet.resize(LENGTH, 0x55);
+            packet
+        };
+        (first..first + RUN).flat_map(packet).collect()
+    }
+
+    /// What a late reader finds no room for stays in the cache, and is sent again.
+    #[tokio::test]
+    async fn what_was_refused_for_want_of_room_can_be_sent_again_as_srtp() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (connection, mut far) = (Connection::new(near.unwrap(), 100_000), far.unwrap().0);
+        let own = OwnKey::new(SUITE, 7).unwrap();
+        let track = Rc::new(SecureTrack::new(&own, &PeerKey::of(&own)).unwrap());
+        let to = Dest::Tcp { connection: Rc::clone(&connection), rtp_channel: 0, rtcp_channel: 1 };
+        let mut dest = to.secured(Some(&track));
+        let (errors, room) = (SendErrors::default(), RefCell::default());
+        let mut sink = WorkerSink { errors: &errors, room: &room, now: std::time::Instant::now() };
+        let mut send = |first| {
+            let mut bytes = run(first);
+            let kind = Kind::Rtp;
+            sink.send(&mut dest, Outgoing { track: 0, kind, bytes: &mut bytes, segment: LENGTH, ecn: 0 })
+        };
+        let mut number = 0;
+        while send(number) == SendOutcome::Sent {
+            number += RUN;
+        }
+        let frame = 4 + LENGTH + SUITE.rtp_tag_len();
+        let (mut wire, mut refused) = (Vec::new(), true);
+        while wire.len() < frame * usize::from(number + RUN) {
+            let read =
+                tokio::time::timeout(std::time::Duration::from_secs(10), far.read_buf(&mut wire)).await;
+            read.expect("nothing more comes").unwrap();
+            connection.flush();
+            if refused && send(number) == SendOutcome::Sent {
+                refused = false;
+            }
+        }
+        let mut receiver = PeerKey::of(&own).receiver().unwrap();
+        for (number, frame) in (0..number + RUN).zip(wire.chunks_mut(frame)) {
+            assert_eq!(&frame[..2], b"$\0");
+            let opened = receiver.unprotect_rtp(&mut frame[4..]).unwrap();
+            assert_eq!((opened.index, opened.len), (number.into(), LENGTH));
+        }
+        assert_eq!(errors.srtp.get(), 0);
+    }
 }

@@ -102,13 +102,20 @@ pub(crate) struct HubParts {
 impl HubHandle {
     pub(crate) fn new(parts: HubParts) -> Arc<Self> {
         let tracks: Arc<[TrackInfo]> = parts.description.track_infos().into();
+        // Keys end with the hop that they are of: readers may be anybody.
+        let has_keys = parts.description.tracks.iter().any(|track| !track.keying.is_empty());
+        let description = if has_keys {
+            Arc::new(Description::clone(&parts.description).without_keys())
+        } else {
+            parts.description
+        };
         Arc::new(Self {
             id: parts.id,
             worker: parts.worker,
             name: parts.name,
             observer: HubObserver::new(tracks.len()),
             tracks,
-            description: parts.description,
+            description,
             unshared: parts.unshared,
             coalesce: parts.coalesce,
             metrics: parts.metrics,

@@ -91,24 +91,36 @@ impl Shard {
         self.after_input(now);
     }
 
-    pub(crate) fn handle_reader_rtcp(&self, now: Instant, id: ReaderId, track: usize, datagram: &[u8]) {
+    /// Takes a reader's RTCP; `false` for what is not genuine, where that can be told.
+    pub(crate) fn handle_reader_rtcp(
+        &self,
+        now: Instant,
+        id: ReaderId,
+        track: usize,
+        datagram: &[u8],
+    ) -> bool {
         let mut fanout = self.fanout.borrow_mut();
         let secure = match fanout.dest_mut(id, track) {
             Some(Dest::Srtp { track, .. }) => Some(Rc::clone(track)),
             _ => None,
         };
-        match secure {
+        let genuine = match secure {
             Some(secure) => {
                 let opened =
                     secure.open_rtcp(datagram, |plain| fanout.handle_reader_rtcp(now, id, track, plain));
                 if let Err(error) = opened {
                     self.handle.metrics.add_dropped(error.name(), 1);
                 }
+                opened.is_ok()
             }
-            None => fanout.handle_reader_rtcp(now, id, track, datagram),
-        }
+            None => {
+                fanout.handle_reader_rtcp(now, id, track, datagram);
+                true
+            }
+        };
         drop(fanout);
         self.after_input(now);
+        genuine
     }
 
     pub(crate) fn flush(&self, now: Instant) {

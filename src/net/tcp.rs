@@ -188,6 +188,20 @@ impl Connection {
         self.flush();
     }
 
+    /// Whether so many packets of so many bytes in all find room together. More than the queue ever holds do when it is
+    /// empty.
+    pub(crate) fn has_room(&self, packets: usize, bytes: usize) -> bool {
+        let wanted = bytes.saturating_add(packets.saturating_mul(4));
+        let fits = |queued: usize| queued == 0 || queued.saturating_add(wanted) <= self.limit;
+        if let Some(held) = self.held.borrow().as_ref() {
+            return fits(held.len());
+        }
+        if !fits(self.queued()) {
+            self.flush();
+        }
+        fits(self.queued())
+    }
+
     /// Sends the packets of a burst, each `segment` bytes but the last, as interleaved frames on `channel`
     /// (`RFC 2326 §10.12`). Returns how many packets were taken; the rest found the queue full or the connection gone.
     pub(crate) fn send_frames(&self, channel: u8, packets: &[u8], segment: usize) -> (usize, Queued) {

@@ -30,7 +30,7 @@ use crate::net::tls::{Tls, TlsError};
 use crate::net::udp::canonical;
 use crate::routing::Caller;
 use crate::shared::Shared;
-use crate::srtp::OwnKey;
+use crate::srtp::SharedKey;
 use crate::worker::Worker;
 
 /// Read at once; also what a connection that publishes keeps.
@@ -43,6 +43,8 @@ const UNREAD_ANSWERS: usize = 64 * 1024;
 pub(crate) struct Context {
     pub(crate) worker: Rc<Worker>,
     pub(crate) listening: Weak<Listening>,
+    /// The listener's number.
+    listener: usize,
     pub(crate) peer: SocketAddr,
     /// The address that the client knows us by.
     pub(crate) local: SocketAddr,
@@ -76,7 +78,7 @@ pub(crate) struct Announced {
     /// Who the announcement came through.
     pub(crate) via: Vec<String>,
     /// The keys of our reports, as the publisher was told them, for each track that it announced as SRTP.
-    pub(crate) keys: Vec<Option<OwnKey>>,
+    pub(crate) keys: Rc<[Option<SharedKey>]>,
 }
 
 /// One interleaved channel.
@@ -135,6 +137,7 @@ async fn serve(
     let entry = users.map(|users| Entry::new(users, settings.tls.is_some(), shared.seed()));
     let context = Rc::new(Context {
         listening: Rc::downgrade(&listening),
+        listener: index,
         peer,
         local: canonical(local),
         connection: Rc::clone(&connection),
@@ -462,7 +465,7 @@ impl Context {
     pub(crate) fn owner(&self) -> Owner {
         match &self.member {
             Some(member) => Owner::Member(member.id.clone()),
-            None => Owner::Address(self.peer_ip()),
+            None => Owner::Address { ip: self.peer_ip(), listener: self.listener },
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,9 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// Passwords that are remembered, and passwords that may wait to be verified, one after the other.
 const MAX_REMEMBERED: usize = 1024;
 const MAX_WAITING: usize = 64;
+
+/// Of those that wait, how many are of one address: whoever guesses keeps nobody else out.
+const MAX_WAITING_PER_PEER: usize = 16;
 
 /// Memory that one verification may take, in KiB.
 const MAX_MEMORY: u32 = 256 * 1024;
@@ -101,7 +104,7 @@ pub(crate) async fn admit(context: &Rc<Context>, request: &Request) -> Result<()
         Verdict::Wrong(user) => (Some(user), false),
         Verdict::Password(login) => {
             let user = login.user.clone();
-            match shared.passwords.verify(login).await {
+            match shared.passwords.verify(login, context.peer_ip()).await {
                 Some(true) => return Ok(()),
                 Some(false) => (Some(user), false),
                 None => {
@@ -131,7 +134,8 @@ pub(crate) async fn admit(context: &Rc<Context>, request: &Request) -> Result<()
 /// memory as its hash says.
 pub(crate) struct Passwords {
     turn: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    /// How many wait of each address.
+    waiting: Mutex<HashMap<IpAddr, usize>>,
     /// When each password that was right was verified, under a key that dies with the process.
     right: Mutex<HashMap<[u8; 32], Instant>>,
     key: hmac::Key,
@@ -141,19 +145,19 @@ impl Passwords {
     pub(crate) fn new(key: [u8; 32]) -> Self {
         Self {
             turn: Arc::new(Semaphore::new(1)),
-            waiting: AtomicUsize::new(0),
+            waiting: Mutex::default(),
             right: Mutex::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
         }
     }
 
     /// Whether a password is right; `None` when too many wait. Cancel safe.
-    pub(crate) async fn verify(&self, login: Login) -> Option<bool> {
+    pub(crate) async fn verify(&self, login: Login, peer: IpAddr) -> Option<bool> {
         let digest = self.digest(&login);
         if self.remembers(&digest, Instant::now()) {
             return Some(true);
         }
-        let _place = Place::take(&self.waiting)?;
+        let _place = Place::take(&self.waiting, peer)?;
         let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
         if self.remembers(&digest, Instant::now()) {
             // Another connection of the same client was before.
@@ -208,18 +212,30 @@ fn is_right(login: &Login) -> bool {
 }
 
 /// A place in the queue, given back when it is dropped.
-struct Place<'a>(&'a AtomicUsize);
+struct Place<'a> {
+    waiting: &'a Mutex<HashMap<IpAddr, usize>>,
+    peer: IpAddr,
+}
 
 impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Option<Self> {
-        let place = Self(waiting);
-        (waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING).then_some(place)
+    fn take(waiting: &'a Mutex<HashMap<IpAddr, usize>>, peer: IpAddr) -> Option<Self> {
+        let mut counts = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = counts.get(&peer).copied().unwrap_or_default();
+        if own >= MAX_WAITING_PER_PEER || counts.values().sum::<usize>() >= MAX_WAITING {
+            return None;
+        }
+        counts.insert(peer, own + 1);
+        Some(Self { waiting, peer })
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(&self.peer) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(counts.remove(&self.peer)),
+        }
     }
 }
 

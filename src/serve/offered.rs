@@ -5,21 +5,14 @@ use std::collections::VecDeque;
 use msm_rtsp::sdp::TrackWay;
 
 use crate::error::Error;
-use crate::srtp::{OwnKey, SUITE, random_ssrc};
+use crate::srtp::{OwnKey, SUITE, SharedKey, random_ssrc};
 
 /// Presentations of one connection whose keys are kept: the last that were described.
 const MAX_PRESENTATIONS: usize = 16;
-/// How often a key that was told once is used for a session: each has another SSRC.
-const MAX_USES: usize = 16;
 
 /// By the presentation's URL.
 #[derive(Default)]
-pub(crate) struct Offered(VecDeque<(String, Vec<Offer>)>);
-
-struct Offer {
-    key: OwnKey,
-    used: Vec<u32>,
-}
+pub(crate) struct Offered(VecDeque<(String, Vec<SharedKey>)>);
 
 impl Offered {
     /// New keys for a presentation of so many tracks, in place of those told before.
@@ -32,7 +25,7 @@ impl Offered {
         for _ in 0..tracks {
             let key = OwnKey::new(SUITE, random_ssrc()?)?;
             ways.push(TrackWay { keying: Some(key.attributes()?), ..TrackWay::default() });
-            offers.push(Offer { key, used: Vec::new() });
+            offers.push(SharedKey::new(key));
         }
         let url = name(url);
         self.0.retain(|(own, _)| own != url);
@@ -54,15 +47,10 @@ impl Offered {
     ///
     /// # Errors
     /// [`Error::Stopped`] if the system has no randomness.
-    pub(crate) fn take(&mut self, url: &str, track: usize) -> Result<Option<OwnKey>, Error> {
+    pub(crate) fn take(&self, url: &str, track: usize) -> Result<Option<OwnKey>, Error> {
         let url = name(url);
-        let offer = self.0.iter_mut().find(|(own, _)| own == url).and_then(|(_, own)| own.get_mut(track));
-        let Some(offer) = offer.filter(|offer| offer.used.len() < MAX_USES) else { return Ok(None) };
-        while offer.used.contains(&offer.key.ssrc) {
-            offer.key.ssrc = random_ssrc()?;
-        }
-        offer.used.push(offer.key.ssrc);
-        Ok(Some(offer.key.clone()))
+        let offer = self.0.iter().find(|(own, _)| own == url).and_then(|(_, own)| own.get(track));
+        offer.map_or(Ok(None), SharedKey::take)
     }
 }
 
@@ -73,6 +61,7 @@ fn name(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::srtp::MAX_USES;
     use std::collections::BTreeSet;
 
     #[test]

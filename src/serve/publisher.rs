@@ -18,7 +18,7 @@ use crate::net::pair::Pair;
 use crate::quota::QuotaPass;
 use crate::routing::Resolved;
 use crate::serve::connection::Announced;
-use crate::srtp::{OwnKey, SecureTrack};
+use crate::srtp::{SecureTrack, SharedKey};
 use crate::upstream::push;
 use crate::worker::Worker;
 
@@ -52,7 +52,7 @@ pub(crate) struct PublisherRole {
     name: String,
     via: Vec<String>,
     /// The keys of our reports that the publisher was told.
-    pub(crate) keys: Vec<Option<OwnKey>>,
+    pub(crate) keys: Rc<[Option<SharedKey>]>,
     pub(crate) inlets: Vec<TrackInlet>,
     recording: Option<Recording>,
 }

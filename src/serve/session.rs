@@ -40,8 +40,8 @@ pub(crate) struct SessionState {
 /// Who a session belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// Whoever has this address.
-    Address(IpAddr),
+    /// Whoever has this address, at this listener: what was begun within TLS, or by a user, does not go on without.
+    Address { ip: IpAddr, listener: usize },
     /// A member, wherever it is.
     Member(SpiffeId),
 }
@@ -50,7 +50,7 @@ impl Owner {
     /// Who asks, for routes.
     pub(crate) fn caller(&self) -> Caller {
         match self {
-            Owner::Address(_) => Caller::Plain,
+            Owner::Address { .. } => Caller::Plain,
             Owner::Member(id) => Caller::Member(id.clone()),
         }
     }
@@ -59,7 +59,7 @@ impl Owner {
 impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Owner::Address(address) => address.fmt(f),
+            Owner::Address { ip, .. } => ip.fmt(f),
             Owner::Member(id) => id.fmt(f),
         }
     }

@@ -114,14 +114,16 @@ impl From<Crypto> for PeerKey {
 }
 
 impl PeerKey {
-    /// The key in the `KeyMgmt` header of a message about one track, if it has one.
+    /// The key in the `KeyMgmt` header of a message about the track at `url`, if it has one: the entry that names the
+    /// track, or the first, as some peers name no track or the presentation (`RFC 4567 §4.1`).
     ///
     /// # Errors
     /// Why it cannot be read.
-    pub(crate) fn from_headers(headers: &Headers) -> Result<Option<Self>, String> {
+    pub(crate) fn from_headers(headers: &Headers, url: &str) -> Result<Option<Self>, String> {
         let Some(value) = headers.get("KeyMgmt") else { return Ok(None) };
-        let entries = key_mgmt::read_header(value).map_err(|error| error.to_string())?;
-        Ok(entries.into_iter().next().map(|entry| entry.mikey.into()))
+        let mut entries = key_mgmt::read_header(value).map_err(|error| error.to_string())?;
+        let own = entries.iter().position(|entry| entry.uri.as_deref() == Some(url)).unwrap_or(0);
+        Ok((own < entries.len()).then(|| entries.swap_remove(own).mikey.into()))
     }
 
     /// The key in each `KeyMgmt` header of a message about a presentation: of the tracks in their order. What comes after
@@ -177,7 +179,7 @@ impl OwnKey {
     pub(crate) fn attributes(&self) -> Result<Keying, Error> {
         let crypto = Crypto::new(1, self.key.clone()).map_err(|_| Error::Stopped)?;
         let mikey = key_mgmt::write_attribute(&self.mikey()?, &fresh()?).map_err(|_| Error::Stopped)?;
-        Ok(Keying { crypto: vec![crypto.to_attribute().to_string()], key_mgmt: vec![mikey.to_string()] })
+        Ok(Keying { crypto: vec![crypto.to_attribute()], key_mgmt: vec![mikey] })
     }
 
     /// The value of a `KeyMgmt` header that tells it for the track at `url`.
@@ -263,7 +265,7 @@ mod tests {
             let told = [
                 peer(both.clone()),
                 peer(Keying { key_mgmt: Vec::new(), ..both.clone() }),
-                PeerKey::from_headers(&headers).unwrap().unwrap(),
+                PeerKey::from_headers(&headers, "rtsps://a/b/trackID=0").unwrap().unwrap(),
             ];
             assert_eq!(
                 told.each_ref().map(|key| key.protocol),
@@ -282,15 +284,29 @@ mod tests {
 
     #[test]
     fn a_key_that_cannot_be_used_says_why() {
-        let crypto = |line: &str| Keying { crypto: vec![line.into()], key_mgmt: Vec::new() };
+        let crypto = |line: &str| Keying { crypto: vec![line.to_owned().into()], key_mgmt: Vec::new() };
         assert!(described(crypto("1 NULL_SUITE inline:AAAA")).is_err());
         assert!(matches!(described(Keying::default()), Ok(Described::Secure(None))));
         let good = OwnKey::new(SUITE, 1).unwrap().attributes().unwrap();
-        let bad_first = Keying { crypto: good.crypto, key_mgmt: vec!["mikey AAAA".into()] };
+        let bad_first = Keying { crypto: good.crypto, key_mgmt: vec!["mikey AAAA".to_owned().into()] };
         assert_eq!(peer(bad_first).protocol, Protocol::Sdes);
         let mut headers = Headers::default();
-        assert!(PeerKey::from_headers(&headers).unwrap().is_none());
+        assert!(PeerKey::from_headers(&headers, "").unwrap().is_none());
         headers.push("KeyMgmt", "prot=mikey;data=\"AAAA\"").unwrap();
-        assert!(PeerKey::from_headers(&headers).is_err());
+        assert!(PeerKey::from_headers(&headers, "").is_err());
+    }
+
+    #[test]
+    fn a_header_for_several_tracks_has_the_key_of_each() {
+        let keys = [7, 8].map(|ssrc| OwnKey::new(SUITE, ssrc).unwrap());
+        let urls = ["rtsps://a/b/trackID=0", "rtsps://a/b/trackID=1"];
+        let values = [0, 1].map(|track| keys[track].header(urls[track]).unwrap().to_string());
+        let mut headers = Headers::default();
+        headers.push("KeyMgmt", &values.join(",")).unwrap();
+        let told = |url| PeerKey::from_headers(&headers, url).unwrap().unwrap();
+        for (key, url) in keys.iter().zip(urls) {
+            assert_eq!(told(url).key.key_and_salt(), key.key.key_and_salt(), "{url}");
+        }
+        assert_eq!(told("rtsps://a/b").key.key_and_salt(), keys[0].key.key_and_salt(), "named otherwise");
     }
 }

@@ -6,7 +6,11 @@
 //! own reports sends them under the key of what it gets, or not at all.
 
 mod keys;
+mod shared;
 mod track;
 
 pub(crate) use keys::{Described, OwnKey, PeerKey, Protocol, SUITE, random_ssrc};
+#[cfg(test)]
+pub(crate) use shared::MAX_USES;
+pub(crate) use shared::SharedKey;
 pub(crate) use track::SecureTrack;

@@ -369,8 +369,11 @@ impl Pull {
         let mut before = std::mem::replace(&mut self.link, link);
         let aggregate = std::mem::replace(&mut self.described, described).aggregate;
         leave(&mut before, &aggregate).await;
-        // Where the server has no TCP, the stream may be one that is silent.
-        self.set_up(vec![Transport::Tcp, Transport::Udp]).await?;
+        // Where the server has no TCP, the stream may be one that is silent. It may be described otherwise than before.
+        let mut transports = self.transports();
+        transports.retain(|transport| *transport != Transport::Multicast);
+        transports.reverse();
+        self.set_up(transports).await?;
         self.playing = None;
         let request = self.wanted.as_ref().map(|(request, _)| request.clone()).unwrap_or_default();
         self.play(request).await?;

@@ -64,6 +64,11 @@ pub(crate) async fn set_up(
     let keys = Keys::of(link, settings, ask)?;
     let mut last = link.protocol("no transport is left to try");
     for transport in order.clone() {
+        if link.is_tls() && transport != Transport::Tcp && matches!(keys, Keys::Plain) {
+            // Whatever the order was made of.
+            last = link.protocol(format!("track {}: would be sent in the clear beside TLS", ask.number));
+            continue;
+        }
         match try_transport(link, settings, transport, ask, &keys, frames).await {
             Ok(set_up) => {
                 *order = vec![transport];
@@ -160,7 +165,7 @@ impl Keys {
     ) -> Result<(u32, Option<Rc<SecureTrack>>), Error> {
         let Self::Secure { own, peer, .. } = self else { return Ok((random_ssrc()?, None)) };
         let refused = |why: &str| link.protocol(format!("track {}: {why}", ask.number));
-        let told = PeerKey::from_headers(&response.headers).map_err(|why| refused(&why))?;
+        let told = PeerKey::from_headers(&response.headers, ask.url).map_err(|why| refused(&why))?;
         let peer = match (told.as_ref().or(peer.as_ref()), ask.mode) {
             (Some(peer), _) => peer.clone(),
             // Its reports come under our key, or not at all.
@@ -174,7 +179,8 @@ impl Keys {
             keying = %peer.protocol,
             "SRTP"
         );
-        Ok((own.ssrc, Some(Rc::new(SecureTrack::new(own, &peer)?))))
+        let secure = SecureTrack::new(own, &peer)?.named(link.name(), ask.number.into());
+        Ok((own.ssrc, Some(Rc::new(secure))))
     }
 }
 

@@ -204,12 +204,6 @@ impl Worker {
 
     /// A receiver report that came to this worker; it is handed on where the reader lives on another.
     pub(crate) fn handle_report(self: &Rc<Self>, reader: ReaderRef, datagram: &[u8]) {
-        let key = (reader.worker, reader.hub, reader.reader);
-        if reader.owner == self.id {
-            self.sessions.touch_reader(key, Instant::now());
-        } else if let Ok(owner) = self.shared.worker(reader.owner) {
-            let _ = owner.offer(move |owner| owner.sessions.touch_reader(key, Instant::now()));
-        }
         if reader.worker == self.id {
             self.handle_own_report(reader, datagram);
         } else if let Ok(worker) = self.shared.worker(reader.worker) {
@@ -222,8 +216,17 @@ impl Worker {
 
     fn handle_own_report(self: &Rc<Self>, reader: ReaderRef, datagram: &[u8]) {
         let shard = self.shards.borrow().get(&reader.hub).map(Rc::clone);
-        if let Some(shard) = shard {
-            shard.handle_reader_rtcp(Instant::now(), reader.reader, reader.track, datagram);
+        let now = Instant::now();
+        let genuine = |shard: Rc<Shard>| shard.handle_reader_rtcp(now, reader.reader, reader.track, datagram);
+        if !shard.is_some_and(genuine) {
+            return;
+        }
+        // The session lives by what is the reader's own.
+        let key = (reader.worker, reader.hub, reader.reader);
+        if reader.owner == self.id {
+            self.sessions.touch_reader(key, now);
+        } else if let Ok(owner) = self.shared.worker(reader.owner) {
+            let _ = owner.offer(move |owner| owner.sessions.touch_reader(key, Instant::now()));
         }
     }
 

@@ -26,6 +26,17 @@ pub fn keep() {
     let _ = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Keeper).try_init();
 }
 
+/// The same, down to the last detail.
+pub fn keep_all() {
+    let builder = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
+    let _ = builder.with_ansi(false).with_writer(|| Keeper).try_init();
+}
+
+/// What was logged so far.
+pub fn text() -> String {
+    String::from_utf8_lossy(&LINES.lock().unwrap()).into_owned()
+}
+
 /// Waits for a line that has all of these parts.
 pub fn wait(parts: &[&str]) -> String {
     let deadline = Instant::now() + Duration::from_secs(15);

@@ -1,16 +1,27 @@
 //! Certificates in files, and clients that speak TLS.
 
 #![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    SupportedProtocolVersion,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
@@ -106,4 +117,49 @@ pub fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> Rtsp<Tls> {
 /// The certificate that a file has.
 pub fn certificate(file: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(file).unwrap()
+}
+
+/// Puts TLS in front of a server that has none, under a certificate for 127.0.0.1. Ends with the process.
+pub fn terminate(authority: &Authority, to: SocketAddr) -> SocketAddr {
+    authority.issue("terminator", "127.0.0.1");
+    let certificate = CertificateDer::from_pem_file(authority.file("terminator.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(authority.file("terminator.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            std::thread::spawn(move || shuttle(StreamOwned::new(session, stream), to));
+        }
+    });
+    address
+}
+
+/// Carries bytes both ways until either side ends.
+fn shuttle(mut near: StreamOwned<ServerConnection, TcpStream>, to: SocketAddr) {
+    let Ok(mut far) = TcpStream::connect(to) else { return };
+    for stream in [&near.sock, &far] {
+        stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        stream.set_nodelay(true).unwrap();
+    }
+    let mut room = vec![0; 65536];
+    loop {
+        if !pass(&mut near, &mut far, &mut room) || !pass(&mut far, &mut near, &mut room) {
+            return;
+        }
+    }
+}
+
+fn pass(from: &mut impl Read, to: &mut impl Write, room: &mut [u8]) -> bool {
+    match from.read(room) {
+        Ok(0) => false,
+        Ok(length) => to.write_all(&room[..length]).is_ok(),
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
 }

@@ -105,6 +105,16 @@ impl Receiver {
     /// [`SrtpError::TooManySsrcs`], [`SrtpError::NoKey`], or what is wrong with the packet.
     #[inline]
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<Opened, SrtpError> {
+        self.unprotect_rtp_ahead(packet, 0)
+    }
+
+    /// Opens an SRTP packet in place whose numbers have rolled over so many times more than what has come tells: for a
+    /// source that was not heard for half a round or longer, or whose first packets were lost (`RFC 3711 §3.3.1`). What
+    /// opens was sent with that index, so nothing comes in twice.
+    ///
+    /// # Errors
+    /// As for [`unprotect_rtp`](Self::unprotect_rtp).
+    pub fn unprotect_rtp_ahead(&mut self, packet: &mut [u8], rollovers: u32) -> Result<Opened, SrtpError> {
         let suite = self.epochs.suite().ok_or(SrtpError::NoKey)?;
         let tail = suite.rtp_tag_len() + self.epochs.mki_len();
         let end = packet.len().checked_sub(tail).ok_or(SrtpError::TooShort)?;
@@ -114,11 +124,11 @@ impl Receiver {
         let place = self.place(ssrc)?;
         let index = match self.streams.get(place) {
             Some(stream) => {
-                let index = stream.rtp.estimate(sequence, stream.roc);
+                let index = stream.rtp.estimate(sequence, stream.roc) + (u64::from(rollovers) << 16);
                 stream.rtp.check(index)?;
                 index
             }
-            None => u64::from(sequence),
+            None => u64::from(rollovers) << 16 | u64::from(sequence),
         };
         if index >= INDEX_END {
             return Err(SrtpError::KeyExhausted);

@@ -3,17 +3,25 @@
 use std::fmt;
 
 use sdp_types::Attribute;
+use zeroize::Zeroizing;
 
 /// Attributes with keys that are kept of one media section; what comes after them is not looked at.
 const MAX_ATTRIBUTES: usize = 32;
 
-/// The values of a track's `a=crypto` (`RFC 4568`) and `a=key-mgmt` (`RFC 4567`). They are keys: `Debug` counts them.
+/// Capabilities (`RFC 5939`, `RFC 6871`): they speak of the hop, and may repeat the attributes of its keys.
+const CAPABILITIES: &[&str] = &[
+    "acap", "acfg", "bcap", "ccap", "creq", "csup", "icap", "lcfg", "mcap", "mfcap", "mscap", "omcap",
+    "pcfg", "rmcap", "sescap", "tcap",
+];
+
+/// The values of a track's `a=crypto` (`RFC 4568`) and `a=key-mgmt` (`RFC 4567`). They are keys:
+/// wiped when dropped, and `Debug` counts them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Keying {
     /// What follows each `a=crypto:`, in the order of the sender's preference.
-    pub crypto: Vec<String>,
+    pub crypto: Vec<Zeroizing<String>>,
     /// What follows each `a=key-mgmt:`, those of the media section before those of the session.
-    pub key_mgmt: Vec<String>,
+    pub key_mgmt: Vec<Zeroizing<String>>,
 }
 
 impl Keying {
@@ -26,17 +34,18 @@ impl Keying {
     /// Takes the keys out of a media section's attributes; `session` are those of the presentation.
     pub(super) fn take(attributes: &mut Vec<Attribute>, session: &Keying) -> Self {
         let mut own = Self::default();
-        attributes.retain(|attribute| {
+        attributes.retain_mut(|attribute| {
             let name = attribute.attribute.trim();
             let list = if name.eq_ignore_ascii_case("crypto") {
                 &mut own.crypto
             } else if name.eq_ignore_ascii_case("key-mgmt") {
                 &mut own.key_mgmt
             } else {
-                return true;
+                return !CAPABILITIES.iter().any(|own| name.eq_ignore_ascii_case(own));
             };
-            if let Some(value) = attribute.value.as_deref().filter(|_| list.len() < MAX_ATTRIBUTES) {
-                list.push(value.trim().to_owned());
+            let value = attribute.value.take().map(Zeroizing::new);
+            if let Some(value) = value.filter(|_| list.len() < MAX_ATTRIBUTES) {
+                list.push(Zeroizing::new(value.trim().to_owned()));
             }
             false
         });
@@ -46,8 +55,8 @@ impl Keying {
     }
 
     pub(super) fn write(&self, attributes: &mut Vec<Attribute>) {
-        let crypto = self.crypto.iter().map(|value| Attribute::with_value("crypto", value));
-        let key_mgmt = self.key_mgmt.iter().map(|value| Attribute::with_value("key-mgmt", value));
+        let crypto = self.crypto.iter().map(|value| Attribute::with_value("crypto", value.as_str()));
+        let key_mgmt = self.key_mgmt.iter().map(|value| Attribute::with_value("key-mgmt", value.as_str()));
         attributes.extend(crypto.chain(key_mgmt));
     }
 }

@@ -1,5 +1,7 @@
 //! Descriptions as cameras, servers and attackers write them.
 
+use zeroize::Zeroizing;
+
 use super::*;
 
 const CAMERA: &str = "v=0\n\
@@ -222,9 +224,10 @@ fn keys_are_read_and_go_nowhere_else() {
         m=audio 0 RTP/SAVPF 0\r\nk=prompt\r\na=control:a\r\n";
     let description = parse(text).unwrap();
     let [video, audio] = description.tracks.as_slice() else { panic!("two tracks") };
-    assert_eq!(video.keying.crypto, ["1 AES SECRET1", "2 AES SECRET2"]);
-    assert_eq!(video.keying.key_mgmt, ["mikey SECRETmedia", "mikey SECRETsession"]);
-    assert_eq!(audio.keying.key_mgmt, ["mikey SECRETsession"]);
+    let kept = |list: &[Zeroizing<String>]| list.iter().map(|value| value.to_string()).collect::<Vec<_>>();
+    assert_eq!(kept(&video.keying.crypto), ["1 AES SECRET1", "2 AES SECRET2"]);
+    assert_eq!(kept(&video.keying.key_mgmt), ["mikey SECRETmedia", "mikey SECRETsession"]);
+    assert_eq!(kept(&audio.keying.key_mgmt), ["mikey SECRETsession"]);
     assert!(!format!("{description:?}").contains("SECRET"));
     let plain = String::from_utf8(description.for_reader(false, &[])).unwrap();
     assert!(
@@ -232,7 +235,10 @@ fn keys_are_read_and_go_nowhere_else() {
         "{plain}"
     );
 
-    let own = Keying { crypto: vec!["1 AES OWN".into()], key_mgmt: vec!["mikey OWN".into()] };
+    let own = Keying {
+        crypto: vec![Zeroizing::new("1 AES OWN".into())],
+        key_mgmt: vec![Zeroizing::new("mikey OWN".into())],
+    };
     let ways = [TrackWay { keying: Some(own.clone()), ..TrackWay::default() }];
     let written = String::from_utf8(description.for_reader(false, &ways)).unwrap();
     assert!(!written.contains("SECRET") && written.contains("RTP/AVPF 0"), "{written}");
@@ -240,6 +246,19 @@ fn keys_are_read_and_go_nowhere_else() {
     assert_eq!(again.tracks[0].keying, own);
     assert_eq!(again.tracks[0].profile(), Some(Profile::Savp));
     assert!(again.tracks[1].keying.is_empty());
+}
+
+/// Capabilities (`RFC 5939`) repeat the attributes of keys, and speak of the hop they came over.
+#[test]
+fn keys_that_are_offered_as_capabilities_go_nowhere() {
+    let text = "v=0\r\ns=x\r\nt=0 0\r\na=csup:cap-v0\r\na=acap:9 key-mgmt:mikey SECRET0\r\n\
+        m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=tcap:1 RTP/SAVP\r\n\
+        a=ACAP:1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:SECRET1\r\na=acap:2 key-mgmt:mikey SECRET2\r\n\
+        a=mscap:3 96 crypto:SECRET3\r\na=pcfg:1 t=1 a=1\r\na=acfg:1 t=1 a=1\r\na=control:v\r\n";
+    let description = parse(text).unwrap();
+    let plain = String::from_utf8(description.for_reader(false, &[])).unwrap();
+    assert!(!["SECRET", "cap", "cfg"].iter().any(|word| plain.contains(word)), "{plain}");
+    assert!(!format!("{description:?}").contains("SECRET"), "{description:?}");
 }
 
 #[test]

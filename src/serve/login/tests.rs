@@ -17,10 +17,10 @@ fn login(password: &str, is_nobody: bool) -> Login {
 #[tokio::test]
 async fn passwords_are_verified_and_those_that_were_right_are_remembered() {
     let passwords = Passwords::new([7; 32]);
-    assert_eq!(passwords.verify(login("guess", false)).await, Some(false));
+    assert_eq!(passwords.verify(login("guess", false), peer(1)).await, Some(false));
     assert!(passwords.right.lock().unwrap().is_empty(), "nothing wrong is remembered");
-    assert_eq!(passwords.verify(login("secret", true)).await, Some(false), "of nobody");
-    assert_eq!(passwords.verify(login("secret", false)).await, Some(true));
+    assert_eq!(passwords.verify(login("secret", true), peer(1)).await, Some(false), "of nobody");
+    assert_eq!(passwords.verify(login("secret", false), peer(1)).await, Some(true));
     let digest = passwords.digest(&login("secret", false));
     let now = Instant::now();
     assert!(passwords.remembers(&digest, now) && !passwords.remembers(&digest, now + REMEMBERED));
@@ -29,25 +29,37 @@ async fn passwords_are_verified_and_those_that_were_right_are_remembered() {
     assert!(!passwords.remembers(&passwords.digest(&changed), now), "the file has another hash now");
 }
 
+/// An address with this at its end.
+fn peer(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+fn waiting(passwords: &Passwords) -> usize {
+    passwords.waiting.lock().unwrap().values().sum()
+}
+
 #[tokio::test]
-async fn only_so_many_wait() {
+async fn only_so_many_wait_and_of_one_address_fewer() {
     let passwords = Arc::new(Passwords::new([7; 32]));
     let held = Arc::clone(&passwords.turn).acquire_owned().await.unwrap();
-    let waiting: Vec<_> = (0..MAX_WAITING)
-        .map(|_| {
+    let mut waits = Vec::new();
+    for from in 0..MAX_WAITING / MAX_WAITING_PER_PEER {
+        let from = peer(from as u8);
+        for _ in 0..MAX_WAITING_PER_PEER {
             let passwords = Arc::clone(&passwords);
-            tokio::spawn(async move { passwords.verify(login("guess", false)).await })
-        })
-        .collect();
-    while passwords.waiting.load(Ordering::Acquire) < MAX_WAITING {
-        tokio::task::yield_now().await;
+            waits.push(tokio::spawn(async move { passwords.verify(login("guess", false), from).await }));
+        }
+        while waiting(&passwords) < waits.len() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(passwords.verify(login("guess", false), from).await, None, "the address has its share");
     }
-    assert_eq!(passwords.verify(login("guess", false)).await, None);
+    assert_eq!(passwords.verify(login("guess", false), peer(99)).await, None, "there are too many");
     drop(held);
-    for one in waiting {
+    for one in waits {
         assert_eq!(one.await.unwrap(), Some(false));
     }
-    assert_eq!(passwords.waiting.load(Ordering::Acquire), 0);
+    assert!(passwords.waiting.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use msm_rtsp::url::{RtspUrl, presentation};
 
 use super::{Refusal, authorize, open, via_of};
 use crate::serve::connection::{Announced, Context};
-use crate::srtp::{OwnKey, SUITE};
+use crate::srtp::{OwnKey, SUITE, SharedKey};
 
 /// Descriptions that one connection may have announced and not recorded yet.
 const MAX_ANNOUNCED: usize = 4;
@@ -78,7 +78,7 @@ pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result
         if let Some(key) = key.as_ref().filter(|_| !track.keying.key_mgmt.is_empty()) {
             response = response.with("KeyMgmt", key.header(&base)?.as_str());
         }
-        keys.push(key);
+        keys.push(key.map(SharedKey::new));
     }
     let mut announced = context.announced.borrow_mut();
     if announced.len() >= MAX_ANNOUNCED && !announced.contains_key(&base) {
@@ -86,7 +86,11 @@ pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result
     }
     announced.insert(
         base,
-        Announced { description: Arc::new(description), via: via_of(&context.worker, request), keys },
+        Announced {
+            description: Arc::new(description),
+            via: via_of(&context.worker, request),
+            keys: keys.into(),
+        },
     );
     Ok(response)
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use msm_rtsp::message::Request;
 use msm_rtsp::sdp::Track;
 use msm_rtsp::server::Srtp;
+use msm_rtsp::url;
 use zeroize::Zeroizing;
 
 use super::Refusal;
@@ -62,7 +63,7 @@ impl TrackKeys {
         track: usize,
     ) -> Result<Self, Refusal> {
         let told = told(request)?;
-        let own = match (context.offered.borrow_mut().take(base, track)?, &told) {
+        let own = match (context.offered.borrow().take(base, track)?, &told) {
             (Some(own), _) => own,
             (None, Some(told)) => OwnKey::new(told.key.suite(), random_ssrc()?)?,
             (None, None) => return Err(Refusal::new(461, "the key was used too often: DESCRIBE again")),
@@ -85,10 +86,14 @@ impl TrackKeys {
             (None, Err(why)) => return Err(Refusal::new(463, why)),
         };
         let tell = peer.protocol == Protocol::Mikey;
-        let own = match publisher.keys.get(track).and_then(Option::as_ref) {
-            _ if !tell => peer.reuse(random_ssrc()?),
-            Some(own) => own.clone(),
-            None => OwnKey::new(peer.key.suite(), random_ssrc()?)?,
+        let own = match publisher.keys.get(track).and_then(Option::as_ref).filter(|_| tell) {
+            Some(shared) => shared.take()?,
+            None => None,
+        };
+        let own = match own {
+            Some(own) => own,
+            None if tell => OwnKey::new(peer.key.suite(), random_ssrc()?)?,
+            None => peer.reuse(random_ssrc()?),
         };
         Ok(Self { own, peer, tell })
     }
@@ -99,14 +104,15 @@ impl TrackKeys {
     }
 
     /// What protects the track.
-    pub(super) fn protect(&self, url: &str) -> Result<Rc<SecureTrack>, Error> {
+    pub(super) fn protect(&self, url: &str, track: usize) -> Result<Rc<SecureTrack>, Error> {
+        let url = &url::shown(url);
         let (sends, receives) = (self.own.key.suite().name(), self.peer.key.suite().name());
-        tracing::info!(url, sends, receives, keying = %self.peer.protocol, "SRTP");
-        Ok(Rc::new(SecureTrack::new(&self.own, &self.peer)?))
+        tracing::info!(url, track, sends, receives, keying = %self.peer.protocol, "SRTP");
+        Ok(Rc::new(SecureTrack::new(&self.own, &self.peer)?.named(url, track)))
     }
 }
 
 /// The key that a client tells in a request, of what it sends.
 fn told(request: &Request) -> Result<Option<PeerKey>, Refusal> {
-    PeerKey::from_headers(&request.headers).map_err(|why| Refusal::new(463, why))
+    PeerKey::from_headers(&request.headers, &request.uri).map_err(|why| Refusal::new(463, why))
 }

@@ -14,7 +14,7 @@ use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, method_name};
 use msm_rtsp::proxy::via;
 use msm_rtsp::server::{Connection as Machine, ServerConfig};
-use msm_rtsp::url::RtspUrl;
+use msm_rtsp::url::{self, RtspUrl};
 
 use super::connection::Context;
 use super::login;
@@ -73,7 +73,7 @@ pub(crate) async fn answer(context: Rc<Context>, request: Box<Request>) -> Respo
         tracing::info!(
             peer = %context.peer,
             method,
-            uri = %request.uri.escape_debug(),
+            uri = url::shown(&request.uri),
             status = refusal.status,
             why = refusal.why,
             "request refused"
@@ -136,7 +136,8 @@ pub(crate) fn session_id(context: &Context, request: &Request) -> Option<String>
 }
 
 fn own_session(context: &Context, request: &Request) -> Option<Rc<Session>> {
-    context.worker.sessions.get(&session_id(context, request)?)
+    let session = context.worker.sessions.get(&session_id(context, request)?);
+    session.filter(|session| session.owner == context.owner())
 }
 
 /// A request within a session, which may live on another worker than the connection.

@@ -299,6 +299,15 @@ impl Setting<'_> {
         let mut key_mgmt: Option<zeroize::Zeroizing<String>> = None;
         match &mut state.role {
             Role::Reader(reader) => {
+                // Before anything is taken for the track: what is refused for its key holds no channels and ports.
+                let keys = if self.is_secured() {
+                    // Never without: what is to be SRTP does not go in the clear.
+                    let context =
+                        self.context.ok_or_else(|| Refusal::new(461, "the keys are another connection's"))?;
+                    Some(TrackKeys::of_reader(context, self.request, &self.base, track)?)
+                } else {
+                    None
+                };
                 let path = match &self.hop {
                     Some(hop) => {
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
@@ -308,19 +317,19 @@ impl Setting<'_> {
                     }
                     None => self.path(session, reader.lease.handle(), track, &mut answer).await?,
                 };
-                let context = self.context.filter(|_| self.is_secured());
-                let keys = context
-                    .map(|context| TrackKeys::of_reader(context, self.request, &self.base, track))
-                    .transpose()?;
                 if let Some(keys) = &keys {
                     answer.ssrc = Some(keys.own.ssrc);
                     key_mgmt = keys.header(&self.request.uri)?;
                 }
-                let secure = keys.map(|keys| keys.protect(&self.base)).transpose()?;
+                let secure = keys.map(|keys| keys.protect(&self.base, track)).transpose()?;
                 let ssrc = answer.ssrc.unwrap_or_default();
                 reader.tracks.push(TrackPath { track, ssrc, path, secure });
             }
             Role::Publisher(publisher) => {
+                let keys = self
+                    .is_secured()
+                    .then(|| TrackKeys::of_publisher(publisher, self.request, track))
+                    .transpose()?;
                 let inlet = match &self.hop {
                     Some(hop) => {
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
@@ -329,13 +338,11 @@ impl Setting<'_> {
                     }
                     None => self.inlet(session, track, &mut answer)?,
                 };
-                let secure = if self.is_secured() {
-                    let keys = TrackKeys::of_publisher(publisher, self.request, track)?;
+                let mut secure = None;
+                if let Some(keys) = &keys {
                     key_mgmt = keys.header(&self.request.uri)?;
-                    Some((keys.own.ssrc, keys.protect(&self.base)?))
-                } else {
-                    None
-                };
+                    secure = Some((keys.own.ssrc, keys.protect(&self.base, track)?));
+                }
                 publisher.inlets.push(TrackInlet { track, inlet, secure });
             }
         }

@@ -144,6 +144,39 @@ fn who_comes_late_needs_the_rollover_counter() {
 }
 
 #[test]
+fn a_guess_ahead_opens_what_was_sent_there_and_nothing_twice() {
+    for suite in Suite::ALL {
+        let (mut sender, mut receiver) = pair(suite, 0);
+        let early = protect(&mut sender, &rtp(SSRC, 9, b"early")).unwrap();
+        for index in (20_000..5u64 << 16).step_by(20_000) {
+            protect(&mut sender, &rtp(SSRC, index as u16, b"lost")).unwrap();
+        }
+        let packet = rtp(SSRC, 7, b"late");
+        let sealed = protect(&mut sender, &packet).unwrap();
+        open(&mut receiver, &early).unwrap();
+        let ahead = |receiver: &mut Receiver, sealed: &[u8], rollovers| {
+            let mut bytes = sealed.to_vec();
+            receiver.unprotect_rtp_ahead(&mut bytes, rollovers).map(|opened| opened.index)
+        };
+        let before = state(&receiver);
+        for wrong in [1, 2, 3, 4, 6] {
+            assert_eq!(ahead(&mut receiver, &sealed, wrong), Err(SrtpError::Forged), "{wrong}");
+        }
+        assert_eq!(ahead(&mut receiver, &sealed, u32::MAX), Err(SrtpError::Forged));
+        assert_eq!(state(&receiver), before);
+        assert_eq!(ahead(&mut receiver, &sealed, 5), Ok(5 << 16 | 7));
+        assert_eq!(open(&mut receiver, &sealed), Err(SrtpError::Replayed));
+        for rollovers in 0..8 {
+            assert!(ahead(&mut receiver, &early, rollovers).is_err(), "{rollovers}");
+        }
+        // A source that nothing came of yet.
+        let mut new = self::receiver(suite, 0);
+        assert_eq!(ahead(&mut new, &sealed, 5), Ok(5 << 16 | 7));
+        assert!(open(&mut new, &early).is_err());
+    }
+}
+
+#[test]
 fn the_last_index_is_the_last() {
     let (mut sender, mut receiver) = pair(Suite::AeadAes128Gcm, 0);
     receiver.set_roc(SSRC, u32::MAX).unwrap();

@@ -17,6 +17,10 @@ const FULL_RETRY: Duration = Duration::from_millis(5);
 /// How far a late reader's schedule may lag behind before it is given up: a burst of slices after a pause.
 const MAX_LAG: Duration = Duration::from_millis(20);
 
+/// How far behind the next number a packet may come. A source that is further behind has begun its numbers anew, as some
+/// servers do with a seek (`RFC 2326 Appendix B` forbids it): none must be used twice (`RFC 3711 §9.1`).
+const BEHIND: i16 = 1024;
+
 /// Where a reader is in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -100,7 +104,9 @@ impl<D> Line<D> {
         late_join: bool,
         mut rng: Rng,
     ) -> Self {
-        let sequence = rng.next_u16();
+        // In the first half, as receivers of SRTP cannot tell a rollover before the first packet that they get
+        // (`RFC 4568 §6.4`).
+        let sequence = rng.next_u16() & 0x7fff;
         Line {
             state: State::Idle,
             sequence_offset: sequence,
@@ -138,6 +144,15 @@ impl<D> Line<D> {
     /// Lets the packet with `sequence` of the track's line be the next of this one.
     pub(super) fn align(&mut self, sequence: u16) {
         self.sequence_offset = self.next_sequence.wrapping_sub(sequence);
+    }
+
+    /// Whether the packet with `sequence` of the track's line becomes the next of this one wherever it is: of a reader
+    /// that gets everything, the first packet, and one far behind what was sent.
+    #[inline]
+    pub(super) fn begins_with(&self, sequence: u16) -> bool {
+        let ahead =
+            || sequence.wrapping_add(self.sequence_offset).wrapping_sub(self.next_sequence).cast_signed();
+        !self.late_join && (!self.has_sent() || ahead() < -BEHIND)
     }
 
     /// Sends the runs of a burst. Returns whether the reader became one that is [stalled](Self::is_stalled).

@@ -168,6 +168,7 @@ impl<D> Fanout<D> {
         let mut others = false;
         for (_, line) in &mut fan.lines {
             match line.state {
+                State::Live if line.begins_with(taken.first) => line.align(taken.first),
                 State::Live => {}
                 State::Start => {
                     line.align(taken.first);

@@ -143,13 +143,13 @@ impl<D> Fanout<D> {
     }
 
     /// An upstream's `RTP-Info` of `track` in this reader's numbers: for a reader that has its upstream session to
-    /// itself, so that its mapping is fixed from the start.
+    /// itself, so that its mapping is fixed from the start. Where the upstream's numbers go back, the reader's go on.
     pub fn map_rtp_info(&self, id: ReaderId, track: usize, info: RtpInfo) -> Option<RtpInfo> {
         let fan = self.tracks.get(track)?;
         let line = fan.lines.get(self.line_key(id, track)?)?;
         let (sequence, timestamp) = fan.up.map(info.seq, info.rtptime);
         let (seq, rtptime) = line.map(sequence, timestamp);
-        Some(RtpInfo { seq, rtptime })
+        Some(RtpInfo { seq: if line.begins_with(sequence) { line.next_sequence() } else { seq }, rtptime })
     }
 
     /// Pauses a reader: it gets nothing until it plays again, and then no gap shows.

@@ -253,6 +253,36 @@ fn a_reader_of_its_own_session_gets_everything() {
     assert_eq!(mapped, RtpInfo { seq: first.sequence, rtptime: first.timestamp });
 }
 
+/// A server that begins its numbers anew with a seek gives a reader none twice: SRTP would not send it.
+#[test]
+fn a_reader_of_its_own_session_gets_no_number_twice() {
+    for (seed, again) in [(40_000, 100), (100, 60_000), (65_000, 64_000), (9, 30_000)] {
+        let mut world = World::new(FanoutConfig::default());
+        let mut publisher = Publisher::new(50, Sets::InUnit);
+        publisher.sequence = seed;
+        let id = world.join(0, false);
+        let mut seen = std::collections::BTreeSet::new();
+        for (round, begin) in [Some(seed), Some(again), None].into_iter().enumerate() {
+            world.play(id);
+            publisher.sequence = begin.unwrap_or(publisher.sequence);
+            let info = RtpInfo { seq: publisher.sequence, rtptime: publisher.timestamp };
+            let mapped = world.fanout.map_rtp_info(id, VIDEO, info).unwrap();
+            let before = world.sink.got[VIDEO].packets.len();
+            for _ in 0..400 {
+                world.deliver(VIDEO, &publisher.frame());
+            }
+            let headers = world.sink.got[VIDEO].headers();
+            assert_eq!(headers[before].sequence, mapped.seq, "what is told is what comes");
+            assert!(round > 0 || mapped.seq < 0x8000, "it begins in the first half: {}", mapped.seq);
+            for header in &headers[before..] {
+                assert!(seen.insert(header.sequence), "{seed}, {again}: {} comes twice", header.sequence);
+            }
+            world.fanout.pause(world.now, id).unwrap();
+            world.fanout.flush(world.now);
+        }
+    }
+}
+
 #[test]
 fn a_late_reader_whose_queue_is_full_loses_nothing() {
     let mut world = World::new(FanoutConfig::default());
@@ -362,4 +392,22 @@ fn the_cache_is_bounded_and_dropped_until_the_next_keyframe() {
     let got = &world.sink.got[VIDEO];
     assert_eq!(got.packets.len(), 2 + 5 * 3);
     got.assert_unbroken();
+}
+
+/// Receivers of SRTP guess how often numbers have rolled over before the first packet that they get: never, unless the
+/// first ones are lost over a rollover. So numbers begin in the first half (`RFC 4568 §6.4.1`).
+#[test]
+fn the_numbers_of_a_reader_begin_in_the_first_half() {
+    let mut world = World::new(FanoutConfig::default());
+    let mut publisher = Publisher::new(30, Sets::InUnit);
+    let ids: Vec<_> = (0..64).map(|n| world.join(n, true)).collect();
+    ids.iter().for_each(|id| drop(world.play(*id)));
+    for _ in 0..3 {
+        world.deliver(VIDEO, &publisher.frame());
+    }
+    world.pass(at(1000));
+    for n in 0..64 {
+        let first = world.sink.got[2 * n].headers()[0].sequence;
+        assert!(first < 0x8000, "reader {n} begins with {first}");
+    }
 }
