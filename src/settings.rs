@@ -61,6 +61,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
             connections_per_peer: limits.connections_per_peer as usize,
             sessions_per_peer: limits.sessions_per_peer as usize,
             setup_rate: limits.setup_rate as usize,
+            auth_failures_per_peer: limits.auth_failures_per_peer as usize,
+            auth_failures_window: limits.auth_failures_window,
         },
         readers: limits.readers as usize,
         streams: limits.streams as usize,

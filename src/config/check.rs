@@ -543,6 +543,7 @@ fn check_limits(config: &Config, report: &mut Report<'_>) {
         ("sessions_per_peer", limits.sessions_per_peer),
         ("setup_rate", limits.setup_rate),
         ("auth_failures", limits.auth_failures),
+        ("auth_failures_per_peer", limits.auth_failures_per_peer),
         ("readers", limits.readers),
         ("streams", limits.streams),
     ] {
@@ -552,6 +553,9 @@ fn check_limits(config: &Config, report: &mut Report<'_>) {
     }
     if limits.request_timeout.is_zero() {
         report.add(&at.then("request_timeout"), "is 0, so no request could arrive; write e.g. `10s`");
+    }
+    if limits.auth_failures_window.is_zero() {
+        report.add(&at.then("auth_failures_window"), "is 0, so no failed login would count; write e.g. `1m`");
     }
     if limits.session_timeout < Duration::from_secs(5) {
         report.add(

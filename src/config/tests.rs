@@ -126,7 +126,7 @@ clusters:
     ports: 1001-1000
   none: {ports: 1001-1002, timeouts: {connect: 0}}
   broken: 5
-limits: {tcp_queue: 1, readers: 0, session_timeout: 1s, body_bytes: 1KB}
+limits: {tcp_queue: 1, readers: 0, session_timeout: 1s, body_bytes: 1KB, auth_failures_per_peer: 0, auth_failures_window: 0}
 log: {level: loud}
 ";
     let found = problems(yaml);
@@ -170,7 +170,9 @@ log: {level: loud}
         "msm.yaml:23: clusters.broken: is a number; write keys with values",
         "msm.yaml:24: limits.body_bytes: `1KB`: `KB` is not a unit; write a size such as `64KiB` or `2MiB`",
         "msm.yaml:24: limits.tcp_queue: 1 bytes is not possible; write 64KiB to 1GiB",
+        "msm.yaml:24: limits.auth_failures_per_peer: is 0, so nothing would be served; write at least 1",
         "msm.yaml:24: limits.readers: is 0, so nothing would be served; write at least 1",
+        "msm.yaml:24: limits.auth_failures_window: is 0, so no failed login would count; write e.g. `1m`",
         "msm.yaml:24: limits.session_timeout: is shorter than `5s`, too short for keep-alives; write e.g. `60s`",
         "msm.yaml:25: log.level: `loud` is not known; write one of `error`, `warn`, `info`, `debug`, `trace`",
     ];

@@ -15,9 +15,10 @@ use aws_lc_rs::hmac;
 use msm_rtsp::auth::server::{Claim, Guard, Login, Verdict};
 use msm_rtsp::auth::users::Users;
 use msm_rtsp::message::{Method, Request, Response, method_name};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
+use super::admission::LockedOut;
 use super::connection::Context;
 use crate::config::load::read_text;
 use crate::net::tls::pem::FileProblem;
@@ -66,17 +67,50 @@ pub(crate) struct Entry {
     basic: bool,
     guard: RefCell<Guard>,
     failures: Cell<u32>,
+    /// Who has logged in here. It may do so again wherever else too many fail: its neighbours behind a NAT do not end what
+    /// it has, and whom it could guess is itself alone.
+    known: RefCell<Option<String>>,
 }
 
 impl Entry {
     pub(crate) fn new(users: Arc<Watched<Users>>, basic: bool, seed: u64) -> Self {
-        Self { users, basic, guard: RefCell::new(Guard::new(seed)), failures: Cell::new(0) }
+        Self {
+            users,
+            basic,
+            guard: RefCell::new(Guard::new(seed)),
+            failures: Cell::new(0),
+            known: RefCell::default(),
+        }
     }
 
     /// Whether the connection has failed as often as it may.
     pub(crate) fn is_over(&self, limit: u32) -> bool {
         self.failures.get() >= limit
     }
+
+    fn knows(&self, verdict: &Verdict) -> bool {
+        let user = match verdict {
+            Verdict::Granted(user) | Verdict::Stale(user) | Verdict::Wrong(user) => user,
+            Verdict::Password(login) => &login.user,
+            Verdict::Missing => return false,
+        };
+        self.known.borrow().as_ref() == Some(user)
+    }
+
+    fn fail(&self) {
+        self.failures.set(self.failures.get().saturating_add(1));
+    }
+}
+
+/// What is made of credentials, once they were looked at.
+enum Outcome {
+    In(String),
+    /// To be asked who it is, again if its nonce is old.
+    Asked {
+        stale: bool,
+    },
+    LockedOut(LockedOut),
+    Crowded,
 }
 
 /// Lets a request of a known user pass; anything else is answered here.
@@ -94,37 +128,109 @@ pub(crate) async fn admit(context: &Rc<Context>, request: &Request) -> Result<()
         authorization: request.headers.get("Authorization"),
     };
     let verdict = entry.guard.borrow_mut().check(Instant::now(), &users, entry.basic, &claim);
-    let (user, stale) = match verdict {
-        Verdict::Granted(_) => return Ok(()),
-        Verdict::Missing => (None, false),
-        Verdict::Stale => (None, true),
-        Verdict::Wrong(user) => (Some(user), false),
+    let outcome = judge(context, entry, verdict).await;
+    let mut response = Response::new(401);
+    match outcome {
+        Outcome::In(user) => {
+            if entry.known.borrow().as_ref() != Some(&user) {
+                *entry.known.borrow_mut() = Some(user);
+            }
+            return Ok(());
+        }
+        Outcome::Asked { stale } => {
+            for value in entry.guard.borrow_mut().challenges(Instant::now(), &users, entry.basic, stale) {
+                response = response.with("WWW-Authenticate", value);
+            }
+        }
+        Outcome::LockedOut(locked) => response = lock_out(context, locked),
+        Outcome::Crowded => {
+            tracing::warn!(peer = %context.peer, "too many passwords wait to be verified");
+            return Err(Box::new(Response::new(503)));
+        }
+    }
+    if entry.is_over(shared.settings.auth_failures) {
+        response = response.with("Connection", "close");
+    }
+    Err(Box::new(response))
+}
+
+/// Looks at credentials, unless too many from the same address have been wrong: then they are not, and nobody learns
+/// whether they were right.
+async fn judge(context: &Context, entry: &Entry, verdict: Verdict) -> Outcome {
+    let shared = &context.worker.shared;
+    let peer = context.peer_ip();
+    let is_known = entry.knows(&verdict);
+    let may = || if is_known { Ok(()) } else { shared.admission.login(peer, Instant::now()) };
+    if verdict != Verdict::Missing
+        && let Err(locked) = may()
+    {
+        entry.fail();
+        return Outcome::LockedOut(locked);
+    }
+    let user = match verdict {
+        Verdict::Granted(user) => return Outcome::In(user),
+        Verdict::Missing => return Outcome::Asked { stale: false },
+        Verdict::Stale(_) => return Outcome::Asked { stale: true },
+        Verdict::Wrong(user) => {
+            shared.admission.login_failed(peer, Instant::now());
+            user
+        }
         Verdict::Password(login) => {
             let user = login.user.clone();
-            match shared.passwords.verify(login).await {
-                Some(true) => return Ok(()),
-                Some(false) => (Some(user), false),
-                None => {
-                    tracing::warn!(peer = %context.peer, "too many passwords wait to be verified");
-                    return Err(Box::new(Response::new(503)));
+            match shared.passwords.verify(login, may).await {
+                Ok(seen) if seen.right => return Outcome::In(user),
+                Ok(seen) => {
+                    shared.admission.login_failed(peer, Instant::now());
+                    // The next one is looked at from here on.
+                    drop(seen);
+                    user
                 }
+                Err(Unseen::LockedOut(locked)) => {
+                    entry.fail();
+                    return Outcome::LockedOut(locked);
+                }
+                Err(Unseen::Crowded) => return Outcome::Crowded,
             }
         }
     };
-    let mut response = Response::new(401);
-    if let Some(user) = user {
-        entry.failures.set(entry.failures.get().saturating_add(1));
-        shared.metrics.add_refused("unauthorized");
-        let shown: String = user.escape_debug().take(64).collect();
-        tracing::info!(peer = %context.peer, user = shown, failures = entry.failures.get(), "login failed");
-        if entry.is_over(shared.settings.auth_failures) {
-            response = response.with("Connection", "close");
-        }
+    entry.fail();
+    shared.metrics.add_refused("unauthorized");
+    let shown: String = user.escape_debug().take(64).collect();
+    tracing::info!(peer = %context.peer, user = shown, failures = entry.failures.get(), "login failed");
+    Outcome::Asked { stale: false }
+}
+
+/// What whoever is locked out is told: when to come again (`RFC 7826 §17.5.4`, `§18.44`). A 401 would have players ask their
+/// users for another password, who have the right one, and RTSP has no 429.
+fn lock_out(context: &Context, locked: LockedOut) -> Response {
+    let LockedOut { wait, is_news } = locked;
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let shared = &context.worker.shared;
+    shared.metrics.add_refused("auth_failures_per_peer");
+    if is_news {
+        tracing::warn!(
+            peer = %context.peer_ip(),
+            failures = shared.admission.limits.auth_failures_per_peer,
+            seconds,
+            "too many logins failed: none from there is looked at for a while"
+        );
     }
-    for value in entry.guard.borrow_mut().challenges(Instant::now(), &users, entry.basic, stale) {
-        response = response.with("WWW-Authenticate", value);
-    }
-    Err(Box::new(response))
+    Response::new(503).with("Retry-After", seconds.to_string())
+}
+
+/// A password that was looked at. The next one is not before this is dropped, so that what follows from it counts.
+pub(crate) struct Seen {
+    right: bool,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a password was not looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unseen {
+    /// Too many wait.
+    Crowded,
+    /// Too many from the same address were wrong.
+    LockedOut(LockedOut),
 }
 
 /// Verifies passwords, one at a time and on no thread that carries media: each takes tens of milliseconds and as much
@@ -147,29 +253,34 @@ impl Passwords {
         }
     }
 
-    /// Whether a password is right; `None` when too many wait. Cancel safe.
-    pub(crate) async fn verify(&self, login: Login) -> Option<bool> {
+    /// Whether a password is right, if it may still be looked at when its turn has come. Cancel safe.
+    pub(crate) async fn verify(
+        &self,
+        login: Login,
+        may: impl Fn() -> Result<(), LockedOut>,
+    ) -> Result<Seen, Unseen> {
         let digest = self.digest(&login);
         if self.remembers(&digest, Instant::now()) {
-            return Some(true);
+            return Ok(Seen { right: true, _turn: None });
         }
-        let _place = Place::take(&self.waiting)?;
-        let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
+        let _place = Place::take(&self.waiting).ok_or(Unseen::Crowded)?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| Unseen::Crowded)?;
+        may().map_err(Unseen::LockedOut)?;
         if self.remembers(&digest, Instant::now()) {
             // Another connection of the same client was before.
-            return Some(true);
+            return Ok(Seen { right: true, _turn: Some(turn) });
         }
-        let right = tokio::task::spawn_blocking(move || {
+        let verified = tokio::task::spawn_blocking(move || {
             let right = is_right(&login) && !login.is_nobody;
             drop(Zeroizing::new(login.password));
-            drop(turn);
-            right
+            // Handed back, so that nobody else's turn comes before the work is done, even if nobody waits for it any more.
+            Seen { right, _turn: Some(turn) }
         });
-        let right = right.await.unwrap_or(false);
-        if right {
+        let seen = verified.await.unwrap_or(Seen { right: false, _turn: None });
+        if seen.right {
             self.remember(digest, Instant::now());
         }
-        Some(right)
+        Ok(seen)
     }
 
     /// Of everything that the answer depends on: a changed hash is looked at again.

@@ -8,6 +8,7 @@ pub(crate) mod login;
 pub(crate) mod multicast;
 mod offered;
 pub(crate) mod publisher;
+mod rate;
 pub(crate) mod reader;
 pub(crate) mod requests;
 pub(crate) mod session;
