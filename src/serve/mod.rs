@@ -7,6 +7,7 @@ pub(crate) mod listener;
 pub(crate) mod login;
 pub(crate) mod multicast;
 mod offered;
+pub(crate) mod passwords;
 pub(crate) mod publisher;
 mod rate;
 pub(crate) mod reader;
