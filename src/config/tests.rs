@@ -414,6 +414,41 @@ fn tls_on_either_side() {
 }
 
 #[test]
+fn a_fallback_is_for_mesh_hops() {
+    let cluster = |more: &str| {
+        format!("clusters: {{far: {{endpoints: ['rtsp://h'], hop: mesh, peers: ['spiffe://d/*']{more}}}}}")
+    };
+    let read = |more: &str| {
+        load(&cluster(more)).unwrap_or_else(|errors| panic!("{errors}")).clusters["far"].fallback
+    };
+    assert_eq!(read(""), Fallback::None);
+    assert_eq!(read(", fallback: none"), Fallback::None);
+    assert_eq!(read(", fallback: rtsps, auth: {user: a, password: b}, transport: tcp"), Fallback::Rtsps);
+    for (yaml, expected) in [
+        (
+            "clusters: {far: {endpoints: ['rtsps://h'], fallback: rtsps}}".to_owned(),
+            "clusters.far.fallback: is what a mesh hop falls back to, and there is none; write `hop: mesh` next to it, or \
+             `rtsps://` in the endpoints instead of it",
+        ),
+        (
+            cluster(", fallback: rtsp"),
+            "clusters.far.fallback: `rtsp` is not known; did you mean `rtsps`? Known: `none`, `rtsps`",
+        ),
+        (
+            cluster(", fallback: rtsps, transport: udp"),
+            "clusters.far.transport: would send media of a fallback in the clear, which goes in its connection; write `auto` \
+             or `tcp`",
+        ),
+        (
+            cluster(", tls: {insecure: true}"),
+            "clusters.far.tls: is not used by `hop: mesh`, where `peers` says who may serve; remove it",
+        ),
+    ] {
+        assert_eq!(problems(&yaml), [format!("msm.yaml:1: {expected}")]);
+    }
+}
+
+#[test]
 fn keys_are_told_over_tls_alone() {
     load(
         "listeners: [{protocol: rtsps, srtp: true, tls: {certificate: a.pem, key: a.key}}]\n\
