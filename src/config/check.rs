@@ -294,8 +294,9 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
         report.add(&list, "names no server; write e.g. [\"rtsp://10.0.0.11:8554\"]");
     }
     let mut endpoints: Vec<Endpoint> = Vec::with_capacity(cluster.endpoints.len());
+    let port = (cluster.hop == Hop::Mesh).then(|| ListenerConfig::MESH_ADDRESS.port());
     for (index, url) in cluster.endpoints.iter().enumerate() {
-        match Endpoint::parse(url) {
+        match Endpoint::parse_with_port(url, port) {
             Ok(endpoint) if endpoints.contains(&endpoint) => {
                 report.add(&list.item(index), format!("{endpoint} stands twice; remove one"));
             }

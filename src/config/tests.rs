@@ -397,6 +397,17 @@ fn identities_and_who_may_do_what_are_checked() {
 }
 
 #[test]
+fn members_are_at_their_own_port_unless_it_is_named() {
+    let config = load(
+        "clusters: {far: {endpoints: ['rtsp://h', 'rtsp://[2001:db8::1]', 'rtsp://h:8051'], hop: mesh, peers: ['spiffe://d/*']}}",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let clusters = config.routing().expect("valid").clusters;
+    let shown: Vec<_> = clusters[0].endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["rtsp://h:8050", "rtsp://[2001:db8::1]:8050", "rtsp://h:8051"]);
+}
+
+#[test]
 fn tls_on_either_side() {
     let config = load(
         "listeners:\n- {protocol: rtsps, tls: {certificate: a.pem, key: a.key}}\n- {name: plain}\n\
