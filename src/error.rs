@@ -90,6 +90,21 @@ pub enum Error {
         /// What failed, and on which side.
         reason: String,
     },
+    /// An endpoint of a mesh cluster is no member, and the cluster has no fallback.
+    #[error(
+        "{endpoint}: {peer} knows no mesh hop ({answer}); write `fallback: rtsps` in cluster `{cluster}` to speak RTSP over \
+         TLS to it instead, with its media in that connection"
+    )]
+    NotAMember {
+        /// The endpoint's URL, without credentials.
+        endpoint: String,
+        /// The cluster's name.
+        cluster: String,
+        /// Who is there: its SPIFFE ID, one of the cluster's `peers`.
+        peer: String,
+        /// What it was asked, and answered.
+        answer: String,
+    },
     /// A limit of this process is reached.
     #[error("{what}: the limit of {limit} is reached; raise `{key}` in the configuration")]
     Capacity {
@@ -149,6 +164,7 @@ impl Error {
             Self::UpstreamStatus { .. } => "upstream_status",
             Self::UpstreamProtocol { .. } => "upstream_protocol",
             Self::UpstreamTls { .. } => "upstream_tls",
+            Self::NotAMember { .. } => "not_a_member",
             Self::Capacity { .. } => "capacity",
             Self::Socket { .. } => "socket",
             Self::Configuration(_) => "configuration",
@@ -166,7 +182,8 @@ impl Error {
             Self::AlreadyPublished | Self::Denied { .. } => 403,
             Self::BadDescription(_) => 400,
             Self::Refused(_) => 455,
-            Self::Unreachable { .. } | Self::UpstreamProtocol { .. } | Self::UpstreamTls { .. } => 502,
+            Self::Unreachable { .. } | Self::UpstreamProtocol { .. } => 502,
+            Self::UpstreamTls { .. } | Self::NotAMember { .. } => 502,
             Self::UpstreamTimeout { .. } => 504,
             // The upstream's refusal of our credentials is not the client's affair.
             Self::UpstreamStatus { status: 401 | 407, .. } => 502,

@@ -44,6 +44,12 @@ struct DecisionLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OpeningLabels {
+    cluster: String,
+    hop: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StatusLabels {
     method: &'static str,
     status: u16,
@@ -66,6 +72,7 @@ pub(crate) struct Metrics {
     refused: Family<ReasonLabels, Counter>,
     requests: Family<StatusLabels, Counter>,
     authorization: Family<DecisionLabels, Counter>,
+    openings: Family<OpeningLabels, Counter>,
     /// RTSP sessions that are up.
     pub(crate) sessions: Gauge,
     /// TCP connections of the signalling.
@@ -82,7 +89,8 @@ pub(crate) struct Metrics {
     pub(crate) hop_lost: Counter,
     /// From a reader's first request for a stream to the answer of its PLAY.
     pub(crate) setup: Histogram,
-    routes: Mutex<BTreeMap<StreamLabels, Arc<RouteMetrics>>>,
+    /// By labels, and whether they come by mesh hops: of one cluster some endpoints may be members and others not.
+    routes: Mutex<BTreeMap<(StreamLabels, bool), Arc<RouteMetrics>>>,
 }
 
 impl Default for Metrics {
@@ -104,6 +112,7 @@ impl Default for Metrics {
             refused: Family::default(),
             requests: Family::default(),
             authorization: Family::default(),
+            openings: Family::default(),
             sessions: Gauge::default(),
             connections: Gauge::default(),
             streams: Gauge::default(),
@@ -150,6 +159,11 @@ impl Default for Metrics {
             "Requests of callers with an identity allowed, and requests denied, by route",
             metrics.authorization.clone(),
         );
+        registry.register(
+            "hop_openings",
+            "Answers of mesh clusters' endpoints to the opening of a hop, by what they led to: mesh, rtsps (fallback), none",
+            metrics.openings.clone(),
+        );
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
         registry.register("streams", "Streams now", metrics.streams.clone());
@@ -181,7 +195,7 @@ impl Metrics {
     pub(crate) fn route(&self, route: &str, cluster: &str, by_mesh: bool) -> Arc<RouteMetrics> {
         let labels = StreamLabels { route: route.into(), cluster: cluster.into() };
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(routes.entry(labels.clone()).or_insert_with(|| {
+        Arc::clone(routes.entry((labels.clone(), by_mesh)).or_insert_with(|| {
             let flow = |direction| FlowLabels {
                 route: route.into(),
                 cluster: cluster.into(),
@@ -222,6 +236,11 @@ impl Metrics {
         self.authorization.get_or_create(&DecisionLabels { decision, route: route.to_owned() }).inc();
     }
 
+    /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.
+    pub(crate) fn count_opening(&self, cluster: &str, hop: &'static str) {
+        self.openings.get_or_create(&OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
+    }
+
     /// Counts an answered request.
     pub(crate) fn count_request(&self, method: &'static str, status: u16) {
         self.requests.get_or_create(&StatusLabels { method, status }).inc();
@@ -229,9 +248,15 @@ impl Metrics {
 
     /// The OpenMetrics text.
     pub(crate) fn text(&self) -> String {
-        for route in self.routes.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            route.readers_gauge.set(route.readers.load(Ordering::Relaxed));
+        let mut readers: BTreeMap<&StreamLabels, i64> = BTreeMap::new();
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((labels, _), route) in &*routes {
+            let sum = readers.entry(labels).or_default();
+            *sum += route.readers.load(Ordering::Relaxed);
+            route.readers_gauge.set(*sum);
         }
+        drop(readers);
+        drop(routes);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             tracing::error!("metrics could not be written");

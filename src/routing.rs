@@ -46,6 +46,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) always: bool,
     /// For mesh hops: who we are, and who may serve.
     pub(crate) members: Option<Members<rustls::ClientConfig>>,
+    /// Of them, those that know no mesh hop are spoken to by RTSP over the same TLS.
+    pub(crate) fallback: bool,
     /// How `rtsps` endpoints are spoken to.
     pub(crate) tls: Arc<UpstreamTls>,
     /// Media is SRTP, or refused.

@@ -16,11 +16,13 @@ use msm_rtsp::limits::Limits;
 use msm_rtsp::url::ControlPolicy;
 
 use crate::config::{
-    ClusterConfig, Config, Hop, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig, Workers,
+    ClusterConfig, Config, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig,
+    Workers,
 };
 use crate::error::Error;
 use crate::hop::HopShared;
 use crate::hop::accept::AssociationDirectory;
+use crate::hop::fallback::Fallbacks;
 use crate::hop::members::Members;
 use crate::hop::port::PortSettings;
 use crate::net::pair::PairRange;
@@ -61,6 +63,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
             connections_per_peer: limits.connections_per_peer as usize,
             sessions_per_peer: limits.sessions_per_peer as usize,
             setup_rate: limits.setup_rate as usize,
+            auth_failures_per_peer: limits.auth_failures_per_peer as usize,
+            auth_failures_window: limits.auth_failures_window,
         },
         readers: limits.readers as usize,
         streams: limits.streams as usize,
@@ -146,6 +150,7 @@ pub(crate) fn hop(config: &Config, source: Option<&Arc<dyn IdentitySource>>) -> 
         generation,
         source: source.cloned(),
         associations: AssociationDirectory::default(),
+        fallbacks: Fallbacks::default(),
     })
 }
 
@@ -177,6 +182,7 @@ fn cluster(
         tls: UpstreamTls::new(config.tls.clone().unwrap_or_default()),
         srtp: config.srtp,
         members: members(name, config, source)?,
+        fallback: config.fallback == Fallback::Rtsps,
     })
 }
 
@@ -187,7 +193,10 @@ fn cluster_tls(
     config: &ClusterConfig,
     own: &ClusterSettings,
 ) -> Result<Option<Arc<dyn Refresh>>, Error> {
-    if !config.endpoints.iter().any(|endpoint| endpoint.to_ascii_lowercase().starts_with("rtsps:")) {
+    let over_tls =
+        config.endpoints.iter().any(|endpoint| endpoint.to_ascii_lowercase().starts_with("rtsps:"));
+    // Of mesh hops the identity is what vouches.
+    if !over_tls || config.hop == Hop::Mesh {
         return Ok(None);
     }
     if config.tls.as_ref().is_some_and(|tls| tls.insecure) {

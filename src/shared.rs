@@ -16,7 +16,7 @@ use crate::routing::Routing;
 use crate::serve::admission::{Admission, AdmissionLimits};
 use crate::serve::group::GroupTable;
 use crate::serve::listener::ListenerShared;
-use crate::serve::login::Passwords;
+use crate::serve::passwords::Passwords;
 use crate::serve::session::SessionDirectory;
 use crate::worker::WorkerHandle;
 

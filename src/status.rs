@@ -1,6 +1,6 @@
 //! What runs now, for people and for the admin port.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -25,6 +25,25 @@ pub struct Status {
     pub identity_problem: Option<String>,
     /// Associations with other members.
     pub hops: Vec<HopStatus>,
+    /// Endpoints of mesh clusters that know no mesh hop, and are spoken to by RTSP over TLS (`fallback: rtsps`).
+    pub fallbacks: Vec<FallbackStatus>,
+}
+
+/// One endpoint that knows no mesh hop.
+#[derive(Clone, Debug, Serialize)]
+pub struct FallbackStatus {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Host and port.
+    pub endpoint: String,
+    /// Who is there: its SPIFFE ID.
+    pub peer: String,
+    /// What it was asked, and answered.
+    pub answer: String,
+    /// Seconds since that was first found.
+    pub since: u64,
+    /// Seconds until it is asked again, with the next session; 0 if it is to be asked now.
+    pub asked_again_in: u64,
 }
 
 /// One association with another member.
@@ -97,6 +116,7 @@ impl Status {
             identity: source.and_then(|source| source.snapshot()).map(|own| own.svid.id().to_string()),
             identity_problem: source.and_then(|source| source.problem()).map(|problem| problem.to_string()),
             hops,
+            fallbacks: shared.hop.fallbacks.status(Instant::now()),
             workers: shared.worker_count(),
             sessions: shared.metrics.sessions.get(),
             connections: shared.metrics.connections.get(),

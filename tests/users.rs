@@ -9,6 +9,8 @@
 )]
 
 mod common;
+#[path = "common/log.rs"]
+mod log;
 #[path = "common/tls.rs"]
 mod tls;
 
@@ -25,6 +27,8 @@ use tls::{Authority, connect};
 
 /// H(alice:site:secret).
 const MD5: &str = "alice:site:838d8fedca485b63a387002c2c1e1ec9\n";
+/// The same of zelda.
+const ZELDA: &str = "zelda:site:a73b1fb9eb9f63f55777ce017b00acad\n";
 const SHA256: &str = "alice:site:15d32ef3647ebb9d53c02aababdced76a4eb73296174d38d69d27bcb7fe75520\n";
 
 /// A line for bob, whose password takes as long to verify as `passes` over `kib` take.
@@ -55,10 +59,14 @@ struct Client<S> {
     auth: Authenticator,
 }
 
+/// Knows how to log in.
+fn knowing(user: &str, password: &str) -> Authenticator {
+    Authenticator::new(Some(Credentials { user: user.into(), password: password.into() }), 1)
+}
+
 impl<S: Read + Write> Client<S> {
     fn new(rtsp: Rtsp<S>, user: &str, password: &str) -> Self {
-        let credentials = Credentials { user: user.into(), password: password.into() };
-        Self { rtsp, auth: Authenticator::new(Some(credentials), 1) }
+        Self { rtsp, auth: knowing(user, password) }
     }
 
     /// Asks, and again when it is asked who it is.
@@ -187,6 +195,79 @@ fn who_guesses_is_let_go() {
     }
     assert!(guesser.is_closed());
     assert_eq!(mesh.counter("reason=\"unauthorized\""), 3.0);
+}
+
+/// Asks on a connection of its own, as somebody with this password would.
+fn try_once(mesh: &TestMesh, user: &str, password: &str) -> Answer {
+    Client::new(mesh.connect(), user, password).ask("DESCRIBE", &mesh.url("live"), &[], b"")
+}
+
+#[test]
+fn who_guesses_from_connection_to_connection_is_locked_out_for_a_while() {
+    log::keep();
+    let authority = Authority::new();
+    let limits = "workers: 2\nlimits: {auth_failures_per_peer: 4, auth_failures_window: 1h}";
+    let mesh = asking(&authority, false, &format!("{MD5}{ZELDA}"), limits);
+    let url = mesh.url("live");
+    let mut publisher = Client::new(mesh.connect(), "alice", "secret");
+    publisher.publish(&url).unwrap();
+    for number in 0..4 {
+        assert_eq!(try_once(&mesh, "zelda", "guess").status, 401, "guess {number}");
+        // Who has an account wins nothing by it.
+        if number < 3 {
+            assert_eq!(try_once(&mesh, "alice", "secret").status, 200);
+        }
+    }
+    let refused = try_once(&mesh, "alice", "secret");
+    assert_eq!((refused.status, refused.challenges.len()), (503, 0), "{refused:?}");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((3000..=3600).contains(&wait), "{refused:?}");
+    assert_eq!(
+        try_once(&mesh, "zelda", "guess").status,
+        503,
+        "what is right and what is wrong looks the same"
+    );
+    assert_eq!(mesh.connect().ask("DESCRIBE", &url, &[], b"").status, 401, "to ask first is no attempt");
+    // Whoever was there before goes on, as itself alone.
+    assert_eq!(publisher.ask("DESCRIBE", &url, &[], b"").status, 200);
+    let mut other = Client { rtsp: publisher.rtsp, auth: knowing("zelda", "secret") };
+    assert_eq!(other.ask("DESCRIBE", &url, &[], b"").status, 503);
+    assert_eq!(mesh.counter("reason=\"unauthorized\""), 4.0);
+    assert_eq!(mesh.counter("reason=\"auth_failures_per_peer\""), 3.0);
+    assert_eq!(log::count(&["none from there is looked at", "failures=4"]), 1);
+}
+
+#[test]
+fn who_is_locked_out_is_let_in_when_the_window_is_over() {
+    let authority = Authority::new();
+    let limits = "limits: {auth_failures_per_peer: 2, auth_failures_window: 1s}";
+    let mesh = asking(&authority, false, MD5, limits);
+    let until = |status, password| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while try_once(&mesh, "alice", password).status != status {
+            assert!(Instant::now() < deadline, "never {status}");
+        }
+    };
+    until(503, "guess");
+    // What is tried meanwhile does not put it off. 404 comes from behind the login.
+    until(404, "secret");
+}
+
+#[test]
+fn who_is_locked_out_and_goes_on_trying_is_let_go() {
+    let authority = Authority::new();
+    let limits = "limits: {auth_failures: 3, auth_failures_per_peer: 1, auth_failures_window: 1h}";
+    let mesh = asking(&authority, true, &bob(64, 1), limits);
+    let url = format!("rtsps://{}/live", mesh.address);
+    let basic = [("Authorization", "Basic Ym9iOmd1ZXNz")];
+    let mut guesser = connect(mesh.address, authority.plain_client());
+    let statuses = [0; 3].map(|_| guesser.ask("DESCRIBE", &url, &basic, b"").status);
+    assert_eq!(statuses, [401, 503, 503]);
+    assert!(guesser.is_closed());
+    let right = [("Authorization", "Basic Ym9iOnNlY3JldA==")];
+    let mut late = connect(mesh.address, authority.plain_client());
+    let answer = late.ask("DESCRIBE", &url, &right, b"");
+    assert_eq!((answer.status, answer.header("retry-after").len()), (503, 4), "{answer:?}");
 }
 
 #[test]

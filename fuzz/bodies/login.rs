@@ -60,7 +60,10 @@ fn server(now: Instant, users: &Users, header: &str, basic: bool) {
             let by_password = basic && header.trim_start().to_ascii_lowercase().starts_with("basic");
             assert!(by_password || header.contains(response), "{header}");
             let again = guard.check(now, users, basic, &claim);
-            assert!(by_password || !header.contains("nc=") || again == Verdict::Stale, "{header}: {again:?}");
+            assert!(
+                by_password || !header.contains("nc=") || again == Verdict::Stale(user.clone()),
+                "{header}: {again:?}"
+            );
         }
         Verdict::Password(login) => {
             assert!(basic);
@@ -72,7 +75,8 @@ fn server(now: Instant, users: &Users, header: &str, basic: bool) {
             );
         }
         Verdict::Missing => panic!("there are credentials: {header}"),
-        Verdict::Stale | Verdict::Wrong(_) => {}
+        Verdict::Stale(user) => assert_eq!(user, "alice", "{header}"),
+        Verdict::Wrong(_) => {}
     }
 }
 

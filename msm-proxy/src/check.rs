@@ -1,7 +1,7 @@
 //! `msm-proxy check`.
 
 use crate::{EXIT_CONFIG, EXIT_OK};
-use msm::config::{ActionConfig, Bind, Config, RouteConfig};
+use msm::config::{ActionConfig, Bind, Config, Fallback, Hop, RouteConfig};
 use std::fmt::{self, Display};
 use std::io::Write;
 use std::path::Path;
@@ -43,7 +43,14 @@ impl Display for Summary<'_> {
             lines.line("route", &route_line(route))?;
         }
         for (name, cluster) in &config.clusters {
-            lines.line("cluster", &format!("{name}: {}", cluster.endpoints.join(", ")))?;
+            let hop = match (cluster.hop, cluster.fallback) {
+                (Hop::Plain, _) => "",
+                (Hop::Mesh, Fallback::None) => " by mesh hops",
+                (Hop::Mesh, Fallback::Rtsps) => {
+                    " by mesh hops, or RTSP over TLS where an endpoint knows none"
+                }
+            };
+            lines.line("cluster", &format!("{name}: {}{hop}", cluster.endpoints.join(", ")))?;
         }
         let admin = &config.admin;
         for (what, bind) in [("admin", admin.address), ("metrics", admin.metrics), ("ready", admin.ready)] {

@@ -30,6 +30,25 @@ fn check_accepts_the_example() {
 }
 
 #[test]
+fn check_and_explain_say_what_becomes_of_who_is_no_member() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("msm.yaml");
+    let yaml = "clusters: {far: {endpoints: ['rtsp://h:8050'], hop: mesh, fallback: rtsps, peers: ['spiffe://d/*']}}\n\
+                routes: [{name: all, match: {url: '/{path...}'}, backends: [{cluster: far}]}]\n";
+    std::fs::write(&path, yaml).expect("write");
+    let shown = text(&proxy().args(["check", "-c"]).arg(&path).assert().code(0).get_output().stdout);
+    let cluster =
+        "cluster   far: rtsp://h:8050 by mesh hops, or RTSP over TLS where an endpoint knows none\n";
+    assert!(shown.contains(cluster), "{shown}");
+    let mut explain = proxy();
+    explain.args(["explain", "--config"]).arg(&path).arg("rtsp://edge/cam");
+    let shown = text(&explain.assert().code(0).get_output().stdout);
+    assert!(shown.contains("mesh hop, or RTSP over TLS where an endpoint knows none"), "{shown}");
+    let schema = text(&proxy().arg("schema").assert().code(0).get_output().stdout);
+    assert!(schema.contains("\"fallback\"") && schema.contains("\"rtsps\""), "{schema}");
+}
+
+#[test]
 fn check_prints_every_problem_and_exits_with_2() {
     let dir = tempfile::tempdir().expect("dir");
     let path = dir.path().join("msm.yaml");

@@ -6,7 +6,7 @@ use super::nearest::nearest;
 use super::problem::Problem;
 use super::tree::{Kind, Tree, join_index, join_key};
 use super::units::PortRange;
-use super::{ClusterConfig, Config, Hop, RouteConfig, Start, TransportConfig};
+use super::{ClusterConfig, Config, Fallback, Hop, RouteConfig, Start, TransportConfig};
 use msm_auth::identity::id::{IdMatch, SpiffeId, TrustDomain};
 use msm_core::route::{
     Backend, BalanceKind, Cluster, Endpoint, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern,
@@ -268,6 +268,10 @@ fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, r
                        or `rtsp://` in the endpoint";
         report.add(&at.then("transport"), message);
     }
+    if cluster.fallback == Fallback::Rtsps && by_udp {
+        let message = "would send media of a fallback in the clear, which goes in its connection; write `auto` or `tcp`";
+        report.add(&at.then("transport"), message);
+    }
     if cluster.srtp && endpoints.iter().any(|endpoint| endpoint.scheme != "rtsps") {
         report.add(&at.then("srtp"), "would send its keys in the clear; write `rtsps://` in every endpoint");
     }
@@ -276,6 +280,10 @@ fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, r
     }
     let Some(tls) = &cluster.tls else { return };
     let at = at.then("tls");
+    if cluster.hop == Hop::Mesh {
+        report.add(&at, "is not used by `hop: mesh`, where `peers` says who may serve; remove it");
+        return;
+    }
     // Endpoints that could not be read may have been the ones.
     if !over_tls && endpoints.len() == cluster.endpoints.len() {
         report.add(&at, "is not used, as no endpoint is `rtsps://…`; change one, or remove the key");
@@ -302,8 +310,9 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
         report.add(&list, "names no server; write e.g. [\"rtsp://10.0.0.11:8554\"]");
     }
     let mut endpoints: Vec<Endpoint> = Vec::with_capacity(cluster.endpoints.len());
+    let port = (cluster.hop == Hop::Mesh).then(|| ListenerConfig::MESH_ADDRESS.port());
     for (index, url) in cluster.endpoints.iter().enumerate() {
-        match Endpoint::parse(url) {
+        match Endpoint::parse_with_port(url, port) {
             Ok(endpoint) if endpoints.contains(&endpoint) => {
                 report.add(&list.item(index), format!("{endpoint} stands twice; remove one"));
             }
@@ -323,6 +332,11 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
             report.add(&at.then("peers"), "is for `hop: mesh`; plain servers have no SPIFFE ID");
         }
         _ => {}
+    }
+    if cluster.fallback == Fallback::Rtsps && cluster.hop == Hop::Plain {
+        let message = "is what a mesh hop falls back to, and there is none; write `hop: mesh` next to it, or `rtsps://` in the \
+                       endpoints instead of it";
+        report.add(&at.then("fallback"), message);
     }
     if let Some(auth) = &cluster.auth {
         let at = at.then("auth");
@@ -559,6 +573,7 @@ fn check_limits(config: &Config, report: &mut Report<'_>) {
         ("sessions_per_peer", limits.sessions_per_peer),
         ("setup_rate", limits.setup_rate),
         ("auth_failures", limits.auth_failures),
+        ("auth_failures_per_peer", limits.auth_failures_per_peer),
         ("readers", limits.readers),
         ("streams", limits.streams),
     ] {
@@ -568,6 +583,9 @@ fn check_limits(config: &Config, report: &mut Report<'_>) {
     }
     if limits.request_timeout.is_zero() {
         report.add(&at.then("request_timeout"), "is 0, so no request could arrive; write e.g. `10s`");
+    }
+    if limits.auth_failures_window.is_zero() {
+        report.add(&at.then("auth_failures_window"), "is 0, so no failed login would count; write e.g. `1m`");
     }
     if limits.session_timeout < Duration::from_secs(5) {
         report.add(

@@ -16,6 +16,9 @@ pub struct ClusterConfig {
     pub endpoints: Vec<String>,
     /// What is on the other side.
     pub hop: Hop,
+    /// What becomes of an endpoint that knows no mesh hop, for `hop: mesh`. Whoever is there must prove to be one of `peers` in
+    /// any case, over TLS 1.3.
+    pub fallback: Fallback,
     /// Which members may serve, for `hop: mesh`: SPIFFE IDs, or patterns such as `spiffe://studio.example/proxy/*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<String>,
@@ -59,6 +62,18 @@ pub enum Hop {
     Plain,
     /// Other members: mutual TLS, SRTP, one UDP port.
     Mesh,
+}
+
+/// What becomes of an endpoint that knows no mesh hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Fallback {
+    /// It is not used.
+    #[default]
+    None,
+    /// It is spoken to by plain RTSP over TLS, with its media in that connection.
+    Rtsps,
 }
 
 /// TLS towards servers.

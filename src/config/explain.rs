@@ -7,7 +7,7 @@ use msm_core::route::{Caller, Denial, RequestKey, RouteError, Verdict};
 use msm_rtsp::url::RtspUrl;
 use serde::Serialize;
 
-use super::{ActionConfig, Config, Hop};
+use super::{ActionConfig, Config, Fallback, Hop};
 
 /// What [`Config::explain`] found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +46,8 @@ pub struct BackendChoice {
     pub weight: u32,
     /// `plain` or `mesh`.
     pub hop: &'static str,
+    /// What becomes of endpoints that know no mesh hop: `none` or `rtsps`.
+    pub fallback: &'static str,
     /// Its servers.
     pub endpoints: Vec<String>,
     /// Which members may serve.
@@ -140,6 +142,10 @@ impl Config {
                 Some(Hop::Mesh) => "mesh",
                 _ => "plain",
             },
+            fallback: match cluster.map(|own| own.fallback) {
+                Some(Fallback::Rtsps) => "rtsps",
+                _ => "none",
+            },
             endpoints: cluster.map(|own| own.endpoints.clone()).unwrap_or_default(),
             peers: cluster.map(|own| own.peers.clone()).unwrap_or_default(),
         }
@@ -165,10 +171,15 @@ impl fmt::Display for Explanation {
             for own in &self.backends {
                 write!(
                     f,
-                    "  {resource}, from cluster `{}` (weight {}, {} hop): {}",
+                    "  {resource}, from cluster `{}` (weight {}, {} hop{}): {}",
                     own.cluster,
                     own.weight,
                     own.hop,
+                    if own.fallback == "rtsps" {
+                        ", or RTSP over TLS where an endpoint knows none"
+                    } else {
+                        ""
+                    },
                     own.endpoints.join(", ")
                 )?;
                 if !own.peers.is_empty() {
@@ -210,6 +221,22 @@ clusters:
             "→ editors  matches, and `allow` lists spiffe://a.example/ns/edit/anna\n\
              200: route `editors` serves it\n  \
              /live/eu, from cluster `far` (weight 1, mesh hop): rtsp://10.0.0.1:8050; who must be spiffe://a.example/far\n"
+        );
+    }
+
+    #[test]
+    fn a_fallback_is_named_with_its_cluster() {
+        let yaml = YAML.replace("hop: mesh,", "hop: mesh, fallback: rtsps,");
+        let config = Config::from_yaml(&yaml, "msm.yaml", std::iter::empty()).unwrap();
+        let from = Some("spiffe://a.example/ns/edit/anna");
+        let found = config.explain("rtsp://h/news/eu", ActionConfig::Read, from).unwrap();
+        assert_eq!(found.backends[0].fallback, "rtsps");
+        assert!(
+            found.to_string().ends_with(
+                "(weight 1, mesh hop, or RTSP over TLS where an endpoint knows none): rtsp://10.0.0.1:8050; who must be \
+                 spiffe://a.example/far\n"
+            ),
+            "{found}"
         );
     }
 

@@ -27,6 +27,13 @@ pub struct LimitsConfig {
     pub setup_rate: u32,
     /// Logins of one TCP connection that may fail; then it ends.
     pub auth_failures: u32,
+    /// Logins from one IP address, of IPv6 one /64, that may fail within `auth_failures_window`. Then no login from there is
+    /// looked at until the window is over, except on connections that have logged in.
+    pub auth_failures_per_peer: u32,
+    /// How long failed logins of an address count, from the first of them on; also the longest that an address is locked out.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub auth_failures_window: Duration,
     /// Readers in all.
     pub readers: u32,
     /// Streams in all.
@@ -60,6 +67,8 @@ impl Default for LimitsConfig {
             sessions_per_peer: 1_000,
             setup_rate: 1_000,
             auth_failures: 8,
+            auth_failures_per_peer: 20,
+            auth_failures_window: Duration::from_secs(60),
             readers: 10_000,
             streams: 1_000,
             request_timeout: Duration::from_secs(10),

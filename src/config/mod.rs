@@ -37,7 +37,8 @@ mod units;
 pub use admin::{AdminConfig, LogConfig, LogFormat, LogLevel};
 pub use check::Routing;
 pub use cluster::{
-    AuthConfig, BalanceConfig, ClusterConfig, ClusterTls, Hop, Start, TimeoutsConfig, TransportConfig,
+    AuthConfig, BalanceConfig, ClusterConfig, ClusterTls, Fallback, Hop, Start, TimeoutsConfig,
+    TransportConfig,
 };
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, Explanation, RouteVerdict};

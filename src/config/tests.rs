@@ -126,7 +126,7 @@ clusters:
     ports: 1001-1000
   none: {ports: 1001-1002, timeouts: {connect: 0}}
   broken: 5
-limits: {tcp_queue: 1, readers: 0, session_timeout: 1s, body_bytes: 1KB}
+limits: {tcp_queue: 1, readers: 0, session_timeout: 1s, body_bytes: 1KB, auth_failures_per_peer: 0, auth_failures_window: 0}
 log: {level: loud}
 ";
     let found = problems(yaml);
@@ -170,7 +170,9 @@ log: {level: loud}
         "msm.yaml:23: clusters.broken: is a number; write keys with values",
         "msm.yaml:24: limits.body_bytes: `1KB`: `KB` is not a unit; write a size such as `64KiB` or `2MiB`",
         "msm.yaml:24: limits.tcp_queue: 1 bytes is not possible; write 64KiB to 1GiB",
+        "msm.yaml:24: limits.auth_failures_per_peer: is 0, so nothing would be served; write at least 1",
         "msm.yaml:24: limits.readers: is 0, so nothing would be served; write at least 1",
+        "msm.yaml:24: limits.auth_failures_window: is 0, so no failed login would count; write e.g. `1m`",
         "msm.yaml:24: limits.session_timeout: is shorter than `5s`, too short for keep-alives; write e.g. `60s`",
         "msm.yaml:25: log.level: `loud` is not known; write one of `error`, `warn`, `info`, `debug`, `trace`",
     ];
@@ -399,6 +401,17 @@ fn identities_and_who_may_do_what_are_checked() {
 }
 
 #[test]
+fn members_are_at_their_own_port_unless_it_is_named() {
+    let config = load(
+        "clusters: {far: {endpoints: ['rtsp://h', 'rtsp://[2001:db8::1]', 'rtsp://h:8051'], hop: mesh, peers: ['spiffe://d/*']}}",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let clusters = config.routing().expect("valid").clusters;
+    let shown: Vec<_> = clusters[0].endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["rtsp://h:8050", "rtsp://[2001:db8::1]:8050", "rtsp://h:8051"]);
+}
+
+#[test]
 fn tls_on_either_side() {
     let config = load(
         "listeners:\n- {protocol: rtsps, tls: {certificate: a.pem, key: a.key}}\n- {name: plain}\n\
@@ -413,6 +426,41 @@ fn tls_on_either_side() {
     assert_eq!(other.address.port(), 8555);
     let clusters = config.routing().expect("valid").clusters;
     assert_eq!(clusters[0].endpoints[0].to_string(), "rtsps://h:322");
+}
+
+#[test]
+fn a_fallback_is_for_mesh_hops() {
+    let cluster = |more: &str| {
+        format!("clusters: {{far: {{endpoints: ['rtsp://h'], hop: mesh, peers: ['spiffe://d/*']{more}}}}}")
+    };
+    let read = |more: &str| {
+        load(&cluster(more)).unwrap_or_else(|errors| panic!("{errors}")).clusters["far"].fallback
+    };
+    assert_eq!(read(""), Fallback::None);
+    assert_eq!(read(", fallback: none"), Fallback::None);
+    assert_eq!(read(", fallback: rtsps, auth: {user: a, password: b}, transport: tcp"), Fallback::Rtsps);
+    for (yaml, expected) in [
+        (
+            "clusters: {far: {endpoints: ['rtsps://h'], fallback: rtsps}}".to_owned(),
+            "clusters.far.fallback: is what a mesh hop falls back to, and there is none; write `hop: mesh` next to it, or \
+             `rtsps://` in the endpoints instead of it",
+        ),
+        (
+            cluster(", fallback: rtsp"),
+            "clusters.far.fallback: `rtsp` is not known; did you mean `rtsps`? Known: `none`, `rtsps`",
+        ),
+        (
+            cluster(", fallback: rtsps, transport: udp"),
+            "clusters.far.transport: would send media of a fallback in the clear, which goes in its connection; write `auto` \
+             or `tcp`",
+        ),
+        (
+            cluster(", tls: {insecure: true}"),
+            "clusters.far.tls: is not used by `hop: mesh`, where `peers` says who may serve; remove it",
+        ),
+    ] {
+        assert_eq!(problems(&yaml), [format!("msm.yaml:1: {expected}")]);
+    }
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use msm_auth::identity::id::SpiffeId;
 use msm_auth::identity::source::IdentitySource;
 use msm_auth::identity::svid::PeerIdentity;
-use msm_auth::identity::tls;
 use msm_core::hop::Label;
 use msm_rtsp::hop::{FEATURE, HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response};
@@ -17,15 +17,15 @@ use msm_rtsp::url::RtspUrl;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::association::{Association, Side};
+use super::connect::{Dialled, connect};
+use super::fallback::{self, Place};
 use super::inlet::{Inlet, Target};
-use super::members::Members;
+use super::members::renewal;
 use super::port::HopPort;
 use super::wire::{Ask, Wire};
 use crate::error::Error;
 use crate::net::tcp::Connection;
-use crate::net::tls::Tls;
 use crate::routing::ClusterSettings;
-use crate::upstream::link::dial;
 use crate::worker::Worker;
 
 /// How long a connection stays that no session uses.
@@ -57,11 +57,11 @@ pub(crate) struct Peer {
 }
 
 /// A place for one member's connection: locked while somebody dials.
-type Slot = Rc<tokio::sync::Mutex<Weak<Peer>>>;
+pub(super) type Slot = Rc<tokio::sync::Mutex<Weak<Peer>>>;
 
 /// A worker's connections to members, by cluster and authority.
 #[derive(Default)]
-pub(crate) struct Peers(RefCell<BTreeMap<(String, String), Slot>>);
+pub(crate) struct Peers(pub(super) RefCell<BTreeMap<Place, Slot>>);
 
 impl Peer {
     /// Asks the member something and waits for its answer, whatever its status. Requests are sent in the order of the
@@ -76,6 +76,15 @@ impl Peer {
         }
     }
 
+    /// Whether something new may begin on it. It is kept a while longer then.
+    pub(super) fn take(&self) -> bool {
+        let takes = !self.leaving.get() && !self.association.has_ended();
+        if takes {
+            self.used.set(Instant::now());
+        }
+        takes
+    }
+
     /// Tells when the member ends this session, or everything ends.
     pub(crate) fn watch(&self, session: &str) -> Rc<Notify> {
         Rc::clone(self.sessions.borrow_mut().entry(session.to_owned()).or_default())
@@ -88,48 +97,56 @@ impl Peer {
     }
 }
 
-/// The member at a URL's authority, connected to if it is not yet.
-///
-/// # Errors
-/// It cannot be reached, is not who it must be, or is no member.
-pub(crate) async fn peer(
-    worker: &Rc<Worker>,
-    settings: &Arc<ClusterSettings>,
-    url: &RtspUrl,
-) -> Result<Rc<Peer>, Error> {
-    let authority = format!("{}:{}", url.host().to_ascii_lowercase(), url.port());
-    let key = (settings.name.clone(), authority);
-    let slot = Rc::clone(worker.hop_peers.0.borrow_mut().entry(key).or_default());
-    // Whoever comes while one dials waits for that.
-    let mut slot = slot.lock().await;
-    if let Some(peer) = slot.upgrade().filter(|peer| !peer.leaving.get() && !peer.association.has_ended()) {
-        peer.used.set(Instant::now());
-        return Ok(peer);
-    }
-    let peer = open(worker, settings, url).await?;
-    *slot = Rc::downgrade(&peer);
-    Ok(peer)
+/// Who was found at an endpoint.
+pub(super) enum Opened {
+    Member(Rc<Peer>),
+    /// One of the cluster's `peers`, who does not know what a mesh hop is.
+    Other {
+        peer: SpiffeId,
+        answer: String,
+        is_member: bool,
+    },
 }
 
-async fn open(
+/// Connects, and begins an association if that is a member.
+///
+/// # Errors
+/// It cannot be reached, or is not who it must be.
+pub(super) async fn open(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
-) -> Result<Rc<Peer>, Error> {
+) -> Result<Opened, Error> {
     let local = HopPort::address(worker).await?;
     let port = worker.hop_port().ok_or(Error::Stopped)?;
-    let dialled = connect(worker, settings, url).await?;
-    let Dialled { connection, identity, remote } = dialled;
-    tracing::info!(peer = %identity.id, %remote, "member reached");
+    let Dialled { connection, identity, remote, is_member } = connect(worker, settings, url).await?;
+    let peer = identity.id.clone();
+    if !is_member && !settings.fallback {
+        connection.close();
+        let answer = "its TLS does not agree on `msm/1`".to_owned();
+        return Ok(Opened::Other { peer, answer, is_member });
+    }
     let id = worker.shared.seed();
     let association =
         Association::new(worker, &port, Side::Dialler, id, identity, (Rc::clone(&connection), 1), remote);
     let control = association.inlet(id, Target::Control)?;
     let mut wire = wire(worker, settings, url, connection);
-    let answer = begin(worker, &port, &mut wire, id, 1, &control, local.port()).await?;
-    let (Some(label), Some(theirs)) = (answer.label, answer.port) else {
-        return Err(wire.protocol("the answer to OPTIONS names no label and port"));
+    let response = begin(worker, &port, &mut wire, id, 1, &control, local.port()).await?;
+    if fallback::knows_no_hop(&response, is_member) {
+        wire.connection.close();
+        let answer = format!("`Require: {FEATURE}` was answered {} {}", response.status, response.reason);
+        return Ok(Opened::Other { peer, answer, is_member });
+    }
+    let answer = header(&wire, &response)?;
+    let (true, Some(label), Some(theirs)) = (is_member, answer.label, answer.port) else {
+        let what = if is_member {
+            "names no label and port"
+        } else {
+            "is a member's, and `msm/1` was not agreed on"
+        };
+        return Err(wire.protocol(format!("the answer to OPTIONS {what}")));
     };
+    tracing::info!(%peer, %remote, "member reached");
     // The port that it knows as its own, and the one that it is reached by, where something between maps ports.
     let remotes = [SocketAddr::new(remote.ip(), theirs), remote];
     association.open_control(control, Label::from_ssrc(label), &remotes)?;
@@ -143,7 +160,7 @@ async fn open(
     });
     let reach = Reach { worker: Rc::clone(worker), settings: Arc::clone(settings), url: url.clone(), port };
     tokio::task::spawn_local(run(reach, Rc::clone(&peer), wire, asked));
-    Ok(peer)
+    Ok(Opened::Member(peer))
 }
 
 /// What it takes to reach a member again.
@@ -154,47 +171,12 @@ struct Reach {
     port: Rc<HopPort>,
 }
 
-struct Dialled {
-    connection: Rc<Connection>,
-    identity: PeerIdentity,
-    remote: SocketAddr,
-}
-
-async fn connect(worker: &Rc<Worker>, settings: &ClusterSettings, url: &RtspUrl) -> Result<Dialled, Error> {
-    let endpoint = url.to_string();
-    let Members { source, config, .. } =
-        settings.members.as_ref().ok_or_else(|| Error::Configuration("no identity for a mesh hop".into()))?;
-    if source.snapshot().is_none() {
-        let why =
-            source.problem().map_or_else(|| "no identity yet".to_owned(), |problem| problem.to_string());
-        return Err(Error::UpstreamProtocol { endpoint, reason: why });
-    }
-    let unreachable = |error| Error::Unreachable { endpoint: endpoint.clone(), source: Arc::new(error) };
-    let dialled = async {
-        let stream = dial(url, settings).await.map_err(unreachable)?;
-        let remote = stream.peer_addr().map_err(unreachable)?;
-        let queue = worker.shared.settings.connection_queue;
-        let refused = |reason: String| Error::UpstreamProtocol { endpoint: endpoint.clone(), reason };
-        let connection = Connection::tls_client(stream, Arc::clone(config), tls::server_name(), queue)
-            .map_err(|error| refused(error.to_string()))?;
-        let limit = settings.connect_timeout;
-        connection.handshake(limit).await.map_err(|error| refused(error.to_string()))?;
-        let member = connection.tls().map(Tls::member).transpose();
-        let identity = member.map_err(|error| refused(error.to_string()))?;
-        let identity = identity.ok_or(Error::Stopped)?;
-        let remote = crate::net::udp::canonical(remote);
-        Ok(Dialled { connection, identity, remote })
-    };
-    let timeout = |_| Error::UpstreamTimeout { endpoint: url.to_string(), request: "TLS handshake".into() };
-    tokio::time::timeout(settings.connect_timeout, dialled).await.map_err(timeout)?
-}
-
 fn wire(worker: &Worker, settings: &ClusterSettings, url: &RtspUrl, connection: Rc<Connection>) -> Wire {
     let own = &worker.shared.settings;
     Wire::new(connection, url.to_string(), own.rtsp.clone(), settings.timeout, own.connection_queue)
 }
 
-/// Begins the association on this connection, or goes on with it under a new epoch.
+/// Asks to begin the association on this connection, or to go on with it under a new epoch; the answer, whatever its status.
 async fn begin(
     worker: &Worker,
     port: &HopPort,
@@ -203,7 +185,7 @@ async fn begin(
     epoch: u32,
     control: &Inlet,
     own_port: u16,
-) -> Result<HopHeader, Error> {
+) -> Result<Response, Error> {
     let header = HopHeader {
         association: Some(association),
         epoch: Some(epoch),
@@ -221,17 +203,14 @@ async fn begin(
             told = wire.next(worker, port) => { told?; }
         }
     };
-    if !response.is_success() && epoch > 1 {
-        return Err(Error::Refused(format!(
-            "the member goes on with no such association: {}",
-            response.status
-        )));
-    }
+    Ok(response)
+}
+
+/// What a member says of the hop.
+fn header(wire: &Wire, response: &Response) -> Result<HopHeader, Error> {
     if !response.is_success() {
-        return Err(wire.protocol(format!(
-            "no member: `Require: {FEATURE}` was answered {} {}",
-            response.status, response.reason
-        )));
+        let reason = format!("a mesh hop was answered {} {}", response.status, response.reason);
+        return Err(wire.protocol(reason));
     }
     let header = response.headers.get(HEADER).and_then(HopHeader::parse);
     header.ok_or_else(|| wire.protocol("the answer to OPTIONS has no usable Msm-Hop"))
@@ -246,10 +225,7 @@ struct Renewal {
 impl Renewal {
     /// Of a connection that was just made: well before either SVID expires.
     fn new(source: &dyn IdentitySource, peer: &PeerIdentity) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let own = source.snapshot().map_or(u64::MAX, |snapshot| snapshot.svid.not_after().as_secs());
-        let left = own.min(peer.expires.as_secs()).saturating_sub(now);
-        Self { at: Instant::now() + Duration::from_secs(left / 2).max(TICK), pause: RETRY }
+        Self { at: Instant::now() + renewal(source, peer).max(TICK), pause: RETRY }
     }
 
     /// It could not be replaced. The other side goes on with what it has until the SVID that it knows expires, and if it took
@@ -414,14 +390,22 @@ async fn attach(reach: &Reach, peer: &Rc<Peer>) -> Result<Wire, Error> {
     let Reach { worker, settings, url, port } = reach;
     let association = &peer.association;
     let local = HopPort::address(worker).await?;
-    let Dialled { connection, identity, .. } = connect(worker, settings, url).await?;
+    let Dialled { connection, identity, is_member, .. } = connect(worker, settings, url).await?;
+    if !is_member {
+        return Err(Error::Refused("whoever is there now is no member".to_owned()));
+    }
     let epoch = association.next_epoch().ok_or(Error::Stopped)?;
     association.prepare(&connection, epoch, identity)?;
     let control = association.control_inlet().ok_or(Error::Stopped)?;
     let mut wire = wire(worker, settings, url, connection);
     let begun = begin(worker, port, &mut wire, association.id, epoch, &control, local.port());
     let timeout = |_| Error::UpstreamTimeout { endpoint: url.to_string(), request: "re-attach".into() };
-    tokio::time::timeout(settings.timeout, begun).await.map_err(timeout)??;
+    let response = tokio::time::timeout(settings.timeout, begun).await.map_err(timeout)??;
+    if !response.is_success() {
+        let status = response.status;
+        return Err(Error::Refused(format!("the member goes on with no such association: {status}")));
+    }
+    header(&wire, &response)?;
     association.switch()?;
     Ok(wire)
 }

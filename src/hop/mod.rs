@@ -1,12 +1,15 @@
 //! Mesh hops: the legs between members. See *The mesh hop* in ARCHITECTURE.md.
 //!
 //! A datagram comes to the worker's [`port`], goes to the [`inlet`] that its label names, and on to a hub; what a hub sends
-//! to another member goes through an [`outlet`]. Both belong to an [`association`], which [`dial`] or [`accept`] made.
+//! to another member goes through an [`outlet`]. Both belong to an [`association`], which [`dial`] or [`accept`] made. Where
+//! [`reach`] finds no member, it may [`fallback`] to what `upstream` does.
 
 pub(crate) mod accept;
 pub(crate) mod association;
+pub(crate) mod connect;
 pub(crate) mod counters;
 pub(crate) mod dial;
+pub(crate) mod fallback;
 pub(crate) mod inlet;
 pub(crate) mod keys;
 pub(crate) mod members;
@@ -14,8 +17,10 @@ pub(crate) mod outlet;
 pub(crate) mod port;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod reach;
 mod report;
 mod tokens;
+pub(crate) mod trust;
 mod wire;
 
 use std::net::SocketAddr;
@@ -34,4 +39,6 @@ pub(crate) struct HopShared {
     /// Who this member is.
     pub(crate) source: Option<Arc<dyn IdentitySource>>,
     pub(crate) associations: accept::AssociationDirectory,
+    /// Endpoints of mesh clusters that are no members.
+    pub(crate) fallbacks: fallback::Fallbacks,
 }

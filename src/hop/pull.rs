@@ -13,7 +13,7 @@ use msm_rtsp::message::{Method, Request, Response, method_name};
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::{Notify, mpsc};
 
-use super::dial::{self, Peer};
+use super::dial::Peer;
 use super::inlet::{Inlet, Target};
 use super::outlet::Outlet;
 use crate::error::Error;
@@ -160,16 +160,36 @@ impl Member {
     }
 }
 
-/// Describes the stream at the first endpoint that has it; from then on a task of this worker serves it.
-pub(crate) async fn open(
+/// What a member says of a stream.
+pub(crate) async fn describe(
+    worker: &Worker,
+    settings: &ClusterSettings,
+    peer: Rc<Peer>,
+    url: &RtspUrl,
+    via: &[String],
+) -> Result<(Member, Described), Error> {
+    let member = Member::new(worker, peer, url.clone(), via.to_vec());
+    let request = Request::new(Method::Describe, url.to_string()).with("Accept", "application/sdp");
+    let response = member.ask(request).await?;
+    let described =
+        described(&response, url, settings.control, &worker.shared.settings.rtsp).map_err(|error| {
+            Error::UpstreamProtocol {
+                endpoint: url.to_string(),
+                reason: format!("description refused: {error}"),
+            }
+        })?;
+    Ok((member, described))
+}
+
+/// A stream that a member has described; from now on a task of this worker serves it.
+pub(crate) fn start(
     worker: &Rc<Worker>,
     resolved: &Resolved,
     key: Option<HubKey>,
-    via: Vec<String>,
-) -> Result<Arc<HubHandle>, Error> {
-    let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
-    let quota = worker.shared.streams.take()?;
-    let (member, described) = reach(worker, resolved, &settings, via).await?;
+    member: Member,
+    described: Described,
+    quota: QuotaPass,
+) -> Arc<HubHandle> {
     let shared = &worker.shared;
     let (control, commands) = mpsc::channel(COMMANDS);
     let unshared = match resolved.share {
@@ -206,45 +226,10 @@ pub(crate) async fn open(
         _quota: quota,
         _pass: worker.upstream(),
     };
-    let idle = if settings.always { None } else { Some(resolved.idle_timeout) };
+    let always = resolved.settings().is_some_and(|settings| settings.always);
+    let idle = if always { None } else { Some(resolved.idle_timeout) };
     tokio::task::spawn_local(run(pull, commands, key, idle));
-    Ok(handle)
-}
-
-async fn reach(
-    worker: &Rc<Worker>,
-    resolved: &Resolved,
-    settings: &Arc<ClusterSettings>,
-    via: Vec<String>,
-) -> Result<(Member, Described), Error> {
-    let mut tried = Vec::new();
-    let mut last = Error::NoRoute { url: resolved.resource.clone() };
-    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
-        let attempt = async {
-            let peer = dial::peer(worker, settings, &url).await?;
-            let member = Member::new(worker, peer, url.clone(), via.clone());
-            let request = Request::new(Method::Describe, url.to_string()).with("Accept", "application/sdp");
-            let response = member.ask(request).await?;
-            let described = described(&response, &url, settings.control, &worker.shared.settings.rtsp)
-                .map_err(|error| Error::UpstreamProtocol {
-                    endpoint: url.to_string(),
-                    reason: format!("description refused: {error}"),
-                })?;
-            Ok::<_, Error>((member, described))
-        };
-        match attempt.await {
-            Ok(found) => return Ok(found),
-            Err(error) => {
-                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
-                let is_final = matches!(&error, Error::UpstreamStatus { status: 403 | 404, .. });
-                last = error;
-                if is_final {
-                    break;
-                }
-            }
-        }
-    }
-    Err(last)
+    handle
 }
 
 async fn run(

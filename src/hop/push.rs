@@ -1,16 +1,15 @@
 //! A stream published to another member: the member is one reader of the hub.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
 use msm_core::rng::Rng;
 use msm_rtsp::message::{Method, Request};
 use msm_rtsp::sdp::Description;
-use msm_rtsp::url::{join_control, track_control};
+use msm_rtsp::url::{RtspUrl, join_control, track_control};
 
-use super::dial;
+use super::dial::Peer;
 use super::inlet::{Inlet, Target};
 use super::outlet::Outlet;
 use super::pull::Member;
@@ -18,52 +17,39 @@ use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::home::Home;
 use crate::hub::registry::ReaderRef;
-use crate::routing::{ClusterSettings, Resolved};
+use crate::routing::ClusterSettings;
 use crate::worker::Worker;
 
 /// How long an end that nobody told is noticed after.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Publishes the stream of `home` to an endpoint; when this returns, it records.
+/// Publishes the stream of `home` to a member; when this returns, it records.
 pub(crate) async fn start(
     worker: &Rc<Worker>,
     home: &Rc<Home>,
-    resolved: &Resolved,
+    settings: &ClusterSettings,
+    peer: Rc<Peer>,
+    url: &RtspUrl,
     description: &Description,
     via: Vec<String>,
 ) -> Result<(), Error> {
-    let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
-    let mut tried = Vec::new();
-    let mut last = Error::NoRoute { url: resolved.resource.clone() };
-    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
-        let attempt = async {
-            let peer = dial::peer(worker, &settings, &url).await?;
-            let mut member = Member::new(worker, peer, url.clone(), via.clone());
-            let flows = announce(&mut member, &settings, description).await?;
-            let id = attach(worker, home, &flows)?;
-            let recorded = member.ask(Request::new(Method::Record, url.to_string())).await;
-            if let Err(error) = recorded {
-                home.shard.remove(Instant::now(), id, false);
-                return Err(error);
-            }
-            // Nothing is sent into the void.
-            member.peer.association.ready().await?;
-            Ok::<_, Error>((member, flows, id))
-        };
-        match attempt.await {
-            Ok((member, flows, id)) => {
-                home.shard.play(Instant::now(), id).map_err(Error::from)?;
-                tracing::info!(hub = home.handle.id, upstream = %member.url, "stream is published upstream");
-                tokio::task::spawn_local(run(Rc::clone(worker), Rc::clone(home), member, flows, id));
-                return Ok(());
-            }
-            Err(error) => {
-                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
-                last = error;
-            }
-        }
+    let mut member = Member::new(worker, peer, url.clone(), via);
+    let flows = announce(&mut member, settings, description).await?;
+    let id = attach(worker, home, &flows)?;
+    let recorded = member.ask(Request::new(Method::Record, url.to_string())).await;
+    // Nothing is sent into the void.
+    let ready = async {
+        recorded?;
+        member.peer.association.ready().await?;
+        home.shard.play(Instant::now(), id).map_err(Error::from)
+    };
+    if let Err(error) = ready.await {
+        home.shard.remove(Instant::now(), id, false);
+        return Err(error);
     }
-    Err(last)
+    tracing::info!(hub = home.handle.id, upstream = %member.url, "stream is published upstream");
+    tokio::task::spawn_local(run(Rc::clone(worker), Rc::clone(home), member, flows, id));
+    Ok(())
 }
 
 type Flows = Vec<(Rc<Inlet>, Rc<Outlet>)>;

@@ -226,6 +226,16 @@ impl Home {
         self.shard.flush(now);
     }
 
+    /// The publisher's session is about to be replaced by another one, whose first packets go on where the last ones ended.
+    pub(crate) fn replace_source(&self, now: Instant) {
+        self.flush_held(now);
+        self.ingest.borrow_mut().replace_source(now);
+        for track in 0..self.handle.tracks().len() {
+            self.tell_remotes(|| Feed::SourceChanged { track });
+            self.shard.handle_source_changed(now, track);
+        }
+    }
+
     /// Joins another worker: from now on it gets every burst, first of all what a late reader needs.
     pub(crate) fn attach(&self) -> FeedReceiver {
         let (mut sender, receiver) = channel();

@@ -243,6 +243,11 @@ impl Tls {
         tls::peer(&self.session.borrow())
     }
 
+    /// Who the peer is by its SVID, whatever it speaks.
+    pub(crate) fn identity(&self) -> Result<PeerIdentity, SvidError> {
+        tls::identity(&self.session.borrow())
+    }
+
     /// The peer's certificates, its own first; none if it showed none.
     pub(crate) fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
         self.session.borrow().peer_certificates().map(<[_]>::to_vec).unwrap_or_default()

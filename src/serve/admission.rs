@@ -1,12 +1,15 @@
-//! Limits on what peers may open: connections in all, connections and sessions of one address, set-ups a second.
+//! Limits on what peers may open: connections in all, connections and sessions of one address, set-ups a second, and logins
+//! that may fail.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Addresses that are remembered before those that hold nothing are forgotten.
-const PRUNE_ABOVE: usize = 1024;
+use super::rate::Rate;
+
+/// The time of `setup_rate`.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How much is let in.
 #[derive(Clone, Debug)]
@@ -19,12 +22,17 @@ pub(crate) struct AdmissionLimits {
     pub(crate) sessions_per_peer: usize,
     /// New sessions a second of one address.
     pub(crate) setup_rate: usize,
+    /// Logins of one address, or IPv6 network, that may fail within the window.
+    pub(crate) auth_failures_per_peer: usize,
+    pub(crate) auth_failures_window: Duration,
 }
 
-#[derive(Default)]
 struct Counts {
     connections: usize,
     peers: HashMap<IpAddr, Peer>,
+    /// Closing sessions does not win new ones: whoever has set some up is remembered for its second.
+    set_ups: Rate,
+    failures: Rate,
 }
 
 /// What one address holds; forgotten when it holds nothing.
@@ -32,8 +40,6 @@ struct Counts {
 struct Peer {
     connections: usize,
     sessions: usize,
-    window: Option<Instant>,
-    set_up: usize,
 }
 
 /// The process's doorkeeper.
@@ -55,14 +61,29 @@ pub(crate) enum Refused {
     SetupRate,
 }
 
+/// Too many logins from where the peer is have failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LockedOut {
+    /// How long it has to wait.
+    pub(crate) wait: Duration,
+    /// Nobody was told of it yet.
+    pub(crate) is_news: bool,
+}
+
 impl Admission {
     pub(crate) fn new(limits: AdmissionLimits) -> Self {
-        Self { limits, counts: Arc::default() }
+        let counts = Counts {
+            connections: 0,
+            peers: HashMap::new(),
+            set_ups: Rate::new(limits.setup_rate, SECOND),
+            failures: Rate::new(limits.auth_failures_per_peer, limits.auth_failures_window),
+        };
+        Self { limits, counts: Arc::new(Mutex::new(counts)) }
     }
 
     /// Lets a connection in while there are fewer than the limits.
     pub(crate) fn connection(&self, peer: IpAddr) -> Option<ConnectionPass> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.lock();
         let of_peer = counts.peers.get(&peer).map_or(0, |own| own.connections);
         if counts.connections >= self.limits.connections || of_peer >= self.limits.connections_per_peer {
             return None;
@@ -74,22 +95,46 @@ impl Admission {
 
     /// Lets a session of `peer` in.
     pub(crate) fn session(&self, peer: IpAddr, now: Instant) -> Result<SessionPass, Refused> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.prune(now);
-        let own = counts.peers.entry(peer).or_default();
-        if own.sessions >= self.limits.sessions_per_peer {
+        let mut counts = self.lock();
+        let of_peer = counts.peers.get(&peer).map_or(0, |own| own.sessions);
+        if of_peer >= self.limits.sessions_per_peer {
             return Err(Refused::SessionsPerPeer);
         }
-        if own.window.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
-            own.window = Some(now);
-            own.set_up = 0;
-        }
-        if own.set_up >= self.limits.setup_rate {
+        if counts.set_ups.wait(peer, now).is_some() {
             return Err(Refused::SetupRate);
         }
-        own.set_up += 1;
-        own.sessions += 1;
+        counts.set_ups.add(peer, now);
+        counts.peers.entry(peer).or_default().sessions += 1;
         Ok(SessionPass(Arc::clone(&self.counts), peer))
+    }
+
+    /// Whether a login from this address is looked at.
+    ///
+    /// Failures of an address are nobody's in particular, so nothing but time takes them back: were a success to, whoever has
+    /// one account could guess another's for ever.
+    pub(crate) fn login(&self, peer: IpAddr, now: Instant) -> Result<(), LockedOut> {
+        let (mut counts, place) = (self.lock(), network(peer));
+        match counts.failures.wait(place, now) {
+            None => Ok(()),
+            Some(wait) => Err(LockedOut { wait, is_news: counts.failures.tell(place) }),
+        }
+    }
+
+    /// A login from this address has failed.
+    pub(crate) fn login_failed(&self, peer: IpAddr, now: Instant) {
+        self.lock().failures.add(network(peer), now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one customer has: an address, of IPv6 a /64 (`RFC 6177`, `RFC 7421`), within which everybody has addresses without end.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
@@ -97,20 +142,10 @@ impl Counts {
     fn release(&mut self, peer: IpAddr, change: impl FnOnce(&mut Peer)) {
         if let Some(own) = self.peers.get_mut(&peer) {
             change(own);
-            // Who has set sessions up is remembered for its second: closing them does not win new ones.
-            if own.connections == 0 && own.sessions == 0 && own.window.is_none() {
+            if own.connections == 0 && own.sessions == 0 {
                 self.peers.remove(&peer);
             }
         }
-    }
-
-    /// Forgets who holds nothing and has been quiet for its second, once there are many.
-    fn prune(&mut self, now: Instant) {
-        if self.peers.len() < PRUNE_ABOVE {
-            return;
-        }
-        let recent = |at: Instant| now.saturating_duration_since(at) < Duration::from_secs(1);
-        self.peers.retain(|_, own| own.connections > 0 || own.sessions > 0 || own.window.is_some_and(recent));
     }
 }
 
@@ -139,6 +174,8 @@ mod tests {
             connections_per_peer: 2,
             sessions_per_peer: 2,
             setup_rate: 2,
+            auth_failures_per_peer: 3,
+            auth_failures_window: Duration::from_secs(60),
         })
     }
 
@@ -167,5 +204,29 @@ mod tests {
         let _held = admission.session(two, now).unwrap();
         assert_eq!(admission.session(two, now).err(), Some(Refused::SetupRate));
         assert!(admission.session(two, now + Duration::from_secs(1)).is_ok());
+    }
+
+    #[test]
+    fn failed_logins_lock_their_own_network_out_until_the_window_is_over() {
+        let admission = admission();
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let home = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
+        for host in 0..3 {
+            assert_eq!(admission.login(home(host), later(10)), Ok(()));
+            admission.login_failed(home(host), later(10));
+        }
+        let locked = |wait, is_news| Err(LockedOut { wait: Duration::from_secs(wait), is_news });
+        assert_eq!(admission.login(home(77), later(20)), locked(50, true), "any host of the /64");
+        assert_eq!(admission.login(home(0), later(69)), locked(1, false), "told once, and not put off");
+        let next = IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1]);
+        assert_eq!(admission.login(next, later(20)), Ok(()));
+        assert_eq!(admission.login(home(0), later(70)), Ok(()));
+        // Of IPv4, an address is one of its own.
+        let [one, two] = [1, 2].map(|host| IpAddr::from([192, 0, 2, host]));
+        for _ in 0..3 {
+            admission.login_failed(one, now);
+        }
+        assert!(admission.login(one, now).is_err() && admission.login(two, now).is_ok());
     }
 }

@@ -310,7 +310,8 @@ async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
                 }
                 pending = None;
                 if context.entry.as_ref().is_some_and(|entry| entry.is_over(shared.settings.auth_failures)) {
-                    tracing::info!(peer = %context.peer, "connection ended: too many logins failed");
+                    // Those that failed are in the log, as far as they were looked at.
+                    tracing::debug!(peer = %context.peer, "connection ended: too many logins failed");
                     linger(connection).await;
                     return Outcome::Over(None);
                 }

@@ -1,7 +1,7 @@
 //! An RTSP connection to an upstream: the client machine on a TCP socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,13 +10,15 @@ use bytes::{Buf, BytesMut};
 use msm_rtsp::client::{Client, ClientConfig, ClientError, ClientEvent};
 use msm_rtsp::message::Response;
 use msm_rtsp::url::RtspUrl;
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
+use super::connect::{dial, secure};
 use crate::error::Error;
+use crate::hop;
+use crate::hop::connect::Dialled;
+use crate::hop::trust::Trust;
 use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
-use crate::net::tls::TlsError;
-use crate::net::udp::{canonical, set_dscp};
+use crate::net::udp::canonical;
 use crate::routing::ClusterSettings;
 use crate::worker::Worker;
 
@@ -39,16 +41,22 @@ pub(crate) struct Link {
     buffer: BytesMut,
     gather: Gather,
     queue_limit: usize,
+    /// What its peer is trusted for, where that is by its SVID.
+    trust: Option<Trust>,
 }
 
 impl Link {
-    /// Connects to the URL's host.
+    /// Connects to the URL's host; for a mesh cluster, to one of its `peers` who is no member.
     pub(crate) async fn connect(
         worker: &Worker,
         url: &RtspUrl,
         settings: &ClusterSettings,
         via: Vec<String>,
     ) -> Result<Self, Error> {
+        if settings.members.is_some() {
+            let dialled = hop::connect::connect(worker, settings, url).await?;
+            return Self::fallback(worker, url, settings, via, dialled);
+        }
         let name = url.to_string();
         let unreachable =
             |source: io::Error| Error::Unreachable { endpoint: name.clone(), source: Arc::new(source) };
@@ -64,6 +72,33 @@ impl Link {
         let connection = secure(stream, url, settings, worker.shared.settings.connection_queue).await;
         let connection = connection
             .map_err(|reason| Error::UpstreamTls { endpoint: name.clone(), reason: reason.to_string() })?;
+        Ok(Self::over(worker, url, settings, via, connection, (local, peer)))
+    }
+
+    /// Plain RTSP with one of a mesh cluster's `peers`, on this connection.
+    pub(crate) fn fallback(
+        worker: &Worker,
+        url: &RtspUrl,
+        settings: &ClusterSettings,
+        via: Vec<String>,
+        dialled: Dialled,
+    ) -> Result<Self, Error> {
+        let local = dialled.connection.local_addr();
+        let local = local.map_err(|error| Error::socket(format!("connection to {url}"), error))?;
+        let trust = settings.members.as_ref().map(|members| Trust::of(&dialled, &members.source));
+        let ends = (canonical(local).ip(), dialled.remote.ip());
+        let link = Self::over(worker, url, settings, via, dialled.connection, ends);
+        Ok(Self { trust, ..link })
+    }
+
+    fn over(
+        worker: &Worker,
+        url: &RtspUrl,
+        settings: &ClusterSettings,
+        via: Vec<String>,
+        connection: Rc<Connection>,
+        (local, peer): (IpAddr, IpAddr),
+    ) -> Self {
         let config = ClientConfig {
             credentials: settings.credentials.clone(),
             via,
@@ -71,17 +106,40 @@ impl Link {
             limits: worker.shared.settings.rtsp.clone(),
             ..ClientConfig::new(url.clone(), worker.shared.seed())
         };
-        Ok(Self {
+        Self {
             client: Client::new(config),
             connection,
             peer,
             local,
-            name,
+            name: url.to_string(),
             buffer: BytesMut::new(),
             gather: Gather::default(),
             // Media is bounded before messages are.
             queue_limit: worker.shared.settings.connection_queue + UNREAD_MESSAGES,
+            trust: None,
+        }
+    }
+
+    /// Whether the peer is still trusted, where that is by its SVID. What ends the session is in the log.
+    pub(crate) fn check_trust(&mut self, now: Instant) -> Result<(), String> {
+        let Some(trust) = &mut self.trust else { return Ok(()) };
+        trust.check(now).map_err(|why| {
+            let (upstream, peer) = (&self.name, &trust.peer.id);
+            tracing::error!(upstream, %peer, why, "the peer is trusted no more: its session ends");
+            "the peer is trusted no more".to_owned()
         })
+    }
+
+    /// Whether the session is to go on by another connection, as this one's SVIDs are on their way out.
+    pub(crate) fn is_old(&self, now: Instant) -> bool {
+        self.trust.as_ref().is_some_and(|trust| trust.is_due(now))
+    }
+
+    /// There is no other connection yet.
+    pub(crate) fn postpone(&mut self, now: Instant) {
+        if let Some(trust) = &mut self.trust {
+            trust.postpone(now);
+        }
     }
 
     /// Whether nothing goes over it in the clear.
@@ -217,56 +275,6 @@ impl Link {
             Err(error) => Err(self.protocol(error.to_string())),
         }
     }
-}
-
-/// Puts TLS on the connection where the URL asks for it.
-async fn secure(
-    stream: TcpStream,
-    url: &RtspUrl,
-    settings: &ClusterSettings,
-    queue: usize,
-) -> Result<Rc<Connection>, TlsError> {
-    if url.scheme() != "rtsps" {
-        return Ok(Connection::new(stream, queue));
-    }
-    let unusable = |reason: String| TlsError::Io(io::Error::new(io::ErrorKind::InvalidInput, reason));
-    let (tls, cluster) = (Arc::clone(&settings.tls), settings.name.clone());
-    let name = tls.server_name(url.host()).ok_or_else(|| {
-        unusable(format!(
-            "{} is no name that a certificate can have; set `tls.server_name` of cluster `{cluster}`",
-            url.host()
-        ))
-    })?;
-    // Files may have to be read, which is not for a thread that carries media.
-    let loaded = tokio::task::spawn_blocking(move || tls.load(&cluster)).await.map_err(io::Error::other)?;
-    let config = loaded.map_err(|problem| unusable(format!("tls.{problem}")))?.get();
-    let connection = Connection::tls_client(stream, config, name, queue)?;
-    connection.handshake(settings.connect_timeout).await?;
-    Ok(connection)
-}
-
-pub(crate) async fn dial(url: &RtspUrl, settings: &ClusterSettings) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in lookup_host((url.host(), url.port())).await? {
-        match dial_one(address, settings).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn dial_one(address: SocketAddr, settings: &ClusterSettings) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-    if let Some(interface) = &settings.options.interface {
-        socket.bind_device(Some(interface.as_bytes()))?;
-    }
-    if let Some(dscp) = settings.options.dscp {
-        set_dscp(&socket2::SockRef::from(&socket), address.is_ipv6(), dscp)?;
-    }
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

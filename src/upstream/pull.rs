@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::route::Share;
-use msm_rtsp::client::{Described, described};
+use msm_rtsp::client::Described;
 use msm_rtsp::message::Method;
 use msm_rtsp::sdp::Track;
 use msm_rtsp::transport::Mode;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
-use super::link::Link;
+use super::link::{Link, OnFrames};
 use super::play;
+use super::reach::{self, Found, describe};
 use super::track::{Ask, order, set_up};
 use crate::error::Error;
 use crate::hop;
@@ -42,7 +43,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 struct Pull {
     worker: Rc<Worker>,
-    link: Link,
+    link: Box<Link>,
     described: Described,
     settings: Arc<ClusterSettings>,
     handle: Arc<HubHandle>,
@@ -67,11 +68,13 @@ pub(crate) async fn open(
     via: Vec<String>,
 ) -> Result<Arc<HubHandle>, Error> {
     let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
-    if settings.members.is_some() {
-        return hop::pull::open(worker, resolved, key, via).await;
-    }
     let quota = worker.shared.streams.take()?;
-    let (link, described) = reach(worker, resolved, &settings, via.clone()).await?;
+    let (link, described) = match reach::find(worker, resolved, &settings, &via).await? {
+        Found::Plain(link, described) => (link, described),
+        Found::Member(member, described) => {
+            return Ok(hop::pull::start(worker, resolved, key, member, described, quota));
+        }
+    };
     let shared = &worker.shared;
     let (control, commands) = mpsc::channel(COMMANDS);
     let unshared = match resolved.share {
@@ -117,73 +120,6 @@ pub(crate) async fn open(
     Ok(handle)
 }
 
-/// The first endpoint that can be reached and describes the stream.
-async fn reach(
-    worker: &Rc<Worker>,
-    resolved: &Resolved,
-    settings: &ClusterSettings,
-    via: Vec<String>,
-) -> Result<(Link, Described), Error> {
-    let mut tried = Vec::new();
-    let mut last = Error::NoRoute { url: resolved.resource.clone() };
-    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
-        match describe(worker, url, settings, &via).await {
-            Ok(found) => return Ok(found),
-            Err(error) => {
-                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
-                let is_final = matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. });
-                last = error;
-                if is_final {
-                    break;
-                }
-            }
-        }
-    }
-    Err(last)
-}
-
-/// Where a server sends us (`RFC 2326 §11.3`).
-fn redirected(from: &RtspUrl, location: Option<&str>) -> Result<RtspUrl, &'static str> {
-    let to = location.and_then(|location| RtspUrl::parse(location).ok());
-    let to = to.ok_or("a redirect without a usable Location")?;
-    if from.scheme() == "rtsps" && to.scheme() != "rtsps" {
-        return Err("a redirect from TLS to a connection in the clear, which is not followed");
-    }
-    Ok(to)
-}
-
-async fn describe(
-    worker: &Rc<Worker>,
-    mut url: RtspUrl,
-    settings: &ClusterSettings,
-    via: &[String],
-) -> Result<(Link, Described), Error> {
-    let limits = &worker.shared.settings.rtsp;
-    for _ in 0..=limits.redirects {
-        let mut link = Link::connect(worker, &url, settings, via.to_vec()).await?;
-        let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
-        // Learns how to keep the session alive; servers that do not know OPTIONS say so and go on.
-        link.ask(|client, now| client.options(now), &mut ignore).await?;
-        let response = link.ask(|client, now| client.describe(now), &mut ignore).await?;
-        if (300..400).contains(&response.status) {
-            url = redirected(&url, response.headers.get("Location")).map_err(|why| link.protocol(why))?;
-            continue;
-        }
-        if !response.is_success() {
-            return Err(Error::UpstreamStatus {
-                endpoint: link.name().into(),
-                request: "DESCRIBE".into(),
-                status: response.status,
-                reason: response.reason,
-            });
-        }
-        let described = described(&response, link.client.url(), settings.control, limits)
-            .map_err(|error| link.protocol(format!("description refused: {error}")))?;
-        return Ok((link, described));
-    }
-    Err(Error::UpstreamProtocol { endpoint: url.to_string(), reason: "redirected too often".into() })
-}
-
 async fn run(
     mut pull: Pull,
     mut commands: mpsc::Receiver<Command>,
@@ -214,8 +150,18 @@ async fn run(
             },
             _ = tick.tick() => {
                 let now = Instant::now();
+                if let Err(why) = pull.link.check_trust(now) {
+                    break why;
+                }
                 if pull.is_starved(now)
                     && let Err(error) = pull.fall_back().await
+                {
+                    break error.to_string();
+                }
+                // A stream of one reader's own is where it is, which no other connection knows.
+                if pull.link.is_old(now)
+                    && !pull.handle.unshared
+                    && let Err(error) = pull.renew(now).await
                 {
                     break error.to_string();
                 }
@@ -238,14 +184,14 @@ async fn run(
         home.end(Instant::now());
     }
     pull.worker.shared.metrics.streams.dec();
-    leave(&mut pull.link, &pull.described.aggregate).await;
+    let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
+    leave(&mut pull.link, &pull.described.aggregate, &mut ignore).await;
 }
 
 /// Tells the server that its session is over.
-async fn leave(link: &mut Link, aggregate: &str) {
+async fn leave(link: &mut Link, aggregate: &str, frames: &mut OnFrames<'_>) {
     if link.client.session().is_some() {
-        let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
-        let leave = link.ask(|client, now| client.control(now, Method::Teardown, aggregate), &mut ignore);
+        let leave = link.ask(|client, now| client.control(now, Method::Teardown, aggregate), frames);
         let _ = tokio::time::timeout(FAREWELL, leave).await;
     }
 }
@@ -353,31 +299,77 @@ impl Pull {
         silent && now.saturating_duration_since(*since) >= NO_MEDIA
     }
 
-    /// Asks the server for the same again in the connection. A server sets no session up twice: this takes a new one.
+    /// Asks the server for the same again in the connection.
     async fn fall_back(&mut self) -> Result<(), Error> {
         tracing::warn!(
             hub = self.handle.id,
             upstream = self.link.name(),
             "nothing comes over UDP: asking for TCP"
         );
-        let url = self.link.client.url().clone();
-        let (link, described) = describe(&self.worker, url, &self.settings, &self.via).await?;
+        let next = self.next().await?;
+        self.move_to(next, true).await?;
+        self.settled = true;
+        Ok(())
+    }
+
+    /// Goes on by a connection with the SVIDs of now, unless none can be had yet.
+    async fn renew(&mut self, now: Instant) -> Result<(), Error> {
+        match self.next().await {
+            Ok(next) => {
+                tracing::info!(
+                    hub = self.handle.id,
+                    upstream = self.link.name(),
+                    "goes on with SVIDs of now"
+                );
+                self.move_to(next, false).await
+            }
+            Err(error) => {
+                tracing::warn!(hub = self.handle.id, %error, "cannot go on with SVIDs of now yet");
+                self.link.postpone(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// The same stream on another connection: a server sets no session up twice.
+    async fn next(&self) -> Result<(Box<Link>, Described), Error> {
+        let url = self.link.client.url();
+        let link = Link::connect(&self.worker, url, &self.settings, self.via.clone()).await?;
+        let (link, described) = describe(&self.worker, Box::new(link), &self.settings, &self.via).await?;
         if described.setup.len() != self.described.setup.len() {
             return Err(link.protocol("describes the stream with other tracks than before"));
         }
+        Ok((link, described))
+    }
+
+    /// Leaves the session that was, and takes up the one that is next, as far as that was set up, and played; over TCP, if that
+    /// is better now.
+    async fn move_to(&mut self, next: (Box<Link>, Described), tcp: bool) -> Result<(), Error> {
+        let (link, described) = next;
         self.receiving.clear();
         let mut before = std::mem::replace(&mut self.link, link);
         let aggregate = std::mem::replace(&mut self.described, described).aggregate;
-        leave(&mut before, &aggregate).await;
-        // Where the server has no TCP, the stream may be one that is silent. It may be described otherwise than before.
+        let channels = Rc::clone(&self.channels);
+        let home = self.home.clone();
+        let mut frames = |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
+            deliver(home.as_ref(), &channels, channel, bytes, parts);
+        };
+        leave(&mut before, &aggregate, &mut frames).await;
+        let Some(home) = &home else { return Ok(()) };
+        self.channels.borrow_mut().clear();
+        home.replace_source(Instant::now());
+        // The stream may be described otherwise than before.
         let mut transports = self.transports();
-        transports.retain(|transport| *transport != Transport::Multicast);
-        transports.reverse();
+        if tcp {
+            // Where the server has no TCP, the stream may be one that is silent.
+            transports.retain(|transport| *transport != Transport::Multicast);
+            transports.reverse();
+        }
         self.set_up(transports).await?;
-        self.playing = None;
-        let request = self.wanted.as_ref().map(|(request, _)| request.clone()).unwrap_or_default();
-        self.play(request).await?;
-        self.settled = true;
+        if self.playing.take().is_some() {
+            let request = self.wanted.as_ref().map(|(request, _)| request.clone()).unwrap_or_default();
+            self.play(request).await?;
+        }
         Ok(())
     }
 
@@ -472,21 +464,5 @@ pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
             return;
         }
         tokio::time::sleep(KEEP_INTERVAL).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn redirects_do_not_leave_tls() {
-        let from = |text| RtspUrl::parse(text).unwrap();
-        let to = |url, location| redirected(&from(url), location).map(|url| url.to_string());
-        assert_eq!(to("rtsp://a/", Some("rtsps://b/x")).as_deref(), Ok("rtsps://b/x"));
-        assert_eq!(to("rtsps://a/", Some("rtsps://b/x")).as_deref(), Ok("rtsps://b/x"));
-        assert!(to("rtsps://a/", Some("rtsp://b/x")).is_err());
-        assert!(to("rtsp://a/", Some("http://b/x")).is_err());
-        assert!(to("rtsp://a/", None).is_err());
     }
 }

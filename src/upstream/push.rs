@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
@@ -11,6 +12,7 @@ use msm_rtsp::transport::Mode;
 use msm_rtsp::url::{join_control, track_control};
 
 use super::link::Link;
+use super::reach::{self, Way};
 use super::track::{Ask, UpstreamTrack, order, set_up};
 use crate::error::Error;
 use crate::hop;
@@ -23,6 +25,8 @@ use crate::worker::Worker;
 
 /// How long a server is waited for to take our leave.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long an end that nobody told is noticed after, and how often the server's trust is looked at.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Publishes the stream of `home` to an endpoint; when this returns, it records.
 pub(crate) async fn start(
@@ -33,38 +37,35 @@ pub(crate) async fn start(
     via: Vec<String>,
 ) -> Result<(), Error> {
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
-    if settings.members.is_some() {
-        return hop::push::start(worker, home, resolved, description, via).await;
-    }
     let mut tried = Vec::new();
     let mut last = Error::NoRoute { url: resolved.resource.clone() };
     while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
         let attempt = async {
-            let mut link = Link::connect(worker, &url, settings, via.clone()).await?;
-            let tracks = announce(&mut link, settings, description).await?;
-            let (id, receiving) = attach(worker, home, &tracks)?;
-            if let Err(error) = record(&mut link).await {
-                home.shard.remove(Instant::now(), id, false);
-                return Err(error);
-            }
-            Ok::<_, Error>((link, tracks, id, receiving))
+            let link = match reach::way(worker, settings, &url, &via).await? {
+                Way::Plain(link) => link,
+                Way::Member(peer) => {
+                    return hop::push::start(worker, home, settings, peer, &url, description, via.clone())
+                        .await;
+                }
+            };
+            let push = Push {
+                worker: Rc::clone(worker),
+                home: Rc::clone(home),
+                settings: Arc::clone(settings),
+                description: description.clone(),
+                via: via.clone(),
+            };
+            let recording = push.begin(link).await?;
+            tracing::info!(
+                hub = home.handle.id,
+                upstream = recording.link.name(),
+                "stream is published upstream"
+            );
+            tokio::task::spawn_local(run(push, recording));
+            Ok(())
         };
         match attempt.await {
-            Ok((mut link, tracks, id, receiving)) => {
-                link.client.start_keep_alive(Instant::now());
-                let shard = &home.shard;
-                shard.play(Instant::now(), id).map_err(Error::from)?;
-                tracing::info!(hub = home.handle.id, upstream = link.name(), "stream is published upstream");
-                tokio::task::spawn_local(run(
-                    Rc::clone(worker),
-                    Rc::clone(home),
-                    link,
-                    tracks,
-                    id,
-                    receiving,
-                ));
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 last = error;
@@ -72,6 +73,62 @@ pub(crate) async fn start(
         }
     }
     Err(last)
+}
+
+/// What a session that publishes is made from, and made from again.
+struct Push {
+    worker: Rc<Worker>,
+    home: Rc<Home>,
+    settings: Arc<ClusterSettings>,
+    description: Description,
+    via: Vec<String>,
+}
+
+/// One such session: a reader of the hub.
+struct Recording {
+    link: Box<Link>,
+    tracks: Vec<UpstreamTrack>,
+    id: ReaderId,
+    _receiving: Vec<Receiving>,
+}
+
+impl Push {
+    /// Has the server record, and sends.
+    async fn begin(&self, mut link: Box<Link>) -> Result<Recording, Error> {
+        let tracks = announce(&mut link, &self.settings, &self.description).await?;
+        let (id, receiving) = attach(&self.worker, &self.home, &tracks)?;
+        let shard = &self.home.shard;
+        let recorded = match record(&mut link).await {
+            Ok(()) => shard.play(Instant::now(), id).map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            shard.remove(Instant::now(), id, false);
+            return Err(error);
+        }
+        link.client.start_keep_alive(Instant::now());
+        Ok(Recording { link, tracks, id, _receiving: receiving })
+    }
+
+    /// Goes on by a connection with the SVIDs of now, unless none can be had yet. Nobody is recorded twice: the session that
+    /// was ends first.
+    async fn renew(&self, recording: &mut Recording) -> Result<(), Error> {
+        let hub = self.home.handle.id;
+        let url = recording.link.client.url();
+        let next = match Link::connect(&self.worker, url, &self.settings, self.via.clone()).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(hub, %error, "cannot go on with SVIDs of now yet");
+                recording.link.postpone(Instant::now());
+                return Ok(());
+            }
+        };
+        self.home.shard.remove(Instant::now(), recording.id, false);
+        leave(&mut recording.link).await;
+        *recording = self.begin(Box::new(next)).await?;
+        tracing::info!(hub, upstream = recording.link.name(), "goes on with SVIDs of now");
+        Ok(())
+    }
 }
 
 async fn record(link: &mut Link) -> Result<(), Error> {
@@ -156,19 +213,14 @@ fn attach(
     Ok((id, receiving))
 }
 
-async fn run(
-    worker: Rc<Worker>,
-    home: Rc<Home>,
-    mut link: Link,
-    tracks: Vec<UpstreamTrack>,
-    id: ReaderId,
-    _receiving: Vec<Receiving>,
-) {
+async fn run(push: Push, mut recording: Recording) {
+    let Push { worker, home, .. } = &push;
     let _pass = worker.upstream();
     let mut stopping = worker.shared.stopping.subscribe();
-    let mut ended = tokio::time::interval(Duration::from_millis(500));
+    let mut tick = tokio::time::interval(TICK);
     let hub = home.handle.id;
     loop {
+        let Recording { link, tracks, id, .. } = &mut recording;
         let mut frames = |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
             let track =
                 tracks.iter().position(|track| track.channels.is_some_and(|(_, rtcp)| rtcp == channel));
@@ -176,7 +228,7 @@ async fn run(
             for (offset, length) in parts {
                 if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
                     worker.handle_report(
-                        ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                        ReaderRef { owner: worker.id, worker: worker.id, hub, reader: *id, track },
                         datagram,
                     );
                 }
@@ -192,16 +244,32 @@ async fn run(
                 }
             },
             _ = stopping.wait_for(|stopping| *stopping) => break,
-            _ = ended.tick() => if home.handle.is_ended() { break },
+            _ = tick.tick() => {
+                let now = Instant::now();
+                if home.handle.is_ended() || link.check_trust(now).is_err() {
+                    break;
+                }
+                if link.is_old(now)
+                    && let Err(error) = push.renew(&mut recording).await
+                {
+                    tracing::warn!(hub, %error, "publishing upstream ended");
+                    break;
+                }
+            }
         }
     }
     let over = home.handle.is_ended();
-    home.shard.remove(Instant::now(), id, true);
+    home.shard.remove(Instant::now(), recording.id, true);
     if !over {
         // The publisher must know that nobody records it any more.
         home.handle.set_ended();
         home.end(Instant::now());
     }
+    leave(&mut recording.link).await;
+}
+
+/// Tells the server that its session is over.
+async fn leave(link: &mut Link) {
     let aggregate = link.client.url().to_string();
     let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
     let leave = link.ask(|client, now| client.control(now, Method::Teardown, &aggregate), &mut ignore);

@@ -49,3 +49,9 @@ pub fn wait(parts: &[&str]) -> String {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// How many lines have all of these parts.
+pub fn count(parts: &[&str]) -> usize {
+    let text = String::from_utf8_lossy(&LINES.lock().unwrap()).into_owned();
+    text.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+}

@@ -132,10 +132,20 @@ pub fn server_name() -> ServerName<'static> {
 ///
 /// There is no certificate yet, or `msm/1` was not negotiated.
 pub fn peer(connection: &CommonState) -> Result<PeerIdentity, SvidError> {
-    let leaf = connection.peer_certificates().and_then(<[_]>::first).ok_or(SvidError::NoPeerCertificate)?;
+    let identity = identity(connection)?;
     if connection.alpn_protocol() != Some(ALPN) {
         return Err(SvidError::NoAlpn);
     }
+    Ok(identity)
+}
+
+/// Who the peer of a connection is, once its handshake is done, whatever it speaks: a server with an SVID may be no member.
+///
+/// # Errors
+///
+/// There is no certificate yet.
+pub fn identity(connection: &CommonState) -> Result<PeerIdentity, SvidError> {
+    let leaf = connection.peer_certificates().and_then(<[_]>::first).ok_or(SvidError::NoPeerCertificate)?;
     peer_of(leaf)
 }
 

@@ -56,6 +56,14 @@ impl Endpoint {
     /// # Errors
     /// See [`EndpointError`].
     pub fn parse(url: &str) -> Result<Endpoint, EndpointError> {
+        Endpoint::parse_with_port(url, None)
+    }
+
+    /// The same with another port where none is given.
+    ///
+    /// # Errors
+    /// See [`EndpointError`].
+    pub fn parse_with_port(url: &str, default: Option<u16>) -> Result<Endpoint, EndpointError> {
         let (scheme, rest) = url.split_once("://").ok_or(EndpointError::Scheme)?;
         if !["rtsp", "rtsps"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(EndpointError::Scheme);
@@ -70,7 +78,7 @@ impl Endpoint {
         let (host, port) = split_authority(authority);
         let port = match port {
             Some(text) => parse_port(text).ok_or(EndpointError::Port)?,
-            None => default_port(scheme).ok_or(EndpointError::Port)?,
+            None => default.or_else(|| default_port(scheme)).ok_or(EndpointError::Port)?,
         };
         let host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
             Some(inner) => inner.parse::<Ipv6Addr>().map_err(|_| EndpointError::Host)?.to_string(),

@@ -47,6 +47,7 @@ def arguments():
     parser.add_argument("--group", default="239.10.10", help="first three bytes of the multicast groups")
     parser.add_argument("--auth", choices=["digest", "basic"], help="user alice, password secret")
     parser.add_argument("--tls", help="speak TLS with the certificate and key of this PEM file; needs --auth")
+    parser.add_argument("--client-ca", help="absolute path of the authority that clients must have a certificate of; needs --tls")
     parser.add_argument("--gop", type=int, default=25, help="frames from key frame to key frame")
     parser.add_argument("--config", type=int, default=-1, help="seconds between parameter sets; -1 with each IDR, 0 never")
     parser.add_argument("--file", help="serve this Matroska file (H.264, Opus) to each client from its beginning")
@@ -66,7 +67,7 @@ def counted(media, counts):
         bin_.get_by_name(name).connect("handoff", handoff)
 
 
-def protect(server, factory, method, tls):
+def protect(server, factory, method, tls, client_ca):
     auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
     rights = GstRtspServer.RTSPPermissions()
@@ -83,6 +84,11 @@ def protect(server, factory, method, tls):
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic("alice", "secret"), token)
     if tls:
         auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(tls))
+    if client_ca:
+        auth.set_tls_database(Gio.TlsFileDatabase.new(client_ca))
+        auth.set_tls_authentication_mode(Gio.TlsAuthenticationMode.REQUIRED)
+        # It asks for each, those without errors too.
+        auth.connect("accept-certificate", lambda _auth, _connection, _certificate, errors: int(errors) == 0)
     server.set_auth(auth)
 
 
@@ -124,7 +130,7 @@ def main():
         pool.add_range(f"{options.group}.1", f"{options.group}.9", 5000, 5019, 1)
         factory.set_address_pool(pool)
     if options.auth:
-        protect(server, factory, options.auth, options.tls)
+        protect(server, factory, options.auth, options.tls, options.client_ca)
 
     server.get_mount_points().add_factory("/test", factory)
     server.connect("client-connected", connected)

@@ -94,7 +94,7 @@ fn publish(lab: &Lab, size: usize) -> Process {
 }
 
 /// Captures whole packets at an interface of the near proxy.
-fn capture(lab: &Lab, interface: &str) -> Process {
+pub(crate) fn capture(lab: &Lab, interface: &str) -> Process {
     let mut command = lab.command(Place::Proxy, "dumpcap");
     command.args(["-q", "-i", interface, "-B", "64", "-w", &format!("{interface}.pcapng")]);
     let mut process = lab.start(&format!("dumpcap-{interface}"), command);
@@ -103,7 +103,7 @@ fn capture(lab: &Lab, interface: &str) -> Process {
 }
 
 /// What tshark prints of a capture.
-fn tshark(lab: &Lab, interface: &str, filter: &str, fields: &[&str]) -> Vec<String> {
+pub(crate) fn tshark(lab: &Lab, interface: &str, filter: &str, fields: &[&str]) -> Vec<String> {
     let mut command = std::process::Command::new("tshark");
     command.arg("-r").arg(lab.file(&format!("{interface}.pcapng"))).args(["-Y", filter, "-T", "fields"]);
     // What is on the hop is to be looked at as RTP, too.
@@ -115,13 +115,13 @@ fn tshark(lab: &Lab, interface: &str, filter: &str, fields: &[&str]) -> Vec<Stri
     finished.out.lines().map(str::to_owned).collect()
 }
 
-fn contains(lab: &Lab, interface: &str, needle: &[u8]) -> bool {
+pub(crate) fn contains(lab: &Lab, interface: &str, needle: &[u8]) -> bool {
     let capture = fs::read(lab.file(&format!("{interface}.pcapng"))).unwrap();
     capture.windows(needle.len()).any(|window| window == needle)
 }
 
 /// What x264 writes into its first picture, readable by anybody who sees the packets.
-const ENCODER: &[u8] = b"x264 - core";
+pub(crate) const ENCODER: &[u8] = b"x264 - core";
 
 #[test]
 fn players_read_through_two_members_and_nobody_between_can() {

@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod crowd;
+mod fallback;
 mod hop;
 mod keyed;
 mod lab;

@@ -140,7 +140,7 @@ fn to_gstreamer(peer: Peer, publish: Publish) {
 }
 
 /// The pictures and audio frames that the server has decoded.
-fn recorded(server: &Process) -> (usize, usize) {
+pub(crate) fn recorded(server: &Process) -> (usize, usize) {
     let text = server.out();
     let last = text.lines().rfind(|line| line.starts_with("frames "));
     let mut counts = last.unwrap_or("").split(' ').skip(1).filter_map(|count| count.parse().ok());

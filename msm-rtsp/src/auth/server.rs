@@ -33,8 +33,8 @@ pub enum Verdict {
     Granted(String),
     /// No credentials were sent. Clients ask so first: it is no failure.
     Missing,
-    /// The credentials are right and the nonce is old, or its count was used: it is no failure.
-    Stale,
+    /// The credentials are this user's, and the nonce is old, or its count was used: it is no failure.
+    Stale(String),
     /// Wrong credentials, for the user that they name.
     Wrong(String),
     /// A password is to be verified, which takes long.
@@ -148,13 +148,13 @@ impl Guard {
         }
         let Some(nonce) = self.nonce.as_mut().filter(|own| own.text == answer.nonce && !own.is_old(now))
         else {
-            return Verdict::Stale;
+            return Verdict::Stale(answer.user);
         };
         if let Some((count, ..)) = answer.counted {
             if count <= nonce.count {
                 // Sent before, by whomever: a new nonce tells the two apart.
                 self.nonce = None;
-                return Verdict::Stale;
+                return Verdict::Stale(answer.user);
             }
             nonce.count = count;
         }

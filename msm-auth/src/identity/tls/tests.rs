@@ -8,7 +8,7 @@ use rustls::{ClientConfig, Error, HandshakeKind, NamedGroup, ProtocolVersion, Se
 mod handshake;
 
 use self::handshake::{Outcome, handshake};
-use super::{AllowedPeers, client_config, peer, provider, server_config};
+use super::{AllowedPeers, client_config, identity, peer, provider, server_config};
 use crate::identity::bundle::BundleSet;
 use crate::identity::error::SvidError;
 use crate::identity::id::IdMatch;
@@ -129,6 +129,11 @@ fn a_peer_that_does_not_speak_the_protocol_is_told_apart() {
     client.alpn_protocols.clear();
     let (_, server) = handshake(&Arc::new(client.clone()), &pair.server()).ok();
     assert_eq!(peer(&server), Err(SvidError::NoAlpn));
+    assert_eq!(
+        identity(&server).map(|own| own.id.to_string()),
+        Ok(CAM.into()),
+        "and who it is, all the same"
+    );
     client.alpn_protocols = vec![b"h2".to_vec()];
     let outcome = handshake(&Arc::new(client), &pair.server());
     assert_eq!(outcome.server_error, Some(Error::NoApplicationProtocol));

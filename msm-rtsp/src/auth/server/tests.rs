@@ -85,7 +85,7 @@ fn an_old_nonce_is_stale_and_no_failure() {
     talk.challenge(false);
     assert_eq!(talk.ask("DESCRIBE"), Verdict::Granted("alice".into()));
     talk.now += NONCE_TIME;
-    assert_eq!(talk.ask("PLAY"), Verdict::Stale);
+    assert_eq!(talk.ask("PLAY"), Verdict::Stale("alice".into()));
     talk.challenge(true);
     assert_eq!(talk.ask("PLAY"), Verdict::Granted("alice".into()));
     // Wrong credentials are wrong, however old the nonce is.
@@ -104,12 +104,12 @@ fn what_was_sent_once_does_not_count_again() {
         talk.guard.check(talk.now, &talk.users, false, &claim(method, header))
     };
     assert_eq!(judge(&mut talk, &first, "DESCRIBE"), Verdict::Granted("alice".into()));
-    assert_eq!(judge(&mut talk, &first, "DESCRIBE"), Verdict::Stale);
+    assert_eq!(judge(&mut talk, &first, "DESCRIBE"), Verdict::Stale("alice".into()));
     assert_eq!(judge(&mut talk, &first, "TEARDOWN"), Verdict::Wrong("alice".into()), "for another method");
     // On another connection the nonce is nobody's.
     let mut other = Talk::new(&[Algorithm::Sha256], "secret");
     other.guard = Guard::new(10);
-    assert_eq!(judge(&mut other, &first, "DESCRIBE"), Verdict::Stale);
+    assert_eq!(judge(&mut other, &first, "DESCRIBE"), Verdict::Stale("alice".into()));
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! Finding the endpoint that has a stream, and how it is spoken to.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use msm_rtsp::client::{Described, described};
+use msm_rtsp::url::RtspUrl;
+
+use super::link::Link;
+use crate::error::Error;
+use crate::hop::dial::Peer;
+use crate::hop::pull::{self, Member};
+use crate::hop::reach::{Reached, reach};
+use crate::routing::{ClusterSettings, Resolved};
+use crate::worker::Worker;
+
+/// How an endpoint is spoken to.
+pub(crate) enum Way {
+    /// By plain RTSP, on a connection of the session's own.
+    Plain(Box<Link>),
+    /// By a mesh hop.
+    Member(Rc<Peer>),
+}
+
+/// A stream that an endpoint has described.
+pub(crate) enum Found {
+    Plain(Box<Link>, Described),
+    Member(Member, Described),
+}
+
+/// Connects to an endpoint.
+pub(crate) async fn way(
+    worker: &Rc<Worker>,
+    settings: &Arc<ClusterSettings>,
+    url: &RtspUrl,
+    via: &[String],
+) -> Result<Way, Error> {
+    if settings.members.is_none() {
+        return Ok(Way::Plain(Box::new(Link::connect(worker, url, settings, via.to_vec()).await?)));
+    }
+    Ok(match reach(worker, settings, url).await? {
+        Reached::Member(peer) => Way::Member(peer),
+        Reached::Plain(dialled) => {
+            // That is what it is, and what a redirect must not leave.
+            let url = url.clone().over(true);
+            Way::Plain(Box::new(Link::fallback(worker, &url, settings, via.to_vec(), dialled)?))
+        }
+    })
+}
+
+/// The first endpoint that can be reached and describes the stream.
+pub(crate) async fn find(
+    worker: &Rc<Worker>,
+    resolved: &Resolved,
+    settings: &Arc<ClusterSettings>,
+    via: &[String],
+) -> Result<Found, Error> {
+    let mut tried = Vec::new();
+    let mut last = Error::NoRoute { url: resolved.resource.clone() };
+    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
+        let attempt = async {
+            Ok::<_, Error>(match way(worker, settings, &url, via).await? {
+                Way::Plain(link) => {
+                    let (link, described) = describe(worker, link, settings, via).await?;
+                    Found::Plain(link, described)
+                }
+                Way::Member(peer) => {
+                    let (member, described) = pull::describe(worker, settings, peer, &url, via).await?;
+                    Found::Member(member, described)
+                }
+            })
+        };
+        match attempt.await {
+            Ok(found) => return Ok(found),
+            Err(error) => {
+                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
+                let is_final = matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. });
+                last = error;
+                if is_final {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Where a server sends us (`RFC 2326 §11.3`).
+fn redirected(from: &RtspUrl, location: Option<&str>) -> Result<RtspUrl, &'static str> {
+    let to = location.and_then(|location| RtspUrl::parse(location).ok());
+    let to = to.ok_or("a redirect without a usable Location")?;
+    if from.scheme() == "rtsps" && to.scheme() != "rtsps" {
+        return Err("a redirect from TLS to a connection in the clear, which is not followed");
+    }
+    Ok(to)
+}
+
+/// What a server says of the link's stream; the link is another one where the server sends us elsewhere.
+pub(crate) async fn describe(
+    worker: &Rc<Worker>,
+    mut link: Box<Link>,
+    settings: &ClusterSettings,
+    via: &[String],
+) -> Result<(Box<Link>, Described), Error> {
+    let limits = &worker.shared.settings.rtsp;
+    for _ in 0..=limits.redirects {
+        let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
+        // Learns how to keep the session alive; servers that do not know OPTIONS say so and go on.
+        link.ask(|client, now| client.options(now), &mut ignore).await?;
+        let response = link.ask(|client, now| client.describe(now), &mut ignore).await?;
+        if (300..400).contains(&response.status) {
+            let url = redirected(link.client.url(), response.headers.get("Location"));
+            let url = url.map_err(|why| link.protocol(why))?;
+            link = Box::new(Link::connect(worker, &url, settings, via.to_vec()).await?);
+            continue;
+        }
+        if !response.is_success() {
+            return Err(Error::UpstreamStatus {
+                endpoint: link.name().into(),
+                request: "DESCRIBE".into(),
+                status: response.status,
+                reason: response.reason,
+            });
+        }
+        let described = described(&response, link.client.url(), settings.control, limits)
+            .map_err(|error| link.protocol(format!("description refused: {error}")))?;
+        return Ok((link, described));
+    }
+    Err(link.protocol("redirected too often"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_do_not_leave_tls() {
+        let from = |text| RtspUrl::parse(text).unwrap();
+        let to = |url, location| redirected(&from(url), location).map(|url| url.to_string());
+        assert_eq!(to("rtsp://a/", Some("rtsps://b/x")).as_deref(), Ok("rtsps://b/x"));
+        assert_eq!(to("rtsps://a/", Some("rtsps://b/x")).as_deref(), Ok("rtsps://b/x"));
+        assert!(to("rtsps://a/", Some("rtsp://b/x")).is_err());
+        assert!(to("rtsps://a/", Some("http://b/x")).is_err());
+        assert!(to("rtsp://a/", None).is_err());
+    }
+}
