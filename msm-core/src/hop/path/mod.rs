@@ -4,6 +4,7 @@
 //! the other member's, but anybody may have put any address on its envelope. See [`Path`].
 
 mod message;
+mod meter;
 mod mtu;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use self::meter::Meter;
 use self::mtu::Search;
 use crate::rng::Rng;
 
@@ -47,6 +49,8 @@ pub struct PathConfig {
     pub retry: Duration,
     /// How long the other side may be silent before it is asked. Default 1 s.
     pub keep_alive: Duration,
+    /// How often the round trip is measured, whether media flows or not. Default 10 s.
+    pub measure: Duration,
 }
 
 impl Default for PathConfig {
@@ -58,6 +62,7 @@ impl Default for PathConfig {
             give_up: Duration::from_secs(1),
             retry: Duration::from_secs(5),
             keep_alive: Duration::from_secs(1),
+            measure: Duration::from_secs(10),
         }
     }
 }
@@ -80,6 +85,8 @@ pub enum PathEvent {
     Unblocked(SocketAddr),
     /// The largest UDP payload that passes.
     Mtu(usize),
+    /// The round trip was measured.
+    RoundTrip(Duration),
 }
 
 /// What a timeout is for.
@@ -91,6 +98,8 @@ pub enum Reason {
     KeepAlive,
     /// A probe is due.
     Probe,
+    /// The round trip is to be measured.
+    Measure,
 }
 
 /// A message to send.
@@ -165,7 +174,7 @@ pub struct Path {
     heard: Instant,
     /// The address in use is asked, after silence.
     check: Option<Check>,
-    rtt: Option<Duration>,
+    meter: Meter,
     answers: VecDeque<Transmit>,
     tokens: (u32, Instant),
     events: VecDeque<PathEvent>,
@@ -189,7 +198,7 @@ impl Path {
             search,
             heard: now,
             check: None,
-            rtt: None,
+            meter: Meter::new(config.measure),
             answers: VecDeque::new(),
             tokens: (ANSWERS_PER_SECOND, now),
             events: VecDeque::new(),
@@ -300,15 +309,16 @@ impl Path {
             self.heard = now;
             return;
         }
+        if self.meter.handle_response(now, nonce) {
+            self.heard = now;
+            return self.tell_rtt();
+        }
         let place = self.candidates.iter().position(|own| own.nonce == *nonce);
         let Some(candidate) = place.map(|place| self.candidates.remove(place)) else {
             self.rejected += 1;
             return;
         };
         let to = candidate.address;
-        if candidate.tries == 1 {
-            self.rtt = candidate.sent.map(|sent| now.saturating_duration_since(sent));
-        }
         let event = match self.state {
             State::Open(before) if before == to => return,
             State::Open(from) => PathEvent::Moved { from, to },
@@ -322,8 +332,15 @@ impl Path {
         // What others are asked does not matter any more, unless they go on sending.
         self.candidates.clear();
         self.search.start(now);
+        let sent = candidate.sent.filter(|_| candidate.tries == 1);
+        self.meter.start(now, sent.map(|sent| now.saturating_duration_since(sent)));
         self.events.push_back(event);
+        self.tell_rtt();
         self.announce();
+    }
+
+    fn tell_rtt(&mut self) {
+        self.events.extend(self.meter.rtt().map(PathEvent::RoundTrip));
     }
 
     fn take_token(&mut self, now: Instant) -> bool {
@@ -354,11 +371,22 @@ impl Path {
                     self.challenge(now, remote, true);
                 }
             }
-            State::Open(to) => self.keep_alive(now, to),
+            State::Open(to) => {
+                self.measure(now, to);
+                self.keep_alive(now, to);
+            }
             _ => {}
         }
         self.candidates.retain(|candidate| now.saturating_duration_since(candidate.since) < CANDIDATE_LIFE);
         self.announce();
+    }
+
+    fn measure(&mut self, now: Instant, to: SocketAddr) {
+        let rng = &mut self.rng;
+        if let Some(nonce) = self.meter.poll(now, || nonce(rng)) {
+            let message = Message { kind: Kind::Challenge, nonce, size: 0 };
+            self.answers.push_back(Transmit { to, message, pad_to: 0 });
+        }
     }
 
     fn keep_alive(&mut self, now: Instant, to: SocketAddr) {
@@ -384,6 +412,7 @@ impl Path {
         }
         self.state = State::Blocked { again: now + self.config.retry };
         self.check = None;
+        self.meter.stop();
         self.candidates.clear();
         self.search.stop();
         self.events.push_back(PathEvent::Blocked);
@@ -398,7 +427,7 @@ impl Path {
     }
 
     fn nonce(&mut self) -> [u8; 16] {
-        (u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64())).to_be_bytes()
+        nonce(&mut self.rng)
     }
 
     /// The next message to send.
@@ -420,9 +449,8 @@ impl Path {
             return Some(Transmit { to: candidate.address, message, pad_to: 0 });
         }
         let State::Open(to) = self.state else { return None };
-        let (rtt, rng) = (self.rtt, &mut self.rng);
-        let nonce = || (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes();
-        let probe = self.search.poll(now, rtt, nonce)?;
+        let (rtt, rng) = (self.meter.rtt(), &mut self.rng);
+        let probe = self.search.poll(now, rtt, || nonce(rng))?;
         let size = u16::try_from(probe.size).unwrap_or(u16::MAX);
         let message = Message { kind: Kind::Probe, nonce: probe.nonce, size };
         Some(Transmit { to, message, pad_to: probe.size.saturating_sub(self.config.overhead) })
@@ -453,7 +481,8 @@ impl Path {
             .filter(|candidate| candidate.known || candidate.credit >= cost)
             .map(|candidate| (candidate.next, Reason::Challenge));
         let probes = self.search.poll_timeout(now).map(|due| (due, Reason::Probe));
-        challenges.chain(state).chain(probes).min_by_key(|(due, _)| *due)
+        let measures = self.meter.poll_timeout().map(|due| (due, Reason::Measure));
+        challenges.chain(state).chain(probes).chain(measures).min_by_key(|(due, _)| *due)
     }
 
     /// Where packets may go.
@@ -469,13 +498,17 @@ impl Path {
         self.search.size()
     }
 
-    /// The round trip, as the last validation measured it.
+    /// The round trip, as it was measured last. `None` while there is no way.
     pub fn rtt(&self) -> Option<Duration> {
-        self.rtt
+        self.meter.rtt()
     }
 
     /// Answers that came from elsewhere, or to nothing that was asked.
     pub fn rejected(&self) -> u64 {
         self.rejected
     }
+}
+
+fn nonce(rng: &mut Rng) -> [u8; 16] {
+    (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
 }
