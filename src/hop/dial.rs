@@ -66,6 +66,11 @@ impl Peer {
     /// calls.
     pub(crate) fn ask(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + use<> {
         self.used.set(Instant::now());
+        self.send(request)
+    }
+
+    /// As [`Self::ask`], for what shows that the connection lives and is no use of it.
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + use<> {
         let (reply, answer) = oneshot::channel();
         let sent = self.asks.send(Ask { request: request.with("Require", FEATURE), reply });
         async move {
@@ -279,7 +284,7 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
                 }
                 if now.saturating_duration_since(pinged) >= PING {
                     pinged = now;
-                    drop(peer.ask(Request::new(Method::Options, "*")));
+                    drop(peer.send(Request::new(Method::Options, "*")));
                 }
                 if now >= renew_at {
                     renew(&reach, &peer, &mut wire).await;
