@@ -354,13 +354,13 @@ impl Mesh {
     }
 
     /// A worker for a new stream: the one with the fewest of them would be best known by counting; turn by turn is even
-    /// enough.
+    /// enough. The turns are counted apart: other numbers go up by more than one a stream.
     fn pick(&self) -> Result<usize, Error> {
         let count = self.shared.worker_count();
         if count == 0 || *self.shared.stopping.borrow() {
             return Err(Error::Stopped);
         }
-        Ok(usize::try_from(self.shared.registry.next_id()).unwrap_or(0) % count)
+        Ok(self.shared.turn() % count)
     }
 }
 
