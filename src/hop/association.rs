@@ -18,6 +18,7 @@ use super::outlet::Outlet;
 use super::port::HopPort;
 use crate::error::Error;
 use crate::hub::dest::send_udp;
+use crate::metrics::{HopCount, TCP, UDP};
 use crate::net::tcp::{Connection, Queued};
 use crate::net::tls::Tls;
 use crate::status::{HopStatus, milliseconds};
@@ -82,6 +83,8 @@ pub(crate) struct Association {
     next: RefCell<Option<(Rc<Connection>, u32)>>,
     path: RefCell<Path>,
     way: Cell<Way>,
+    /// Its part of the process's metrics.
+    count: RefCell<Option<HopCount>>,
     max_datagram: Cell<usize>,
     control: OnceCell<(Rc<Inlet>, Rc<Outlet>)>,
     flows: RefCell<Vec<Flow>>,
@@ -139,6 +142,7 @@ impl Association {
             max_datagram: Cell::new(path.max_datagram()),
             path: RefCell::new(path),
             way: Cell::new(Way::Unknown),
+            count: RefCell::new((side == Side::Acceptor).then(|| worker.shared.metrics.hops.accepted())),
             control: OnceCell::new(),
             flows: RefCell::default(),
             changed: Notify::new(),
@@ -148,6 +152,11 @@ impl Association {
         });
         worker.add_hop(&own);
         own
+    }
+
+    /// Enters a dialled one in the metrics, as one with an endpoint of this cluster.
+    pub(crate) fn set_cluster(&self, worker: &Worker, cluster: &str) {
+        *self.count.borrow_mut() = Some(worker.shared.metrics.hops.dialled(cluster));
     }
 
     /// Who the other member is.
@@ -420,6 +429,11 @@ impl Association {
                     tracing::info!(%peer, %to, "UDP passes again");
                     self.set_way(Way::Udp(to));
                 }
+                PathEvent::RoundTrip(rtt) => {
+                    if let Some(count) = &*self.count.borrow() {
+                        count.observe_rtt(rtt);
+                    }
+                }
                 PathEvent::Mtu(size) => tracing::debug!(%peer, size, "largest datagram of the path"),
             }
         }
@@ -433,6 +447,13 @@ impl Association {
 
     fn set_way(&self, way: Way) {
         self.way.set(way);
+        if let Some(count) = &mut *self.count.borrow_mut() {
+            match way {
+                Way::Unknown => {}
+                Way::Udp(_) => count.set_way(UDP),
+                Way::Tcp => count.set_way(TCP),
+            }
+        }
         self.changed.notify_waiters();
     }
 
@@ -452,6 +473,7 @@ impl Association {
             return;
         }
         tracing::info!(peer = %self.peer().id, remote = %self.remote, why, "association ended");
+        self.count.borrow_mut().take();
         for (connection, _) in self.connections() {
             connection.close();
         }

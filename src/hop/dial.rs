@@ -22,6 +22,7 @@ use super::members::Members;
 use super::port::HopPort;
 use super::wire::{Ask, Wire};
 use crate::error::Error;
+use crate::metrics::HopKind;
 use crate::net::tcp::Connection;
 use crate::net::tls::Tls;
 use crate::routing::ClusterSettings;
@@ -127,6 +128,7 @@ async fn open(
     let id = worker.shared.seed();
     let association =
         Association::new(worker, &port, Side::Dialler, id, identity, (Rc::clone(&connection), 1), remote);
+    association.set_cluster(worker, &settings.name);
     let control = association.inlet(id, Target::Control)?;
     let mut wire = wire(worker, settings, url, connection);
     let answer = begin(worker, &port, &mut wire, id, 1, &control, local.port()).await?;
@@ -180,7 +182,9 @@ async fn connect(worker: &Rc<Worker>, settings: &ClusterSettings, url: &RtspUrl)
         let connection = Connection::tls_client(stream, Arc::clone(config), tls::server_name(), queue)
             .map_err(|error| refused(error.to_string()))?;
         let limit = settings.connect_timeout;
-        connection.handshake(limit).await.map_err(|error| refused(error.to_string()))?;
+        let handshakes = &worker.shared.metrics.handshakes;
+        let done = handshakes.dial(HopKind::Mesh, connection.handshake(limit)).await;
+        done.map_err(|error| refused(error.to_string()))?;
         let member = connection.tls().map(Tls::member).transpose();
         let identity = member.map_err(|error| refused(error.to_string()))?;
         let identity = identity.ok_or(Error::Stopped)?;

@@ -13,6 +13,7 @@ use msm_rtsp::url::RtspUrl;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use crate::error::Error;
+use crate::metrics::HopKind;
 use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
 use crate::net::tls::TlsError;
@@ -61,7 +62,7 @@ impl Link {
         };
         let peer = canonical(stream.peer_addr().map_err(&unreachable)?).ip();
         let local = canonical(stream.local_addr().map_err(&unreachable)?).ip();
-        let connection = secure(stream, url, settings, worker.shared.settings.connection_queue).await;
+        let connection = secure(worker, stream, url, settings).await;
         let connection = connection
             .map_err(|reason| Error::UpstreamTls { endpoint: name.clone(), reason: reason.to_string() })?;
         let config = ClientConfig {
@@ -221,11 +222,12 @@ impl Link {
 
 /// Puts TLS on the connection where the URL asks for it.
 async fn secure(
+    worker: &Worker,
     stream: TcpStream,
     url: &RtspUrl,
     settings: &ClusterSettings,
-    queue: usize,
 ) -> Result<Rc<Connection>, TlsError> {
+    let queue = worker.shared.settings.connection_queue;
     if url.scheme() != "rtsps" {
         return Ok(Connection::new(stream, queue));
     }
@@ -241,7 +243,8 @@ async fn secure(
     let loaded = tokio::task::spawn_blocking(move || tls.load(&cluster)).await.map_err(io::Error::other)?;
     let config = loaded.map_err(|problem| unusable(format!("tls.{problem}")))?.get();
     let connection = Connection::tls_client(stream, config, name, queue)?;
-    connection.handshake(settings.connect_timeout).await?;
+    let handshake = connection.handshake(settings.connect_timeout);
+    worker.shared.metrics.handshakes.dial(HopKind::Plain, handshake).await?;
     Ok(connection)
 }
 

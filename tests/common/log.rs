@@ -38,3 +38,10 @@ pub fn wait(parts: &[&str]) -> String {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// As [`keep`], with what is said at `debug`.
+pub fn keep_all() {
+    let level = tracing_subscriber::filter::LevelFilter::DEBUG;
+    let _ =
+        tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(|| Keeper).try_init();
+}
