@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use msm_auth::identity::UnixTime;
 use msm_auth::identity::source::IdentitySource;
 use msm_core::hub::{ReaderSetup, ReaderTrack};
 use msm_core::rng::Rng;
@@ -24,6 +25,7 @@ use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, HubParts, PlayRequest};
 use crate::hub::home::Home;
 use crate::identity;
+use crate::metrics::HopKind;
 use crate::net::limits;
 use crate::routing::Caller;
 use crate::serve::requests::open;
@@ -281,7 +283,8 @@ impl Mesh {
                     description: Arc::clone(&description),
                     unshared: false,
                     coalesce: resolved.coalesce,
-                    metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name(), false),
+                    metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name()),
+                    comes: HopKind::Plain,
                     control: None,
                 });
                 let key = resolved.publish_key();
@@ -324,13 +327,19 @@ impl Mesh {
 
     /// Has the workers publish what they have counted: nobody pays for it while nobody asks.
     async fn refresh(&self) {
-        let own = self.shared.hop.source.as_ref().and_then(|source| source.snapshot());
-        let expires = own.and_then(|own| i64::try_from(own.svid.not_after().as_secs()).ok());
-        self.shared.metrics.identity_expires.set(expires.unwrap_or(0));
+        let mut peers = None;
         for worker in self.shared.workers() {
             // A worker that is stuck is shown as it was.
-            let _ = tokio::time::timeout(PUBLISH, worker.call(|worker| worker.publish())).await;
+            let first = worker.call(|worker| {
+                worker.publish();
+                worker.first_peer_expiry()
+            });
+            if let Ok(Ok(Some(first))) = tokio::time::timeout(PUBLISH, first).await {
+                peers = Some(peers.map_or(first, |peers: UnixTime| peers.min(first)));
+            }
         }
+        let listeners = self.shared.listeners.iter().map(AsRef::as_ref);
+        self.shared.metrics.expiry.look(self.shared.hop.source.as_deref(), listeners, peers);
     }
 
     /// Ends: nothing new is let in, sessions get until `deadline` to end by themselves, then readers are told by BYE and
@@ -354,13 +363,13 @@ impl Mesh {
     }
 
     /// A worker for a new stream: the one with the fewest of them would be best known by counting; turn by turn is even
-    /// enough.
+    /// enough. The turns are counted apart: other numbers go up by more than one a stream.
     fn pick(&self) -> Result<usize, Error> {
         let count = self.shared.worker_count();
         if count == 0 || *self.shared.stopping.borrow() {
             return Err(Error::Stopped);
         }
-        Ok(usize::try_from(self.shared.registry.next_id()).unwrap_or(0) % count)
+        Ok(self.shared.turn() % count)
     }
 }
 

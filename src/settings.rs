@@ -26,7 +26,7 @@ use crate::hop::fallback::Fallbacks;
 use crate::hop::members::Members;
 use crate::hop::port::PortSettings;
 use crate::net::pair::PairRange;
-use crate::net::tls::pem;
+use crate::net::tls::pem::ServerTls;
 use crate::net::udp::SocketOptions;
 use crate::routing::{ClusterSettings, Routing, Transport, UpstreamTls};
 use crate::serve::admission::AdmissionLimits;
@@ -262,15 +262,12 @@ fn listener_users(config: &ListenerConfig, file: PathBuf) -> Result<Arc<Watched<
     Watched::new(name, vec![file.clone()], move || login::read_users(&file)).map_err(refused)
 }
 
-fn listener_tls(
-    config: &ListenerConfig,
-    tls: ListenerTls,
-) -> Result<Arc<Watched<rustls::ServerConfig>>, Error> {
+fn listener_tls(config: &ListenerConfig, tls: ListenerTls) -> Result<Arc<Watched<ServerTls>>, Error> {
     let name = format!("listener {}", config.name);
     let files = [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()];
     let files = files.into_iter().flatten().cloned().collect();
     let refused = |problem| Error::Configuration(format!("listener `{}`: tls.{problem}", config.name));
-    Watched::new(name, files, move || pem::server_config(&tls)).map_err(refused)
+    Watched::new(name, files, move || ServerTls::read(&tls)).map_err(refused)
 }
 
 fn options(interface: Option<&str>, dscp: Option<u8>) -> SocketOptions {

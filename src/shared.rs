@@ -1,6 +1,6 @@
 //! What all threads of a mesh share: settings, routes, the table of streams, metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) draining: watch::Sender<bool>,
     workers: OnceLock<Vec<WorkerHandle>>,
+    turn: AtomicUsize,
     seed: AtomicU64,
 }
 
@@ -96,6 +97,7 @@ impl Shared {
             stopping: watch::Sender::new(false),
             draining: watch::Sender::new(false),
             workers: OnceLock::new(),
+            turn: AtomicUsize::new(0),
             seed: AtomicU64::new(seed),
         };
         Ok(Arc::new(shared))
@@ -116,6 +118,11 @@ impl Shared {
 
     pub(crate) fn worker(&self, id: usize) -> Result<&WorkerHandle, Error> {
         self.workers().get(id).ok_or(Error::Stopped)
+    }
+
+    /// Counts up by one a call, for what goes to workers turn by turn.
+    pub(crate) fn turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A seed from the operating system, for session identifiers, nonces and RTP's random starts (`RFC 3550 §5.1`).

@@ -94,7 +94,7 @@ pub struct DemoArgs {
     /// Print one JSON object a second
     #[arg(long)]
     pub json: bool,
-    /// Where the proxy listens
+    /// Where the proxy listens; port 0 takes any, for media too
     #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:8554")]
     pub address: SocketAddr,
 }

@@ -19,6 +19,7 @@ use super::port::HopPort;
 use super::tokens::Tokens;
 use crate::error::Error;
 use crate::hub::dest::send_udp;
+use crate::metrics::{HopCount, TCP, UDP};
 use crate::net::tcp::{Connection, Queued};
 use crate::net::tls::Tls;
 use crate::status::{HopStatus, milliseconds};
@@ -83,6 +84,8 @@ pub(crate) struct Association {
     next: RefCell<Option<(Rc<Connection>, u32)>>,
     path: RefCell<Path>,
     way: Cell<Way>,
+    /// Its part of the process's metrics.
+    count: RefCell<Option<HopCount>>,
     max_datagram: Cell<usize>,
     control: OnceCell<(Rc<Inlet>, Rc<Outlet>)>,
     flows: RefCell<Vec<Flow>>,
@@ -141,6 +144,7 @@ impl Association {
             max_datagram: Cell::new(path.max_datagram()),
             path: RefCell::new(path),
             way: Cell::new(Way::Unknown),
+            count: RefCell::new((side == Side::Acceptor).then(|| worker.shared.metrics.hops.accepted())),
             control: OnceCell::new(),
             flows: RefCell::default(),
             tokens: RefCell::new(Tokens::new(id)),
@@ -151,6 +155,11 @@ impl Association {
         });
         worker.add_hop(&own);
         own
+    }
+
+    /// Enters a dialled one in the metrics, as one with an endpoint of this cluster.
+    pub(crate) fn set_cluster(&self, worker: &Worker, cluster: &str) {
+        *self.count.borrow_mut() = Some(worker.shared.metrics.hops.dialled(cluster));
     }
 
     /// Who the other member is.
@@ -455,6 +464,11 @@ impl Association {
                     tracing::info!(%peer, %to, "UDP passes again");
                     self.set_way(Way::Udp(to));
                 }
+                PathEvent::RoundTrip(rtt) => {
+                    if let Some(count) = &*self.count.borrow() {
+                        count.observe_rtt(rtt);
+                    }
+                }
                 PathEvent::Mtu(size) => tracing::debug!(%peer, size, "largest datagram of the path"),
             }
         }
@@ -479,6 +493,13 @@ impl Association {
 
     fn set_way(&self, way: Way) {
         let before = self.way.replace(way);
+        if let Some(count) = &mut *self.count.borrow_mut() {
+            match way {
+                Way::Unknown => {}
+                Way::Udp(_) => count.set_way(UDP),
+                Way::Tcp => count.set_way(TCP),
+            }
+        }
         self.changed.notify_waiters();
         if before != way && before != Way::Unknown {
             self.tell_next();
@@ -512,6 +533,7 @@ impl Association {
             return;
         }
         tracing::info!(peer = %self.peer().id, remote = %self.remote, why, "association ended");
+        self.count.borrow_mut().take();
         for (connection, _) in self.connections() {
             connection.close();
         }

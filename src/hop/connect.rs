@@ -10,6 +10,7 @@ use msm_rtsp::url::RtspUrl;
 
 use super::members::Members;
 use crate::error::Error;
+use crate::metrics::HopKind;
 use crate::net::tcp::Connection;
 use crate::net::udp::canonical;
 use crate::routing::ClusterSettings;
@@ -51,7 +52,9 @@ pub(crate) async fn connect(
         let connection = Connection::tls_client(stream, Arc::clone(config), tls::server_name(), queue)
             .map_err(|error| refused(error.to_string()))?;
         let limit = settings.connect_timeout;
-        connection.handshake(limit).await.map_err(|error| refused(error.to_string()))?;
+        let handshakes = &worker.shared.metrics.handshakes;
+        let done = handshakes.dial(HopKind::Mesh, connection.handshake(limit)).await;
+        done.map_err(|error| refused(error.to_string()))?;
         let tls = connection.tls().ok_or(Error::Stopped)?;
         let identity = tls.identity().map_err(|error| refused(error.to_string()))?;
         let is_member = tls.member().is_ok();

@@ -68,6 +68,11 @@ impl Peer {
     /// calls.
     pub(crate) fn ask(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + use<> {
         self.used.set(Instant::now());
+        self.send(request)
+    }
+
+    /// As [`Self::ask`], for what shows that the connection lives and is no use of it.
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + use<> {
         let (reply, answer) = oneshot::channel();
         let sent = self.asks.send(Ask { request: request.with("Require", FEATURE), reply });
         async move {
@@ -129,6 +134,7 @@ pub(super) async fn open(
     let id = worker.shared.seed();
     let association =
         Association::new(worker, &port, Side::Dialler, id, identity, (Rc::clone(&connection), 1), remote);
+    association.set_cluster(worker, &settings.name);
     let control = association.inlet(id, Target::Control)?;
     let mut wire = wire(worker, settings, url, connection);
     let response = begin(worker, &port, &mut wire, id, 1, &control, local.port()).await?;
@@ -273,7 +279,7 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
                 }
                 if now.saturating_duration_since(pinged) >= PING {
                     pinged = now;
-                    drop(peer.ask(Request::new(Method::Options, "*")));
+                    drop(peer.send(Request::new(Method::Options, "*")));
                 }
                 if let Err(why) = members.check(&peer.association) {
                     tracing::error!(peer = %peer.association.peer().id, why, "the member is trusted no more: its sessions end");

@@ -23,6 +23,7 @@ use crate::hub::handle::{
 };
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
+use crate::metrics::HopKind;
 use crate::quota::QuotaPass;
 use crate::routing::{ClusterSettings, Resolved};
 use crate::upstream::play;
@@ -204,7 +205,8 @@ pub(crate) fn start(
         description: Arc::new(described.description.clone()),
         unshared,
         coalesce: resolved.coalesce,
-        metrics: shared.metrics.route(&resolved.route, resolved.cluster_name(), true),
+        metrics: shared.metrics.route(&resolved.route, resolved.cluster_name()),
+        comes: HopKind::Mesh,
         control: Some(control),
     });
     tracing::info!(

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dest::Dest;
 use crate::error::Error;
-use crate::metrics::{HubObserver, RouteMetrics};
+use crate::metrics::{HopKind, HubObserver, RouteMetrics, Sent};
 use crate::shared::Settings;
 
 /// Asked of a stream whose upstream this process pulls from.
@@ -96,6 +96,8 @@ pub(crate) struct HubParts {
     pub(crate) unshared: bool,
     pub(crate) coalesce: Duration,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// What the stream comes by.
+    pub(crate) comes: HopKind,
     pub(crate) control: Option<mpsc::Sender<Command>>,
 }
 
@@ -113,7 +115,7 @@ impl HubHandle {
             id: parts.id,
             worker: parts.worker,
             name: parts.name,
-            observer: HubObserver::new(tracks.len()),
+            observer: HubObserver::new(tracks.len(), parts.comes),
             tracks,
             description,
             unshared: parts.unshared,
@@ -204,8 +206,9 @@ impl HubHandle {
         self.observer.ingest(&self.metrics, ingest);
     }
 
-    pub(crate) fn observe_fanout(&self, worker: usize, fanout: &Fanout<Dest>) {
-        self.observer.fanout(&self.metrics, worker, fanout);
+    /// `to_members` is what of it went to members.
+    pub(crate) fn observe_fanout(&self, worker: usize, fanout: &Fanout<Dest>, to_members: Sent) {
+        self.observer.fanout(&self.metrics, worker, fanout, to_members);
     }
 
     /// Counts what a reader reported: `lost` packets more than before.

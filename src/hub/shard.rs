@@ -8,14 +8,15 @@ use std::time::Instant;
 
 use msm_core::burst::Burst;
 use msm_core::hub::{
-    Fanout, FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderReport, ReaderSetup, RtpInfo, SenderClock,
-    Snapshot,
+    Fanout, FanoutEvent, HubError, ReaderClosed, ReaderCounters, ReaderId, ReaderReport, ReaderSetup,
+    RtpInfo, SenderClock, Snapshot,
 };
 use tokio::sync::Notify;
 
 use super::dest::{Dest, WorkerSink};
 use super::feed::{Feed, FeedReceiver};
 use super::handle::HubHandle;
+use crate::metrics::Sent;
 use crate::worker::Worker;
 
 /// What a reader is told by its stream, for the session that owns it.
@@ -44,6 +45,8 @@ pub(crate) struct Shard {
     ended: Cell<bool>,
     /// Packets that each reader has reported lost of a track, all in all.
     reported: RefCell<BTreeMap<(ReaderId, usize), u32>>,
+    /// What went to members that do not read any more.
+    to_members: Cell<Sent>,
 }
 
 impl Shard {
@@ -58,6 +61,7 @@ impl Shard {
             armed: Cell::new(None),
             ended: Cell::new(false),
             reported: RefCell::default(),
+            to_members: Cell::default(),
             handle,
         });
         worker.shards.borrow_mut().insert(shard.handle.id, Rc::clone(&shard));
@@ -170,6 +174,7 @@ impl Shard {
         }
         let closed = fanout.remove(id);
         drop(fanout);
+        self.keep_sent(closed.iter());
         self.after_input(now);
         closed
     }
@@ -192,6 +197,7 @@ impl Shard {
         let readers: Vec<_> = fanout.reader_ids().collect();
         let closed: Vec<_> = readers.into_iter().filter_map(|id| fanout.remove(id)).collect();
         drop(fanout);
+        self.keep_sent(closed.iter());
         drop(closed);
         self.worker.shards.borrow_mut().remove(&self.handle.id);
         self.publish_metrics();
@@ -204,7 +210,15 @@ impl Shard {
 
     /// Publishes what changed since the last call to the process's metrics.
     pub(crate) fn publish_metrics(&self) {
-        self.handle.observe_fanout(self.worker.id, &self.fanout.borrow());
+        let fanout = self.fanout.borrow();
+        let lines = fanout.lines().map(|(dest, counters)| (dest, *counters));
+        let to_members = add_to_members(self.to_members.get(), lines);
+        self.handle.observe_fanout(self.worker.id, &fanout, to_members);
+    }
+
+    fn keep_sent<'a>(&self, closed: impl Iterator<Item = &'a ReaderClosed<Dest>>) {
+        let lines = closed.flat_map(|reader| &reader.tracks).map(|(_, dest, counters)| (dest, *counters));
+        self.to_members.set(add_to_members(self.to_members.get(), lines));
     }
 
     fn sink(&self, now: Instant) -> WorkerSink<'_> {
@@ -262,6 +276,13 @@ impl Shard {
     fn deadline(&self, now: Instant) -> Option<Instant> {
         self.fanout.borrow().poll_timeout().map(|due| super::wake_at(due, self.worker.epoch, now))
     }
+}
+
+/// Adds what of these lines went to members.
+fn add_to_members<'a>(so_far: Sent, lines: impl Iterator<Item = (&'a Dest, ReaderCounters)>) -> Sent {
+    lines
+        .filter(|(dest, _)| matches!(dest, Dest::Hop(_)))
+        .fold(so_far, |sum, (_, counters)| sum.add(counters.packets, counters.bytes))
 }
 
 async fn timer(shard: Weak<Shard>, rearm: Rc<Notify>) {

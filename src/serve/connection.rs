@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -18,12 +19,14 @@ use msm_rtsp::server::{self, Asked, ServerEvent};
 use tokio::net::TcpStream;
 
 use super::admission::ConnectionPass;
+use super::first_asked::FirstAsked;
 use super::listener::Listening;
 use super::login::Entry;
 use super::offered::Offered;
 use super::requests;
 use super::session::{Owner, Session};
 use crate::hop::association::Association;
+use crate::metrics::HopKind;
 use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
 use crate::net::tls::{Tls, TlsError};
@@ -51,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) connection: Rc<Connection>,
     /// Descriptions announced on this connection and not yet recorded, by URL.
     pub(crate) announced: RefCell<BTreeMap<String, Announced>>,
+    /// When descriptions were asked for or announced on this connection.
+    pub(crate) first_asked: FirstAsked,
     /// Keys that descriptions told on this connection.
     pub(crate) offered: RefCell<Offered>,
     /// Sessions that end with this connection, as their media goes through it, or that were made on it.
@@ -142,6 +147,7 @@ async fn serve(
         local: canonical(local),
         connection: Rc::clone(&connection),
         announced: RefCell::default(),
+        first_asked: FirstAsked::default(),
         offered: RefCell::default(),
         sessions: RefCell::default(),
         channels: RefCell::default(),
@@ -198,11 +204,12 @@ async fn secured(
 ) -> Option<Rc<Connection>> {
     let settings = &shared.settings;
     let own = &listening.shared.settings;
-    let config = own.member.clone().or_else(|| own.tls.as_ref().map(|tls| tls.get()));
+    let config = own.member.clone().or_else(|| own.tls.as_ref().map(|tls| Arc::clone(&tls.get().config)));
     let Some(config) = config else {
         return Some(Connection::new(stream, settings.connection_queue));
     };
     let mut stopping = shared.stopping.subscribe();
+    let began = Instant::now();
     let handshake = async {
         let connection = Connection::tls_server(stream, config, settings.connection_queue)?;
         connection.handshake(settings.rtsp.message_timeout).await?;
@@ -215,6 +222,8 @@ async fn secured(
     let name = &listening.shared.settings.name;
     match outcome {
         Ok(connection) => {
+            let hop = if own.member.is_some() { HopKind::Mesh } else { HopKind::Plain };
+            shared.metrics.handshakes.accepted(hop, began.elapsed());
             if let Some(tls) = connection.tls() {
                 tracing::debug!(
                     %peer,

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use crate::error::Error;
 use crate::hub::receive::{Receiving, receive_readers};
 use crate::net::pair::{Pair, PairRange};
+use crate::net::tls::pem::ServerTls;
 use crate::net::udp::{SocketOptions, canonical, set_dscp};
 use crate::serve::connection;
 use crate::serve::multicast::GroupPool;
@@ -35,7 +36,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) same_ip: bool,
     pub(crate) multicast: Option<MulticastSettings>,
     /// Connections speak TLS by this.
-    pub(crate) tls: Option<Arc<Watched<rustls::ServerConfig>>>,
+    pub(crate) tls: Option<Arc<Watched<ServerTls>>>,
     /// Tracks are described as SRTP.
     pub(crate) srtp: bool,
     /// Other members of the mesh come in, by this.

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod connection;
+mod first_asked;
 pub(crate) mod group;
 pub(crate) mod listener;
 pub(crate) mod login;

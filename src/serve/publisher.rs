@@ -14,6 +14,7 @@ use crate::hub::handle::{HubHandle, HubParts};
 use crate::hub::home::Home;
 use crate::hub::receive::{PeerCheck, Receiving, receive_track};
 use crate::hub::registry::HubKey;
+use crate::metrics::HopKind;
 use crate::net::pair::Pair;
 use crate::quota::QuotaPass;
 use crate::routing::Resolved;
@@ -111,6 +112,7 @@ impl PublisherRole {
             return Ok(FrameSink(Rc::clone(&recording.home)));
         }
         let shared = &worker.shared;
+        let is_member = self.inlets.iter().any(|own| matches!(own.inlet, Inlet::Hop { .. }));
         let quota = shared.streams.take()?;
         let handle = HubHandle::new(HubParts {
             id: shared.registry.next_id(),
@@ -119,7 +121,8 @@ impl PublisherRole {
             description: Arc::clone(&self.description),
             unshared: false,
             coalesce: self.resolved.coalesce,
-            metrics: shared.metrics.route(&self.resolved.route, self.resolved.cluster_name(), false),
+            metrics: shared.metrics.route(&self.resolved.route, self.resolved.cluster_name()),
+            comes: if is_member { HopKind::Mesh } else { HopKind::Plain },
             control: None,
         });
         let key = self.resolved.publish_key();

@@ -35,6 +35,8 @@ pub(crate) struct SessionState {
     pub(crate) role: Role,
     /// The URL as the client asked for it, which all answers are expressed in.
     pub(crate) url: String,
+    /// When its client's first request came, until it plays or records.
+    pub(crate) asked: Option<Instant>,
 }
 
 /// Who a session belongs to.

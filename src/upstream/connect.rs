@@ -8,18 +8,21 @@ use std::sync::Arc;
 use msm_rtsp::url::RtspUrl;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
+use crate::metrics::HopKind;
 use crate::net::tcp::Connection;
 use crate::net::tls::TlsError;
 use crate::net::udp::set_dscp;
 use crate::routing::ClusterSettings;
+use crate::worker::Worker;
 
 /// Puts TLS on the connection where the URL asks for it.
 pub(super) async fn secure(
+    worker: &Worker,
     stream: TcpStream,
     url: &RtspUrl,
     settings: &ClusterSettings,
-    queue: usize,
 ) -> Result<Rc<Connection>, TlsError> {
+    let queue = worker.shared.settings.connection_queue;
     if url.scheme() != "rtsps" {
         return Ok(Connection::new(stream, queue));
     }
@@ -35,7 +38,8 @@ pub(super) async fn secure(
     let loaded = tokio::task::spawn_blocking(move || tls.load(&cluster)).await.map_err(io::Error::other)?;
     let config = loaded.map_err(|problem| unusable(format!("tls.{problem}")))?.get();
     let connection = Connection::tls_client(stream, config, name, queue)?;
-    connection.handshake(settings.connect_timeout).await?;
+    let handshake = connection.handshake(settings.connect_timeout);
+    worker.shared.metrics.handshakes.dial(HopKind::Plain, handshake).await?;
     Ok(connection)
 }
 

@@ -69,7 +69,7 @@ impl Link {
         };
         let peer = canonical(stream.peer_addr().map_err(&unreachable)?).ip();
         let local = canonical(stream.local_addr().map_err(&unreachable)?).ip();
-        let connection = secure(stream, url, settings, worker.shared.settings.connection_queue).await;
+        let connection = secure(worker, stream, url, settings).await;
         let connection = connection
             .map_err(|reason| Error::UpstreamTls { endpoint: name.clone(), reason: reason.to_string() })?;
         Ok(Self::over(worker, url, settings, via, connection, (local, peer)))

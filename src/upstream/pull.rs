@@ -26,6 +26,7 @@ use crate::hub::handle::{
 use crate::hub::home::Home;
 use crate::hub::receive::{Receiving, receive_track};
 use crate::hub::registry::HubKey;
+use crate::metrics::HopKind;
 use crate::quota::QuotaPass;
 use crate::routing::{Caller, ClusterSettings, Resolved, Transport};
 use crate::worker::{UpstreamPass, Worker};
@@ -89,7 +90,8 @@ pub(crate) async fn open(
         description: Arc::new(described.description.clone()),
         unshared,
         coalesce: resolved.coalesce,
-        metrics: shared.metrics.route(&resolved.route, resolved.cluster_name(), false),
+        metrics: shared.metrics.route(&resolved.route, resolved.cluster_name()),
+        comes: HopKind::Plain,
         control: Some(control),
     });
     tracing::info!(

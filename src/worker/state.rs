@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use msm_auth::identity::UnixTime;
 use msm_core::burst::SegmentTable;
 use msm_udp::RecvBuffers;
 
@@ -158,6 +159,13 @@ impl Worker {
         let list = self.hop_list.borrow();
         let alive = list.iter().filter_map(std::rc::Weak::upgrade);
         alive.filter(|own| !own.has_ended()).map(|own| own.status()).collect()
+    }
+
+    /// When the first SVID expires of those that members showed here.
+    pub(crate) fn first_peer_expiry(&self) -> Option<UnixTime> {
+        let list = self.hop_list.borrow();
+        let alive = list.iter().filter_map(std::rc::Weak::upgrade);
+        alive.filter(|own| !own.has_ended()).map(|own| own.peer().expires).min()
     }
 
     pub(crate) fn set_hop_port(&self, port: &Rc<HopPort>) {

@@ -44,10 +44,20 @@ fn free_port() -> u16 {
 
 /// The near member, which has every stream from the far one.
 pub fn near<S: IdentitySource + 'static>(source: &Arc<S>, hop: SocketAddr, more: &str) -> TestMesh {
+    near_on(source, hop, 2, &format!("\n{more}"))
+}
+
+/// The same with so many workers; `more` goes on with the cluster.
+pub fn near_on<S: IdentitySource + 'static>(
+    source: &Arc<S>,
+    hop: SocketAddr,
+    workers: usize,
+    more: &str,
+) -> TestMesh {
     let yaml = format!(
-        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
+        "workers: {workers}\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
          routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: far}}], idle_timeout: 500ms}}\n\
-         clusters:\n  far: {{endpoints: [\"rtsp://{hop}\"], hop: mesh, peers: [\"spiffe://test.example/far\"]}}\n{more}",
+         clusters:\n  far:\n    endpoints: [\"rtsp://{hop}\"]\n    hop: mesh\n    peers: [\"spiffe://test.example/far\"]{more}\n",
         reader_port()
     );
     let source = Arc::clone(source) as Arc<dyn IdentitySource>;

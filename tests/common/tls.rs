@@ -58,7 +58,17 @@ impl Authority {
 
     /// Writes `{file}.pem` and `{file}.key` for a host.
     pub fn issue(&self, file: &str, host: &str) {
-        let params = CertificateParams::new([host.to_owned()]).unwrap();
+        self.write(file, &CertificateParams::new([host.to_owned()]).unwrap());
+    }
+
+    /// The same, valid until the 2nd of January of a year.
+    pub fn issue_until(&self, file: &str, host: &str, year: i32) {
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+        params.not_after = second_of_january(year);
+        self.write(file, &params);
+    }
+
+    fn write(&self, file: &str, params: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.file(&format!("{file}.pem")), certificate.pem()).unwrap();
@@ -112,6 +122,10 @@ pub fn open(address: SocketAddr, config: Arc<ClientConfig>) -> Tls {
 /// The same, to speak RTSP.
 pub fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> Rtsp<Tls> {
     Rtsp::over(open(address, config))
+}
+
+pub fn second_of_january(year: i32) -> time::OffsetDateTime {
+    rcgen::date_time_ymd(year, 1, 2)
 }
 
 /// The certificate that a file has.

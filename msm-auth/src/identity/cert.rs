@@ -160,6 +160,12 @@ impl Facts {
     }
 }
 
+/// `notAfter` of any certificate in DER, SVID or not (`RFC 5280 §4.1.2.5`). `None` for what is no certificate.
+#[must_use]
+pub fn expiry(der: &[u8]) -> Option<UnixTime> {
+    X509Certificate::from_der(der).ok().map(|(_, certificate)| time(&certificate.validity().not_after))
+}
+
 fn uri(name: &GeneralName<'_>) -> Option<Result<String, String>> {
     // uniformResourceIdentifier is [6] (RFC 5280 §4.2.1.6).
     match name {

@@ -19,4 +19,5 @@ mod verify;
 #[cfg(feature = "workload-api")]
 pub mod workload;
 
+pub use cert::expiry;
 pub use rustls_pki_types::UnixTime;

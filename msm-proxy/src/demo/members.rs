@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use msm::Mesh;
 use msm::config::{
-    BackendConfig, ClusterConfig, Config, Hop, ListenerConfig, Protocol, RouteConfig, Workers,
+    BackendConfig, ClusterConfig, Config, Hop, ListenerConfig, PortRange, Protocol, RouteConfig, Workers,
 };
 use msm_auth::identity::UnixTime;
 use msm_auth::identity::ephemeral::{Ephemeral, EphemeralCa, EphemeralSource};
@@ -61,7 +61,11 @@ pub(crate) async fn start(address: SocketAddr) -> Result<Members, Failure> {
     let studio = Mesh::builder().config(config).identity(Arc::clone(&studio_identity) as _).build().await?;
     let hop = studio.serve().await?.addresses().first().copied().ok_or("the demo has no mesh listener")?;
 
-    let players = ListenerConfig { name: "players".into(), address, ..ListenerConfig::default() };
+    let mut players = ListenerConfig { name: "players".into(), address, ..ListenerConfig::default() };
+    if address.port() == 0 {
+        // Any for signalling means any for media, too.
+        players.ports = PortRange { first: 0, last: 1 };
+    }
     let cluster = ClusterConfig {
         endpoints: vec![format!("rtsp://{hop}")],
         hop: Hop::Mesh,

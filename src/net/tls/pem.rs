@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use msm_auth::identity::expiry;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -38,9 +39,28 @@ impl FileProblem {
     }
 }
 
+/// What a listener speaks TLS by, and until when.
+pub(crate) struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    /// When the first certificate of the chain that it shows expires, if that can be read.
+    pub(crate) expires: Option<UnixTime>,
+}
+
+impl ServerTls {
+    /// Reads the files.
+    pub(crate) fn read(files: &ListenerTls) -> Result<Self, FileProblem> {
+        let chain = certificates("certificate", &files.certificate)?;
+        let expires = chain.iter().filter_map(|certificate| expiry(certificate)).min();
+        Ok(Self { config: Arc::new(with_chain(files, chain)?), expires })
+    }
+}
+
 /// What a listener speaks TLS by.
 pub(crate) fn server_config(files: &ListenerTls) -> Result<ServerConfig, FileProblem> {
-    let chain = certificates("certificate", &files.certificate)?;
+    with_chain(files, certificates("certificate", &files.certificate)?)
+}
+
+fn with_chain(files: &ListenerTls, chain: Vec<CertificateDer<'static>>) -> Result<ServerConfig, FileProblem> {
     let text = Zeroizing::new(read("key", &files.key)?);
     let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
         FileProblem::new("key", &files.key, "has no private key in PEM (PKCS#8, PKCS#1 or SEC1)")

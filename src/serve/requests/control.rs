@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use msm_core::route::Action;
 use msm_rtsp::headers::{Range, write_rtp_info};
 use msm_rtsp::message::{Method, Request, Response, Version};
 use msm_rtsp::url::{join_control, match_control, track_control};
@@ -10,6 +11,7 @@ use msm_rtsp::url::{join_control, match_control, track_control};
 use super::Refusal;
 use crate::hub::handle::{ParameterRequest, PlayRequest};
 use crate::hub::shard::EndReason;
+use crate::metrics::HopKind;
 use crate::serve::connection::Context;
 use crate::serve::reader::Path;
 use crate::serve::session::{self, Role, Session, SessionState};
@@ -59,6 +61,7 @@ pub(super) async fn handle(
             if worker.sessions.get(&session.id).is_none() {
                 return Err(Refusal::new(454, "the session ended meanwhile"));
             }
+            observe_setup(worker, session, state, Action::Read);
             answer
         }
         Method::Pause => {
@@ -76,6 +79,7 @@ pub(super) async fn handle(
                 if let Some(context) = context {
                     context.announced.borrow_mut().remove(&state.url);
                 }
+                observe_setup(worker, session, state, Action::Publish);
             }
             Response::new(200)
         }
@@ -97,6 +101,13 @@ pub(super) async fn handle(
     Ok(response.with("Session", header))
 }
 
+/// Measures how long the client has waited, once a session: a pause or a seek sets nothing up.
+fn observe_setup(worker: &Worker, session: &Session, state: &mut SessionState, action: Action) {
+    let Some(asked) = state.asked.take() else { return };
+    let hop = if session.association.is_some() { HopKind::Mesh } else { HopKind::Plain };
+    worker.shared.metrics.observe_setup(hop, action, asked.elapsed());
+}
+
 async fn play(
     worker: &Rc<Worker>,
     session: &Rc<Session>,
@@ -107,7 +118,6 @@ async fn play(
     let Role::Reader(reader) = &mut state.role else {
         return Err(Refusal::new(455, "a publisher's session"));
     };
-    let started = Instant::now();
     let wanted = PlayRequest {
         range: request.headers.get("Range").and_then(Range::parse),
         scale: request.headers.get("Scale").map(str::to_owned),
@@ -134,7 +144,6 @@ async fn play(
     if let Some(placed) = reader.placed() {
         session.set_reader(worker, placed);
     }
-    worker.shared.metrics.setup.observe(started.elapsed().as_secs_f64());
     let base = format!("{}/", state.url.trim_end_matches('/'));
     let tracks: Vec<_> = infos
         .into_iter()

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use msm_core::route::Action;
 use msm_rtsp::message::{Request, Response, Version};
@@ -19,8 +20,13 @@ pub(super) fn parse(uri: &str) -> Result<RtspUrl, Refusal> {
     RtspUrl::parse(uri).map_err(|error| Refusal::new(400, format!("request URI: {error}")))
 }
 
-pub(super) async fn describe(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
+pub(super) async fn describe(
+    context: &Rc<Context>,
+    request: &Request,
+    asked: Instant,
+) -> Result<Response, Refusal> {
     let base = presentation(&request.uri);
+    context.first_asked.begin(&base, asked);
     let url = parse(&base)?.over(context.connection.tls().is_some());
     if let Some(accept) = request.headers.get("Accept") {
         let takes = |kind: &str| {
@@ -59,8 +65,13 @@ pub(super) fn properties(seekable: bool) -> &'static str {
     }
 }
 
-pub(super) async fn announce(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
+pub(super) async fn announce(
+    context: &Rc<Context>,
+    request: &Request,
+    asked: Instant,
+) -> Result<Response, Refusal> {
     let base = presentation(&request.uri);
+    context.first_asked.begin(&base, asked);
     let url = parse(&base)?.over(context.connection.tls().is_some());
     let description = Description::parse(&request.body, &context.worker.shared.settings.rtsp)
         .map_err(|error| Refusal::new(400, format!("description refused: {error}")))?;

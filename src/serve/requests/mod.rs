@@ -7,6 +7,7 @@ mod setup;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use msm_auth::identity::svid::PeerIdentity;
 use msm_core::route::Action;
@@ -64,9 +65,10 @@ pub(crate) fn server_config(shared: &Shared, member: bool) -> ServerConfig {
 
 /// Answers a request that came on a connection of this worker.
 pub(crate) async fn answer(context: Rc<Context>, request: Box<Request>) -> Response {
+    let asked = Instant::now();
     let method = counted(&request.method);
     let outcome = match login::admit(&context, &request).await {
-        Ok(()) => dispatch(&context, &request).await,
+        Ok(()) => dispatch(&context, &request, asked).await,
         Err(response) => Ok(*response),
     };
     let mut response = outcome.unwrap_or_else(|refusal| {
@@ -88,11 +90,12 @@ pub(crate) async fn answer(context: Rc<Context>, request: Box<Request>) -> Respo
     response
 }
 
-async fn dispatch(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
+/// `asked` is when the request came.
+async fn dispatch(context: &Rc<Context>, request: &Request, asked: Instant) -> Result<Response, Refusal> {
     match &request.method {
         Method::Options => {
             if let Some(session) = own_session(context, request) {
-                session.touch(std::time::Instant::now());
+                session.touch(Instant::now());
             }
             if let Some(identity) = &context.member
                 && let Some(header) = request.headers.get(HEADER)
@@ -101,9 +104,9 @@ async fn dispatch(context: &Rc<Context>, request: &Request) -> Result<Response, 
             }
             Ok(Machine::options(request.version))
         }
-        Method::Describe => describe::describe(context, request).await,
-        Method::Announce => describe::announce(context, request).await,
-        Method::Setup => setup::setup(context, request).await,
+        Method::Describe => describe::describe(context, request, asked).await,
+        Method::Announce => describe::announce(context, request, asked).await,
+        Method::Setup => setup::setup(context, request, asked).await,
         Method::GetParameter | Method::SetParameter if session_id(context, request).is_none() => {
             Ok(Response::new(200))
         }
@@ -182,7 +185,8 @@ pub(crate) async fn open(
     Ok((resolved, handle))
 }
 
-/// The way of a URL, for this caller. The decision is counted, and a denial logged with its reason.
+/// The way of a URL, for this caller. The decision is logged, a denial with its reason, and counted, unless it is the
+/// application's own.
 pub(crate) fn authorize(
     worker: &Worker,
     url: &RtspUrl,
@@ -192,7 +196,12 @@ pub(crate) fn authorize(
     let outcome = worker.shared.routing.resolve(url, action, caller);
     let metrics = &worker.shared.metrics;
     match &outcome {
-        Ok(resolved) if *caller != Caller::Own => metrics.count_authorization("allow", &resolved.route),
+        Ok(Resolved { route, .. }) => {
+            tracing::debug!(%url, action = action.name(), ?caller, route, "allowed");
+            if *caller != Caller::Own {
+                metrics.count_authorization("allow", route);
+            }
+        }
         Err(Error::Denied { route, reason }) => {
             tracing::warn!(%url, action = action.name(), ?caller, route, reason, "denied");
             metrics.count_authorization("deny", route);

@@ -33,13 +33,17 @@ use crate::serve::session::{self, Owner, Role, Session, SessionState};
 use crate::upstream::pull;
 use crate::worker::Worker;
 
-pub(super) async fn setup(context: &Rc<Context>, request: &Request) -> Result<Response, Refusal> {
+pub(super) async fn setup(
+    context: &Rc<Context>,
+    request: &Request,
+    asked: Instant,
+) -> Result<Response, Refusal> {
     let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
     let worker = &context.worker;
     if *worker.shared.draining.borrow() {
         return Err(Refusal::new(503, "shutting down"));
     }
-    let origin = Origin { peer: context.peer_ip(), local: context.local.ip(), owner: context.owner() };
+    let origin = Origin { peer: context.peer_ip(), local: context.local.ip(), owner: context.owner(), asked };
     let own = session_id(context, request);
     let place = own.as_ref().and_then(|id| worker.shared.sessions.worker_of(id));
     if let (Some(id), Some(place)) = (&own, place.filter(|place| *place != worker.id)) {
@@ -142,6 +146,8 @@ struct Origin {
     owner: Owner,
     /// The address that the client knows us by.
     local: IpAddr,
+    /// When the request came.
+    asked: Instant,
 }
 
 struct Setting<'a> {
@@ -244,7 +250,8 @@ impl Setting<'_> {
             })?;
         let random = u128::from(worker.shared.seed()) << 64 | u128::from(worker.shared.seed());
         let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
-        let state = SessionState { machine, role, url: self.base.clone() };
+        let asked = Some(context.first_asked.take(&self.base).unwrap_or(self.origin.asked));
+        let state = SessionState { machine, role, url: self.base.clone(), asked };
         let session = session::create(
             &worker,
             self.origin.owner.clone(),

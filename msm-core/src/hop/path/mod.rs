@@ -5,6 +5,7 @@
 
 mod candidates;
 mod message;
+mod meter;
 mod mtu;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use self::candidates::{Candidates, Challenge, Lengths};
+use self::meter::Meter;
 use self::mtu::Search;
 use crate::rng::Rng;
 
@@ -43,6 +45,8 @@ pub struct PathConfig {
     /// How long the other side may be silent before it is asked. Default 800 ms: with `give_up` and the word to the other side, an
     /// end of the way is known to both within 2 s.
     pub keep_alive: Duration,
+    /// How often the round trip is measured, whether media flows or not. Default 10 s.
+    pub measure: Duration,
 }
 
 impl Default for PathConfig {
@@ -54,6 +58,7 @@ impl Default for PathConfig {
             give_up: Duration::from_secs(1),
             retry: Duration::from_secs(5),
             keep_alive: Duration::from_millis(800),
+            measure: Duration::from_secs(10),
         }
     }
 }
@@ -80,6 +85,8 @@ pub enum PathEvent {
     Unblocked(SocketAddr),
     /// The largest UDP payload that passes.
     Mtu(usize),
+    /// The round trip was measured.
+    RoundTrip(Duration),
 }
 
 /// What a timeout is for.
@@ -91,6 +98,8 @@ pub enum Reason {
     KeepAlive,
     /// A probe is due.
     Probe,
+    /// The round trip is to be measured.
+    Measure,
 }
 
 /// A message to send.
@@ -151,7 +160,7 @@ pub struct Path {
     heard: Instant,
     /// The address in use is asked, after silence.
     check: Option<Check>,
-    rtt: Option<Duration>,
+    meter: Meter,
     answers: VecDeque<Transmit>,
     tokens: (u32, Instant),
     events: VecDeque<PathEvent>,
@@ -175,7 +184,7 @@ impl Path {
             search,
             heard: now,
             check: None,
-            rtt: None,
+            meter: Meter::new(config.measure),
             answers: VecDeque::new(),
             tokens: (ANSWERS_PER_SECOND, now),
             events: VecDeque::new(),
@@ -254,9 +263,7 @@ impl Path {
             Kind::Probe => self.answer(now, from, Kind::ProbeAck, message, 0),
             Kind::Response => self.handle_response(now, &message.nonce),
             Kind::ProbeAck => {
-                if let Some(rtt) = self.search.handle_ack(now, &message.nonce) {
-                    self.rtt = Some(rtt);
-                }
+                self.search.handle_ack(&message.nonce);
                 self.announce();
             }
             Kind::Blocked => self.handle_blocked(now),
@@ -293,14 +300,15 @@ impl Path {
             self.heard = now;
             return;
         }
+        if self.meter.handle_response(now, nonce) {
+            self.heard = now;
+            return self.tell_rtt();
+        }
         let Some(candidate) = self.candidates.answered(nonce) else {
             self.rejected += 1;
             return;
         };
         let to = candidate.address;
-        if let Some(rtt) = candidate.rtt(now) {
-            self.rtt = Some(rtt);
-        }
         let event = match self.state {
             State::Open(before) if before == to => return,
             State::Open(from) => PathEvent::Moved { from, to },
@@ -314,8 +322,14 @@ impl Path {
         // What others are asked does not matter any more, unless they go on sending.
         self.candidates.clear();
         self.search.start(now, candidate.full);
+        self.meter.start(now, candidate.rtt(now));
         self.events.push_back(event);
+        self.tell_rtt();
         self.announce();
+    }
+
+    fn tell_rtt(&mut self) {
+        self.events.extend(self.meter.rtt().map(PathEvent::RoundTrip));
     }
 
     fn take_token(&mut self, now: Instant) -> bool {
@@ -344,11 +358,22 @@ impl Path {
                 self.state = State::Blocked { again: now + self.config.retry };
                 self.challenge_remotes(now);
             }
-            State::Open(to) => self.keep_alive(now, to),
+            State::Open(to) => {
+                self.measure(now, to);
+                self.keep_alive(now, to);
+            }
             _ => {}
         }
         self.candidates.expire(now);
         self.announce();
+    }
+
+    fn measure(&mut self, now: Instant, to: SocketAddr) {
+        let rng = &mut self.rng;
+        if let Some(nonce) = self.meter.poll(now, || nonce(rng)) {
+            let message = Message { kind: Kind::Challenge, nonce, size: 0 };
+            self.answers.push_back(Transmit { to, message, pad_to: 0 });
+        }
     }
 
     fn keep_alive(&mut self, now: Instant, to: SocketAddr) {
@@ -377,6 +402,7 @@ impl Path {
         }
         self.state = State::Blocked { again: now + self.config.retry };
         self.check = None;
+        self.meter.stop();
         self.candidates.clear();
         self.search.stop();
         self.events.push_back(PathEvent::Blocked { told });
@@ -391,7 +417,7 @@ impl Path {
     }
 
     fn nonce(&mut self) -> [u8; 16] {
-        (u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64())).to_be_bytes()
+        nonce(&mut self.rng)
     }
 
     /// The next message to send.
@@ -405,9 +431,8 @@ impl Path {
             return Some(Transmit { to, message, pad_to: self.padding(length) });
         }
         let State::Open(to) = self.state else { return None };
-        let (rtt, rng) = (self.rtt, &mut self.rng);
-        let nonce = || (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes();
-        let probe = self.search.poll(now, rtt, nonce);
+        let (rtt, rng) = (self.meter.rtt(), &mut self.rng);
+        let probe = self.search.poll(now, rtt, || nonce(rng));
         if self.search.has_failed() {
             self.block(now, false);
         }
@@ -437,7 +462,8 @@ impl Path {
         };
         let challenges = self.candidates.due(self.lengths()).map(|due| (due, Reason::Challenge));
         let probes = self.search.poll_timeout(now).map(|due| (due, Reason::Probe));
-        challenges.into_iter().chain(state).chain(probes).min_by_key(|(due, _)| *due)
+        let measures = self.meter.poll_timeout().map(|due| (due, Reason::Measure));
+        challenges.into_iter().chain(state).chain(probes).chain(measures).min_by_key(|(due, _)| *due)
     }
 
     /// Where packets may go.
@@ -453,13 +479,17 @@ impl Path {
         self.search.size()
     }
 
-    /// The round trip, as the last validation measured it.
+    /// The round trip, as it was measured last. `None` while there is no way.
     pub fn rtt(&self) -> Option<Duration> {
-        self.rtt
+        self.meter.rtt()
     }
 
     /// Answers that came from elsewhere, or to nothing that was asked.
     pub fn rejected(&self) -> u64 {
         self.rejected
     }
+}
+
+fn nonce(rng: &mut Rng) -> [u8; 16] {
+    (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
 }

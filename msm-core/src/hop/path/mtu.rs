@@ -22,7 +22,6 @@ const CONFIRM: Duration = Duration::from_secs(5);
 pub(super) struct Probe {
     pub(super) size: usize,
     pub(super) nonce: [u8; 16],
-    sent: Instant,
     due: Instant,
     tries: u8,
 }
@@ -109,7 +108,7 @@ impl Search {
             None => (self.candidate(now)?, 0),
         };
         let patience = rtt.map_or(PATIENCE, |rtt| (rtt * 2).max(PATIENCE));
-        let probe = Probe { size, nonce: nonce(), sent: now, due: now + patience, tries: tries + 1 };
+        let probe = Probe { size, nonce: nonce(), due: now + patience, tries: tries + 1 };
         self.probe = Some(probe);
         Some(probe)
     }
@@ -175,12 +174,12 @@ impl Search {
         }
     }
 
-    /// A probe came through: the round trip, if it was sent once.
-    pub(super) fn handle_ack(&mut self, now: Instant, nonce: &[u8; 16]) -> Option<Duration> {
-        let probe = self.probe.take_if(|probe| probe.nonce == *nonce)?;
-        self.base_passes = true;
-        self.confirmed = self.confirmed.max(probe.size);
-        Some(now.saturating_duration_since(probe.sent))
+    /// A probe came through.
+    pub(super) fn handle_ack(&mut self, nonce: &[u8; 16]) {
+        if let Some(probe) = self.probe.take_if(|probe| probe.nonce == *nonce) {
+            self.base_passes = true;
+            self.confirmed = self.confirmed.max(probe.size);
+        }
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {

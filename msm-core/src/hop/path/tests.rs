@@ -386,3 +386,56 @@ fn loss_delays_and_breaks_nothing() {
         assert!(!net.events[0].contains(&PathEvent::Blocked { told: false }), "{seed}: {:?}", net.events[0]);
     }
 }
+
+#[test]
+fn the_round_trip_is_measured_again_while_media_flows_and_while_it_does_not() {
+    for flows in [true, false] {
+        let mut net = net(1472);
+        net.start();
+        net.run(Duration::from_secs(2));
+        assert_eq!(net.paths[0].rtt(), Some(Duration::from_millis(20)));
+        net.delay = Duration::from_millis(150);
+        for _ in 0..1500 {
+            if flows {
+                // Media: nobody is silent, so nobody is asked for that.
+                let [first, second] = net.at;
+                net.paths[0].handle_authenticated(net.now, second, 1000);
+                net.paths[1].handle_authenticated(net.now, first, 1000);
+            }
+            net.run(Duration::from_millis(10));
+        }
+        for (path, events) in net.paths.iter().zip(&net.events) {
+            assert_eq!(path.rtt(), Some(Duration::from_millis(300)));
+            let told = |rtt| events.iter().filter(|event| **event == PathEvent::RoundTrip(rtt)).count();
+            assert_eq!(told(Duration::from_millis(20)), 1, "{events:?}");
+            assert!((1..=2).contains(&told(Duration::from_millis(300))), "{events:?}");
+        }
+        net.open = false;
+        net.run(Duration::from_secs(3));
+        assert_eq!(net.paths[0].rtt(), None, "of a way that is no more");
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_or_late_measures_nothing() {
+    let mut net = net(1472);
+    net.start();
+    net.run(Duration::from_secs(9));
+    // The questions go, and nothing comes back for them.
+    let before = net.events[0].len();
+    net.lose = 1;
+    for _ in 0..150 {
+        // Media does.
+        let [first, second] = net.at;
+        net.paths[0].handle_authenticated(net.now, second, 1000);
+        net.paths[1].handle_authenticated(net.now, first, 1000);
+        net.run(Duration::from_millis(10));
+    }
+    net.lose = 0;
+    net.run(Duration::from_millis(500));
+    assert_eq!(net.paths[0].rtt(), Some(Duration::from_millis(20)));
+    let told = |event: &PathEvent| matches!(event, PathEvent::RoundTrip(_));
+    assert!(!net.events[0][before..].iter().any(told), "{:?}", net.events[0]);
+    net.run(Duration::from_secs(10));
+    assert!(net.events[0][before..].iter().any(told), "asked again");
+}

@@ -199,6 +199,12 @@ impl<D> Fanout<D> {
         self.tracks.get(track)?.lines.get(key).map(|line| line.counters)
     }
 
+    /// Where each track of each reader goes, and what it got so far.
+    pub fn lines(&self) -> impl Iterator<Item = (&D, &ReaderCounters)> {
+        let lines = self.tracks.iter().flat_map(|track| &track.lines);
+        lines.map(|(_, line)| (&line.dest, &line.counters))
+    }
+
     /// How many readers there are.
     pub fn readers(&self) -> usize {
         self.readers.len()

@@ -62,6 +62,21 @@ fn clients_take_the_system_s_authorities_unless_told_otherwise() {
 }
 
 #[test]
+fn the_first_certificate_of_a_chain_to_expire_is_known() {
+    let (dir, good) = files();
+    let lasting = |year| {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 2);
+        params
+    };
+    let key = KeyPair::from_pem(&fs::read_to_string(&good.key).unwrap()).unwrap();
+    let chain = [2041, 2035].map(|year| lasting(year).self_signed(&key).unwrap().pem()).concat();
+    fs::write(dir.path().join("a.pem"), chain).unwrap();
+    let expires = ServerTls::read(&good).unwrap().expires.unwrap();
+    assert_eq!(expires.as_secs(), u64::try_from(date_time_ymd(2035, 1, 2).unix_timestamp()).unwrap());
+}
+
+#[test]
 fn plain_peers_may_speak_both_versions() {
     let (_dir, good) = files();
     let config = server_config(&good).unwrap();

@@ -1,0 +1,101 @@
+//! The labels, each of a bounded set: words of this module, or names of the configuration.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// What a hop is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HopKind {
+    /// With software that knows nothing of the mesh, or with the application itself.
+    Plain,
+    /// With another member.
+    Mesh,
+}
+
+impl HopKind {
+    pub(super) const ALL: [HopKind; 2] = [HopKind::Plain, HopKind::Mesh];
+
+    /// As the label `hop` says it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            HopKind::Plain => "plain",
+            HopKind::Mesh => "mesh",
+        }
+    }
+}
+
+/// Labels of a stream's counters. Routes and clusters come from the configuration, so their number is bounded.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+pub(super) struct StreamLabels {
+    pub(super) route: String,
+    pub(super) cluster: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct FlowLabels {
+    pub(super) route: String,
+    pub(super) cluster: String,
+    pub(super) hop: &'static str,
+    /// `rx` or `tx`.
+    pub(super) direction: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ReasonLabels {
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct DecisionLabels {
+    pub(super) decision: &'static str,
+    pub(super) route: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct OpeningLabels {
+    pub(super) cluster: String,
+    pub(super) hop: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct StatusLabels {
+    pub(super) method: &'static str,
+    pub(super) status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct SetupLabels {
+    pub(super) hop: &'static str,
+    /// `read` or `publish`.
+    pub(super) action: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct HandshakeLabels {
+    pub(super) hop: &'static str,
+    /// `accepted` or `dialled`.
+    pub(super) direction: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct DialLabels {
+    pub(super) hop: &'static str,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct WayLabels {
+    pub(super) way: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct PeerLabels {
+    /// Whose endpoint it is; empty where the other member dialled.
+    pub(super) cluster: String,
+    /// `accepted` or `dialled`.
+    pub(super) direction: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ListenerLabels {
+    pub(super) listener: String,
+}
