@@ -410,7 +410,7 @@ fn the_round_trip_is_measured_again_while_media_flows_and_while_it_does_not() {
             assert_eq!(told(Duration::from_millis(20)), 1, "{events:?}");
             assert!((1..=2).contains(&told(Duration::from_millis(300))), "{events:?}");
         }
-        net.open = false;
+        net.open = [false; 2];
         net.run(Duration::from_secs(3));
         assert_eq!(net.paths[0].rtt(), None, "of a way that is no more");
     }
