@@ -105,10 +105,15 @@ pub fn far(identity: &str, plain: SocketAddr, mesh: SocketAddr, media: u16, work
     )
 }
 
-/// A proxy before it, with these routes and clusters.
+/// A proxy before it, with these routes and clusters. Its mesh port is at the same address, so that a packet finds its way to it as
+/// one to a plain port does.
 pub fn near(identity: &str, plain: SocketAddr, media: u16, routes: &str) -> String {
     format!(
-        "{identity}{COMMON}workers: 1\nadmin: {{address: off, metrics: off, ready: off}}\nlisteners:\n  - {{name: plain, address: \"{plain}\", ports: \"{media}-{}\"}}\n{routes}",
-        media + 1
+        "{identity}{COMMON}workers: 1\nadmin: {{address: off, metrics: off, ready: off}}\nlisteners:\n  \
+         - {{name: plain, address: \"{plain}\", ports: \"{media}-{}\"}}\n  \
+         - {{name: mesh, address: \"{}:{}\", protocol: mesh}}\n{routes}",
+        media + 1,
+        plain.ip(),
+        plain.port() + 10,
     )
 }

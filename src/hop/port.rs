@@ -67,9 +67,11 @@ impl HopPort {
     }
 
     fn open(worker: &Rc<Worker>, settings: &PortSettings) -> io::Result<SocketAddr> {
-        let options = SocketOptions { reuse_port: true, probes_mtu: true, ..settings.options.clone() };
+        // Alone, a worker gets everything anyway, and each packet a little sooner.
+        let shares = worker.shared.worker_count() > 1;
+        let options = SocketOptions { reuse_port: shares, probes_mtu: true, ..settings.options.clone() };
         let socket = UdpSocket::bind(settings.address, &options)?;
-        if worker.id == 0 {
+        if shares && worker.id == 0 {
             // Without it packets still arrive: those that come to another worker are handed over.
             if let Err(error) = socket.steer_by_label() {
                 tracing::warn!(%error, "the kernel does not steer packets to workers");

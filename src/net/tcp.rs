@@ -33,7 +33,8 @@ pub(crate) enum Queued {
 /// plaintext, and at most one chunk of it is encrypted ahead of the kernel.
 pub(crate) struct Connection {
     stream: TcpStream,
-    tls: Option<Tls>,
+    /// Apart: it is large, and most connections have none.
+    tls: Option<Box<Tls>>,
     queue: RefCell<BytesMut>,
     /// Media that waits for the answer to PLAY: some clients throw away what comes before it.
     held: RefCell<Option<BytesMut>>,
@@ -54,7 +55,7 @@ impl Connection {
         config: Arc<ServerConfig>,
         limit: usize,
     ) -> Result<Rc<Self>, TlsError> {
-        Ok(Self::with(stream, Some(Tls::server(config)?), limit))
+        Ok(Self::with(stream, Some(Box::new(Tls::server(config)?)), limit))
     }
 
     /// A connection that was opened and is to speak TLS: [`Self::handshake`] first.
@@ -64,10 +65,10 @@ impl Connection {
         name: ServerName<'static>,
         limit: usize,
     ) -> Result<Rc<Self>, TlsError> {
-        Ok(Self::with(stream, Some(Tls::client(config, name)?), limit))
+        Ok(Self::with(stream, Some(Box::new(Tls::client(config, name)?)), limit))
     }
 
-    fn with(stream: TcpStream, tls: Option<Tls>, limit: usize) -> Rc<Self> {
+    fn with(stream: TcpStream, tls: Option<Box<Tls>>, limit: usize) -> Rc<Self> {
         Rc::new(Self {
             stream,
             tls,
@@ -81,7 +82,7 @@ impl Connection {
 
     /// The socket and its TLS, for another worker to go on with. `None` if anything waits to be sent, or somebody else
     /// holds the connection.
-    pub(crate) fn into_parts(self: Rc<Self>) -> Option<(std::net::TcpStream, Option<Tls>, usize)> {
+    pub(crate) fn into_parts(self: Rc<Self>) -> Option<(std::net::TcpStream, Option<Box<Tls>>, usize)> {
         let mut own = Rc::try_unwrap(self).ok().filter(|own| !own.has_output())?;
         let stream = own.stream.as_fd().try_clone_to_owned().ok()?;
         // Without it, closing says nothing to the peer.
@@ -92,7 +93,7 @@ impl Connection {
     /// Goes on with what [`Self::into_parts`] gave, on this worker's runtime.
     pub(crate) fn from_parts(
         stream: std::net::TcpStream,
-        tls: Option<Tls>,
+        tls: Option<Box<Tls>>,
         limit: usize,
     ) -> io::Result<Rc<Self>> {
         Ok(Self::with(TcpStream::from_std(stream)?, tls, limit))
@@ -105,7 +106,7 @@ impl Connection {
 
     /// What TLS knows of the peer; `None` on a connection without it.
     pub(crate) fn tls(&self) -> Option<&Tls> {
-        self.tls.as_ref()
+        self.tls.as_deref()
     }
 
     /// Completes the TLS handshake, or fails when it takes longer than `limit`. Without TLS there is nothing to do.
@@ -119,7 +120,7 @@ impl Connection {
 
     /// Completes when [`Self::read`] may have something. Cancel safe.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        if self.tls.as_ref().is_some_and(Tls::is_ready) {
+        if self.tls.as_deref().is_some_and(Tls::is_ready) {
             return Ok(());
         }
         self.stream.readable().await
@@ -153,7 +154,7 @@ impl Connection {
 
     /// Whether anything waits for the peer to read.
     pub(crate) fn has_output(&self) -> bool {
-        self.queued() > 0 || self.tls.as_ref().is_some_and(Tls::wants_write)
+        self.queued() > 0 || self.tls.as_deref().is_some_and(Tls::wants_write)
     }
 
     /// Marks the connection as ended: later offers are refused and its task wakes up.
@@ -251,7 +252,7 @@ impl Connection {
         if self.closed.get() {
             queue.clear();
         }
-        let waits = !queue.is_empty() || self.tls.as_ref().is_some_and(Tls::wants_write);
+        let waits = !queue.is_empty() || self.tls.as_deref().is_some_and(Tls::wants_write);
         if queue.is_empty() {
             // An idle reader costs no buffer; a busy one keeps a small one.
             if queue.capacity() > IDLE_CAPACITY {

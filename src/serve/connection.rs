@@ -245,12 +245,15 @@ async fn secured(
     }
 }
 
+/// An answer to a member. Boxed, as each connection's queue keeps room for some.
+type Done = Box<(Asked, Response)>;
+
 /// Serves the connection until it ends.
 async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
     let shared = &context.worker.shared;
     let connection = &context.connection;
     let mut machine = server::Connection::new(requests::server_config(shared, context.member.is_some()));
-    let (done, mut answers) = tokio::sync::mpsc::unbounded_channel::<(Asked, Response)>();
+    let (done, mut answers) = tokio::sync::mpsc::unbounded_channel::<Done>();
     let mut is_first = true;
     let mut gather = Gather::default();
     let mut pending: Option<(Asked, Pending)> = None;
@@ -326,7 +329,8 @@ async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
                 }
             }
             () = connection.drained() => connection.flush(),
-            Some((asked, response)) = answers.recv() => {
+            Some(answered) = answers.recv() => {
+                let (asked, response) = *answered;
                 machine.respond(asked, response);
                 transmit(&mut machine, connection);
             }
@@ -418,7 +422,7 @@ fn answer_in_lane(
     context: &Rc<Context>,
     asked: Asked,
     request: Box<Request>,
-    done: tokio::sync::mpsc::UnboundedSender<(Asked, Response)>,
+    done: tokio::sync::mpsc::UnboundedSender<Done>,
 ) {
     let lane = context.lane(&request);
     let context = Rc::clone(context);
@@ -428,7 +432,7 @@ fn answer_in_lane(
             None => None,
         };
         let response = requests::answer(context, request).await;
-        let _ = done.send((asked, response));
+        let _ = done.send(Box::new((asked, response)));
     });
 }
 
