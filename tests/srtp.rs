@@ -44,6 +44,7 @@ fn a_player_takes_the_key_of_the_description() {
         player.ask("SETUP", &format!("{}/trackID=0", url(&mesh, "cam")), &[("Transport", &transport)], b"");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.header("transport").starts_with("RTP/SAVP"), "{answer:?}");
+    assert!(!answer.header("transport").contains("ssrc"), "GStreamer would race with itself: {answer:?}");
     let to = (mesh.address.ip(), answer.ports("server_port").1);
     let session = answer.session();
     assert_eq!(player.ask("PLAY", &url(&mesh, "cam"), &[("Session", &session)], b"").status, 200);

@@ -330,6 +330,12 @@ impl Setting<'_> {
                 }
                 let secure = keys.map(|keys| keys.protect(&self.base, track)).transpose()?;
                 let ssrc = answer.ssrc.unwrap_or_default();
+                if secure.is_some() {
+                    // Not told: GStreamer's srtpdec then asks for the key of the source that it sees, under its lock. Told,
+                    // it sets the key up beside that lock, and the first report, which comes on another thread, finds it
+                    // half done: the player dies.
+                    answer.ssrc = None;
+                }
                 reader.tracks.push(TrackPath { track, ssrc, path, secure });
             }
             Role::Publisher(publisher) => {
