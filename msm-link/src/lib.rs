@@ -1,0 +1,1 @@
+//! A link between two ends in virtual time: what it loses, delays, reorders and repeats follows from a seed.
