@@ -1,6 +1,8 @@
 //! What the benches share: relays to compare with, a source, sinks, a minimal RTSP client, and the accounting of a
 //! child process.
 //!
+//! [`matrix`] is apart from that: protection over a lossy link in virtual time (`make loss-matrix`).
+//!
 //! The data-plane bench (`cargo bench -p msm-benches --bench data_plane`) runs each relay in its own process and
 //! divides that process's CPU time by the packets that arrived at the sinks.
 
@@ -10,6 +12,7 @@ pub mod delay;
 pub mod fanout;
 pub mod feed;
 pub mod handshakes;
+pub mod matrix;
 pub mod members;
 pub mod modes;
 pub mod msm;
