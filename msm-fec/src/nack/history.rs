@@ -1,0 +1,275 @@
+//! What was sent, for as long as it can be asked for again: by reference.
+
+use std::time::{Duration, Instant};
+
+/// Packets that are kept at most, whatever the limits say: what 16-bit numbers can tell apart.
+const MOST_PACKETS: usize = 1 << 16;
+
+/// Places that a history begins with.
+const FIRST_PACKETS: usize = 64;
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryLimits {
+    /// Bytes of the packets that are referred to.
+    pub bytes: usize,
+    /// How long: a receiver's budget, and the way there and back.
+    pub age: Duration,
+    /// Packets, at most 65,536.
+    pub packets: usize,
+}
+
+impl Default for HistoryLimits {
+    fn default() -> Self {
+        Self { bytes: 4 << 20, age: Duration::from_secs(1), packets: MOST_PACKETS }
+    }
+}
+
+/// What became of the packets before, when one was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// The packet follows the one before it.
+    Next,
+    /// It does not: what was kept is forgotten.
+    Restarted,
+}
+
+/// A packet that was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent<R> {
+    pub(super) reference: R,
+    pub(super) len: u32,
+    /// Nanoseconds from the history's first packet.
+    at: u64,
+    /// Serial number of the last datagram that asked for it, and how many times it did.
+    pub(super) asked_in: u32,
+    pub(super) asked: u8,
+    /// Copies sent since `answered`.
+    pub(super) copies: u8,
+    pub(super) answered: u64,
+}
+
+/// The last packets of a line, each with a reference `R` of the caller's: a place in the hub's buffer, say, or one in a
+/// [`super::ByteRing`].
+///
+/// A packet costs one record of a few words: nothing is copied, and memory is allocated only as more packets are kept than ever before.
+/// The limit in bytes counts what is referred to; whoever owns the buffer may forget earlier, and then answers `None` for the reference.
+#[derive(Debug)]
+pub struct History<R> {
+    limits: HistoryLimits,
+    /// A power of two; the packet `index` is at `index % len`.
+    slots: Vec<Option<Sent<R>>>,
+    first: u64,
+    next: u64,
+    bytes: usize,
+    epoch: Option<Instant>,
+    restarts: u64,
+}
+
+impl<R: Copy> History<R> {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: HistoryLimits) -> Self {
+        let limits = HistoryLimits { packets: limits.packets.clamp(1, MOST_PACKETS), ..limits };
+        Self {
+            limits,
+            slots: vec![None; FIRST_PACKETS],
+            first: 0,
+            next: 0,
+            bytes: 0,
+            epoch: None,
+            restarts: 0,
+        }
+    }
+
+    /// Changes the limits, from the next packet on.
+    pub fn set_limits(&mut self, limits: HistoryLimits) {
+        self.limits = HistoryLimits { packets: limits.packets.clamp(1, MOST_PACKETS), ..limits };
+    }
+
+    /// Nanoseconds since the first packet; a clock that steps back stands still.
+    #[inline]
+    pub(super) fn time(&self, now: Instant) -> u64 {
+        let since = self.epoch.map_or(Duration::ZERO, |epoch| now.saturating_duration_since(epoch));
+        since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
+    }
+
+    /// The packet `index` of `len` bytes was sent. Indices are consecutive.
+    #[inline]
+    pub fn push(&mut self, now: Instant, index: u64, len: usize, reference: R) -> Pushed {
+        let mut pushed = Pushed::Next;
+        if index != self.next {
+            pushed = self.restart(index);
+        }
+        if self.epoch.is_none() {
+            self.epoch = Some(now);
+        }
+        let at = self.time(now);
+        self.expire(at, len);
+        if (self.next - self.first) as usize >= self.slots.len() {
+            self.grow();
+        }
+        let sent = Sent {
+            reference,
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+            at,
+            asked_in: 0,
+            asked: 0,
+            copies: 0,
+            answered: 0,
+        };
+        let mask = self.slots.len().wrapping_sub(1);
+        if let Some(slot) = self.slots.get_mut(index as usize & mask) {
+            *slot = Some(sent);
+        }
+        self.bytes = self.bytes.saturating_add(sent.len as usize);
+        self.next = index.wrapping_add(1);
+        pushed
+    }
+
+    /// Forgets what is too old, too much or too many with `more` bytes.
+    #[inline]
+    fn expire(&mut self, at: u64, more: usize) {
+        let age = u64::try_from(self.limits.age.as_nanos()).unwrap_or(u64::MAX);
+        while self.first != self.next {
+            let mask = self.slots.len().wrapping_sub(1);
+            let Some(slot) = self.slots.get_mut(self.first as usize & mask) else { return };
+            let Some(oldest) = slot else { return };
+            let full = self.bytes.saturating_add(more) > self.limits.bytes
+                || (self.next - self.first) as usize >= self.limits.packets;
+            if !full && at.saturating_sub(oldest.at) <= age {
+                return;
+            }
+            self.bytes = self.bytes.saturating_sub(oldest.len as usize);
+            *slot = None;
+            self.first += 1;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.slots.len() * 2;
+        let mut slots = vec![None; len];
+        for index in self.first..self.next {
+            let old = self.slots.get(index as usize & (self.slots.len() - 1)).copied().flatten();
+            if let Some(slot) = slots.get_mut(index as usize & (len - 1)) {
+                *slot = old;
+            }
+        }
+        self.slots = slots;
+    }
+
+    #[cold]
+    fn restart(&mut self, index: u64) -> Pushed {
+        let first = self.epoch.is_none();
+        self.slots.fill(None);
+        self.bytes = 0;
+        self.first = index;
+        self.next = index;
+        if first {
+            return Pushed::Next;
+        }
+        self.restarts += 1;
+        Pushed::Restarted
+    }
+
+    /// The index of the packet that a 16-bit number means: the last one with it that was sent, kept or not.
+    #[must_use]
+    pub fn extend(&self, number: u16) -> Option<u64> {
+        let last = self.next.checked_sub(1)?;
+        last.checked_sub(u64::from((last as u16).wrapping_sub(number)))
+    }
+
+    pub(super) fn get_mut(&mut self, index: u64) -> Option<&mut Sent<R>> {
+        if !(self.first..self.next).contains(&index) {
+            return None;
+        }
+        let mask = self.slots.len().wrapping_sub(1);
+        self.slots.get_mut(index as usize & mask)?.as_mut()
+    }
+
+    /// The reference of a packet that is kept.
+    #[must_use]
+    pub fn get(&self, index: u64) -> Option<R> {
+        if !(self.first..self.next).contains(&index) {
+            return None;
+        }
+        let mask = self.slots.len().wrapping_sub(1);
+        self.slots.get(index as usize & mask)?.as_ref().map(|sent| sent.reference)
+    }
+
+    /// Index after the last packet.
+    #[must_use]
+    pub const fn next_index(&self) -> u64 {
+        self.next
+    }
+
+    /// Packets that are kept.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        (self.next - self.first) as usize
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.next == self.first
+    }
+
+    /// Bytes of the packets that are kept.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How often indices were not consecutive.
+    #[must_use]
+    pub const fn restarts(&self) -> u64 {
+        self.restarts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{epoch, ms};
+    use super::*;
+
+    #[test]
+    fn is_bounded_in_bytes_in_time_and_in_packets() {
+        let now = epoch();
+        let limits = HistoryLimits { bytes: 10_000, age: ms(100), packets: 200 };
+        let mut history = History::new(limits);
+        for index in 5..1000 {
+            assert_eq!(history.push(now, index, 100, index * 2), Pushed::Next);
+            assert!(history.bytes() <= 10_000 && history.len() <= 100);
+        }
+        assert_eq!((history.len(), history.get(899), history.get(900)), (100, None, Some(1800)));
+        for index in 1000..2000 {
+            history.push(now, index, 1, index);
+        }
+        assert_eq!(history.len(), 200);
+        history.push(now + ms(101), 2000, 1, 7);
+        assert_eq!((history.len(), history.bytes(), history.get(2000)), (1, 1, Some(7)));
+        // A packet that is larger than all that may be kept is kept alone.
+        history.push(now + ms(101), 2001, 20_000, 8);
+        assert_eq!((history.len(), history.bytes()), (1, 20_000));
+        // Clocks that jump.
+        history.push(now, 2002, 1, 9);
+        assert_eq!(history.len(), 1);
+        history.push(now + Duration::from_secs(1 << 40), 2003, 1, 9);
+        assert_eq!(history.len(), 1);
+    }
+
+    #[test]
+    fn numbers_mean_the_last_packet_that_had_them() {
+        let mut history = History::new(HistoryLimits::default());
+        assert_eq!(history.extend(5), None);
+        history.push(epoch(), 3, 1, ());
+        assert_eq!((history.extend(3), history.extend(4), history.extend(2)), (Some(3), None, Some(2)));
+        assert_eq!(history.push(epoch(), 0x5_0001, 1, ()), Pushed::Restarted);
+        assert_eq!(history.get(3), None);
+        assert_eq!((history.extend(1), history.extend(0xffff)), (Some(0x5_0001), Some(0x4_ffff)));
+        assert_eq!(history.extend(2), Some(0x4_0002), "never sent under the last wrap");
+        assert_eq!((history.len(), history.restarts()), (1, 1));
+    }
+}

@@ -1,0 +1,365 @@
+//! The order window.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::pool::Pool;
+use super::types::{Delivered, Event, Limits, Source, Stats, Verdict};
+
+/// Events, and ranges that were given up, that are remembered.
+const MAX_REMEMBERED: usize = 64;
+
+/// No index is higher: those of SRTP have 48 bits.
+const MAX_INDEX: u64 = 1 << 48;
+
+/// What a timeout is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The time of a missing packet is over.
+    Deadline,
+}
+
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    since: Instant,
+    source: Source,
+}
+
+/// Lets packets out in order.
+///
+/// **When a packet could have arrived** is when the first packet with a higher index came, or a tail probe told of one
+/// ([`handle_next`](Self::handle_next)): packets do not overtake each other by nature, so it would have been there. `latency`
+/// after that it is given up, and what waits for it leaves. RTP timestamps are not asked: those of pictures with B frames go
+/// back and forth, and packets that are paced over a frame's time share one, so both would cost a part of the budget or all of it.
+/// What is behind a gap waits for `latency` at most, and what is behind none does not wait.
+///
+/// A packet that is expected while nothing is held costs a few comparisons, and is not copied. Others are copied into buffers
+/// that are used again; packets and bytes have limits, beyond which the oldest gap is given up early ([`Verdict::Again`]).
+#[derive(Debug)]
+pub struct Window {
+    limits: Limits,
+    started: bool,
+    /// The index that leaves next.
+    next: u64,
+    /// The index after the highest that came or was told of.
+    end: u64,
+    /// A power of two; the packet `index` is at `index % len`.
+    slots: Vec<Option<Held>>,
+    held: usize,
+    bytes: usize,
+    /// When it showed that packets below the index are missing, if they are.
+    shown: VecDeque<(u64, Instant)>,
+    given_up: VecDeque<(u64, u64)>,
+    /// What is missing below is not waited for any more; and for lack of room.
+    release: u64,
+    forced: u64,
+    pool: Pool,
+    out: Option<Held>,
+    behind: Option<u64>,
+    events: VecDeque<Event>,
+    stats: Stats,
+}
+
+impl Window {
+    /// An empty window.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let packets = limits.packets.clamp(2, 1 << 16).next_power_of_two();
+        let slots = std::iter::repeat_with(|| None).take(packets).collect();
+        Self {
+            limits,
+            started: false,
+            next: 0,
+            end: 0,
+            slots,
+            held: 0,
+            bytes: 0,
+            shown: VecDeque::new(),
+            given_up: VecDeque::new(),
+            release: 0,
+            forced: 0,
+            pool: Pool::default(),
+            out: None,
+            behind: None,
+            events: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Another budget, for the packets that are missing now, too.
+    pub const fn set_latency(&mut self, latency: Duration) {
+        self.limits.latency = latency;
+    }
+
+    /// The packet `index` came.
+    #[inline]
+    pub fn handle_packet(&mut self, now: Instant, index: u64, source: Source, packet: &[u8]) -> Verdict {
+        if index == self.next && self.held == 0 && self.started {
+            self.pass(source);
+            return Verdict::Pass;
+        }
+        self.handle_other(now, index, source, packet)
+    }
+
+    /// `count` packets from `index` on came: how many of them leave at once, as one run. The others are to be given to
+    /// [`handle_packet`](Self::handle_packet) one by one.
+    #[inline]
+    pub fn handle_run(&mut self, index: u64, count: u64) -> u64 {
+        if index != self.next || self.held != 0 || !self.started || index >= MAX_INDEX {
+            return 0;
+        }
+        self.next = index.saturating_add(count);
+        self.end = self.end.max(self.next);
+        self.stats.delivered += count;
+        count
+    }
+
+    #[inline]
+    const fn count(&mut self, source: Source) {
+        self.stats.delivered += 1;
+        match source {
+            Source::Media => {}
+            Source::Nack => self.stats.recovered_nack += 1,
+            Source::Fec => self.stats.recovered_fec += 1,
+            Source::Path => self.stats.recovered_path += 1,
+        }
+    }
+
+    #[cold]
+    fn handle_other(&mut self, now: Instant, index: u64, source: Source, packet: &[u8]) -> Verdict {
+        if index >= MAX_INDEX {
+            self.stats.strays += 1;
+            return Verdict::Stray;
+        }
+        if !self.started {
+            self.started = true;
+            self.next = index;
+            self.end = index;
+            if let Some(before) = index.checked_sub(1) {
+                self.given_up.push_back((0, before));
+            }
+        }
+        if index < self.next {
+            return self.handle_behind(index, source);
+        }
+        if index - self.next >= self.room() {
+            if self.held > 0 || self.next < self.release {
+                self.release_all();
+                return Verdict::Again;
+            }
+            self.restart(index);
+        }
+        if self.slot(index).is_some() {
+            self.stats.duplicates += 1;
+            return Verdict::Duplicate;
+        }
+        if index == self.next {
+            self.pass(source);
+            return Verdict::Pass;
+        }
+        if self.held > 0 && self.bytes.saturating_add(packet.len()) > self.limits.bytes {
+            self.release_first();
+            return Verdict::Again;
+        }
+        self.hold(now, index, source, packet);
+        Verdict::Held
+    }
+
+    #[inline]
+    const fn pass(&mut self, source: Source) {
+        self.next = self.next.wrapping_add(1);
+        if self.end < self.next {
+            self.end = self.next;
+        }
+        self.count(source);
+    }
+
+    fn hold(&mut self, now: Instant, index: u64, source: Source, packet: &[u8]) {
+        if index >= self.end {
+            self.show(now, index);
+            self.end = index + 1;
+        }
+        let held = Held { bytes: self.pool.copy(packet), since: now, source };
+        self.bytes += packet.len();
+        self.held += 1;
+        self.stats.held += 1;
+        let mask = self.slots.len() - 1;
+        if let Some(slot) = self.slots.get_mut(index as usize & mask) {
+            *slot = Some(held);
+        }
+    }
+
+    fn room(&self) -> u64 {
+        u64::try_from(self.slots.len()).unwrap_or(u64::MAX)
+    }
+
+    fn slot(&self, index: u64) -> Option<&Held> {
+        self.slots.get(index as usize & (self.slots.len() - 1))?.as_ref()
+    }
+
+    /// Packets below `index` that did not come are missing since `now`.
+    fn show(&mut self, now: Instant, index: u64) {
+        if index > self.end {
+            self.shown.push_back((index, now));
+        }
+    }
+
+    /// When it showed that the next packet is missing, if it is; and below which index others with it.
+    fn first_shown(&self) -> Option<(u64, Instant)> {
+        self.shown.iter().copied().find(|(below, _)| *below > self.next)
+    }
+
+    /// The sender says that `next` is the index after its last packet.
+    pub fn handle_next(&mut self, now: Instant, next: u64) {
+        if self.started && next > self.end && next < MAX_INDEX && next - self.next < self.room() {
+            self.show(now, next);
+            self.end = next;
+        }
+    }
+
+    fn handle_behind(&mut self, index: u64, source: Source) -> Verdict {
+        if source == Source::Media && self.next - index > self.room() {
+            // A packet of long ago, unless the next one follows it.
+            if self.behind != Some(index) {
+                self.behind = Some(index + 1);
+                self.stats.strays += 1;
+                return Verdict::Stray;
+            }
+            if self.held > 0 {
+                self.release_all();
+                return Verdict::Again;
+            }
+            self.restart(index);
+            self.pass(source);
+            return Verdict::Pass;
+        }
+        if self.given_up.iter().any(|(first, last)| (*first..=*last).contains(&index)) {
+            self.stats.late += 1;
+            return Verdict::Late;
+        }
+        self.stats.duplicates += 1;
+        Verdict::Duplicate
+    }
+
+    /// Nothing is held: the line goes on at `next`.
+    fn restart(&mut self, next: u64) {
+        let skipped = next.saturating_sub(self.next);
+        self.shown.clear();
+        self.given_up.clear();
+        self.behind = None;
+        self.release = 0;
+        self.forced = 0;
+        self.next = next;
+        self.end = next;
+        self.stats.restarts += 1;
+        self.tell(Event::Restarted { next, skipped });
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() >= MAX_REMEMBERED {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// All that is held leaves.
+    fn release_all(&mut self) {
+        self.release = self.end;
+        self.forced = self.end;
+    }
+
+    /// What is behind the first gap leaves.
+    fn release_first(&mut self) {
+        self.release = self.first_shown().map_or(self.end, |(below, _)| below);
+        self.forced = self.release;
+    }
+
+    /// Gives up what is missing before the first held packet, as far as it may.
+    fn skip(&mut self) {
+        let first = self.next;
+        while self.next < self.release && self.slot(self.next).is_none() {
+            self.next += 1;
+        }
+        let Some(last) = self.next.checked_sub(1).filter(|last| *last >= first) else { return };
+        self.stats.unrecovered += self.next - first;
+        self.stats.overflow += self.next.min(self.forced).saturating_sub(first);
+        if self.given_up.len() >= MAX_REMEMBERED {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back((first, last));
+        self.tell(Event::Unrecovered { first, last });
+    }
+
+    /// Time has come to `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let latency = self.limits.latency;
+        let over = self.shown.iter().take_while(|(_, at)| now.saturating_duration_since(*at) >= latency);
+        self.release = over.map(|(below, _)| *below).last().unwrap_or(0).max(self.release);
+    }
+
+    /// A packet that was held, and leaves now. To be called until there is none.
+    #[inline]
+    pub fn poll_ready(&mut self) -> Option<Delivered<'_>> {
+        if self.held == 0 && self.shown.is_empty() { None } else { self.poll_held() }
+    }
+
+    fn poll_held(&mut self) -> Option<Delivered<'_>> {
+        if self.slot(self.next).is_none() {
+            self.skip();
+        }
+        let index = self.next;
+        let mask = self.slots.len() - 1;
+        let Some(held) = self.slots.get_mut(index as usize & mask).and_then(Option::take) else {
+            while self.shown.front().is_some_and(|(below, _)| *below <= self.next) {
+                self.shown.pop_front();
+            }
+            return None;
+        };
+        self.held -= 1;
+        self.bytes = self.bytes.saturating_sub(held.bytes.len());
+        self.pass(held.source);
+        if let Some(old) = self.out.take() {
+            self.pool.give_back(old.bytes);
+        }
+        let Held { bytes, since, source } = self.out.insert(held);
+        Some(Delivered { index, source: *source, since: *since, packet: bytes })
+    }
+
+    /// What happened. To be called until there is nothing.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        if self.shown.is_empty() {
+            return None;
+        }
+        let (_, at) = self.first_shown()?;
+        Some((at + self.limits.latency, Reason::Deadline))
+    }
+
+    /// The index that leaves next; none before the first packet.
+    #[must_use]
+    pub fn next_index(&self) -> Option<u64> {
+        self.started.then_some(self.next)
+    }
+
+    /// Packets and bytes that are held.
+    #[must_use]
+    pub const fn held(&self) -> (usize, usize) {
+        (self.held, self.bytes)
+    }
+
+    /// Counters.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;
