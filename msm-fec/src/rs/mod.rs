@@ -4,8 +4,12 @@
 //! Everything counts packets by the extended sequence number (`u64`, SRTP's index, RFC 3711 §3.3.1); 16 bits of it are on the wire.
 
 pub mod code;
+pub mod encoder;
 mod gf;
 pub mod kernel;
+pub mod payload;
+mod rows;
+mod shape;
 
 /// Most packets of a block, sources and repairs together: each has its own point of the field, which has 256.
 pub const MAX_SYMBOLS: usize = 255;
