@@ -1,0 +1,169 @@
+//! The code: symbol `i` of a block is the value at point `i` of the polynomial of degree < k whose values at points 0 to k − 1 are the
+//! source symbols (`RFC 5510 §8` with the points 0, 1, 2, … instead of powers of 2, as in the crate `reed-solomon-erasure`).
+//!
+//! A coefficient is then a quotient of products of differences (Lagrange), and depends on k and the two points alone: a sender can
+//! change its number of repairs without telling anybody. For encoding and decoding alike the products are found in logarithms, so
+//! that no matrix is ever inverted.
+
+use super::MAX_SYMBOLS;
+use super::gf;
+
+/// Most coefficients that a [`Parity`] keeps: a byte for each source and repair of a block.
+pub const MAX_COEFFICIENTS: usize = (MAX_SYMBOLS / 2) * MAX_SYMBOLS.div_ceil(2);
+
+/// The coefficients of a block's repairs: what each source symbol is multiplied with before all are added up.
+#[derive(Debug, Clone, Default)]
+pub struct Parity {
+    sources: u8,
+    repairs: u8,
+    /// Source by source, so that those of consecutive sources are one slice.
+    coefficients: Vec<u8>,
+}
+
+impl Parity {
+    /// The coefficients of `sources` and `repairs`; `None` if one of them is zero, or both are more than
+    /// [`MAX_SYMBOLS`] together.
+    #[must_use]
+    pub fn new(sources: u8, repairs: u8) -> Option<Self> {
+        let mut parity = Self::default();
+        parity.set(sources, repairs).then_some(parity)
+    }
+
+    /// Changes the numbers, keeping the memory. False, and nothing changed, where [`Self::new`] gives `None`.
+    pub fn set(&mut self, sources: u8, repairs: u8) -> bool {
+        if sources == 0 || repairs == 0 || usize::from(sources) + usize::from(repairs) > MAX_SYMBOLS {
+            return false;
+        }
+        if (self.sources, self.repairs) != (sources, repairs) {
+            (self.sources, self.repairs) = (sources, repairs);
+            self.coefficients.clear();
+            for source in 0..sources {
+                let weight = gf::log_product_below(sources, source);
+                let row = |repair| coefficient(sources, source, weight, sources + repair);
+                self.coefficients.extend((0..repairs).map(row));
+            }
+        }
+        true
+    }
+
+    /// How many sources a block has.
+    #[must_use]
+    pub const fn sources(&self) -> u8 {
+        self.sources
+    }
+
+    /// How many repairs a block has.
+    #[must_use]
+    pub const fn repairs(&self) -> u8 {
+        self.repairs
+    }
+
+    /// The coefficients of `count` sources from the `first` on: each source's for every repair, one after the other. Empty if
+    /// there are not as many.
+    #[must_use]
+    pub fn of_sources(&self, first: usize, count: usize) -> &[u8] {
+        let repairs = usize::from(self.repairs);
+        self.coefficients.get(first * repairs..(first + count) * repairs).unwrap_or_default()
+    }
+
+    /// The coefficients of one repair, a source after the other.
+    pub fn of_repair(&self, repair: u8) -> impl Iterator<Item = u8> + '_ {
+        let each = usize::from(self.repairs).max(1);
+        self.coefficients.iter().skip(usize::from(repair)).step_by(each).copied()
+    }
+}
+
+/// What `source` is multiplied with in the symbol at `point`; `weight` is the logarithm of the product of the differences of `source` and
+/// the other sources.
+fn coefficient(sources: u8, source: u8, weight: u32, point: u8) -> u8 {
+    let all = gf::log_product_below(sources, point);
+    gf::exp(all + 9 * gf::ORDER - weight - gf::log(point ^ source))
+}
+
+/// How to get lost sources of a block from the others and as many repairs as are lost.
+///
+/// This is the inverse of the e × e system that the lost sources are solutions of, in closed form: its matrix is a Cauchy matrix
+/// with scaled rows and columns. Memory is kept from one block to the next.
+#[derive(Debug, Default)]
+pub struct Solution {
+    sources: u8,
+    lost: Vec<u8>,
+    repairs: Vec<u8>,
+    /// For each lost source, the logarithm of the product of its differences to all symbols that are used.
+    products: Vec<u32>,
+}
+
+impl Solution {
+    /// Solves for the positions `lost` of a block of `sources`, from the repairs at the points `repairs`.
+    ///
+    /// False, and nothing to be had, unless both are distinct and equally many, positions below `sources` and points not.
+    pub fn set(&mut self, sources: u8, lost: &[u8], repairs: &[u8]) -> bool {
+        self.lost.clear();
+        self.products.clear();
+        let distinct = |points: &[u8]| {
+            let mut seen = [0_u64; 4];
+            points.iter().all(|point| {
+                let word = seen.get_mut(usize::from(point / 64));
+                word.is_some_and(|word| {
+                    std::mem::replace(word, *word | 1 << (point % 64)) & 1 << (point % 64) == 0
+                })
+            })
+        };
+        if lost.len() != repairs.len()
+            || !lost.iter().all(|point| *point < sources)
+            || !repairs.iter().all(|point| *point >= sources)
+            || !distinct(lost)
+            || !distinct(repairs)
+        {
+            return false;
+        }
+        self.sources = sources;
+        self.lost.extend_from_slice(lost);
+        self.repairs.clear();
+        self.repairs.extend_from_slice(repairs);
+        for point in lost {
+            let product = self.log_product(*point);
+            self.products.push(product);
+        }
+        true
+    }
+
+    /// The positions that are solved for.
+    #[must_use]
+    pub fn lost(&self) -> &[u8] {
+        &self.lost
+    }
+
+    /// Appends what the symbol at `point`, one that is used, is multiplied with for each of the lost.
+    pub fn coefficients(&self, point: u8, to: &mut Vec<u8>) {
+        let weight = self.log_product(point);
+        for (lost, product) in self.lost.iter().zip(&self.products) {
+            to.push(gf::exp(product + 2 * gf::ORDER - weight - gf::log(lost ^ point)));
+        }
+    }
+
+    /// The logarithm of the product of the differences between `point` and all symbols that are used, itself left out.
+    fn log_product(&self, point: u8) -> u32 {
+        let others = |points: &[u8]| -> u32 {
+            points.iter().filter(|other| **other != point).map(|other| gf::log(other ^ point)).sum()
+        };
+        let all = gf::log_product_below(self.sources, point) + others(&self.repairs);
+        // At most 127 differences are taken away again.
+        (all + 127 * gf::ORDER - others(&self.lost)) % gf::ORDER
+    }
+}
+
+/// The length of a symbol that is a sum of others: the first two bytes of each, which for source packets of one length are the same again,
+/// as the coefficients of any symbol add up to 1.
+pub(crate) fn combine_lengths(terms: impl IntoIterator<Item = (u8, u16)>) -> u16 {
+    let mut terms = terms.into_iter();
+    let Some((_, first)) = terms.next() else { return 0 };
+    let differing = terms.filter(|(_, length)| *length != first);
+    differing.fold(first, |sum, (coefficient, length)| {
+        let [high, low] = (length ^ first).to_be_bytes();
+        sum ^ u16::from_be_bytes([gf::product(coefficient, high), gf::product(coefficient, low)])
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! The sender's side.
+
+mod group;
+
+use std::collections::VecDeque;
+
+use super::kernel::Kernel;
+use super::payload::OVERHEAD_BYTES;
+pub use super::shape::{Shape, ShapeError};
+use group::Group;
+
+/// Longest packet that can be protected: its repair has to fit a datagram with all headers.
+pub const MAX_PACKET_BYTES: usize = 65_400;
+
+/// Most groups of blocks whose repairs wait to be polled. A burst of packets can fill several.
+pub const MAX_WAITING_GROUPS: usize = 16;
+
+/// Packets that are added up at a time.
+const BATCH: usize = 16;
+
+/// Limits of an [`Encoder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncoderConfig {
+    /// Longest packet that is protected, at most [`MAX_PACKET_BYTES`]. Repairs are up to [`OVERHEAD_BYTES`] and an RTP header longer.
+    pub packet_bytes: usize,
+    /// Most memory for blocks, those whose repairs wait included: a shape that takes more than half of it is refused.
+    pub memory_bytes: usize,
+}
+
+impl Default for EncoderConfig {
+    /// Packets of an Ethernet frame, 4 MiB.
+    fn default() -> Self {
+        Self { packet_bytes: 1500, memory_bytes: 4 << 20 }
+    }
+}
+
+/// Why a source packet is not protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It has no bytes.
+    #[error("an empty packet")]
+    Empty,
+    /// It is longer than configured.
+    #[error("a packet of {length} bytes where {allowed} are allowed")]
+    Long {
+        /// Its length.
+        length: usize,
+        /// The configured length.
+        allowed: usize,
+    },
+}
+
+/// A repair payload to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repair<'a> {
+    /// Index of the block's first source packet.
+    pub first: u64,
+    /// How many source packets the block has.
+    pub sources: u8,
+    /// From one source packet's index to the next one's.
+    pub step: u8,
+    /// What the repair packet carries behind its RTP header.
+    pub payload: &'a [u8],
+}
+
+/// Makes repair packets of source packets as these are sent.
+///
+/// * [`handle_source`](Self::handle_source), or [`handle_burst`](Self::handle_burst), which costs a third of it a packet, for each packet in the
+///   order of indices. Nothing is kept of a packet but what it adds to the repairs, so it can be sent at once.
+/// * [`finish`](Self::finish) ends blocks that are not full, when waiting for more packets would make repairs too late.
+/// * [`poll_repair`](Self::poll_repair) until `None`, after either. The oldest are dropped and counted where they would take more than
+///   the memory that is allowed, or are of more than [`MAX_WAITING_GROUPS`].
+///
+/// Memory of a group of blocks that are filled in turn is `depth × repairs × (packet_bytes + 127)` bytes, and `sources × (repairs + 2 × depth)`.
+/// There are two where repairs are polled after each block: it is filled while the repairs of the one before are sent. It is
+/// allocated when there are more groups, or larger ones, than ever before.
+#[derive(Debug)]
+pub struct Encoder {
+    config: EncoderConfig,
+    kernel: Kernel,
+    shape: Option<Shape>,
+    /// What is filled, what is polled from, and memory for either.
+    open: Group,
+    ready: VecDeque<Group>,
+    spare: Vec<Group>,
+    /// The index that comes next.
+    next: u64,
+    dropped: u64,
+}
+
+impl Encoder {
+    /// An encoder with `shape`; with `None` nothing is protected.
+    ///
+    /// # Errors
+    ///
+    /// As of [`set_shape`](Self::set_shape).
+    pub fn new(config: EncoderConfig, shape: Option<Shape>) -> Result<Self, ShapeError> {
+        Self::with_kernel(config, shape, Kernel::detect())
+    }
+
+    /// As [`new`](Self::new), with a kernel of choice.
+    ///
+    /// # Errors
+    ///
+    /// As of [`set_shape`](Self::set_shape).
+    pub fn with_kernel(
+        config: EncoderConfig,
+        shape: Option<Shape>,
+        kernel: Kernel,
+    ) -> Result<Self, ShapeError> {
+        let config = EncoderConfig { packet_bytes: config.packet_bytes.min(MAX_PACKET_BYTES), ..config };
+        let mut encoder = Self {
+            config,
+            kernel,
+            shape: None,
+            open: Group::default(),
+            ready: VecDeque::new(),
+            spare: Vec::new(),
+            next: 0,
+            dropped: 0,
+        };
+        encoder.set_shape(shape)?;
+        Ok(encoder)
+    }
+
+    /// The shape of blocks to come, from the next one on that begins.
+    ///
+    /// # Errors
+    ///
+    /// It takes more memory than configured. Nothing is changed then.
+    pub fn set_shape(&mut self, shape: Option<Shape>) -> Result<(), ShapeError> {
+        if let Some(shape) = shape {
+            let needed = 2 * Group::memory_of(shape, self.config.packet_bytes);
+            if needed > self.config.memory_bytes {
+                return Err(ShapeError::Memory { needed, allowed: self.config.memory_bytes });
+            }
+        }
+        self.shape = shape;
+        Ok(())
+    }
+
+    /// The shape of blocks to come.
+    #[must_use]
+    pub const fn shape(&self) -> Option<Shape> {
+        self.shape
+    }
+
+    /// Bytes that are kept for blocks.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let groups = self.ready.iter().chain(&self.spare);
+        self.open.memory() + groups.map(Group::memory).sum::<usize>()
+    }
+
+    /// Repairs that were never sent because nobody polled them in time.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Source packets of blocks that are not full yet.
+    #[must_use]
+    pub fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// A source packet that is sent. An index that is not the one after the last ends the blocks that are open.
+    ///
+    /// # Errors
+    ///
+    /// It is empty or too long: it is not protected, and ends the blocks that are open.
+    pub fn handle_source(&mut self, index: u64, packet: &[u8]) -> Result<(), SourceError> {
+        self.handle_burst(index, [packet])
+    }
+
+    /// Source packets that are sent, with consecutive indices from `first` on.
+    ///
+    /// # Errors
+    ///
+    /// One is empty or too long, and not protected. The others are.
+    pub fn handle_burst<'a>(
+        &mut self,
+        first: u64,
+        packets: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), SourceError> {
+        let mut result = Ok(());
+        let mut batch: [&[u8]; BATCH] = [&[]; BATCH];
+        let (mut start, mut filled) = (first, 0);
+        for packet in packets {
+            if packet.is_empty() || packet.len() > self.config.packet_bytes {
+                self.take(start, batch.get(..filled).unwrap_or_default());
+                start += filled as u64 + 1;
+                filled = 0;
+                result = result.and(Err(if packet.is_empty() {
+                    SourceError::Empty
+                } else {
+                    SourceError::Long { length: packet.len(), allowed: self.config.packet_bytes }
+                }));
+                continue;
+            }
+            if let Some(place) = batch.get_mut(filled) {
+                *place = packet;
+                filled += 1;
+            }
+            if filled == BATCH {
+                self.take(start, &batch);
+                start += filled as u64;
+                filled = 0;
+            }
+        }
+        self.take(start, batch.get(..filled).unwrap_or_default());
+        result
+    }
+
+    fn take(&mut self, first: u64, packets: &[&[u8]]) {
+        if packets.is_empty() {
+            return;
+        }
+        if first != self.next {
+            self.finish();
+        }
+        let (mut index, mut packets) = (first, packets);
+        self.next = first + packets.len() as u64;
+        while !packets.is_empty() {
+            if self.open.is_empty() {
+                let Some(shape) = self.shape else { return };
+                self.make_room(shape);
+                self.open.begin(shape, self.config.packet_bytes, index);
+            }
+            let (now, later) = packets.split_at(self.open.room().min(packets.len()));
+            self.open.add(self.kernel, now);
+            index += now.len() as u64;
+            packets = later;
+            if self.open.room() == 0 {
+                self.finish();
+            }
+        }
+    }
+
+    /// Ends the blocks that are open; all their repairs can be polled.
+    pub fn finish(&mut self) {
+        self.finish_with(u8::MAX);
+    }
+
+    /// Ends the blocks that are open; at most `repairs` of each can be polled.
+    pub fn finish_with(&mut self, repairs: u8) {
+        if self.open.is_empty() {
+            return;
+        }
+        self.recycle();
+        if self.ready.len() == MAX_WAITING_GROUPS {
+            self.drop_oldest();
+        }
+        let mut group = std::mem::replace(&mut self.open, self.spare.pop().unwrap_or_default());
+        group.close(repairs);
+        self.ready.push_back(group);
+        self.open.clear();
+    }
+
+    /// Takes back the memory of what has been polled.
+    fn recycle(&mut self) {
+        while self.ready.front().is_some_and(|group| group.waiting() == 0) {
+            self.spare.extend(self.ready.pop_front());
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(group) = self.ready.pop_front() {
+            self.dropped += group.waiting();
+            self.spare.push(group);
+        }
+    }
+
+    /// Frees memory, that of others first, until a group of `shape` has room.
+    fn make_room(&mut self, shape: Shape) {
+        let needed = Group::memory_of(shape, self.config.packet_bytes);
+        loop {
+            let others = self.memory() - self.open.memory();
+            if others + needed.max(self.open.memory()) <= self.config.memory_bytes {
+                return;
+            }
+            if self.open.memory() > needed {
+                self.open = Group::default();
+            } else if self.spare.pop().is_none() {
+                if self.ready.is_empty() {
+                    return;
+                }
+                self.drop_oldest();
+            }
+        }
+    }
+
+    /// The next repair to send.
+    pub fn poll_repair(&mut self) -> Option<Repair<'_>> {
+        self.recycle();
+        self.ready.front_mut()?.poll()
+    }
+}
+
+const _: () = assert!(MAX_PACKET_BYTES + OVERHEAD_BYTES < u16::MAX as usize);
+
+#[cfg(test)]
+mod tests;
