@@ -1,5 +1,4 @@
 //! Protection of a hop under one latency budget: forward error correction, retransmission, several paths, and the controller
 //! that chooses among them. Without I/O: time comes in as `now: Instant`, randomness as a seed.
 
-/// The XOR codes that others speak: FlexFEC, SMPTE ST 2022-1 and ULPFEC.
 pub mod xor;

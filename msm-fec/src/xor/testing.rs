@@ -1,6 +1,6 @@
 //! Streams, losses and a receiver for tests.
 
-use super::recover::{Counters, Recovered, Refusal, Sources, Store, StoreLimits};
+use super::recover::{Counters, Recovered, Refusal, Store, StoreLimits};
 use super::{flexfec, st2022, ulpfec};
 use msm_core::rng::Rng;
 use msm_core::rtp::{ExtensionBlock, RtpBuilder};
@@ -52,7 +52,6 @@ pub(crate) trait Decode {
     fn repair(&mut self, packet: &[u8], sources: &Store) -> Result<(), Refusal>;
     fn poll(&mut self) -> Option<Recovered<'_>>;
     fn counters(&self) -> &Counters;
-    fn open(&self) -> usize;
 }
 
 macro_rules! decode {
@@ -69,9 +68,6 @@ macro_rules! decode {
             }
             fn counters(&self) -> &Counters {
                 self.counters()
-            }
-            fn open(&self) -> usize {
-                self.open()
             }
         }
     )*};

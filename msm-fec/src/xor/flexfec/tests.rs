@@ -36,11 +36,11 @@ fn send(shape: Shape, truth: &BTreeMap<u64, Vec<u8>>) -> Vec<Sent> {
 }
 
 fn repairs(sent: &[Sent]) -> Vec<&[u8]> {
-    let repair = |sent| match sent {
-        &Sent::Repair(ref packet) => Some(packet.as_slice()),
+    let repairs = sent.iter().filter_map(|sent| match sent {
+        Sent::Repair(packet) => Some(packet.as_slice()),
         Sent::Source(_) => None,
-    };
-    sent.iter().filter_map(repair).collect()
+    });
+    repairs.collect()
 }
 
 /// Source packets of two bytes, whose sums can be done by hand.
@@ -75,10 +75,10 @@ fn a_row_is_what_the_standard_draws() {
     expected.extend(FEC_SSRC.to_be_bytes());
     expected.extend(SSRC.to_be_bytes());
     expected.extend([0x40, 0x00, 0x00, 0x00]); // R F P X CC, M PT: four times 96; four times 2 bytes
-    let timestamp = (0x1_0001..0x1_0005).fold(0, |sum, index: u32| sum ^ 3000 * index);
+    let timestamp = (0x1_0001..0x1_0005).fold(0, |sum, index: u32| sum ^ (3000 * index));
     expected.extend(timestamp.to_be_bytes());
     expected.extend([0, 1, 4, 0]); // SN base, L, D
-    expected.extend([1 ^ 2 ^ 3 ^ 4, 0]);
+    expected.extend([4, 0]); // 1 ^ 2 ^ 3 ^ 4, and four times the same
     assert_eq!(repair, expected);
 }
 
