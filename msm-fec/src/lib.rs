@@ -1,10 +1,10 @@
 //! Protection of a hop under one latency budget: forward error correction, retransmission, several paths, and the controller
 //! that chooses among them. Without I/O: time comes in as `now: Instant`, randomness as a seed.
 
-/// Reed-Solomon block codes over RTP packets: any k of k + m packets give the k that were sent.
-
 pub mod control;
 pub mod estimate;
 pub mod nack;
 pub mod order;
+/// Reed-Solomon block codes over RTP packets: any k of k + m packets give the k that were sent.
 pub mod rs;
+pub mod xor;
