@@ -12,6 +12,7 @@ pub mod cell;
 pub mod grid;
 pub mod ideal;
 pub mod plot;
+pub mod protected;
 pub mod scheme;
 pub mod sweep;
 pub mod table;

@@ -1,6 +1,7 @@
 //! The schemes that are compared, in the order of the table's columns.
 
 use super::cell::Cell;
+use super::protected::{Controlled, FecOnly, NackOnly, Protected};
 use super::tally::Outcome;
 use super::unprotected::Unprotected;
 use super::world::{Fault, run};
@@ -29,12 +30,9 @@ pub struct Variant {
 }
 
 /// The schemes. A bound on one that is not among them is missed, and the table says so.
-///
-/// Where the others belong, each in a file beside `unprotected.rs`:
-///
-/// * [`NACK`]: `run::<NackOnly>`, whose receiver is `msm_fec::nack::Requester` and `msm_fec::order::Window`, and whose sender is
-///   `msm_fec::nack::Responder` with its history;
-/// * [`FEC`]: `run::<FecOnly>`, of `msm_fec::rs::Encoder` and `Decoder` with [`Code::of_budget`](super::ideal::Code::of_budget) or
-///   smaller, and the same window;
-/// * [`CONTROLLER`]: `run::<Controlled>`, with `paths: true`.
-pub const VARIANTS: &[Variant] = &[Variant { name: UNPROTECTED, run: run::<Unprotected>, paths: true }];
+pub const VARIANTS: &[Variant] = &[
+    Variant { name: UNPROTECTED, run: run::<Unprotected>, paths: true },
+    Variant { name: NACK, run: run::<Protected<NackOnly>>, paths: false },
+    Variant { name: FEC, run: run::<Protected<FecOnly>>, paths: false },
+    Variant { name: CONTROLLER, run: run::<Protected<Controlled>>, paths: false },
+];

@@ -5,4 +5,4 @@ pub mod channel;
 pub mod plan;
 
 pub use channel::Channel;
-pub use plan::{Conditions, Limits, Plan, Traffic};
+pub use plan::{Code, Conditions, Limits, Plan, Traffic};

@@ -1,0 +1,29 @@
+//! What the two ends tell each other besides requests.
+
+use std::time::Duration;
+
+/// What a receiver measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report {
+    /// Which report it is: [`Next::echo`] names it.
+    pub id: u8,
+    /// Share of packets that is lost, to be prepared for.
+    pub loss: f64,
+    /// Mean number of packets that are lost in a row.
+    pub burst: f64,
+    /// Round trip with its variation, once it was measured.
+    pub rtt: Option<Duration>,
+    /// How much later than in order packets come.
+    pub reorder: Duration,
+}
+
+/// What a sender tells: where its line ends, and what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// The index after the last packet.
+    pub next: u64,
+    /// How long a request may wait for repair packets.
+    pub hold_off: Duration,
+    /// The last report that came, if this answers it: the receiver measures the round trip by it.
+    pub echo: Option<u8>,
+}
