@@ -4,10 +4,12 @@
 //! Everything counts packets by the extended sequence number (`u64`, SRTP's index, RFC 3711 §3.3.1); 16 bits of it are on the wire.
 
 pub mod code;
+pub mod decoder;
 pub mod encoder;
 mod gf;
 pub mod kernel;
 pub mod payload;
+pub mod ring;
 mod rows;
 mod shape;
 

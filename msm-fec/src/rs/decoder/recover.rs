@@ -1,0 +1,168 @@
+//! Lost packets of one block.
+
+use super::super::code::{Solution, combine_lengths};
+use super::super::kernel::{BLOCK_BYTES, Kernel};
+use super::super::ring::Sources;
+use super::super::rows::Rows;
+use super::block::{Block, Stored};
+use super::seen::Seen;
+
+/// Packets that are added up at a time.
+const BATCH: usize = 16;
+
+/// What came of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Too few symbols are at hand.
+    Waiting,
+    /// Nothing is missing.
+    Complete,
+    /// The lost packets are in [`Recovery::packets`].
+    Recovered,
+    /// The block contradicts itself.
+    Inconsistent,
+}
+
+/// Memory for a block's recovery, used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    solution: Solution,
+    rows: Rows,
+    lost: Vec<u8>,
+    points: Vec<u8>,
+    /// Of each symbol that is used, its length and what it is multiplied with for each of the lost.
+    lengths: Vec<u16>,
+    coefficients: Vec<u8>,
+    /// Index, row and length of each packet.
+    found: Vec<(u64, usize, usize)>,
+}
+
+/// A part of a sum: source packets or repairs that wait for the kernel.
+struct Sum<'a> {
+    batch: [&'a [u8]; BATCH],
+    filled: usize,
+    /// Symbols that have been added up.
+    done: usize,
+}
+
+impl Recovery {
+    /// Recovers what `block` lacks, if enough is at hand. A packet that has been seen, but is at hand no more, counts as lost for that.
+    pub(super) fn run(
+        &mut self,
+        kernel: Kernel,
+        block: &Block,
+        seen: &Seen,
+        sources: &impl Sources,
+        verify: fn(u64, &[u8]) -> bool,
+    ) -> Outcome {
+        self.found.clear();
+        self.lost.clear();
+        let mut missing = 0;
+        for position in 0..block.header.sources {
+            let index = block.index(position);
+            let known = seen.contains(index);
+            missing += usize::from(!known);
+            match sources.get(index).filter(|_| known) {
+                Some(packet) if packet.len() > block.bytes => return Outcome::Inconsistent,
+                Some(_) => {}
+                None => self.lost.push(position),
+            }
+        }
+        if missing == 0 {
+            return Outcome::Complete;
+        }
+        if self.lost.len() > block.repairs.len() {
+            return Outcome::Waiting;
+        }
+        self.points.clear();
+        let used = block.repairs.get(..self.lost.len()).unwrap_or_default();
+        self.points.extend(used.iter().map(|repair| repair.symbol));
+        if !self.solution.set(block.header.code, &self.lost, &self.points)
+            || !self.add_up(kernel, block, used, sources)
+        {
+            return Outcome::Inconsistent;
+        }
+        self.judge(block, seen, verify)
+    }
+
+    /// Adds up all symbols, each times its coefficients. The repairs are first: they are as long as the longest symbol.
+    fn add_up(&mut self, kernel: Kernel, block: &Block, used: &[Stored], sources: &impl Sources) -> bool {
+        let Self { solution, rows, lost, lengths, coefficients, .. } = self;
+        rows.set(lost.len(), block.bytes.div_ceil(BLOCK_BYTES));
+        lengths.clear();
+        coefficients.clear();
+        let mut sum = Sum { batch: [&[]; BATCH], filled: 0, done: 0 };
+        let repairs = used.iter().map(|repair| (repair.symbol, repair.length, Some(&*repair.body)));
+        let positions = 0..block.header.sources;
+        let others = positions.filter(|position| lost.binary_search(position).is_err()).map(|position| {
+            let packet = sources.get(block.index(position));
+            (position, packet.map_or(0, <[u8]>::len) as u16, packet)
+        });
+        for (point, length, symbol) in repairs.chain(others) {
+            let Some(symbol) = symbol else { return false };
+            solution.coefficients(point, coefficients);
+            lengths.push(length);
+            sum.push(symbol);
+            if sum.filled == BATCH && !sum.flush(kernel, rows, coefficients, lost.len()) {
+                return false;
+            }
+        }
+        // The zeros that nobody sends count for the lengths, for which all coefficients have to add up to 1.
+        for position in block.header.sources..block.header.code {
+            solution.coefficients(position, coefficients);
+            lengths.push(0);
+        }
+        sum.flush(kernel, rows, coefficients, lost.len())
+    }
+
+    /// Whether all that was recovered are packets.
+    fn judge(&mut self, block: &Block, seen: &Seen, verify: fn(u64, &[u8]) -> bool) -> Outcome {
+        for (row, position) in self.lost.iter().enumerate() {
+            let index = block.index(*position);
+            let coefficients = self.coefficients.iter().skip(row).step_by(self.lost.len()).copied();
+            let length = usize::from(combine_lengths(coefficients.zip(self.lengths.iter().copied())));
+            let symbol = self.rows.row(row).get(..block.bytes).unwrap_or_default();
+            let Some((packet, zeros)) = symbol.split_at_checked(length) else { return Outcome::Inconsistent };
+            if packet.is_empty() || zeros.iter().any(|byte| *byte != 0) || !verify(index, packet) {
+                return Outcome::Inconsistent;
+            }
+            if !seen.contains(index) {
+                self.found.push((index, row, length));
+            }
+        }
+        Outcome::Recovered
+    }
+
+    /// What was recovered.
+    pub(super) fn packets(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.found
+            .iter()
+            .map(|(index, row, length)| (*index, self.rows.row(*row).get(..*length).unwrap_or_default()))
+    }
+
+    /// Bytes that it keeps.
+    pub(super) fn memory(&self) -> usize {
+        self.rows.memory() + self.coefficients.capacity()
+    }
+}
+
+impl<'a> Sum<'a> {
+    fn push(&mut self, symbol: &'a [u8]) {
+        if let Some(place) = self.batch.get_mut(self.filled) {
+            *place = symbol;
+            self.filled += 1;
+        }
+    }
+
+    /// Adds the symbols that wait to `rows`, of which each has as many coefficients as are `lost`.
+    fn flush(&mut self, kernel: Kernel, rows: &mut Rows, coefficients: &[u8], lost: usize) -> bool {
+        let stride = rows.stride();
+        let valid = if self.done == 0 { 0 } else { stride };
+        let until = self.done + self.filled;
+        let coefficients = coefficients.get(self.done * lost..until * lost).unwrap_or_default();
+        let symbols = self.batch.get(..self.filled).unwrap_or_default();
+        self.done = until;
+        self.filled = 0;
+        kernel.add(rows.blocks(0, 0), stride, valid, coefficients, symbols)
+    }
+}
