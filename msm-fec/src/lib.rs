@@ -4,3 +4,4 @@
 pub mod estimate;
 pub mod nack;
 pub mod order;
+pub mod paths;

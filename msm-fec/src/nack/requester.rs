@@ -12,8 +12,9 @@ use crate::estimate::{Loss, Reorder, Rtt};
 /// Events that wait for being polled; the oldest give way.
 const MAX_EVENTS: usize = 64;
 
-/// Answers in a row that came after more than one round, before the first request is believed to be what was answered.
-const AMBIGUOUS: u32 = 8;
+/// Answers in a row that came after more than one round, before the first request is believed to be what was answered. Many, as the
+/// loss of one request makes all its answers such.
+const AMBIGUOUS: u32 = 64;
 
 /// No index is higher: those of SRTP have 48 bits.
 const MAX_INDEX: u64 = 1 << 48;
