@@ -96,10 +96,17 @@ fn reordering_is_learnt_and_waited_for() {
     requester.handle_packet(now + ms(9), 12, Arrival::Media);
     assert!(asked(&mut requester).is_empty(), "it came in time");
     assert_eq!((requester.stats().late, requester.stats().spurious), (2, 1));
+    // Behind its answer, too.
+    requester.handle_packet(now + ms(10), 15, Arrival::Media);
+    requester.handle_timeout(now + ms(19));
+    assert_eq!(asked(&mut requester), [[14]]);
+    requester.handle_packet(now + ms(29), 14, Arrival::Retransmission);
+    requester.handle_packet(now + ms(30), 14, Arrival::Media);
+    assert_eq!((requester.stats().spurious, requester.reorder().delay(now + ms(30))), (2, ms(25)));
     // After a while without, gaps are loss again.
     let later = now + Duration::from_secs(120);
-    requester.handle_packet(later, 15, Arrival::Media);
-    assert_eq!(asked(&mut requester), [[14]]);
+    requester.handle_packet(later, 17, Arrival::Media);
+    assert_eq!(asked(&mut requester), [[16]]);
 }
 
 #[test]

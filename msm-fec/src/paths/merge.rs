@@ -1,5 +1,8 @@
 //! First copy wins.
 
+mod alive;
+mod line;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -80,7 +83,7 @@ pub struct Merge {
     next: u64,
     behind: Option<u64>,
     restarts: u64,
-    pub(super) events: VecDeque<Event>,
+    events: VecDeque<Event>,
 }
 
 impl Merge {
@@ -172,112 +175,11 @@ impl Merge {
         }
     }
 
-    /// A packet ahead of the next one, or behind the window, or the first.
-    #[cold]
-    fn handle_far(&mut self, now: Instant, path: usize, index: u64) -> Admit {
-        if index >= MAX_INDEX || path >= MAX_PATHS {
-            return Admit::Stray;
-        }
-        if !self.started {
-            self.started = true;
-            self.start(index);
-        } else if index < self.next {
-            // Late, unless the next one follows it far behind: then the line has begun anew.
-            let far = self.next - index > 4 * self.config.window;
-            if !far || self.behind.replace(index + 1) != Some(index) {
-                if let Some(own) = self.paths.get_mut(path) {
-                    own.late += 1;
-                    own.last = Some(now);
-                }
-                return if far { Admit::Stray } else { Admit::Late };
-            }
-            self.restart(index);
-        } else if index - self.next >= 4 * self.config.window {
-            self.restart(index);
-        } else {
-            self.forget(index);
-        }
-        self.place(now, path, index)
-    }
-
-    /// The packets from the next one up to `index` have not come by any path.
-    fn forget(&mut self, index: u64) {
-        let words = self.seen.len() as u64;
-        let last = index >> 6;
-        // The word of the next index is clean, or is in use.
-        let first = self.next.div_ceil(64).max((last + 1).saturating_sub(words));
-        for word in first..=last {
-            if let Some(word) = self.seen.get_mut((word & (words - 1)) as usize) {
-                *word = [0; MAX_PATHS];
-            }
-        }
-        self.next = index + 1;
-    }
-
-    fn start(&mut self, index: u64) {
-        self.seen.fill([0; MAX_PATHS]);
-        self.arrivals.fill((0, None));
-        self.next = index;
-        for path in &mut self.paths {
-            path.begin(index);
-        }
-        self.behind = None;
-    }
-
-    fn restart(&mut self, index: u64) {
-        self.start(index);
-        self.restarts += 1;
-        self.tell(Event::Restarted { next: index });
-    }
-
-    #[cold]
-    fn revive(&mut self, path: usize, index: u64) {
-        let Some(own) = self.paths.get_mut(path) else { return };
-        let known = own.received > 1;
-        own.alive = true;
-        own.begin(index);
-        own.next = index + 1;
-        own.since = 1;
-        if known {
-            self.tell(Event::Returned { path });
-        }
-    }
-
-    pub(super) fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: Event) {
         if self.events.len() >= MAX_EVENTS {
             self.events.pop_front();
         }
         self.events.push_back(event);
-    }
-
-    pub(super) const fn paths(&self) -> &[Path; MAX_PATHS] {
-        &self.paths
-    }
-
-    pub(super) const fn paths_mut(&mut self) -> &mut [Path; MAX_PATHS] {
-        &mut self.paths
-    }
-
-    pub(super) const fn silence(&self) -> Duration {
-        self.config.silence
-    }
-
-    /// Another window, which forgets nothing that fits into it.
-    pub fn set_window(&mut self, window: u64) {
-        let mut grown = Self::new(MergeConfig { window, ..self.config });
-        let words = self.seen.len() as u64;
-        let keep = words.min(grown.seen.len() as u64);
-        let last = self.next.saturating_sub(1) >> 6;
-        let mask = grown.seen.len() as u64 - 1;
-        for word in (last + 1).saturating_sub(keep)..=last {
-            let from = self.seen.get((word & (words - 1)) as usize).copied().unwrap_or_default();
-            if let Some(to) = grown.seen.get_mut((word & mask) as usize) {
-                *to = from;
-            }
-        }
-        self.seen = grown.seen;
-        self.arrivals = grown.arrivals;
-        self.config = grown.config;
     }
 
     /// Statistics of a path; `None` for one that there can't be.

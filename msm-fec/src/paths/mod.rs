@@ -1,6 +1,5 @@
 //! The same packets over several paths: merged by the rules of SMPTE ST 2022-7, sent as copies or spread.
 
-mod alive;
 mod merge;
 mod spread;
 mod stats;
