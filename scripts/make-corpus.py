@@ -109,3 +109,22 @@ put("srtp", RTP[:8] + [
     bytes.fromhex("800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb"),
     bytes.fromhex("81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798"),
 ])
+
+# Retransmissions (RFC 4588 §4): an original number before the payload, plain, with extension and CSRC, padded, and one without.
+put("rtx", [packet[:12] + b"\x00\x06" + packet[12:] for packet in (rtp(pt=97), rtp(pt=0xE1), rtp()[:12])] + RTP[:9] + [
+    rtp(0xB1, rest=struct.pack(">I", 9) + bytes.fromhex("bede000110000000") + b"\xff\xfeab\x00\x02"),
+    "apt=96;rtx-time=3000", "FID 11111 22222",
+])
+
+# Requests for packets that were sent, for others, for one many times; and four bytes an event of a receiver: a line with
+# gaps, repairs, a tail probe, reordering, a jump far ahead and back.
+def nack(*pairs):
+    return struct.pack(">BBHII", 0x81, 205, 2 + len(pairs), 7, 8) + b"".join(struct.pack(">HH", *pair) for pair in pairs)
+
+
+put("nack", [
+    nack((0xFFF0, 0xFFFF), (1, 0xFFFF)), nack((5, 0)) * 6, RR + SDES + nack((0x1000, 0xFFFF)), nack(*[(0, 0xFFFF)] * 40),
+    bytes.fromhex("10000000" * 5 + "11010005" + "09060002" + "10000000" * 3 + "11050009" + "0d000003" + "01ff0004" + "10c80000" * 6),
+    bytes.fromhex("10000000" + "11010002" + "11010200" + "1001000011010003" + "04c80700" + "1101000c" * 9 + "10ff0000" * 4),
+    bytes.fromhex("10000000" + "13000108" + "10000000" * 2 + "12000001" + "12000002" + "1200ffff" + "04ff0000" + "13010130"),
+])

@@ -48,5 +48,7 @@ targets!(
     sdes,
     mikey,
     srtp,
-    login
+    login,
+    rtx,
+    nack
 );

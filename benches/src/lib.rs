@@ -19,6 +19,7 @@ pub mod msm;
 pub mod packets;
 pub mod process;
 pub mod relay;
+pub mod repair;
 pub mod report;
 pub mod rtp;
 pub mod rtsp;

@@ -5,6 +5,7 @@ pub mod control;
 pub mod estimate;
 pub mod nack;
 pub mod order;
-/// Reed-Solomon block codes over RTP packets: any k of k + m packets give the k that were sent.
+pub mod paths;
+pub mod protect;
 pub mod rs;
 pub mod xor;

@@ -1,5 +1,7 @@
 //! The receiver's half: which packets are missing, and when to ask for them.
 
+mod learn;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -12,8 +14,12 @@ use crate::estimate::{Loss, Reorder, Rtt};
 /// Events that wait for being polled; the oldest give way.
 const MAX_EVENTS: usize = 64;
 
-/// Answers in a row that came after more than one round, before the first request is believed to be what was answered.
-const AMBIGUOUS: u32 = 8;
+/// Answers in a row that came after more than one round, before the first request is believed to be what was answered. Many, as the
+/// loss of one request makes all its answers such.
+const AMBIGUOUS: u32 = 64;
+
+/// Packets that came as answers, of which it is noticed if they come again by themselves.
+const MAX_ANSWERED: usize = 64;
 
 /// No index is higher: those of SRTP have 48 bits.
 const MAX_INDEX: u64 = 1 << 48;
@@ -38,6 +44,8 @@ pub struct Requester {
     /// Where a second packet far behind would confirm that the line starts anew.
     behind: Option<u64>,
     ambiguous: u32,
+    /// Packets that were sent again of late, and when they were found missing.
+    answered: VecDeque<(u64, Instant)>,
     loss: Loss,
     reorder: Reorder,
     rtt: Rtt,
@@ -63,6 +71,7 @@ impl Requester {
             hold_off: Duration::ZERO,
             behind: None,
             ambiguous: 0,
+            answered: VecDeque::new(),
             loss,
             reorder: Reorder::new(),
             rtt: Rtt::new(),
@@ -119,10 +128,10 @@ impl Requester {
             self.handle_next(now, index);
             self.loss.handle_received();
             self.next = index + 1;
-        } else if let Ok(place) = self.gaps.binary_search_by_key(&index, |gap| gap.index) {
+        } else if let Some(place) = self.missing(index) {
             self.fill(now, place, arrival);
         } else if arrival == Arrival::Media {
-            self.maybe_restart(index);
+            self.handle_duplicate(now, index);
         }
     }
 
@@ -154,74 +163,8 @@ impl Requester {
         self.wake_at(first.min(deadline));
     }
 
-    fn fill(&mut self, now: Instant, place: usize, arrival: Arrival) {
-        let Some(gap) = self.gaps.get_mut(place).filter(|gap| gap.open) else { return };
-        gap.open = false;
-        let Gap { index, seen, asked, rounds, .. } = *gap;
-        match arrival {
-            Arrival::Media => {
-                self.stats.late += 1;
-                self.stats.spurious += u64::from(rounds > 0);
-                self.loss.handle_late();
-                let late = now.saturating_duration_since(seen);
-                self.reorder.handle_late(now, late, self.next.saturating_sub(index));
-            }
-            Arrival::Repaired => self.stats.repaired += 1,
-            Arrival::Retransmission => {
-                self.stats.answered += 1;
-                // Which of several requests was answered can not be told (Karn); but if it never can, rounds are too fast.
-                self.ambiguous = if rounds > 1 { self.ambiguous + 1 } else { 0 };
-                if let Some(asked) = asked
-                    && (rounds == 1 || self.ambiguous >= AMBIGUOUS)
-                {
-                    self.ambiguous = 0;
-                    self.rtt.handle_sample(now.saturating_duration_since(asked));
-                }
-            }
-        }
-        self.forget_closed();
-    }
-
-    /// A packet far behind is one of long ago, unless the next one follows it.
-    fn maybe_restart(&mut self, index: u64) {
-        let most = u64::try_from(self.config.max_gaps.max(1)).unwrap_or(u64::MAX);
-        if self.next - index <= most {
-            return;
-        }
-        if self.behind == Some(index) {
-            self.restart(index + 1);
-        } else {
-            self.behind = Some(index + 1);
-        }
-    }
-
-    fn restart(&mut self, next: u64) {
-        self.stats.restarts += 1;
-        self.gaps.clear();
-        self.wake = None;
-        self.behind = None;
-        self.next = next;
-        self.tell(Event::Restarted { next });
-    }
-
-    fn tell(&mut self, event: Event) {
-        if self.events.len() >= MAX_EVENTS {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
-    }
-
     fn wake_at(&mut self, at: Instant) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-
-    fn forget_closed(&mut self) {
-        while self.gaps.front().is_some_and(|gap| !gap.open) {
-            self.gaps.pop_front();
-        }
-        if self.gaps.is_empty() {
-            self.wake = None;
-        }
     }
 
     fn timing(&self) -> Timing {
@@ -283,43 +226,6 @@ impl Requester {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         self.wake.map(|wake| (wake, Reason::Gap))
-    }
-
-    /// The index after the highest that came or was told of; none before the first packet.
-    #[must_use]
-    pub fn next_index(&self) -> Option<u64> {
-        self.started.then_some(self.next)
-    }
-
-    /// Whether `index` is missing, and not given up.
-    #[must_use]
-    pub fn is_missing(&self, index: u64) -> bool {
-        let place = self.gaps.binary_search_by_key(&index, |gap| gap.index);
-        place.is_ok_and(|place| self.gaps.get(place).is_some_and(|gap| gap.open))
-    }
-
-    /// What was learnt of loss.
-    #[must_use]
-    pub const fn loss(&self) -> &Loss {
-        &self.loss
-    }
-
-    /// What was learnt of the order of packets.
-    #[must_use]
-    pub const fn reorder(&self) -> &Reorder {
-        &self.reorder
-    }
-
-    /// What was learnt of round trips.
-    #[must_use]
-    pub const fn rtt(&self) -> &Rtt {
-        &self.rtt
-    }
-
-    /// Counters.
-    #[must_use]
-    pub const fn stats(&self) -> RequesterStats {
-        self.stats
     }
 }
 

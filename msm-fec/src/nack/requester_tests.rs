@@ -96,10 +96,17 @@ fn reordering_is_learnt_and_waited_for() {
     requester.handle_packet(now + ms(9), 12, Arrival::Media);
     assert!(asked(&mut requester).is_empty(), "it came in time");
     assert_eq!((requester.stats().late, requester.stats().spurious), (2, 1));
+    // Behind its answer, too.
+    requester.handle_packet(now + ms(10), 15, Arrival::Media);
+    requester.handle_timeout(now + ms(19));
+    assert_eq!(asked(&mut requester), [[14]]);
+    requester.handle_packet(now + ms(29), 14, Arrival::Retransmission);
+    requester.handle_packet(now + ms(30), 14, Arrival::Media);
+    assert_eq!((requester.stats().spurious, requester.reorder().delay(now + ms(30))), (2, ms(25)));
     // After a while without, gaps are loss again.
     let later = now + Duration::from_secs(120);
-    requester.handle_packet(later, 15, Arrival::Media);
-    assert_eq!(asked(&mut requester), [[14]]);
+    requester.handle_packet(later, 17, Arrival::Media);
+    assert_eq!(asked(&mut requester), [[16]]);
 }
 
 #[test]
@@ -171,7 +178,7 @@ fn clocks_that_jump_end_nothing() {
 fn a_round_trip_that_grows_is_found_out() {
     let (mut now, mut requester) = requester();
     let mut index = 10;
-    for _ in 0..40 {
+    for _ in 0..160 {
         now += Duration::from_secs(1);
         requester.handle_packet(now, index + 1, Arrival::Media);
         let end = now + ms(80);

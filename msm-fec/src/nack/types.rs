@@ -112,7 +112,7 @@ pub struct RequesterStats {
     pub repaired: u64,
     /// Missing packets that came by themselves.
     pub late: u64,
-    /// Those of them that had been asked for.
+    /// Packets asked for that had not been lost: they came by themselves, before the answer or behind it.
     pub spurious: u64,
     /// Missing packets whose time was over.
     pub gave_up: u64,
