@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SECONDS_PER_TARGET ?= 300
 
-.PHONY: demo run test test-fast peers bench lint clip fuzz
+.PHONY: demo run test test-fast peers bench loss-matrix lint clip fuzz
 
 demo:
 	$(CARGO) run --release --quiet -p msm-proxy -- demo
@@ -23,6 +23,10 @@ peers:
 
 bench:
 	$(CARGO) bench -p msm-benches --bench data_plane
+
+# What protection reaches, in virtual time: the table, its bounds, and the plot.
+loss-matrix:
+	$(CARGO) run --release --quiet -p msm-benches --bin loss_matrix -- --svg docs/loss-matrix.svg
 
 lint:
 	$(CARGO) fmt --all --check

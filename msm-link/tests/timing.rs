@@ -67,6 +67,11 @@ fn uniform_jitter_is_uniform() {
 #[test]
 fn normal_jitter_is_normal() {
     let samples = delays(Jitter::Normal(ms(3)), ms(20));
+    let count = SAMPLES as f64;
+    let mean = samples.iter().sum::<f64>() / count;
+    assert!((mean - 20.0).abs() < 5.0 * 3.0 / count.sqrt(), "{mean}");
+    let variance = samples.iter().map(|delay| (delay - mean).powi(2)).sum::<f64>() / count;
+    assert!((variance / 9.0 - 1.0).abs() < 5.0 * (2.0 / count).sqrt(), "{variance}");
     let distance = distance(samples, |delay| normal((delay - 20.0) / 3.0));
     assert!(distance < 2.2, "{distance}");
 }

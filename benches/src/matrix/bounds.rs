@@ -195,6 +195,7 @@ pub fn finest(cell: &Cell) -> Option<f64> {
 #[must_use]
 pub fn misses(rows: &[Row], quick: bool) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut not_run = 0;
     for row in rows {
         for (name, outcome) in row.outcomes.iter().filter(|(_, outcome)| outcome.wrong > 0) {
             lines.push(format!(
@@ -205,13 +206,16 @@ pub fn misses(rows: &[Row], quick: bool) -> Vec<String> {
         }
         for limit in limits(&row.cell) {
             let Some(outcome) = row.outcome(CONTROLLER) else {
-                lines.push(format!("{}: {CONTROLLER} did not run, so {limit:?} is missed", row.cell.name()));
+                not_run += 1;
                 continue;
             };
             if let Some((is, bound)) = exceeds(limit, row, outcome, quick) {
                 lines.push(format!("{}: {CONTROLLER}: {is}, but {bound}", row.cell.name()));
             }
         }
+    }
+    if not_run > 0 {
+        lines.push(format!("{not_run} bounds on {CONTROLLER}: it did not run"));
     }
     lines
 }

@@ -60,7 +60,9 @@ pub fn svg(rows: &[Row]) -> String {
             let points: Vec<_> = plotted
                 .iter()
                 .filter_map(|row| Some((row.cell.loss, value(row, name)?)))
-                .map(|(loss, residual)| (left + x(loss), y(residual), residual > 0.0))
+                .map(|(loss, residual)| {
+                    (left + x(loss), y(residual), residual.log10() >= f64::from(DECADES.1))
+                })
                 .collect();
             line(&mut out, series, &points);
         }
@@ -73,7 +75,7 @@ pub fn svg(rows: &[Row]) -> String {
 /// Series, in the order of their colours.
 const NAMES: [&str; 5] = [UNPROTECTED, NACK, FEC, IDEAL, CONTROLLER];
 
-const IDEAL: &str = "ideal code, 50 % overhead at most";
+const IDEAL: &str = "ideal code of the same size";
 
 fn value(row: &Row, name: &str) -> Option<f64> {
     if name == IDEAL {
@@ -84,7 +86,8 @@ fn value(row: &Row, name: &str) -> Option<f64> {
 }
 
 fn x(loss: f64) -> f64 {
-    let (least, most) = (LOSSES[1].log10() - 0.1, LOSSES[LOSSES.len() - 1].log10() + 0.1);
+    let shares = || LOSSES.into_iter().filter(|&share| share > 0.0).map(f64::log10);
+    let (least, most) = (shares().fold(0.0, f64::min) - 0.1, shares().fold(f64::MIN, f64::max) + 0.1);
     PANEL * (loss.log10() - least) / (most - least)
 }
 
@@ -136,7 +139,7 @@ fn frame(out: &mut String, left: f64, kind: Kind, first: bool) {
             out,
             "<text text-anchor=\"middle\" x=\"{at:.1}\" y=\"{:.0}\">{}</text>",
             bottom + 18.0,
-            percent(loss)
+            percent(loss).replace('%', " %")
         );
     }
     let _ = writeln!(out, "<path class=\"axis\" d=\"M{left} {TOP}V{bottom}H{right}\"/>");
@@ -148,7 +151,7 @@ fn frame(out: &mut String, left: f64, kind: Kind, first: bool) {
     );
 }
 
-/// A line through `points`, and a dot at each; a ring where nothing was lost.
+/// A line through `points`, and a dot at each; a ring where nothing was lost, or less than the axis shows.
 fn line(out: &mut String, series: usize, points: &[(f64, f64, bool)]) {
     if points.is_empty() {
         return;

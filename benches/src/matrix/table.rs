@@ -69,5 +69,10 @@ fn cost(outcome: &Outcome) -> String {
 
 /// A share, short.
 fn share(share: f64) -> String {
-    if share == 0.0 { "0".to_owned() } else { format!("{share:.1e}") }
+    match share {
+        0.0 => "0".to_owned(),
+        // Once in longer than anybody watches.
+        _ if share < 1e-12 => "<1e-12".to_owned(),
+        _ => format!("{share:.1e}"),
+    }
 }
