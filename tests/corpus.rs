@@ -48,5 +48,8 @@ targets!(
     sdes,
     mikey,
     srtp,
-    login
+    login,
+    flexfec,
+    st2022,
+    ulpfec
 );
