@@ -128,3 +128,64 @@ put("nack", [
     bytes.fromhex("10000000" + "11010002" + "11010200" + "1001000011010003" + "04c80700" + "1101000c" * 9 + "10ff0000" * 4),
     bytes.fromhex("10000000" + "13000108" + "10000000" * 2 + "12000001" + "12000002" + "1200ffff" + "04ff0000" + "13010130"),
 ])
+
+# Events of the XOR decoders: length, step, bytes; a step of 0 is a repair packet. The first source has number 65521 (0xfff1).
+FEC_PT, SSRC = 98, 0x5EED5EED
+
+
+def source(step=1, body=b"ab"):
+    return bytes([len(body), step]) + body
+
+
+def repair(packet):
+    return bytes([len(packet), 0]) + packet
+
+
+def flexfec(fec, csrcs=(SSRC,), pt=FEC_PT):
+    return repair(struct.pack(">BBHII", 0x80 | len(csrcs), pt, 1, 0, 1) + b"".join(struct.pack(">I", each) for each in csrcs) + fec)
+
+
+put("flexfec", [
+    # A row of four, of which the third is lost; a column; a mask of each length; a copy; two streams; reserved forms.
+    source() + source() + source(2) + flexfec(bytes.fromhex("40000000 00000000 fff1 0400 0000")) + source(1),
+    source() + source(2) + flexfec(bytes.fromhex("40600002 0000ff00 fff1 0203 0000")) + source(2) + source(2),
+    source() + flexfec(bytes.fromhex("00600002 00000000 fff1 6000 6162")) + source(),
+    source() + flexfec(bytes.fromhex("00600002 00000000 fff1 c000 40000001 6162")) + source(14),
+    source() + flexfec(bytes.fromhex("00600002 00000000 fff1 c000 80000000 8000000000000001 6162")) + source(45),
+    source() + flexfec(bytes.fromhex("8060fff3 00000001 5eed5eed 6162"), csrcs=()),
+    source() + flexfec(bytes.fromhex("40600002 00000000 fff1 0201 0007 0300 6162"), csrcs=(SSRC, 2)),
+    source() + flexfec(bytes.fromhex("c0600002 00000000 fff1 0201")) + flexfec(bytes.fromhex("40600002 00000000 fff1 0000")),
+    source() + flexfec(bytes.fromhex("4060ffff 00000000 fff2 0100 6162")) + flexfec(bytes.fromhex("40600002 00000000 7ff1 ffff 61")),
+    "98; repair-window=200000", "repair-window:200000",
+    b"\x05\x07\x10" + bytes(range(200)), b"\x23\xfe\x3f" + bytes(range(90)), b"\xff\x01\x00abcdef",
+])
+
+
+def st2022(base, kind, offset, count, body=b"ab", length=0, first=0x80):
+    return repair(struct.pack(">BBHII", first, 96, 1, 0, 0) + struct.pack(">HHBxxxIBBBx", base, length, 0x80, 0, kind, offset, count) + body)
+
+
+put("st2022", [
+    source() + source() + source(2) + st2022(0xFFF1, 0x40, 1, 4) + source(1),
+    source() + source(5) + st2022(0xFFF1, 0, 5, 4) + source(5) + source(5) + st2022(0xFFF2, 0, 5, 4),
+    source() + st2022(0xFFF1, 0, 5, 4) + st2022(0xFFF1, 0, 6, 4) + st2022(0xFFF1, 0x40, 1, 6),
+    source() + st2022(0xFFF1, 0x50, 1, 4) + st2022(0x7FF1, 0x40, 1, 4) + st2022(0xFFF1, 0, 0, 0),
+    source() + st2022(0xFFF2, 0x40, 1, 1, first=0xBF, length=0xFFFF) + st2022(0xFFF2, 0x40, 1, 1, first=0x80, length=2),
+    b"\x05\x07\x10" + bytes(range(200)), b"\xff\xfe\x3f" + bytes(range(90)),
+])
+
+
+def ulpfec(fec):
+    return repair(struct.pack(">BBHII", 0x80, FEC_PT, 1, 0, SSRC) + fec)
+
+
+put("ulpfec", [
+    source() + source(2) + ulpfec(bytes.fromhex("0000fff1 00000000 0000 0002 e000 0000")) + source(),
+    source() + ulpfec(bytes.fromhex("4000fff1 00000000 0000 0002 c000 00000001 0000")) + source(47),
+    # Two levels, of which the second protects more packets; more levels than are followed; lengths that lie.
+    source() + source(2, b"abcd") + ulpfec(bytes.fromhex("0000fff1 00000000 0000 0002 c000 0000 0002 e000 0000")) + source(),
+    source() + ulpfec(bytes.fromhex("0000fff1 00000000 0000" + "0000 8000" * 6)),
+    source() + ulpfec(bytes.fromhex("0000fff1 00000000 0000 00ff 8000 6162")) + ulpfec(bytes.fromhex("8000fff1 00000000 0000 0000 8000")),
+    bytes.fromhex("87028004 05 aabbccdd 0102030405"), bytes.fromhex("80000000" * 33 + "60"), b"\xe0\x00\x03\xff\x60",
+    b"\x05\x07\x10" + bytes(range(200)), b"\xff\xfe\x3f" + bytes(range(90)),
+])

@@ -50,5 +50,8 @@ targets!(
     srtp,
     login,
     rtx,
-    nack
+    nack,
+    flexfec,
+    st2022,
+    ulpfec
 );

@@ -1,0 +1,8 @@
+//! See `bodies/ulpfec.rs`.
+#![no_main]
+
+#[path = "../bodies/mod.rs"]
+#[allow(dead_code)]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::ulpfec::run(data));
