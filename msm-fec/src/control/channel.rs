@@ -42,6 +42,12 @@ impl Channel {
         self.sane().loss * (1.0 - ends).powi(i32::try_from(copies).unwrap_or(i32::MAX))
     }
 
+    /// The chance that the next `count` packets are all lost, if the last one was.
+    pub fn stays_lost(self, count: u32) -> f64 {
+        let (ends, _) = self.transitions(1);
+        (1.0 - ends).powi(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+
     /// What is left of the losses of source packets by an ideal (MDS) code that adds `repair` packets to `source` ones: the chance
     /// that a source packet is lost and more than `repair` packets of its block are. The packets of a block are `step` apart.
     pub fn after_code(self, source: usize, repair: usize, step: u32) -> f64 {

@@ -74,9 +74,9 @@ impl Choice {
             traffic,
         };
         let wanted = conditions.plan(&limits);
-        let spends = |plan: Option<&Plan>| plan.and_then(|plan| plan.code).map_or(0.0, |code| {
-            code.repair as f64 / code.source.max(1) as f64
-        });
+        let spends = |plan: Option<&Plan>| {
+            plan.and_then(|plan| plan.code).map_or(0.0, |code| code.repair as f64 / code.source.max(1) as f64)
+        };
         let (new, old) = (spends(Some(&wanted)), spends(self.plan.as_ref()));
         if new < old && self.plan.is_some() && old <= limits.overhead {
             let since = *self.enough_since.get_or_insert(now);
@@ -88,7 +88,10 @@ impl Choice {
         if new > old {
             self.grown = Some((now, old, report.loss));
         }
-        let changed = self.plan.as_ref().is_none_or(|plan| plan.code != wanted.code || plan.hold_off != wanted.hold_off);
+        let changed = self
+            .plan
+            .as_ref()
+            .is_none_or(|plan| plan.code != wanted.code || plan.hold_off != wanted.hold_off);
         if changed {
             self.why = format!(
                 "loss {:.2} % in runs of {:.1}, round trip {:.0} ms, budget {:.0} ms: {wanted}",
@@ -116,7 +119,9 @@ impl Choice {
 
     fn allowed(&mut self, now: Instant) -> f64 {
         match self.backed_off {
-            Some((at, share)) if now.saturating_duration_since(at) < BACK_OFF => share.min(self.limits.overhead),
+            Some((at, share)) if now.saturating_duration_since(at) < BACK_OFF => {
+                share.min(self.limits.overhead)
+            }
             _ => {
                 self.backed_off = None;
                 self.limits.overhead

@@ -173,7 +173,7 @@ impl Receiver {
             return None;
         }
         let loss = self.requester.loss();
-        let (rate, burst) = (loss.bound(), loss.burst());
+        let (rate, burst) = (loss.rate().max(loss.recent()), loss.burst());
         let differs = |new: f64, old: f64| new > old * CHANGE || new * CHANGE < old;
         let told = self.report.told;
         if differs(rate, told.0) && (rate - told.0).abs() > 0.0005 || differs(burst, told.1) {

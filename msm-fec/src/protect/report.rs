@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Report {
     /// Which report it is: [`Next::echo`] names it.
     pub id: u8,
-    /// Share of packets that is lost, to be prepared for.
+    /// Share of packets that is lost, the higher one of late and over a longer time.
     pub loss: f64,
     /// Mean number of packets that are lost in a row.
     pub burst: f64,

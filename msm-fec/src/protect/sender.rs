@@ -12,6 +12,9 @@ use crate::rs::encoder::{Encoder, EncoderConfig, Repair, Shape};
 /// A burst whose end was not marked is over after so long.
 const IDLE: Duration = Duration::from_millis(2);
 
+/// What a tail probe costs with all headers: IP, UDP, SRTCP.
+const PROBE_BYTES: usize = 69;
+
 /// What a sender may do.
 #[derive(Debug, Clone, Copy)]
 pub struct SenderConfig {
@@ -74,8 +77,15 @@ impl<R: Copy> Sender<R> {
         Self {
             config,
             history: History::new(config.history),
-            responder: Responder::new(ResponderConfig { share: config.limits.overhead, ..Default::default() }),
-            tail: Tail::new(TailConfig::new(config.budget)),
+            responder: Responder::new(ResponderConfig {
+                share: config.limits.overhead,
+                ..Default::default()
+            }),
+            tail: Tail::new(TailConfig {
+                probe_bytes: PROBE_BYTES,
+                share: 0.004,
+                ..TailConfig::new(config.budget)
+            }),
             encoder: Encoder::new(encoder, None).ok(),
             meter: Meter::default(),
             choice: Choice::new(config.limits, config.budget),
@@ -136,7 +146,9 @@ impl<R: Copy> Sender<R> {
     fn end_burst(&mut self) {
         self.idle = None;
         self.bursts += 1;
-        let Some(code) = self.code.filter(|code| self.in_block > 0 && self.bursts >= code.span) else { return };
+        let Some(code) = self.code.filter(|code| self.in_block > 0 && self.bursts >= code.span) else {
+            return;
+        };
         let repairs = (code.repair * self.in_block).div_ceil(code.source.max(1)).min(code.repair);
         if let Some(encoder) = &mut self.encoder {
             encoder.finish_with(u8::try_from(repairs).unwrap_or(u8::MAX));
