@@ -48,5 +48,6 @@ targets!(
     sdes,
     mikey,
     srtp,
-    login
+    login,
+    reed_solomon
 );

@@ -9,6 +9,7 @@ pub mod framing;
 pub mod login;
 pub mod mikey;
 pub mod pattern;
+pub mod reed_solomon;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdes;
