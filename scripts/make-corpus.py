@@ -189,3 +189,43 @@ put("ulpfec", [
     bytes.fromhex("87028004 05 aabbccdd 0102030405"), bytes.fromhex("80000000" * 33 + "60"), b"\xe0\x00\x03\xff\x60",
     b"\x05\x07\x10" + bytes(range(200)), b"\xff\xfe\x3f" + bytes(range(90)),
 ])
+
+
+# Source packets and repairs of the block in docs/reed-solomon.md, whole and with lies; and, read as a sender's, shapes.
+def rs(*parts):
+    return b"".join(struct.pack(">BH", kind, len(data)) + data for kind, data in parts)
+
+
+def numbered(number):
+    return struct.pack(">BBH", 0x80, 96, number & 0xFFFF) + bytes(range(8 + number % 5))
+
+
+def repaired(first, packets, header):
+    """The first repair of a block of two (coefficients 3 and 2) of RTP packets."""
+    def times(a, b):
+        product = 0
+        while b:
+            product ^= a if b & 1 else 0
+            a, b = (a << 1) ^ (0x11D if a & 0x80 else 0), b >> 1
+        return product
+    longest = max(map(len, packets))
+    one, two = (struct.pack(">H", len(packet)) + packet.ljust(longest, b"\0") for packet in packets)
+    symbol = bytes(times(3, a) ^ times(2, b) for a, b in zip(one, two))
+    return struct.pack(">H6B", first & 0xFFFF, *header) + symbol
+
+
+TWO = [numbered(65531), numbered(65532)]
+REPAIR = repaired(65531, TWO, (1, 2, 2, 2, 1, 0))
+put("reed_solomon", [
+    rs((2, TWO[0]), (1, REPAIR)),
+    rs((2, TWO[0]), (2, TWO[1]), (1, REPAIR)),
+    rs((1, REPAIR), (4, TWO[1]), (1, REPAIR)),
+    rs((2, TWO[0]), (1, repaired(65531, TWO, (1, 2, 2, 2, 2, 0)))),
+    rs((1, struct.pack(">H6B", 65531, 1, 1, 1, 1, 1, 0) + struct.pack(">H", len(TWO[0])) + TWO[0])),
+    rs((1, struct.pack(">H6B", 65531, 1, 1, 1, 9, 1, 0) + struct.pack(">H", 600) + TWO[0])),
+    rs((1, struct.pack(">H6B", 65500, 1, 9, 20, 254, 64, 0) + b"\x04\xb0" + b"x" * 40), (126, TWO[0])),
+    rs((1, struct.pack(">H6B", 100, 2, 0, 255, 255, 0, 7) + b"\0\0x"), (1, b"\0" * 11)),
+    bytes([19, 3, 40, 37]) + bytes(range(200)),
+    bytes([9, 9, 30, 255]) + b"packets of many lengths",
+    "version=1;repair-window=200000", "x=y; VERSION = 1 ;repair-window=5",
+])

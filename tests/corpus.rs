@@ -53,5 +53,6 @@ targets!(
     nack,
     flexfec,
     st2022,
-    ulpfec
+    ulpfec,
+    reed_solomon
 );

@@ -12,6 +12,7 @@ pub mod mikey;
 pub mod nack;
 pub mod parity;
 pub mod pattern;
+pub mod reed_solomon;
 pub mod rtcp;
 pub mod rtp;
 pub mod rtx;

@@ -7,7 +7,7 @@
 //! * [`steer_by_label`]: which of the sockets that share a port gets a datagram (`SO_ATTACH_REUSEPORT_CBPF`).
 //! * [`join_source_group_v6`]: source-specific multicast (RFC 4607) for IPv6.
 //!
-//! Neither call allocates or takes a lock. This is the only crate of the workspace with `unsafe` code: what the
+//! Neither call allocates or takes a lock. This is the only crate of the workspace that calls the system with `unsafe` code: what the
 //! kernel writes (addresses, control messages) is parsed as plain bytes, so that only the system calls
 //! themselves need it.
 

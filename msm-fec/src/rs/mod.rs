@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod payload;
 pub mod ring;
 mod rows;
+pub mod sdp;
 mod shape;
 
 /// Most packets of a block, sources and repairs together: each has its own point of the field, which has 256.
