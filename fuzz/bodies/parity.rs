@@ -88,8 +88,11 @@ pub fn anything<D: Decode>(data: &[u8], mut decoder: D) {
     assert!(counted >= refused, "a refusal was not counted");
 }
 
+/// Source packets with their indices.
+pub type Packets = Vec<(u64, Vec<u8>)>;
+
 /// Source packets from `data`, for an honest sender: bodies of mixed lengths, and which of them is lost.
-pub fn honest(data: &[u8], count: usize) -> Option<(Vec<(u64, Vec<u8>)>, usize)> {
+pub fn honest(data: &[u8], count: usize) -> Option<(Packets, usize)> {
     let (&[lost, size], data) = data.split_first_chunk()?;
     let size = usize::from(size % 64) + 1;
     let bodies = data.chunks(size).chain(std::iter::repeat(&[][..]));

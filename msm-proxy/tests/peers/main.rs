@@ -15,6 +15,8 @@
 
 mod crowd;
 mod fallback;
+mod fec;
+mod fec_ours;
 mod hop;
 mod keyed;
 mod lab;

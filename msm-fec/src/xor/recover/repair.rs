@@ -19,7 +19,7 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 1024 packets of a window, 128 open repair packets of 2048 bytes at most, 256 KiB of recovered packets: a decoder holds
-    /// 0.6 MiB at most.
+    /// 0.7 MiB at most.
     fn default() -> Self {
         Self { window: 1024, open: 128, recovered_bytes: 256 << 10, packet: 2048 }
     }
