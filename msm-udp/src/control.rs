@@ -122,6 +122,7 @@ fn next(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
 }
 
 /// Control messages to send.
+#[derive(Debug)]
 #[repr(align(8))]
 pub(crate) struct SendControl {
     bytes: [u8; SEND_BYTES],
@@ -137,6 +138,11 @@ impl SendControl {
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         let length = self.length;
         self.bytes.get_mut(..length).unwrap_or_default()
+    }
+
+    /// Takes all messages out.
+    pub(crate) fn clear(&mut self) {
+        self.length = 0;
     }
 
     /// GSO segment size.

@@ -4,10 +4,11 @@
 //!   (`SO_RXQ_OVFL`), which tells loss on the network from loss in the own socket buffer.
 //! * [`Socket::send`]: one `sendmsg` with GSO, ECN and source address, that reports every error. The DSCP of the
 //!   socket stays as set, which an `IP_TOS` control message without it would clear.
+//! * [`Socket::send_queue`]: one `sendmmsg` for sends to several destinations.
 //! * [`steer_by_label`]: which of the sockets that share a port gets a datagram (`SO_ATTACH_REUSEPORT_CBPF`).
 //! * [`join_source_group_v6`]: source-specific multicast (RFC 4607) for IPv6.
 //!
-//! Neither call allocates or takes a lock. This is the only crate of the workspace that calls the system with `unsafe` code: what the
+//! No call allocates or takes a lock. This is the only crate of the workspace that calls the system with `unsafe` code: what the
 //! kernel writes (addresses, control messages) is parsed as plain bytes, so that only the system calls
 //! themselves need it.
 
@@ -18,6 +19,7 @@ mod address;
 mod buffers;
 mod control;
 mod multicast;
+mod queue;
 mod recv;
 mod send;
 mod socket;
@@ -26,6 +28,7 @@ mod steer;
 pub use buffers::{MAX_SLOTS, Received, RecvBuffers, SLOT_BYTES};
 pub use control::Ecn;
 pub use multicast::{join_source_group_v6, leave_source_group_v6};
+pub use queue::{MAX_QUEUED, MAX_QUEUED_BYTES, SendQueue};
 pub use send::Transmit;
 pub use socket::Socket;
 pub use steer::steer_by_label;

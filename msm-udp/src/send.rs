@@ -30,18 +30,13 @@ pub(crate) fn send(fd: BorrowedFd<'_>, v6_socket: bool, dscp: u8, transmit: &Tra
     let name_length = address::encode(transmit.destination, v6_socket, &mut name);
 
     let mut control = SendControl::new();
-    if let Some(size) = transmit.segment_size.filter(|size| *size < transmit.contents.len()) {
-        let size = u16::try_from(size).map_err(|_| io::Error::from_raw_os_error(libc::EMSGSIZE))?;
-        control.push_segment_size(size);
-    }
+    let segment_size = transmit.segment_size.filter(|size| *size < transmit.contents.len());
+    prepare(&mut control, segment_size, transmit.src_ip)?;
     if let Some(ecn) = transmit.ecn {
         match transmit.destination.ip().to_canonical() {
             IpAddr::V4(_) => control.push_tos(dscp | ecn.bits()),
             IpAddr::V6(_) => control.push_traffic_class(dscp | ecn.bits()),
         }
-    }
-    if let Some(source) = transmit.src_ip {
-        control.push_source(source);
     }
     let control = control.as_mut_slice();
     if control.is_empty() {
@@ -79,8 +74,24 @@ pub(crate) fn send(fd: BorrowedFd<'_>, v6_socket: bool, dscp: u8, transmit: &Tra
     retry(|| unsafe { libc::sendmsg(fd.as_raw_fd(), &header, FLAGS) })
 }
 
+/// Writes what a send says besides its destination.
+pub(crate) fn prepare(
+    control: &mut SendControl,
+    segment_size: Option<usize>,
+    source: Option<IpAddr>,
+) -> io::Result<()> {
+    if let Some(size) = segment_size {
+        let size = u16::try_from(size).map_err(|_| io::Error::from_raw_os_error(libc::EMSGSIZE))?;
+        control.push_segment_size(size);
+    }
+    if let Some(source) = source {
+        control.push_source(source);
+    }
+    Ok(())
+}
+
 /// Never waits, and a peer that is gone is an error, not a signal.
-const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+pub(crate) const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// Calls again what a signal interrupted.
 fn retry(call: impl Fn() -> libc::ssize_t) -> io::Result<()> {

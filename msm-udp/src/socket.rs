@@ -19,7 +19,7 @@ use crate::{recv, send};
 #[derive(Debug)]
 pub struct Socket {
     socket: UdpSocket,
-    v6: bool,
+    pub(crate) v6: bool,
     gro_segments: usize,
     /// 1 once the way out turned out not to support GSO.
     gso_segments: AtomicUsize,

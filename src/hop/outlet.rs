@@ -1,12 +1,13 @@
 //! A flow to another member: numbered, protected, and sent in as few calls as it came.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use msm_auth::srtp::{self, MasterKey};
 use msm_core::hop::split::{SECOND_HEADER, cut};
 use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
-use msm_core::hub::{Kind, SendOutcome};
+use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome};
 use msm_core::rtp::Header;
 
 use super::association::Association;
@@ -14,10 +15,15 @@ use super::inlet::Inlet;
 use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
 use super::report;
 use crate::error::Error;
+use crate::hub::dest::SendErrors;
+use crate::hub::put_off::{Owner, PutOff};
 
 /// The most packets and bytes of one GSO send.
 const MAX_SEGMENTS: usize = msm_core::burst::MAX_SEGMENTS;
 const MAX_RUN: usize = msm_core::burst::MAX_RUN_BYTES;
+
+/// How much longer a packet becomes, at most.
+const LONGER: usize = Trailer::MAX_BYTES + RTP_OVERHEAD;
 
 /// From this index on the peer is told where the numbers are: before, it cannot mistake them.
 const TELL_FROM: u64 = 1 << 14;
@@ -42,10 +48,22 @@ struct State {
 
 /// Packets of one size that wait to be sent together.
 struct Batch<'a> {
-    bytes: &'a mut Vec<u8>,
+    exit: Exit<'a>,
+    /// Where its packets begin in the buffer.
+    start: usize,
     segment: usize,
     packets: usize,
     closed: bool,
+    /// What it was given, for whoever has to take it back.
+    given: NotSent,
+}
+
+/// How a batch leaves.
+enum Exit<'a> {
+    /// At once.
+    Now(RefMut<'a, Vec<u8>>, &'a Association),
+    /// With those of other readers, by UDP.
+    Later(&'a mut PutOff, SocketAddr, Rc<Outlet>),
 }
 
 impl Outlet {
@@ -55,7 +73,12 @@ impl Outlet {
             association: Rc::downgrade(association),
             twin: RefCell::default(),
             state: RefCell::new(State {
-                sender: srtp::Sender::new(srtp::SenderOptions { mki_len: MKI_BYTES, ..Default::default() }),
+                // The line never goes back.
+                sender: srtp::Sender::new(srtp::SenderOptions {
+                    mki_len: MKI_BYTES,
+                    window: srtp::MIN_WINDOW,
+                    ..Default::default()
+                }),
                 line: SendLine::new(first_sequence),
                 told: 0,
             }),
@@ -92,12 +115,51 @@ impl Outlet {
         }
     }
 
+    /// Sends RTP packets of `line` together with those of others, if they go by UDP.
+    pub(crate) fn put_off(
+        self: &Rc<Self>,
+        line: usize,
+        packets: &Outgoing<'_>,
+        put_off: &mut PutOff,
+        errors: &SendErrors,
+    ) -> SendOutcome {
+        let Some(association) = self.association.upgrade() else { return SendOutcome::Failed };
+        let (Kind::Rtp, Some(to)) = (packets.kind, association.udp()) else {
+            drop(association);
+            return self.send(packets.kind, packets.bytes, packets.segment);
+        };
+        let count = packets.bytes.len().div_ceil(packets.segment.max(1));
+        put_off.begin(&association.port.socket, packets.bytes.len() + count * LONGER, errors);
+        let start = put_off.buffer().len();
+        let exit = Exit::Later(put_off, to, Rc::clone(self));
+        let outcome =
+            self.protect_all(&association, Batch::new(exit, start, line), packets.bytes, packets.segment);
+        self.tell_in_time(&association);
+        outcome
+    }
+
+    /// A datagram of this size does not pass.
+    pub(crate) fn handle_too_large(&self, size: usize) {
+        if let Some(association) = self.association.upgrade() {
+            association.handle_too_large(size);
+        }
+    }
+
     fn send_rtp(&self, association: &Association, packets: &[u8], segment: usize) -> SendOutcome {
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
-        let mut batch = Batch { bytes: &mut buffer, segment: 0, packets: 0, closed: false };
+        self.protect_all(association, Batch::new(Exit::Now(buffer, association), 0, 0), packets, segment)
+    }
+
+    fn protect_all(
+        &self,
+        association: &Association,
+        mut batch: Batch<'_>,
+        packets: &[u8],
+        segment: usize,
+    ) -> SendOutcome {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
         let most = association.max_datagram().saturating_sub(RTP_OVERHEAD);
         let mut outcome = SendOutcome::Sent;
         for packet in packets.chunks(segment.max(1)) {
@@ -105,6 +167,8 @@ impl Outlet {
             let original = u16::from_be_bytes([*high, *low]);
             if packet.len() + Trailer::MAX_BYTES <= most {
                 self.protect(state, association, &mut batch, original, Part::Whole, packet, &mut outcome);
+                batch.given.bytes += packet.len() as u64;
+                batch.given.packets += 1;
                 continue;
             }
             let header = Header::parse(packet).ok();
@@ -116,6 +180,8 @@ impl Outlet {
                 continue;
             };
             self.protect(state, association, &mut batch, original, Part::First, head, &mut outcome);
+            batch.given.bytes += packet.len() as u64;
+            batch.given.packets += 1;
             let mut second = [0; 2048];
             let length = SECOND_HEADER + tail.len();
             if let Some(room) = second.get_mut(..length) {
@@ -131,7 +197,7 @@ impl Outlet {
                 association.port.counters.add("hop_too_large", 1);
             }
         }
-        batch.send(association, &mut outcome);
+        batch.send(&mut outcome);
         outcome
     }
 
@@ -150,12 +216,13 @@ impl Outlet {
         let numbered = state.line.next(original, part);
         let length = packet.len() + numbered.trailer.len() + RTP_OVERHEAD;
         if !batch.takes(length) {
-            batch.send(association, outcome);
+            batch.send(outcome);
         }
-        let start = batch.bytes.len();
-        batch.bytes.extend_from_slice(packet);
-        batch.bytes.resize(start + length, 0);
-        let Some(room) = batch.bytes.get_mut(start..) else { return };
+        let bytes = batch.bytes();
+        let start = bytes.len();
+        bytes.extend_from_slice(packet);
+        bytes.resize(start + length, 0);
+        let Some(room) = bytes.get_mut(start..) else { return };
         if let Some(sequence) = room.get_mut(2..4) {
             sequence.copy_from_slice(&numbered.sequence.to_be_bytes());
         }
@@ -165,7 +232,7 @@ impl Outlet {
         match state.sender.protect_rtp(room, packet.len() + numbered.trailer.len()) {
             Ok(protected) if protected == length => batch.push(length),
             Ok(_) | Err(_) => {
-                batch.bytes.truncate(start);
+                bytes.truncate(start);
                 association.port.counters.add("hop_protect", 1);
             }
         }
@@ -231,16 +298,31 @@ impl Outlet {
     }
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    fn new(exit: Exit<'a>, start: usize, line: usize) -> Self {
+        let given = NotSent { line, packets: 0, bytes: 0 };
+        Self { exit, start, segment: 0, packets: 0, closed: false, given }
+    }
+
+    #[inline]
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        match &mut self.exit {
+            Exit::Now(buffer, _) => buffer,
+            Exit::Later(put_off, ..) => put_off.buffer(),
+        }
+    }
+
     /// Whether a packet of this length can go out with what waits.
-    fn takes(&self, length: usize) -> bool {
+    #[inline]
+    fn takes(&mut self, length: usize) -> bool {
         self.packets == 0
             || (!self.closed
                 && length <= self.segment
                 && self.packets < MAX_SEGMENTS
-                && self.bytes.len() + length <= MAX_RUN)
+                && self.bytes().len() - self.start + length <= MAX_RUN)
     }
 
+    #[inline]
     fn push(&mut self, length: usize) {
         if self.packets == 0 {
             self.segment = length;
@@ -250,15 +332,25 @@ impl Batch<'_> {
         self.packets += 1;
     }
 
-    fn send(&mut self, association: &Association, outcome: &mut SendOutcome) {
+    fn send(&mut self, outcome: &mut SendOutcome) {
         if self.packets > 0 {
-            match association.transmit(self.bytes, self.segment) {
-                SendOutcome::Sent => {}
-                other => *outcome = other,
+            let (given, segment) = (self.given, self.segment);
+            match &mut self.exit {
+                Exit::Now(buffer, association) => {
+                    match association.transmit(buffer, segment) {
+                        SendOutcome::Sent => {}
+                        other => *outcome = other,
+                    }
+                    buffer.clear();
+                }
+                Exit::Later(put_off, to, outlet) => {
+                    put_off.enter(Owner { given, outlet: Rc::clone(outlet) }, *to, segment);
+                }
             }
         }
-        self.bytes.clear();
+        self.start = self.bytes().len();
         self.packets = 0;
         self.closed = false;
+        self.given = NotSent { packets: 0, bytes: 0, ..self.given };
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct PortSettings {
 
 /// A worker's part of the port.
 pub(crate) struct HopPort {
-    pub(crate) socket: UdpSocket,
+    pub(crate) socket: Rc<UdpSocket>,
     /// Packets on their way out.
     pub(crate) buffer: RefCell<Vec<u8>>,
     pub(crate) counters: HopCounters,
@@ -79,7 +79,7 @@ impl HopPort {
         }
         let bound = socket.local_addr();
         let port = Rc::new(Self {
-            socket,
+            socket: Rc::new(socket),
             buffer: RefCell::default(),
             counters: HopCounters::default(),
             worker: worker.id,

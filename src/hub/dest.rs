@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use msm_core::hub::{Kind, Outgoing, SendOutcome, Sink};
+use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome, Sink};
 use msm_udp::Transmit;
 use tokio::sync::mpsc;
 
+use super::put_off::PutOff;
 use crate::hop::outlet::Outlet;
 use crate::net::tcp::{Connection, Queued};
 use crate::net::udp::UdpSocket;
@@ -115,6 +116,7 @@ pub(crate) struct WorkerSink<'a> {
     pub(crate) errors: &'a SendErrors,
     /// Where packets are protected.
     pub(crate) room: &'a RefCell<Vec<u8>>,
+    pub(crate) put_off: &'a RefCell<PutOff>,
     pub(crate) now: std::time::Instant,
 }
 
@@ -154,7 +156,10 @@ impl Sink<Dest> for WorkerSink<'_> {
                 let mut refused = || errors.srtp.set(errors.srtp.get() + 1);
                 track.protect(&packets, &mut room, &mut refused, &mut |run| self.send(to, run))
             }
-            Dest::Hop(outlet) => outlet.send(packets.kind, packets.bytes, packets.segment),
+            Dest::Hop(outlet) => match packets.put_off {
+                Some(line) => outlet.put_off(line, &packets, &mut self.put_off.borrow_mut(), self.errors),
+                None => outlet.send(packets.kind, packets.bytes, packets.segment),
+            },
             Dest::App { queue } => {
                 let burst = AppBurst {
                     track: packets.track,
@@ -171,6 +176,10 @@ impl Sink<Dest> for WorkerSink<'_> {
             }
         }
     }
+
+    fn flush(&mut self, failed: &mut dyn FnMut(NotSent)) {
+        self.put_off.borrow_mut().flush(self.errors, failed);
+    }
 }
 
 /// Sends one run with GSO; where the kernel or the path refuses the run, packet by packet, each counted.
@@ -183,27 +192,34 @@ pub(crate) fn send_udp(
     errors: &SendErrors,
 ) -> SendOutcome {
     // A socket that is bound to one address sends from it unasked, at less cost.
-    let source = source.filter(|_| socket.local_addr().ip().is_unspecified());
+    let src_ip = source.filter(|_| socket.local_addr().ip().is_unspecified());
     let segment_size = (segment > 0 && contents.len() > segment).then_some(segment);
-    let transmit = Transmit { destination, contents, segment_size, ecn: None, src_ip: source };
-    let Err(error) = socket.send(&transmit) else { return SendOutcome::Sent };
-    let Some(segment) = segment_size else {
-        errors.count(&error, 1);
+    let transmit = Transmit { destination, contents, segment_size, ecn: None, src_ip };
+    match socket.send(&transmit) {
+        Ok(()) => SendOutcome::Sent,
+        Err(error) => after_failure(socket, &transmit, &error, errors),
+    }
+}
+
+/// What could not be sent by one call, packet by packet where that may help, each counted.
+pub(crate) fn after_failure(
+    socket: &UdpSocket,
+    transmit: &Transmit<'_>,
+    error: &io::Error,
+    errors: &SendErrors,
+) -> SendOutcome {
+    let segment = transmit.segment_size.filter(|segment| *segment > 0 && *segment < transmit.contents.len());
+    let Some(segment) = segment else {
+        errors.count(error, 1);
         return SendOutcome::Failed;
     };
     if error.kind() == io::ErrorKind::WouldBlock {
-        errors.count(&error, contents.len().div_ceil(segment) as u64);
+        errors.count(error, transmit.contents.len().div_ceil(segment) as u64);
         return SendOutcome::Failed;
     }
     let mut sent = false;
-    for packet in contents.chunks(segment) {
-        match socket.send(&Transmit {
-            destination,
-            contents: packet,
-            segment_size: None,
-            ecn: None,
-            src_ip: source,
-        }) {
+    for contents in transmit.contents.chunks(segment) {
+        match socket.send(&Transmit { contents, segment_size: None, ..*transmit }) {
             Ok(()) => sent = true,
             Err(error) => errors.count(&error, 1),
         }
@@ -243,11 +259,16 @@ mod tests {
         let to = Dest::Tcp { connection: Rc::clone(&connection), rtp_channel: 0, rtcp_channel: 1 };
         let mut dest = to.secured(Some(&track));
         let (errors, room) = (SendErrors::default(), RefCell::default());
-        let mut sink = WorkerSink { errors: &errors, room: &room, now: std::time::Instant::now() };
+        let put_off = RefCell::default();
+        let mut sink =
+            WorkerSink { errors: &errors, room: &room, put_off: &put_off, now: std::time::Instant::now() };
         let mut send = |first| {
             let mut bytes = run(first);
             let kind = Kind::Rtp;
-            sink.send(&mut dest, Outgoing { track: 0, kind, bytes: &mut bytes, segment: LENGTH, ecn: 0 })
+            sink.send(
+                &mut dest,
+                Outgoing { track: 0, kind, bytes: &mut bytes, segment: LENGTH, ecn: 0, put_off: None },
+            )
         };
         let mut number = 0;
         while send(number) == SendOutcome::Sent {

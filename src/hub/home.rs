@@ -306,7 +306,7 @@ impl Home {
                 continue;
             };
             let mut sink = self.worker.sink(now);
-            let packets = Outgoing { track, kind: Kind::Rtcp, segment: length, bytes, ecn: 0 };
+            let packets = Outgoing { track, kind: Kind::Rtcp, segment: length, bytes, ecn: 0, put_off: None };
             let _ = sink.send(dest, packets);
         }
     }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 
-use msm_udp::{Received, RecvBuffers, Transmit};
+use msm_udp::{Received, RecvBuffers, SendQueue, Transmit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -118,6 +118,15 @@ impl UdpSocket {
     /// Sends now or fails: never waits, never swallows an error.
     pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         self.io.get_ref().send(transmit)
+    }
+
+    /// Makes all sends that wait: see [`msm_udp::Socket::send_queue`].
+    pub(crate) fn send_queue(
+        &self,
+        queue: &mut SendQueue,
+        failed: &mut dyn FnMut(usize, &Transmit<'_>, io::Error),
+    ) {
+        self.io.get_ref().send_queue(queue, failed);
     }
 }
 

@@ -312,7 +312,8 @@ impl UpstreamTrack {
         let [a, b, c, d] = self.ssrc.to_be_bytes();
         let mut report = [0x80, 201, 0, 1, a, b, c, d];
         let segment = report.len();
-        let report = Outgoing { track: 0, kind: Kind::Rtcp, bytes: &mut report, segment, ecn: 0 };
+        let report =
+            Outgoing { track: 0, kind: Kind::Rtcp, bytes: &mut report, segment, ecn: 0, put_off: None };
         let _ = secure.protect(&report, &mut Vec::new(), &mut || {}, &mut |sealed| {
             let _ = pair.rtcp.send(&packet(rtcp_to, sealed.bytes));
             SendOutcome::Sent

@@ -18,6 +18,7 @@ use crate::hop::port::HopPort;
 use crate::hub::dest::{SendErrors, WorkerSink};
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
+use crate::hub::put_off::PutOff;
 use crate::hub::registry::ReaderRef;
 use crate::hub::shard::Shard;
 use crate::net::pair::Pair;
@@ -47,6 +48,7 @@ pub(crate) struct Worker {
     pub(crate) send_errors: SendErrors,
     /// Where packets for plain hops are protected, a burst at a time.
     room: RefCell<Vec<u8>>,
+    put_off: RefCell<PutOff>,
     published_errors: Cell<[u64; 6]>,
     foreign: Cell<u64>,
     receive_errors: Cell<u64>,
@@ -88,6 +90,7 @@ impl Worker {
             listening: RefCell::default(),
             send_errors: SendErrors::default(),
             room: RefCell::default(),
+            put_off: RefCell::default(),
             published_errors: Cell::default(),
             foreign: Cell::new(0),
             receive_errors: Cell::new(0),
@@ -240,7 +243,7 @@ impl Worker {
 
     /// What sends for this worker's fan-outs.
     pub(crate) fn sink(&self, now: Instant) -> WorkerSink<'_> {
-        WorkerSink { errors: &self.send_errors, room: &self.room, now }
+        WorkerSink { errors: &self.send_errors, room: &self.room, put_off: &self.put_off, now }
     }
 
     /// Counts datagrams from somebody who is not the flow's peer.

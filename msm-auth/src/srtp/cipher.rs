@@ -23,7 +23,7 @@ pub(super) struct SessionKeys {
 }
 
 enum Keys {
-    Gcm { key: Box<LessSafeKey>, salt: Zeroizing<[u8; 12]> },
+    Gcm { key: LessSafeKey, salt: Zeroizing<[u8; 12]> },
     Cm { key: Box<EncryptingKey>, salt: Zeroizing<[u8; 14]>, auth: Box<hmac::Key> },
 }
 
@@ -177,7 +177,7 @@ impl SessionKeys {
 impl Keys {
     fn gcm(suite: Suite, key: &[u8], salt: Zeroizing<[u8; 12]>) -> Result<Self, SrtpError> {
         let algorithm = if suite == Suite::AeadAes256Gcm { &AES_256_GCM } else { &AES_128_GCM };
-        Ok(Self::Gcm { key: Box::new(LessSafeKey::new(UnboundKey::new(algorithm, key)?)), salt })
+        Ok(Self::Gcm { key: LessSafeKey::new(UnboundKey::new(algorithm, key)?), salt })
     }
 
     fn derive(master: &MasterKey, key: Use, auth: Use, salt: Use) -> Result<Self, SrtpError> {

@@ -3,11 +3,14 @@
 use super::cipher::SessionKeys;
 use super::{MAX_EPOCHS, MAX_MKI, MasterKey, SrtpError, Suite};
 
-/// The keys that one side has, the oldest first.
+/// The keys that one side has.
 #[derive(Debug)]
 pub(super) struct Epochs {
     mki_len: usize,
-    keys: Vec<Epoch>,
+    /// Beside what its owner needs for each packet anyway: to fetch it is a good part of what a packet after a pause costs.
+    newest: Option<Epoch>,
+    /// The oldest first.
+    older: Vec<Epoch>,
 }
 
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub(super) struct Epoch {
 
 impl Epochs {
     pub(super) fn new(mki_len: usize) -> Self {
-        Self { mki_len: mki_len.min(MAX_MKI), keys: Vec::with_capacity(MAX_EPOCHS) }
+        Self { mki_len: mki_len.min(MAX_MKI), newest: None, older: Vec::new() }
     }
 
     pub(super) fn mki_len(&self) -> usize {
@@ -26,7 +29,7 @@ impl Epochs {
     }
 
     pub(super) fn suite(&self) -> Option<Suite> {
-        self.keys.last().map(|epoch| epoch.keys.suite())
+        self.newest.as_ref().map(|epoch| epoch.keys.suite())
     }
 
     /// Adds an epoch, or replaces that of the same MKI. The oldest gives way.
@@ -36,10 +39,12 @@ impl Epochs {
         }
         let epoch = Epoch { mki: padded(mki), keys: SessionKeys::derive(master)? };
         self.retire(mki);
-        if self.keys.len() >= MAX_EPOCHS {
-            self.keys.remove(0);
+        if let Some(before) = self.newest.replace(epoch) {
+            if self.older.len() + 1 >= MAX_EPOCHS {
+                self.older.remove(0);
+            }
+            self.older.push(before);
         }
-        self.keys.push(epoch);
         Ok(())
     }
 
@@ -48,7 +53,10 @@ impl Epochs {
             return;
         }
         let mki = padded(mki);
-        self.keys.retain(|epoch| epoch.mki != mki);
+        self.older.retain(|epoch| epoch.mki != mki);
+        if self.newest.as_ref().is_some_and(|epoch| epoch.mki == mki) {
+            self.newest = self.older.pop();
+        }
     }
 
     #[inline]
@@ -57,8 +65,7 @@ impl Epochs {
             return None;
         }
         let mki = padded(mki);
-        // Nearly always the newest.
-        self.keys.iter().rev().find(|epoch| epoch.mki == mki)
+        self.newest.iter().chain(self.older.iter().rev()).find(|epoch| epoch.mki == mki)
     }
 }
 

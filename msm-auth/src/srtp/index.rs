@@ -17,19 +17,48 @@ pub(super) const INDEX_END: u64 = 1 << 48;
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     highest: Option<u64>,
-    /// Bit `index % size` of the ring.
-    seen: Box<[u64]>,
+    seen: Seen,
+}
+
+/// Bit `index % size` of the ring.
+#[derive(Debug, Clone)]
+enum Seen {
+    /// Of the smallest window, which needs no memory of its own.
+    Word(u64),
+    Words(Box<[u64]>),
+}
+
+impl Seen {
+    #[inline]
+    fn words(&self) -> &[u64] {
+        match self {
+            Self::Word(word) => std::slice::from_ref(word),
+            Self::Words(words) => words,
+        }
+    }
+
+    #[inline]
+    fn words_mut(&mut self) -> &mut [u64] {
+        match self {
+            Self::Word(word) => std::slice::from_mut(word),
+            Self::Words(words) => words,
+        }
+    }
 }
 
 impl Window {
     /// A window of at least so many packets, rounded up to a whole number of words.
     pub(super) fn new(size: u64) -> Self {
         let words = size.clamp(MIN_WINDOW, MAX_WINDOW).div_ceil(64);
-        Self { highest: None, seen: vec![0; usize::try_from(words).unwrap_or(1)].into_boxed_slice() }
+        let seen = match usize::try_from(words) {
+            Ok(words) if words > 1 => Seen::Words(vec![0; words].into_boxed_slice()),
+            _ => Seen::Word(0),
+        };
+        Self { highest: None, seen }
     }
 
     fn size(&self) -> u64 {
-        self.seen.len() as u64 * 64
+        self.seen.words().len() as u64 * 64
     }
 
     #[cfg(test)]
@@ -45,7 +74,7 @@ impl Window {
     pub(super) fn advance(&mut self, next: u64) {
         let last = next.saturating_sub(1);
         if self.highest.is_none_or(|highest| last.saturating_sub(highest) > self.size().max(FAR)) {
-            self.seen.fill(0);
+            self.seen.words_mut().fill(0);
             self.highest = Some(last);
         }
     }
@@ -75,7 +104,7 @@ impl Window {
             return Err(SrtpError::TooOld);
         }
         let (word, bit) = self.place(index);
-        match self.seen.get(word) {
+        match self.seen.words().get(word) {
             Some(seen) if seen & bit == 0 => Ok(()),
             _ => Err(SrtpError::Replayed),
         }
@@ -93,19 +122,19 @@ impl Window {
                 self.highest = Some(index);
             }
             _ => {
-                self.seen.fill(0);
+                self.seen.words_mut().fill(0);
                 self.highest = Some(index);
             }
         }
         let (word, bit) = self.place(index);
-        if let Some(seen) = self.seen.get_mut(word) {
+        if let Some(seen) = self.seen.words_mut().get_mut(word) {
             *seen |= bit;
         }
     }
 
     fn clear(&mut self, index: u64) {
         let (word, bit) = self.place(index);
-        if let Some(seen) = self.seen.get_mut(word) {
+        if let Some(seen) = self.seen.words_mut().get_mut(word) {
             *seen &= !bit;
         }
     }

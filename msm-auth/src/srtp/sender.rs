@@ -34,8 +34,15 @@ impl Default for SenderOptions {
 pub struct Sender {
     epochs: Epochs,
     current: Option<[u8; MAX_MKI]>,
-    streams: Vec<Stream>,
+    streams: Streams,
     options: SenderOptions,
+}
+
+/// Most senders have one source: the others take memory of their own.
+#[derive(Debug, Default)]
+struct Streams {
+    first: Option<Stream>,
+    others: Vec<Stream>,
 }
 
 #[derive(Debug)]
@@ -48,7 +55,7 @@ struct Stream {
 impl Sender {
     /// A sender without a key.
     pub fn new(options: SenderOptions) -> Self {
-        Self { epochs: Epochs::new(options.mki_len), current: None, streams: Vec::new(), options }
+        Self { epochs: Epochs::new(options.mki_len), current: None, streams: Streams::default(), options }
     }
 
     /// Adds the key of an epoch. It is not used before [`switch`](Self::switch).
@@ -100,7 +107,7 @@ impl Sender {
         let epoch = self.epochs.get(mki).ok_or(SrtpError::NoKey)?;
         let end = len + epoch.keys.suite().rtp_tag_len() + mki_len;
         let out = buffer.get_mut(..end).ok_or(SrtpError::NoRoom)?;
-        let stream = stream(&mut self.streams, ssrc, &self.options)?;
+        let stream = self.streams.get_or_make(ssrc, &self.options)?;
         let index = stream.rtp.estimate(sequence, 0);
         if index >= INDEX_END {
             return Err(SrtpError::KeyExhausted);
@@ -133,7 +140,7 @@ impl Sender {
         let epoch = self.epochs.get(mki).ok_or(SrtpError::NoKey)?;
         let end = len + epoch.keys.suite().rtcp_tag_len() + RTCP_INDEX + mki_len;
         let out = buffer.get_mut(..end).ok_or(SrtpError::NoRoom)?;
-        let stream = stream(&mut self.streams, ssrc, &self.options)?;
+        let stream = self.streams.get_or_make(ssrc, &self.options)?;
         let index = stream.rtcp;
         if index >= RTCP_INDEX_END {
             return Err(SrtpError::KeyExhausted);
@@ -146,36 +153,47 @@ impl Sender {
     /// Goes to an index without the packets before it.
     #[cfg(test)]
     pub(super) fn set_highest(&mut self, ssrc: u32, index: u64) {
-        stream(&mut self.streams, ssrc, &self.options).unwrap().rtp.set_highest(index);
+        self.streams.get_or_make(ssrc, &self.options).unwrap().rtp.set_highest(index);
     }
 
     /// The index after the highest one that was used of a source; `None` before its first packet.
     pub fn next_index(&self, ssrc: u32) -> Option<u64> {
-        let stream = self.streams.iter().find(|stream| stream.ssrc == ssrc)?;
+        let stream = self.streams.get(ssrc)?;
         stream.rtp.highest().map(|highest| highest + 1)
     }
 
     /// The rollover counter of a source, for a keying protocol that tells it to late receivers.
     pub fn roc(&self, ssrc: u32) -> Option<u32> {
-        let stream = self.streams.iter().find(|stream| stream.ssrc == ssrc)?;
+        let stream = self.streams.get(ssrc)?;
         stream.rtp.highest().map(|highest| (highest >> 16) as u32)
     }
 }
 
-/// The state of a source, made when it is new.
-#[inline]
-fn stream<'a>(
-    streams: &'a mut Vec<Stream>,
-    ssrc: u32,
-    options: &SenderOptions,
-) -> Result<&'a mut Stream, SrtpError> {
-    let place = match streams.iter().position(|stream| stream.ssrc == ssrc) {
-        Some(place) => place,
-        None if streams.len() < options.max_ssrcs => {
-            streams.push(Stream { ssrc, rtp: Window::new(options.window), rtcp: 0 });
-            streams.len() - 1
+impl Streams {
+    fn get(&self, ssrc: u32) -> Option<&Stream> {
+        self.first.iter().chain(&self.others).find(|stream| stream.ssrc == ssrc)
+    }
+
+    /// The state of a source, made when it is new.
+    #[inline]
+    fn get_or_make(&mut self, ssrc: u32, options: &SenderOptions) -> Result<&mut Stream, SrtpError> {
+        let make = || Stream { ssrc, rtp: Window::new(options.window), rtcp: 0 };
+        let Self { first, others } = self;
+        let first = match first {
+            None if options.max_ssrcs == 0 => return Err(SrtpError::TooManySsrcs),
+            first => first.get_or_insert_with(make),
+        };
+        if first.ssrc == ssrc {
+            return Ok(first);
         }
-        None => return Err(SrtpError::TooManySsrcs),
-    };
-    streams.get_mut(place).ok_or(SrtpError::TooManySsrcs)
+        let place = match others.iter().position(|stream| stream.ssrc == ssrc) {
+            Some(place) => place,
+            None if others.len() + 1 < options.max_ssrcs => {
+                others.push(make());
+                others.len() - 1
+            }
+            None => return Err(SrtpError::TooManySsrcs),
+        };
+        others.get_mut(place).ok_or(SrtpError::TooManySsrcs)
+    }
 }

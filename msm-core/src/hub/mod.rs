@@ -73,7 +73,7 @@ pub use fanout::{
     Snapshot,
 };
 pub use ingest::{Ingest, IngestEvent, TrackStats};
-pub use sink::{Kind, Outgoing, SendOutcome, Sink};
+pub use sink::{Kind, NotSent, Outgoing, SendOutcome, Sink};
 pub use track::{MediaKind, PayloadType, TrackInfo};
 
 /// What a timeout of the hub is for.

@@ -24,12 +24,26 @@ pub struct Outgoing<'a> {
     pub segment: usize,
     /// The ECN field that the packets came with.
     pub ecn: u8,
+    /// The reader's line, if the sink may put the packets off until it is [flushed](Sink::flush), which follows before
+    /// anything else happens. `None`: they are to be sent now.
+    pub put_off: Option<usize>,
+}
+
+/// Packets that were put off and could not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotSent {
+    /// The line of [`Outgoing::put_off`].
+    pub line: usize,
+    /// Packets, as they were given to the sink.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What became of packets that were given to a [`Sink`]: all of them have the same fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SendOutcome {
-    /// They are on their way.
+    /// They are on their way, or wait for [`Sink::flush`].
     Sent,
     /// The destination's bounded queue (socket buffer, connection, channel) has no room. Counted as `reader_queue`.
     Full,
@@ -41,4 +55,9 @@ pub enum SendOutcome {
 pub trait Sink<D> {
     /// Sends `packets` to `dest`, or says why not. Must not block.
     fn send(&mut self, dest: &mut D, packets: Outgoing<'_>) -> SendOutcome;
+
+    /// Sends what was put off since the last call, and tells what of it could not be sent.
+    fn flush(&mut self, failed: &mut dyn FnMut(NotSent)) {
+        let _ = failed;
+    }
 }

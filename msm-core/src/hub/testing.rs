@@ -157,6 +157,9 @@ impl Got {
 pub(super) struct Recorder {
     pub(super) got: Vec<Got>,
     pub(super) now: Option<Instant>,
+    /// The destination whose packets cannot be sent once they were put off.
+    pub(super) unreachable: Option<usize>,
+    not_sent: Vec<NotSent>,
 }
 
 impl Sink<usize> for Recorder {
@@ -169,6 +172,11 @@ impl Sink<usize> for Recorder {
             return SendOutcome::Full;
         }
         assert!(packets.segment > 0 && !packets.bytes.is_empty());
+        if let Some(line) = packets.put_off.filter(|_| self.unreachable == Some(*dest)) {
+            let count = packets.bytes.len().div_ceil(packets.segment) as u64;
+            self.not_sent.push(NotSent { line, packets: count, bytes: packets.bytes.len() as u64 });
+            return SendOutcome::Sent;
+        }
         match packets.kind {
             Kind::Rtcp => got.rtcp.push(packets.bytes.to_vec()),
             Kind::Rtp => {
@@ -180,6 +188,10 @@ impl Sink<usize> for Recorder {
             }
         }
         SendOutcome::Sent
+    }
+
+    fn flush(&mut self, failed: &mut dyn FnMut(NotSent)) {
+        self.not_sent.drain(..).for_each(failed);
     }
 }
 

@@ -81,6 +81,16 @@ fn opens(suite: Suite, rtp: &UdpSocket) {
     }
 }
 
+/// Waits until the player listens: what comes before would be lost, and with it a picture that others depend on.
+fn listens(player: &mut Process, port: u16) {
+    let bound = format!(":{port:04X} ");
+    let is_bound = |table: &str| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        table.lines().any(|line| line.get(..line.len().min(48)).is_some_and(|start| start.contains(&bound)))
+    };
+    player.until(LIMIT, "open port", |_| is_bound("/proc/net/udp") || is_bound("/proc/net/udp6"));
+}
+
 /// ffmpeg's test picture as RTP, protected if `options` say so.
 fn ffmpeg(lab: &Lab, name: &str, options: &[&str], to: &str) -> Process {
     let mut command = Command::new("ffmpeg");
@@ -219,7 +229,8 @@ fn ffmpeg_plays_what_is_protected() {
         ]);
         command.arg("-i").arg(&sdp).args(["-t", "2", "-vsync", "passthrough", "-f", "framecrc"]);
         command.arg(format!("{name}.frames")).current_dir(lab.dir());
-        let player = lab.start(&format!("player-{name}"), command);
+        let mut player = lab.start(&format!("player-{name}"), command);
+        listens(&mut player, to);
         let _sender = Protecting::start(&lab, &format!("source-{name}"), suite, &material(suite), to);
         let finished = player.finish(LIMIT).success();
         no_damage(name, &finished.err);
@@ -248,8 +259,8 @@ fn gstreamer_plays(
     ));
     command.args(["!", "srtpdec", "!", "rtph264depay", "!", "h264parse", "!", "avdec_h264", "!", "fakesink"]);
     command.arg(format!("num-buffers={PICTURES}"));
-    let player = lab.start(&format!("player-{name}"), command);
-    std::thread::sleep(Duration::from_millis(500));
+    let mut player = lab.start(&format!("player-{name}"), command);
+    listens(&mut player, to);
     let (suite, sent) = sent;
     let _sender = Protecting::start(lab, &format!("source-{name}"), suite, sent, to);
     player.finish(limit).status.is_some_and(|status| status.success())

@@ -40,8 +40,7 @@ impl Association {
             let too_large = worker.send_errors.too_large.get();
             let outcome = send_udp(&self.port.socket, to, None, packets, segment, &worker.send_errors);
             if worker.send_errors.too_large.get() != too_large {
-                self.path.borrow_mut().handle_too_large(Instant::now(), segment);
-                self.rearm.notify_one();
+                self.handle_too_large(segment);
             }
             return outcome;
         }
@@ -50,6 +49,21 @@ impl Association {
             Queued::Full => SendOutcome::Full,
             Queued::Closed => SendOutcome::Failed,
         }
+    }
+
+    /// Where packets go by UDP, if they do.
+    #[inline]
+    pub(crate) fn udp(&self) -> Option<SocketAddr> {
+        match self.way.get() {
+            Way::Udp(to) => Some(to),
+            Way::Unknown | Way::Tcp => None,
+        }
+    }
+
+    /// A datagram of this size does not pass.
+    pub(crate) fn handle_too_large(&self, size: usize) {
+        self.path.borrow_mut().handle_too_large(Instant::now(), size);
+        self.rearm.notify_one();
     }
 
     /// Packets that authenticated came from this address, or through the connection.

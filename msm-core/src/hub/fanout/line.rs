@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::super::{FanoutCounters, Kind, Outgoing, ReaderCounters, SendOutcome, Sink};
+use super::super::{FanoutCounters, Kind, NotSent, Outgoing, ReaderCounters, SendOutcome, Sink};
 use super::cache::{Cache, Facts};
 use super::reader::ReaderId;
 use crate::rng::Rng;
@@ -161,6 +161,7 @@ impl<D> Line<D> {
         &mut self,
         batch: &Batch<'_>,
         bytes: &mut [u8],
+        put_off: Option<usize>,
         stall: Duration,
         counters: &mut FanoutCounters,
         sink: &mut impl Sink<D>,
@@ -182,6 +183,7 @@ impl<D> Line<D> {
                 bytes: packets,
                 segment: run.segment,
                 ecn: batch.ecn,
+                put_off,
             };
             match sink.send(&mut self.dest, outgoing) {
                 SendOutcome::Sent => self.sent(count, len, run.octets, counters),
@@ -242,6 +244,16 @@ impl<D> Line<D> {
         counters.packets += packets;
         counters.bytes += bytes;
         self.stats.handle_sent(packets, octets);
+    }
+
+    /// What was put off and counted as sent could not be sent. Reports go on counting it as sent.
+    pub(super) fn unsent(&mut self, not_sent: NotSent, counters: &mut FanoutCounters) {
+        let NotSent { packets, bytes, .. } = not_sent;
+        self.counters.packets = self.counters.packets.saturating_sub(packets);
+        self.counters.bytes = self.counters.bytes.saturating_sub(bytes);
+        counters.packets = counters.packets.saturating_sub(packets);
+        counters.bytes = counters.bytes.saturating_sub(bytes);
+        self.failed(packets, counters);
     }
 
     /// Takes back drops of packets that the reader gets after all, because a keyframe's access unit began with them.
@@ -313,7 +325,7 @@ impl<D> Line<D> {
                 let octets = entries.iter().map(|entry| u64::from(entry.payload_len)).sum();
                 let last = entries.last().map_or(0, |entry| entry.facts.sequence);
                 self.patch(bytes, segment, entries.iter().map(|entry| &entry.facts));
-                let outgoing = Outgoing { track, kind: Kind::Rtp, bytes, segment, ecn: 0 };
+                let outgoing = Outgoing { track, kind: Kind::Rtp, bytes, segment, ecn: 0, put_off: None };
                 match sink.send(&mut self.dest, outgoing) {
                     SendOutcome::Sent => self.sent(count, len, octets, counters),
                     SendOutcome::Failed => self.failed(count, counters),
@@ -378,7 +390,7 @@ impl<D> Line<D> {
             self.patch(packet, len, std::iter::once(&set));
             match sink.send(
                 &mut self.dest,
-                Outgoing { track, kind: Kind::Rtp, bytes: packet, segment: len, ecn: 0 },
+                Outgoing { track, kind: Kind::Rtp, bytes: packet, segment: len, ecn: 0, put_off: None },
             ) {
                 SendOutcome::Sent => self.sent(1, len as u64, u64::from(payload_len), counters),
                 SendOutcome::Failed => self.failed(1, counters),

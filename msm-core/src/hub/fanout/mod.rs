@@ -166,7 +166,8 @@ impl<D> Fanout<D> {
         };
         let (bytes, _) = burst.parts_mut();
         let mut others = false;
-        for (_, line) in &mut fan.lines {
+        let together = fan.lines.len() > 1;
+        for (key, line) in &mut fan.lines {
             match line.state {
                 State::Live if line.begins_with(taken.first) => line.align(taken.first),
                 State::Live => {}
@@ -180,7 +181,8 @@ impl<D> Fanout<D> {
                     continue;
                 }
             }
-            if line.send_live(&batch, bytes, self.config.stall, &mut self.counters, sink) {
+            let put_off = together.then_some(key);
+            if line.send_live(&batch, bytes, put_off, self.config.stall, &mut self.counters, sink) {
                 self.events.push_back(FanoutEvent::ReaderStalled { id: line.id });
             }
             if line.next_report.is_none() {
@@ -191,6 +193,14 @@ impl<D> Fanout<D> {
             if matches!(line.state, State::Skip { .. }) && fan.ask.is_none() {
                 fan.ask = Some(now + self.config.keyframe_retry.min(LONGEST));
             }
+        }
+        if together {
+            let counters = &mut self.counters;
+            sink.flush(&mut |not_sent| {
+                if let Some(line) = fan.lines.get_mut(not_sent.line) {
+                    line.unsent(not_sent, counters);
+                }
+            });
         }
         if others {
             self.handle_waiting(now, track, taken.keyframe, end_before, packets);

@@ -140,7 +140,9 @@ fn send<D>(
     if segment == 0 {
         return;
     }
-    match sink.send(&mut line.dest, Outgoing { track, kind: Kind::Rtcp, bytes, segment, ecn: 0 }) {
+    match sink
+        .send(&mut line.dest, Outgoing { track, kind: Kind::Rtcp, bytes, segment, ecn: 0, put_off: None })
+    {
         SendOutcome::Sent => counters.rtcp_sent += 1,
         SendOutcome::Full | SendOutcome::Failed => counters.rtcp_failed += 1,
     }

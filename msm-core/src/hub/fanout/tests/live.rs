@@ -37,6 +37,24 @@ fn a_run_is_one_send_a_reader() {
 }
 
 #[test]
+fn what_was_put_off_and_failed_is_not_counted_as_sent() {
+    let mut world = World::new(FanoutConfig::default());
+    let ids = [0, 1, 2].map(|n| {
+        let id = world.join(n, true);
+        world.play(id);
+        id
+    });
+    world.sink.unreachable = Some(2 + AUDIO);
+    world.deliver(AUDIO, &audio(16));
+    assert_eq!((world.fanout.counters().packets, world.fanout.counters().send_failed), (32, 16));
+    let closed = world.fanout.remove(ids[1]).unwrap();
+    let counters = closed.tracks.iter().map(|(_, _, counters)| counters);
+    assert_eq!(counters.clone().map(|counters| counters.packets).sum::<u64>(), 0);
+    assert_eq!(counters.clone().map(|counters| counters.bytes).sum::<u64>(), 0);
+    assert_eq!(counters.map(|counters| counters.send_failed).sum::<u64>(), 16);
+}
+
+#[test]
 fn a_thousand_readers_get_every_packet() {
     let mut world = World::new(FanoutConfig::default());
     for n in 0..1_000 {
