@@ -10,7 +10,8 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn new(window: u64) -> Self {
-        let bits = window.saturating_mul(2).saturating_add(2).next_multiple_of(64);
+        // A power of two: a packet's bit is found without a division.
+        let bits = window.min(1 << 32).saturating_mul(2).saturating_add(2).next_power_of_two().max(64);
         Self { words: vec![0; usize::try_from(bits / 64).unwrap_or(0)], window, newest: None }
     }
 
@@ -25,8 +26,7 @@ impl Seen {
     }
 
     fn bit(&self, index: u64) -> (usize, u32) {
-        let bits = (self.words.len() as u64 * 64).max(1);
-        let at = index % bits;
+        let at = index & (self.words.len() as u64 * 64).wrapping_sub(1);
         ((at / 64) as usize, (at % 64) as u32)
     }
 
