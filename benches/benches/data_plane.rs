@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p msm-benches --bench data_plane -- [--quick] [--only NAMES] [--readers N] [--burst N] [--no-msm]`
 //!
-//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,fanout,handshakes,setup`, with commas. Exits with 1 if a bound is missed
+//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,rs,fanout,handshakes,setup`, with commas. Exits with 1 if a bound is missed
 //! or something could not be measured.
 
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use msm_benches::cell::{Effort, measure};
 use msm_benches::report::Report;
 use msm_benches::sinks::Sinks;
-use msm_benches::{Result, addresses, fanout, handshakes, modes, msm, process, relay, setup, srtp};
+use msm_benches::{Result, addresses, fanout, handshakes, modes, msm, process, relay, rs, setup, srtp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// What the command line asked for.
@@ -104,6 +104,7 @@ fn run() -> Result<bool> {
         mode("streams", &mut |report| modes::streams(report, port, cpu, options.effort()));
     }
     mode("srtp", &mut srtp::srtp);
+    mode("rs", &mut rs::reed_solomon);
     mode("handshakes", &mut handshakes::handshakes);
     if options.msm {
         mode("fanout", &mut |report| fanout::fan_out(report, own, cpu));

@@ -17,6 +17,7 @@ pub mod packets;
 pub mod process;
 pub mod relay;
 pub mod report;
+pub mod rs;
 pub mod rtp;
 pub mod rtsp;
 pub mod setup;
