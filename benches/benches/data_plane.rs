@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p msm-benches --bench data_plane -- [--quick] [--only NAMES] [--readers N] [--burst N] [--no-msm]`
 //!
-//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,repair,fanout,handshakes,setup`, with commas. Exits with 1 if a bound is missed
+//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,repair,rs,fanout,handshakes,setup`, with commas. Exits with 1 if a bound is missed
 //! or something could not be measured.
 
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use msm_benches::cell::{Effort, measure};
 use msm_benches::report::Report;
 use msm_benches::sinks::Sinks;
-use msm_benches::{Result, addresses, fanout, handshakes, modes, msm, process, relay, repair, setup, srtp};
+use msm_benches::{Result, addresses, fanout, handshakes, modes, msm, process, relay, repair, rs, setup, srtp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// What the command line asked for.
@@ -105,6 +105,7 @@ fn run() -> Result<bool> {
     }
     mode("srtp", &mut srtp::srtp);
     mode("repair", &mut repair::repair);
+    mode("rs", &mut rs::reed_solomon);
     mode("handshakes", &mut handshakes::handshakes);
     if options.msm {
         mode("fanout", &mut |report| fanout::fan_out(report, own, cpu));

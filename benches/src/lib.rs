@@ -21,6 +21,7 @@ pub mod process;
 pub mod relay;
 pub mod repair;
 pub mod report;
+pub mod rs;
 pub mod rtp;
 pub mod rtsp;
 pub mod setup;

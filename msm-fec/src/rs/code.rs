@@ -77,20 +77,28 @@ impl Parity {
 /// the other sources.
 fn coefficient(sources: u8, source: u8, weight: u32, point: u8) -> u8 {
     let all = gf::log_product_below(sources, point);
-    gf::exp(all + 9 * gf::ORDER - weight - gf::log(point ^ source))
+    gf::exp(all + 2 * gf::ORDER - weight - gf::log(point ^ source))
 }
 
 /// How to get lost sources of a block from the others and as many repairs as are lost.
 ///
 /// This is the inverse of the e × e system that the lost sources are solutions of, in closed form: its matrix is a Cauchy matrix
 /// with scaled rows and columns. Memory is kept from one block to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Solution {
     sources: u8,
+    /// For each point, the logarithm of the product of its differences to the points below `sources`.
+    weights: [u8; 256],
     lost: Vec<u8>,
     repairs: Vec<u8>,
     /// For each lost source, the logarithm of the product of its differences to all symbols that are used.
     products: Vec<u32>,
+}
+
+impl Default for Solution {
+    fn default() -> Self {
+        Self { sources: 0, weights: [0; 256], lost: Vec::new(), repairs: Vec::new(), products: Vec::new() }
+    }
 }
 
 impl Solution {
@@ -117,7 +125,12 @@ impl Solution {
         {
             return false;
         }
-        self.sources = sources;
+        if self.sources != sources {
+            self.sources = sources;
+            for (point, weight) in (0..=u8::MAX).zip(&mut self.weights) {
+                *weight = gf::log_product_below(sources, point) as u8;
+            }
+        }
         self.lost.extend_from_slice(lost);
         self.repairs.clear();
         self.repairs.extend_from_slice(repairs);
@@ -136,20 +149,17 @@ impl Solution {
 
     /// Appends what the symbol at `point`, one that is used, is multiplied with for each of the lost.
     pub fn coefficients(&self, point: u8, to: &mut Vec<u8>) {
-        let weight = self.log_product(point);
-        for (lost, product) in self.lost.iter().zip(&self.products) {
-            to.push(gf::exp(product + 2 * gf::ORDER - weight - gf::log(lost ^ point)));
-        }
+        let rest = 2 * gf::ORDER - self.log_product(point);
+        let terms = self.lost.iter().zip(&self.products);
+        to.extend(terms.map(|(lost, product)| gf::exp(product + rest - gf::log_or_none(lost ^ point))));
     }
 
     /// The logarithm of the product of the differences between `point` and all symbols that are used, itself left out.
     fn log_product(&self, point: u8) -> u32 {
-        let others = |points: &[u8]| -> u32 {
-            points.iter().filter(|other| **other != point).map(|other| gf::log(other ^ point)).sum()
-        };
-        let all = gf::log_product_below(self.sources, point) + others(&self.repairs);
+        let to = |points: &[u8]| points.iter().map(|other| gf::log_or_none(other ^ point)).sum::<u32>();
+        let all = self.weights.get(usize::from(point)).copied().map_or(0, u32::from) + to(&self.repairs);
         // At most 127 differences are taken away again.
-        (all + 127 * gf::ORDER - others(&self.lost)) % gf::ORDER
+        (all + 127 * gf::ORDER - to(&self.lost)) % gf::ORDER
     }
 }
 

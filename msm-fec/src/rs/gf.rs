@@ -10,18 +10,23 @@ const POLYNOMIAL: u8 = 0x1D;
 /// The order of the multiplicative group: logarithms count modulo this.
 pub(crate) const ORDER: u32 = 255;
 
-/// Powers of 2, and their logarithms.
+/// Powers that are at hand: sums of four logarithms need no division.
+const POWERS_AT_HAND: usize = 1024;
+
+/// Powers of 2, and their logarithms; that of zero, which has none, is 0.
 struct Powers {
-    exp: [u8; ORDER as usize],
+    exp: [u8; POWERS_AT_HAND],
     log: [u8; 256],
 }
 
 const fn powers() -> Powers {
-    let (mut exp, mut log) = ([0; ORDER as usize], [0; 256]);
+    let (mut exp, mut log) = ([0; POWERS_AT_HAND], [0; 256]);
     let (mut power, mut value) = (0, 1_u8);
-    while power < ORDER as usize {
+    while power < POWERS_AT_HAND {
         exp[power] = value;
-        log[value as usize] = power as u8;
+        if power < ORDER as usize {
+            log[value as usize] = power as u8;
+        }
         value = double(value);
         power += 1;
     }
@@ -63,16 +68,23 @@ const fn spans() -> [[u8; 256]; 8] {
 #[inline]
 pub(crate) fn log(value: u8) -> u32 {
     debug_assert_ne!(value, 0, "zero has no logarithm");
+    log_or_none(value)
+}
+
+/// The logarithm of `value`, and 0 for zero: in a sum, zero is left out of the product.
+#[inline]
+pub(crate) fn log_or_none(value: u8) -> u32 {
     u32::from(POWERS.log[usize::from(value)])
 }
 
-/// 2 to the power of `log`.
+/// 2 to the power of `log`, which is at most four times [`ORDER`].
 #[inline]
 pub(crate) fn exp(log: u32) -> u8 {
-    POWERS.exp[(log % ORDER) as usize]
+    debug_assert!(log <= 4 * ORDER, "{log}");
+    POWERS.exp[log as usize % POWERS_AT_HAND]
 }
 
-/// The logarithm of the product of `x ^ i` over all `i < count`, the factor zero left out, in at most eight look-ups: the numbers
+/// The logarithm, below [`ORDER`], of the product of `x ^ i` over all `i < count`, the factor zero left out, in at most eight look-ups: the numbers
 /// below `count` are runs of 2^b numbers that begin at a multiple of 2^b, one for each bit of `count`.
 #[inline]
 pub(crate) fn log_product_below(count: u8, x: u8) -> u32 {
@@ -83,7 +95,7 @@ pub(crate) fn log_product_below(count: u8, x: u8) -> u32 {
             start |= 1 << bit;
         }
     }
-    sum
+    sum % ORDER
 }
 
 /// The product of `a` and `b`, by look-up.

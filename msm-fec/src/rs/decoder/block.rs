@@ -1,6 +1,6 @@
 //! A block with a gap.
 
-use super::super::payload::Header;
+use super::super::payload::{Header, Symbol};
 use super::seen::Seen;
 
 /// What is known of a block, and its repairs that came.
@@ -13,14 +13,22 @@ pub(super) struct Block {
     /// Bytes of a symbol behind the length.
     pub(super) bytes: usize,
     pub(super) repairs: Vec<Stored>,
+    /// How many source packets are neither there nor recovered.
+    pub(super) missing: usize,
 }
 
 /// A repair's symbol.
 #[derive(Debug)]
 pub(super) struct Stored {
-    pub(super) symbol: u8,
+    pub(super) number: u8,
     pub(super) length: u16,
     pub(super) body: Vec<u8>,
+}
+
+impl Stored {
+    pub(super) fn symbol(&self) -> Symbol<'_> {
+        Symbol { length: self.length, body: &self.body }
+    }
 }
 
 impl Block {
@@ -40,9 +48,10 @@ impl Block {
             && (index - self.first).is_multiple_of(u64::from(self.header.step))
     }
 
-    /// How many of its source packets have not been seen.
-    pub(super) fn missing(&self, seen: &Seen) -> usize {
-        (0..self.header.sources).filter(|position| !seen.contains(self.index(*position))).count()
+    /// Counts again how many of its source packets are missing.
+    pub(super) fn count(&mut self, seen: &Seen) {
+        let positions = 0..self.header.sources;
+        self.missing = positions.filter(|position| !seen.contains(self.index(*position))).count();
     }
 
     /// Whether a repair with `header` and so many bytes can be one of its.

@@ -187,10 +187,14 @@ impl Decoder {
     fn fill(&mut self, index: u64, sources: &impl Sources) {
         self.expire();
         let mut at = 0;
-        while let Some(block) = self.blocks.get(at) {
-            // A block that contradicts itself is counted, and nobody is there to be told.
-            let gone = block.has(index) && !matches!(self.try_block(at, sources), Ok(Taken::Kept));
-            at += usize::from(!gone);
+        while let Some(block) = self.blocks.get_mut(at) {
+            let has = block.has(index);
+            block.missing -= usize::from(has).min(block.missing);
+            let taken = if has { self.try_block(at, None, sources) } else { Ok(Taken::Kept) };
+            if let Err(refusal) = &taken {
+                self.refuse(refusal);
+            }
+            at += usize::from(taken == Ok(Taken::Kept));
         }
     }
 
@@ -208,9 +212,13 @@ impl Decoder {
     ) -> Result<Taken, Refusal> {
         let taken = self.repair(newest, payload, sources);
         if let Err(refusal) = &taken {
-            *self.refused.entry(refusal.name()).or_default() += 1;
+            self.refuse(refusal);
         }
         taken
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        *self.refused.entry(refusal.name()).or_default() += 1;
     }
 
     fn repair(&mut self, newest: u64, payload: &[u8], sources: &impl Sources) -> Result<Taken, Refusal> {
@@ -221,23 +229,25 @@ impl Decoder {
         let newest = newest.max(self.seen.end().saturating_sub(1));
         let first = self.place(newest, header)?;
         self.expire();
-        let at = match self
-            .blocks
-            .iter()
-            .position(|block| (block.first, block.header.step) == (first, header.step))
-        {
+        let same = |block: &Block| (block.first, block.header.step) == (first, header.step);
+        let at = match self.blocks.iter().position(same) {
             Some(at) => at,
             None => {
-                let block = Block { first, header, bytes: symbol.body.len(), repairs: Vec::new() };
-                if block.missing(&self.seen) == 0 {
+                let mut block =
+                    Block { first, header, bytes: symbol.body.len(), repairs: Vec::new(), missing: 0 };
+                block.count(&self.seen);
+                if block.missing == 0 {
                     self.counts.unneeded += 1;
                     return Ok(Taken::Unneeded);
                 }
                 self.open(block)
             }
         };
-        let at = self.store(at, header, symbol)?;
-        self.try_block(at, sources)
+        self.judge(at, header, symbol)?;
+        match self.try_block(at, Some((header.symbol, symbol)), sources)? {
+            Taken::Kept => self.store(at, header.symbol, symbol),
+            taken => Ok(taken),
+        }
     }
 
     /// The index of a block's first packet: nearest to the newest, within the window.
@@ -264,19 +274,25 @@ impl Decoder {
         self.blocks.len() - 1
     }
 
-    /// Keeps a repair of the block, whose place may change as others are given up for it.
-    fn store(&mut self, at: usize, header: Header, symbol: Symbol<'_>) -> Result<usize, Refusal> {
-        let mut at = at;
-        let block = self.blocks.get(at).ok_or(Refusal::Memory(0))?;
+    /// Whether a repair can be one of the block, and is new.
+    fn judge(&self, at: usize, header: Header, symbol: Symbol<'_>) -> Result<(), Refusal> {
+        let Some(block) = self.blocks.get(at) else { return Ok(()) };
         let first = block.first;
         if !block.agrees(header, symbol.body.len()) {
-            return Err(Refusal::Disagrees(first));
+            Err(Refusal::Disagrees(first))
+        } else if block.repairs.iter().any(|repair| repair.number == header.symbol) {
+            Err(Refusal::Duplicate { first, symbol: header.symbol })
+        } else {
+            Ok(())
         }
-        if block.repairs.iter().any(|repair| repair.symbol == header.symbol) {
-            return Err(Refusal::Duplicate { first, symbol: header.symbol });
-        }
+    }
+
+    /// Keeps a repair of the block, for whose memory older blocks are given up.
+    fn store(&mut self, at: usize, number: u8, symbol: Symbol<'_>) -> Result<Taken, Refusal> {
+        let mut at = at;
         while (self.stored + 1) * self.config.packet_bytes > self.config.memory_bytes {
             if at == 0 {
+                let first = self.blocks.front().map_or(0, |block| block.first);
                 if self.blocks.front().is_some_and(|block| block.repairs.is_empty()) {
                     self.close(0);
                 }
@@ -286,41 +302,54 @@ impl Decoder {
             self.close(0);
             at -= 1;
         }
-        let mut body = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(self.config.packet_bytes));
-        body.clear();
-        body.extend_from_slice(symbol.body);
-        self.stored += 1;
         if let Some(block) = self.blocks.get_mut(at) {
-            block.repairs.push(Stored { symbol: header.symbol, length: symbol.length, body });
+            let spare = self.spare.pop();
+            let mut body = spare.unwrap_or_else(|| Vec::with_capacity(self.config.packet_bytes));
+            body.clear();
+            body.extend_from_slice(symbol.body);
+            self.stored += 1;
+            block.repairs.push(Stored { number, length: symbol.length, body });
         }
-        Ok(at)
+        Ok(Taken::Kept)
     }
 
-    /// Recovers what the block lacks if enough is there, and closes it if nothing is missing any more.
-    fn try_block(&mut self, at: usize, sources: &impl Sources) -> Result<Taken, Refusal> {
+    /// Recovers what the block lacks if enough is there, with `one` more repair, and closes it if nothing is missing any more.
+    fn try_block(
+        &mut self,
+        at: usize,
+        one: Option<(u8, Symbol<'_>)>,
+        sources: &impl Sources,
+    ) -> Result<Taken, Refusal> {
+        if !self.recovery.is_empty() {
+            self.put_aside();
+        }
         let Some(block) = self.blocks.get(at) else { return Ok(Taken::Kept) };
         let first = block.first;
-        let taken = match self.recovery.run(self.kernel, block, &self.seen, sources, self.config.verify) {
+        let taken = match self.recovery.run(self.kernel, block, one, &self.seen, sources, self.config.verify)
+        {
             Outcome::Waiting => return Ok(Taken::Kept),
             Outcome::Complete => Ok(Taken::Unneeded),
-            Outcome::Recovered => {
-                self.keep_recovered();
-                Ok(Taken::Recovered)
-            }
+            Outcome::Recovered => Ok(Taken::Recovered),
             Outcome::Inconsistent => Err(Refusal::Inconsistent(first)),
         };
         self.close(at);
+        for index in self.recovery.indices() {
+            self.counts.recovered += 1;
+            self.seen.insert(index);
+            for block in self.blocks.iter_mut().filter(|block| block.has(index)) {
+                block.missing -= block.missing.min(1);
+            }
+        }
         taken
     }
 
-    fn keep_recovered(&mut self) {
+    /// Copies what was recovered and not polled, as its memory is needed.
+    fn put_aside(&mut self) {
         if self.ready.is_empty() {
             self.bytes.clear();
             self.polled = 0;
         }
-        for (index, packet) in self.recovery.packets() {
-            self.seen.insert(index);
-            self.counts.recovered += 1;
+        while let Some((index, packet)) = self.recovery.poll() {
             if self.bytes.len() + packet.len() > self.config.memory_bytes {
                 self.counts.unpolled += self.ready.len() as u64;
                 self.ready.clear();
@@ -328,10 +357,8 @@ impl Decoder {
                 self.polled = 0;
             }
             if self.bytes.capacity() - self.bytes.len() < packet.len() {
-                let wanted = (2 * self.bytes.capacity())
-                    .min(self.config.memory_bytes)
-                    .max(self.bytes.len() + packet.len());
-                self.bytes.reserve_exact(wanted - self.bytes.len());
+                let most = (2 * self.bytes.capacity()).min(self.config.memory_bytes);
+                self.bytes.reserve_exact(most.max(self.bytes.len() + packet.len()) - self.bytes.len());
             }
             self.bytes.extend_from_slice(packet);
             self.ready.push_back((index, packet.len()));
@@ -359,7 +386,9 @@ impl Decoder {
 
     /// The next packet that was recovered, those of a block in order.
     pub fn poll_recovered(&mut self) -> Option<Recovered<'_>> {
-        let (index, length) = self.ready.pop_front()?;
+        let Some((index, length)) = self.ready.pop_front() else {
+            return self.recovery.poll().map(|(index, packet)| Recovered { index, packet });
+        };
         let start = self.polled;
         self.polled += length;
         self.bytes.get(start..self.polled).map(|packet| Recovered { index, packet })

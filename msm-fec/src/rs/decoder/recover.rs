@@ -2,9 +2,10 @@
 
 use super::super::code::{Solution, combine_lengths};
 use super::super::kernel::{BLOCK_BYTES, Kernel};
+use super::super::payload::Symbol;
 use super::super::ring::Sources;
 use super::super::rows::Rows;
-use super::block::{Block, Stored};
+use super::block::Block;
 use super::seen::Seen;
 
 /// Packets that are added up at a time.
@@ -17,7 +18,7 @@ pub(super) enum Outcome {
     Waiting,
     /// Nothing is missing.
     Complete,
-    /// The lost packets are in [`Recovery::packets`].
+    /// The lost packets are there to be polled.
     Recovered,
     /// The block contradicts itself.
     Inconsistent,
@@ -33,8 +34,9 @@ pub(super) struct Recovery {
     /// Of each symbol that is used, its length and what it is multiplied with for each of the lost.
     lengths: Vec<u16>,
     coefficients: Vec<u8>,
-    /// Index, row and length of each packet.
+    /// Index, row and length of each packet, and which is polled next.
     found: Vec<(u64, usize, usize)>,
+    next: usize,
 }
 
 /// A part of a sum: source packets or repairs that wait for the kernel.
@@ -46,37 +48,42 @@ struct Sum<'a> {
 }
 
 impl Recovery {
-    /// Recovers what `block` lacks, if enough is at hand. A packet that has been seen, but is at hand no more, counts as lost for that.
+    /// Recovers what `block` lacks from its repairs and `one` more, if enough is at hand. A packet that has been seen, but is at
+    /// hand no more, counts as lost for that.
     pub(super) fn run(
         &mut self,
         kernel: Kernel,
         block: &Block,
+        one: Option<(u8, Symbol<'_>)>,
         seen: &Seen,
         sources: &impl Sources,
         verify: fn(u64, &[u8]) -> bool,
     ) -> Outcome {
         self.found.clear();
+        self.next = 0;
+        let repairs = block.repairs.len() + usize::from(one.is_some());
+        if block.missing == 0 {
+            return Outcome::Complete;
+        }
+        if block.missing > repairs {
+            return Outcome::Waiting;
+        }
         self.lost.clear();
-        let mut missing = 0;
         for position in 0..block.header.sources {
             let index = block.index(position);
-            let known = seen.contains(index);
-            missing += usize::from(!known);
-            match sources.get(index).filter(|_| known) {
+            match sources.get(index).filter(|_| seen.contains(index)) {
                 Some(packet) if packet.len() > block.bytes => return Outcome::Inconsistent,
                 Some(_) => {}
                 None => self.lost.push(position),
             }
         }
-        if missing == 0 {
-            return Outcome::Complete;
-        }
-        if self.lost.len() > block.repairs.len() {
+        if self.lost.len() > repairs {
             return Outcome::Waiting;
         }
+        let stored = block.repairs.iter().map(|repair| (repair.number, repair.symbol()));
+        let used = stored.chain(one).take(self.lost.len());
         self.points.clear();
-        let used = block.repairs.get(..self.lost.len()).unwrap_or_default();
-        self.points.extend(used.iter().map(|repair| repair.symbol));
+        self.points.extend(used.clone().map(|(number, _)| number));
         if !self.solution.set(block.header.code, &self.lost, &self.points)
             || !self.add_up(kernel, block, used, sources)
         {
@@ -86,13 +93,19 @@ impl Recovery {
     }
 
     /// Adds up all symbols, each times its coefficients. The repairs are first: they are as long as the longest symbol.
-    fn add_up(&mut self, kernel: Kernel, block: &Block, used: &[Stored], sources: &impl Sources) -> bool {
+    fn add_up<'a>(
+        &mut self,
+        kernel: Kernel,
+        block: &Block,
+        used: impl Iterator<Item = (u8, Symbol<'a>)>,
+        sources: &'a impl Sources,
+    ) -> bool {
         let Self { solution, rows, lost, lengths, coefficients, .. } = self;
         rows.set(lost.len(), block.bytes.div_ceil(BLOCK_BYTES));
         lengths.clear();
         coefficients.clear();
         let mut sum = Sum { batch: [&[]; BATCH], filled: 0, done: 0 };
-        let repairs = used.iter().map(|repair| (repair.symbol, repair.length, Some(&*repair.body)));
+        let repairs = used.map(|(number, symbol)| (number, symbol.length, Some(symbol.body)));
         let positions = 0..block.header.sources;
         let others = positions.filter(|position| lost.binary_search(position).is_err()).map(|position| {
             let packet = sources.get(block.index(position));
@@ -117,10 +130,14 @@ impl Recovery {
 
     /// Whether all that was recovered are packets.
     fn judge(&mut self, block: &Block, seen: &Seen, verify: fn(u64, &[u8]) -> bool) -> Outcome {
+        let first = self.lengths.first().copied().unwrap_or(0);
+        let same = self.lengths.iter().all(|length| *length == first);
         for (row, position) in self.lost.iter().enumerate() {
             let index = block.index(*position);
             let coefficients = self.coefficients.iter().skip(row).step_by(self.lost.len()).copied();
-            let length = usize::from(combine_lengths(coefficients.zip(self.lengths.iter().copied())));
+            let lengths = self.lengths.iter().copied();
+            let length = if same { first } else { combine_lengths(coefficients.zip(lengths)) };
+            let length = usize::from(length);
             let symbol = self.rows.row(row).get(..block.bytes).unwrap_or_default();
             let Some((packet, zeros)) = symbol.split_at_checked(length) else { return Outcome::Inconsistent };
             if packet.is_empty() || zeros.iter().any(|byte| *byte != 0) || !verify(index, packet) {
@@ -133,11 +150,21 @@ impl Recovery {
         Outcome::Recovered
     }
 
-    /// What was recovered.
-    pub(super) fn packets(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.found
-            .iter()
-            .map(|(index, row, length)| (*index, self.rows.row(*row).get(..*length).unwrap_or_default()))
+    /// The indices of what was recovered.
+    pub(super) fn indices(&self) -> impl Iterator<Item = u64> {
+        self.found.iter().map(|(index, ..)| *index)
+    }
+
+    /// The next packet that was recovered. Those that are not polled are gone with the next run.
+    pub(super) fn poll(&mut self) -> Option<(u64, &[u8])> {
+        let (index, row, length) = *self.found.get(self.next)?;
+        self.next += 1;
+        Some((index, self.rows.row(row).get(..length).unwrap_or_default()))
+    }
+
+    /// Whether packets wait.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next >= self.found.len()
     }
 
     /// Bytes that it keeps.

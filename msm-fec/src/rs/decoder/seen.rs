@@ -1,6 +1,7 @@
 //! Which packets there have been.
 
-/// A bit for each of the last indices.
+/// A bit for each of the last indices. Those of a word are cleared when its first index comes, so that the word's old ones, at most 64,
+/// are not known any more.
 #[derive(Debug)]
 pub(super) struct Seen {
     words: Box<[u64]>,
@@ -11,12 +12,12 @@ pub(super) struct Seen {
 impl Seen {
     /// Of `window` indices at least.
     pub(super) fn new(window: usize) -> Self {
-        Self { words: vec![0; window.div_ceil(64).next_power_of_two()].into(), end: 0 }
+        Self { words: vec![0; (window.div_ceil(64) + 1).next_power_of_two()].into(), end: 0 }
     }
 
-    /// The bits that there are.
+    /// How far back it knows.
     const fn room(&self) -> u64 {
-        self.words.len() as u64 * 64
+        (self.words.len() as u64 - 1) * 64
     }
 
     /// One past the newest.
@@ -36,37 +37,43 @@ impl Seen {
         self.words.get((index / 64) as usize & (self.words.len() - 1)).copied()
     }
 
-    /// Marks `index`; whether it is new.
-    pub(super) fn insert(&mut self, index: u64) -> bool {
-        if self.contains(index) {
-            return false;
-        }
-        if index >= self.end {
-            self.forget_until(index);
-            self.end = index.saturating_add(1);
-        }
+    fn word_mut(&mut self, index: u64) -> Option<&mut u64> {
         let place = (index / 64) as usize & (self.words.len() - 1);
-        if let Some(word) = self.words.get_mut(place) {
-            *word |= 1 << (index % 64);
-        }
-        true
+        self.words.get_mut(place)
     }
 
-    /// Clears the bits that stand for other indices from the end until `index`, included.
-    fn forget_until(&mut self, index: u64) {
-        if index - self.end >= self.room() {
+    /// Marks `index`; whether it is new.
+    #[inline]
+    pub(super) fn insert(&mut self, index: u64) -> bool {
+        if index >= self.end {
+            if index != self.end {
+                self.skip(index);
+            }
+            self.end = index.saturating_add(1);
+            if let Some(word) = self.word_mut(index) {
+                *word = if index % 64 == 0 { 1 } else { *word | 1 << (index % 64) };
+            }
+            return true;
+        }
+        let new = !self.contains(index);
+        if let Some(word) = self.word_mut(index).filter(|_| new) {
+            *word |= 1 << (index % 64);
+        }
+        new
+    }
+
+    /// Clears the words from that of the end, if it begins there, to that of `index`.
+    fn skip(&mut self, index: u64) {
+        let (first, last) = (self.end.div_ceil(64), index / 64);
+        if last.saturating_sub(first) >= self.words.len() as u64 {
             self.words.fill(0);
             return;
         }
-        let mut at = self.end;
-        while at <= index {
-            let place = (at / 64) as usize & (self.words.len() - 1);
-            let bits = (64 - at % 64).min(index + 1 - at);
-            let mask = (u64::MAX >> (64 - bits)) << (at % 64);
+        for word in first..=last {
+            let place = word as usize & (self.words.len() - 1);
             if let Some(word) = self.words.get_mut(place) {
-                *word &= !mask;
+                *word = 0;
             }
-            at += bits;
         }
     }
 }
@@ -83,7 +90,7 @@ mod tests {
     fn it_knows_what_a_set_knows() {
         let mut rng = Rng::new(9);
         let (mut seen, mut set) = (Seen::new(300), BTreeSet::new());
-        let (mut newest, room) = (0, 512);
+        let (mut newest, room) = (0, 448);
         for _ in 0..20_000 {
             let jump = if rng.range(0..200) == 0 { 2000 } else { 40 };
             let index = (newest + rng.range(0..jump)).saturating_sub(20 * rng.range(0..2) * rng.range(0..40));

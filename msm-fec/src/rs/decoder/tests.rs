@@ -284,12 +284,12 @@ fn memory_has_a_limit_whatever_comes() {
 fn recovered_packets_that_nobody_polls_are_counted() {
     let config = DecoderConfig { memory_bytes: 3000, ..Default::default() };
     let mut decoder = Decoder::new(config);
-    for index in 0..4 {
+    for index in 0..6 {
         let header = Header { first: index as u16, sources: 1, code: 1, symbol: 1, step: 1 };
         decoder.handle_repair(index, &lie(header, 1000, &packet(index, 1000)), &All::default()).unwrap();
     }
     assert_eq!(decoder.counts().unpolled, 3);
-    assert_eq!(poll(&mut decoder), [(3, packet(3, 1000))]);
+    assert_eq!(poll(&mut decoder), [3, 4, 5].map(|index| (index, packet(index, 1000))));
 }
 
 /// What arrives: a source packet or a repair, by its place in [`Sent`].

@@ -20,6 +20,8 @@ pub(super) struct Group {
     longest: Vec<usize>,
     /// The length of each packet.
     lengths: Vec<u16>,
+    /// Whether all have one length, which a whole block's repairs have then too.
+    same: bool,
     /// The repair, and the block's, that is polled next; and how many repairs there will be of each block.
     next: (u8, u8),
     repairs: u8,
@@ -57,6 +59,7 @@ impl Group {
         self.longest.clear();
         self.longest.resize(usize::from(shape.depth()), 0);
         self.lengths.clear();
+        self.same = true;
         self.lengths.reserve_exact(shape.packets());
         self.close(0);
     }
@@ -101,6 +104,8 @@ impl Group {
             debug_assert!(added, "rows are as long as packets can be");
         }
         self.lengths.extend(packets.iter().map(|packet| packet.len() as u16));
+        let first = self.lengths.first().copied().map(usize::from);
+        self.same = self.same && packets.iter().all(|packet| Some(packet.len()) == first);
     }
 
     /// From now on `repairs` of each block can be polled, or as many as it has.
@@ -127,8 +132,12 @@ impl Group {
 
         let (depth, own) = (usize::from(self.shape.depth()), usize::from(block));
         let sources = (self.lengths.len() - own).div_ceil(depth);
-        let lengths = self.lengths.iter().skip(own).step_by(depth).copied().chain(std::iter::repeat(0));
-        let length = combine_lengths(self.parity.of_repair(repair).zip(lengths));
+        let length = if self.same && self.room() == 0 {
+            self.lengths.first().copied()?
+        } else {
+            let lengths = self.lengths.iter().skip(own).step_by(depth).copied().chain(std::iter::repeat(0));
+            combine_lengths(self.parity.of_repair(repair).zip(lengths))
+        };
         let index = self.first + u64::from(block);
         let header = Header {
             first: index as u16,

@@ -275,14 +275,10 @@ impl Encoder {
     /// Frees memory, that of others first, until a group of `shape` has room.
     fn make_room(&mut self, shape: Shape) {
         let needed = Group::memory_of(shape, self.config.packet_bytes);
-        loop {
-            let others = self.memory() - self.open.memory();
-            if others + needed.max(self.open.memory()) <= self.config.memory_bytes {
-                return;
-            }
-            if self.open.memory() > needed {
-                self.open = Group::default();
-            } else if self.spare.pop().is_none() {
+        while self.open.memory() < needed
+            && self.memory() - self.open.memory() + needed > self.config.memory_bytes
+        {
+            if self.spare.pop().is_none() {
                 if self.ready.is_empty() {
                     return;
                 }

@@ -89,7 +89,6 @@ macro_rules! passes {
         #[inline]
         #[target_feature(enable = $features)]
         fn some<const N: usize>(rows: &mut [Block], row: usize, work: &Work<'_>) {
-            const WIDTH: usize = $vectors::COLUMNS;
             let mut each = rows.chunks_mut(work.stride);
             let mut rows: [&mut [Block]; N] = std::array::from_fn(|_| each.next().unwrap_or_default());
             let mut factors = [[$vectors::factor(0); N]; BATCH];
@@ -98,38 +97,9 @@ macro_rules! passes {
                     *factor = $vectors::factor(*coefficient);
                 }
             }
-            // What all sources have whole.
+            // What all sources have whole; the more columns at a time, the less is spent on finding them.
             let whole = work.sources.iter().map(|source| source.len() / BLOCK_BYTES).min().unwrap_or(0);
-            let mut column = 0;
-            while column + WIDTH <= whole {
-                let mut sums = [[$vectors::zero(); WIDTH]; N];
-                for (sums, row) in sums.iter_mut().zip(&rows) {
-                    for (at, (sum, block)) in
-                        (column..).zip(sums.iter_mut().zip(&row[column..column + WIDTH]))
-                    {
-                        if at < work.valid {
-                            *sum = $vectors::load(block);
-                        }
-                    }
-                }
-                for (source, factors) in work.sources.iter().zip(&factors) {
-                    let (blocks, _) = source.as_chunks::<BLOCK_BYTES>();
-                    let blocks = &blocks[column..column + WIDTH];
-                    let blocks: [_; WIDTH] =
-                        std::array::from_fn(|at| $vectors::prepare($vectors::load(&blocks[at])));
-                    for (sums, factor) in sums.iter_mut().zip(factors) {
-                        for (sum, block) in sums.iter_mut().zip(blocks) {
-                            *sum = $vectors::add_product(*sum, block, factor);
-                        }
-                    }
-                }
-                for (sums, row) in sums.iter().zip(&mut rows) {
-                    for (sum, block) in sums.iter().zip(&mut row[column..column + WIDTH]) {
-                        $vectors::store(*sum, block);
-                    }
-                }
-                column += WIDTH;
-            }
+            let column = columns::<N, { $vectors::COLUMNS }>(&mut rows, whole, &factors, work);
             for column in column..work.longest {
                 let mut sums = [$vectors::zero(); N];
                 if column < work.valid {
@@ -154,6 +124,46 @@ macro_rules! passes {
                 }
             }
         }
+
+        /// The columns before `end`, which all sources have whole, `W` at a time. Returns where fewer are left.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn columns<const N: usize, const W: usize>(
+            rows: &mut [&mut [Block]; N],
+            end: usize,
+            factors: &[[$vectors::Factor; N]; BATCH],
+            work: &Work<'_>,
+        ) -> usize {
+            let mut column = 0;
+            while column + W <= end {
+                let mut sums = [[$vectors::zero(); W]; N];
+                for (sums, row) in sums.iter_mut().zip(rows.iter()) {
+                    for (at, (sum, block)) in (column..).zip(sums.iter_mut().zip(&row[column..column + W])) {
+                        if at < work.valid {
+                            *sum = $vectors::load(block);
+                        }
+                    }
+                }
+                for (source, factors) in work.sources.iter().zip(factors) {
+                    let (blocks, _) = source.as_chunks::<BLOCK_BYTES>();
+                    let blocks = &blocks[column..column + W];
+                    let blocks: [_; W] =
+                        std::array::from_fn(|at| $vectors::prepare($vectors::load(&blocks[at])));
+                    for (sums, factor) in sums.iter_mut().zip(factors) {
+                        for (sum, block) in sums.iter_mut().zip(blocks) {
+                            *sum = $vectors::add_product(*sum, block, factor);
+                        }
+                    }
+                }
+                for (sums, row) in sums.iter().zip(rows.iter_mut()) {
+                    for (sum, block) in sums.iter().zip(&mut row[column..column + W]) {
+                        $vectors::store(*sum, block);
+                    }
+                }
+                column += W;
+            }
+            column
+        }
     };
 }
 
@@ -172,7 +182,9 @@ pub(super) mod avx2 {
         pub(super) const ROWS: usize = 4;
         pub(super) const COLUMNS: usize = 1;
 
-        pub(super) const fn factor(constant: u8) -> &'static [u8; 32] {
+        pub(super) type Factor = &'static [u8; 32];
+
+        pub(super) const fn factor(constant: u8) -> Factor {
             &NIBBLES[constant as usize]
         }
 
@@ -191,7 +203,7 @@ pub(super) mod avx2 {
         pub(super) fn add_product(
             sum: [__m256i; 2],
             block: [[__m256i; 2]; 2],
-            factor: &&'static [u8; 32],
+            factor: &Factor,
         ) -> [__m256i; 2] {
             let (low, high) = factor.split_at(16);
             // SAFETY: the first half of a factor's 32 bytes; the load needs no alignment.
@@ -222,7 +234,9 @@ pub(super) mod gfni_avx2 {
         pub(super) const ROWS: usize = 4;
         pub(super) const COLUMNS: usize = 1;
 
-        pub(super) const fn factor(constant: u8) -> u64 {
+        pub(super) type Factor = u64;
+
+        pub(super) const fn factor(constant: u8) -> Factor {
             MATRICES[constant as usize]
         }
 
@@ -232,7 +246,7 @@ pub(super) mod gfni_avx2 {
 
         #[inline]
         #[target_feature(enable = "avx2,gfni")]
-        pub(super) fn add_product(sum: [__m256i; 2], block: [__m256i; 2], factor: &u64) -> [__m256i; 2] {
+        pub(super) fn add_product(sum: [__m256i; 2], block: [__m256i; 2], factor: &Factor) -> [__m256i; 2] {
             let matrix = _mm256_set1_epi64x(factor.cast_signed());
             let product = |half| _mm256_gf2p8affine_epi64_epi8::<0>(half, matrix);
             [_mm256_xor_si256(sum[0], product(block[0])), _mm256_xor_si256(sum[1], product(block[1]))]
@@ -254,7 +268,9 @@ pub(super) mod gfni_avx512 {
         pub(super) const ROWS: usize = 6;
         pub(super) const COLUMNS: usize = 2;
 
-        pub(super) const fn factor(constant: u8) -> u64 {
+        pub(super) type Factor = u64;
+
+        pub(super) const fn factor(constant: u8) -> Factor {
             MATRICES[constant as usize]
         }
 
@@ -286,7 +302,7 @@ pub(super) mod gfni_avx512 {
 
         #[inline]
         #[target_feature(enable = "avx512f,gfni")]
-        pub(super) fn add_product(sum: __m512i, block: __m512i, factor: &u64) -> __m512i {
+        pub(super) fn add_product(sum: __m512i, block: __m512i, factor: &Factor) -> __m512i {
             let matrix = _mm512_set1_epi64(factor.cast_signed());
             _mm512_xor_si512(sum, _mm512_gf2p8affine_epi64_epi8::<0>(block, matrix))
         }
