@@ -12,7 +12,9 @@ use std::time::Duration;
 use msm_benches::cell::{Effort, measure};
 use msm_benches::report::Report;
 use msm_benches::sinks::Sinks;
-use msm_benches::{Result, addresses, fanout, handshakes, modes, msm, process, relay, repair, rs, setup, srtp};
+use msm_benches::{
+    Result, addresses, fanout, handshakes, modes, msm, process, relay, repair, rs, setup, srtp,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// What the command line asked for.
