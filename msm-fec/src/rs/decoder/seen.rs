@@ -51,7 +51,7 @@ impl Seen {
             }
             self.end = index.saturating_add(1);
             if let Some(word) = self.word_mut(index) {
-                *word = if index % 64 == 0 { 1 } else { *word | 1 << (index % 64) };
+                *word = if index.is_multiple_of(64) { 1 } else { *word | 1 << (index % 64) };
             }
             return true;
         }
