@@ -104,10 +104,12 @@ impl Recovery {
         rows.set(lost.len(), block.bytes.div_ceil(BLOCK_BYTES));
         lengths.clear();
         coefficients.clear();
+        coefficients.reserve(lost.len() * usize::from(block.header.code));
         let mut sum = Sum { batch: [&[]; BATCH], filled: 0, done: 0 };
         let repairs = used.map(|(number, symbol)| (number, symbol.length, Some(symbol.body)));
-        let positions = 0..block.header.sources;
-        let others = positions.filter(|position| lost.binary_search(position).is_err()).map(|position| {
+        let mut next = lost.iter().peekable();
+        let positions = (0..block.header.sources).filter(|position| next.next_if_eq(&position).is_none());
+        let others = positions.map(|position| {
             let packet = sources.get(block.index(position));
             (position, packet.map_or(0, <[u8]>::len) as u16, packet)
         });
