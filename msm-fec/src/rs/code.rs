@@ -90,6 +90,7 @@ pub struct Solution {
     /// For each point, the logarithm of the product of its differences to the points below `sources`.
     weights: [u8; 256],
     pairs: Vec<Pair>,
+    sums: Vec<u32>,
 }
 
 /// A lost source, and a repair that is used.
@@ -103,7 +104,7 @@ struct Pair {
 
 impl Default for Solution {
     fn default() -> Self {
-        Self { sources: 0, weights: [0; 256], pairs: Vec::new() }
+        Self { sources: 0, weights: [0; 256], pairs: Vec::new(), sums: Vec::new() }
     }
 }
 
@@ -130,7 +131,9 @@ impl Solution {
         let pairs = lost.iter().zip(repairs);
         self.pairs.extend(pairs.map(|(lost, repair)| Pair { lost: *lost, repair: *repair, product: 0 }));
         for at in 0..self.pairs.len() {
-            let product = self.pairs.get(at).map_or(0, |pair| self.log_product(pair.lost));
+            let Some(lost) = self.pairs.get(at).map(|pair| pair.lost) else { break };
+            let weight = self.weights.get(usize::from(lost)).map_or(0, |weight| u32::from(*weight));
+            let product = self.pairs.iter().fold(weight, |sum, pair| sum + pair.log_quotient(lost));
             if let Some(pair) = self.pairs.get_mut(at) {
                 pair.product = (product % gf::ORDER) as u16;
             }
@@ -144,30 +147,43 @@ impl Solution {
         self.pairs.len()
     }
 
-    /// Appends what the symbol at `point`, one that is used, is multiplied with for each of the lost.
-    #[inline]
-    pub fn coefficients(&self, point: u8, to: &mut Vec<u8>) {
-        // Differences of logarithms are above 0 and below four times their order.
-        let rest = 3 * gf::ORDER - self.log_product(point);
-        to.extend(
-            self.pairs
-                .iter()
-                .map(|pair| gf::exp(u32::from(pair.product) + rest - gf::log_or_none(pair.lost ^ point))),
+    /// Appends what the symbols at `points`, which are used, are multiplied with: each for all of the lost.
+    pub fn coefficients(&mut self, points: &[u8], to: &mut Vec<u8>) {
+        self.sums.clear();
+        self.sums.extend(
+            points.iter().map(|point| self.weights.get(usize::from(*point)).map_or(0, |w| u32::from(*w))),
         );
-    }
-
-    /// The logarithm, at most twice its order, of the product of the differences between `point` and all symbols that are used, itself
-    /// left out.
-    #[inline]
-    fn log_product(&self, point: u8) -> u32 {
-        let mut sum = self.weights.get(usize::from(point)).copied().map_or(0, u32::from);
         for pair in &self.pairs {
-            // The differences to the lost are taken away from those to all sources.
-            sum += gf::ORDER + gf::log_or_none(pair.repair ^ point) - gf::log_or_none(pair.lost ^ point);
+            for (sum, point) in self.sums.iter_mut().zip(points) {
+                *sum += pair.log_quotient(*point);
+            }
         }
-        // 256 is 1 more than the order. At most 127 pairs have less than 2^16.
-        (sum & 255) + (sum >> 8)
+        to.reserve(points.len() * self.pairs.len());
+        for (point, sum) in points.iter().zip(&self.sums) {
+            // Differences of logarithms are above 0 and below four times their order.
+            let rest = 3 * gf::ORDER - reduce(*sum);
+            to.extend(
+                self.pairs
+                    .iter()
+                    .map(|pair| gf::exp(u32::from(pair.product) + rest - gf::log_or_none(pair.lost ^ point))),
+            );
+        }
     }
+}
+
+impl Pair {
+    /// The logarithm, plus its order, of the quotient of the repair's and the lost source's differences to `point`: those to all
+    /// sources, times these, are those to the symbols that are used.
+    #[inline]
+    fn log_quotient(self, point: u8) -> u32 {
+        gf::ORDER + gf::log_or_none(self.repair ^ point) - gf::log_or_none(self.lost ^ point)
+    }
+}
+
+/// A logarithm below 2^16 as one that is at most twice its order: 256 is one more than that.
+#[inline]
+const fn reduce(log: u32) -> u32 {
+    (log & 255) + (log >> 8)
 }
 
 /// Whether no number is there twice.

@@ -39,8 +39,8 @@ pub(super) struct Recovery {
     solution: Solution,
     rows: Rows,
     lost: Vec<u8>,
+    /// Of each symbol that is used, its point, its length, and what it is multiplied with for each of the lost.
     points: Vec<u8>,
-    /// Of each symbol that is used, its length and what it is multiplied with for each of the lost.
     lengths: Vec<u16>,
     coefficients: Vec<u8>,
     /// Index, row and length of each packet, and which is polled next.
@@ -113,7 +113,14 @@ impl Recovery {
         if !self.solution.set(block.header.code, &self.lost, &self.points) {
             return Err(Gap::Inconsistent);
         }
-        self.add_up(kernel, block, used, sources)
+        let mut start = 0;
+        for lost in self.lost.iter().copied().chain([block.header.code]) {
+            self.points.extend(start..lost);
+            start = lost + 1;
+        }
+        self.coefficients.clear();
+        self.solution.coefficients(&self.points, &mut self.coefficients);
+        self.add_up(kernel, block, used.map(|(_, symbol)| symbol), sources)
     }
 
     /// Adds up all symbols, each times its coefficients. The repairs are first: they are as long as the longest symbol.
@@ -121,39 +128,30 @@ impl Recovery {
         &mut self,
         kernel: Kernel,
         block: &Block,
-        used: impl Iterator<Item = (u8, Symbol<'a>)>,
+        used: impl Iterator<Item = Symbol<'a>>,
         sources: &'a impl Sources,
     ) -> Result<(), Gap> {
-        let Self { solution, rows, lost, lengths, coefficients, .. } = self;
+        let Self { rows, lost, points, lengths, coefficients, .. } = self;
         rows.set(lost.len(), block.bytes.div_ceil(BLOCK_BYTES));
         lengths.clear();
-        coefficients.clear();
-        coefficients.reserve(lost.len() * usize::from(block.header.code));
         let mut sum = Sum { batch: [&[]; BATCH], filled: 0, done: 0 };
-        let repairs = used.map(|(number, symbol)| (number, symbol.length, Some(symbol.body)));
-        let mut next = lost.iter().peekable();
-        let positions = (0..block.header.sources).filter(|position| next.next_if_eq(&position).is_none());
-        let others = positions.map(|position| {
-            let packet = sources.get(block.index(position));
-            (position, packet.map_or(0, <[u8]>::len) as u16, packet)
-        });
-        for (point, length, symbol) in repairs.chain(others) {
-            let symbol = symbol.ok_or(Gap::Gone)?;
-            if symbol.len() > block.bytes {
+        for symbol in used {
+            lengths.push(symbol.length);
+            sum.push(symbol.body);
+            sum.flush_if_full(kernel, rows, coefficients, lost.len())?;
+        }
+        let others = points.iter().skip(lost.len()).take_while(|position| **position < block.header.sources);
+        for position in others {
+            let packet = sources.get(block.index(*position)).ok_or(Gap::Gone)?;
+            if packet.len() > block.bytes {
                 return Err(Gap::Inconsistent);
             }
-            solution.coefficients(point, coefficients);
-            lengths.push(length);
-            sum.push(symbol);
-            if sum.filled == BATCH {
-                sum.flush(kernel, rows, coefficients, lost.len())?;
-            }
+            lengths.push(packet.len() as u16);
+            sum.push(packet);
+            sum.flush_if_full(kernel, rows, coefficients, lost.len())?;
         }
         // The zeros that nobody sends count for the lengths, for which all coefficients have to add up to 1.
-        for position in block.header.sources..block.header.code {
-            solution.coefficients(position, coefficients);
-            lengths.push(0);
-        }
+        lengths.resize(points.len(), 0);
         sum.flush(kernel, rows, coefficients, lost.len())
     }
 
@@ -208,6 +206,16 @@ impl<'a> Sum<'a> {
             *place = symbol;
             self.filled += 1;
         }
+    }
+
+    fn flush_if_full(
+        &mut self,
+        kernel: Kernel,
+        rows: &mut Rows,
+        coefficients: &[u8],
+        lost: usize,
+    ) -> Result<(), Gap> {
+        if self.filled < BATCH { Ok(()) } else { self.flush(kernel, rows, coefficients, lost) }
     }
 
     /// Adds the symbols that wait to `rows`, of which each has as many coefficients as are `lost`.
