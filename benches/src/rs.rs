@@ -97,12 +97,12 @@ struct Rows {
     one: Times,
 }
 
-/// Packets by index, where a decoder looks for them.
-struct Packets<'a>(&'a [Vec<u8>]);
+/// Packets by index, the first one's first, where a decoder looks for them.
+struct Packets<'a>(u64, &'a [Vec<u8>]);
 
 impl Sources for Packets<'_> {
     fn get(&self, index: u64) -> Option<&[u8]> {
-        self.0.get(index as usize % self.0.len().max(1)).map(Vec::as_slice)
+        self.1.get(index.checked_sub(self.0)? as usize).map(Vec::as_slice)
     }
 }
 
@@ -253,10 +253,9 @@ impl Subject {
     /// A block of which some are lost: the other packets, as many repairs, and polling.
     fn own_decode(&mut self, lost: usize) -> Result<()> {
         let count = usize::from(self.sources);
-        // Blocks begin at multiples of their length, as `Packets` has it.
-        let first = self.next.next_multiple_of(count as u64);
+        let first = self.next;
         self.next = first + count as u64;
-        let sources = Packets(&self.packets);
+        let sources = Packets(first, &self.packets);
         for at in (0..count).filter(|at| !is_lost(*at, count, lost)) {
             self.decoder.handle_source(first + at as u64, &sources);
         }

@@ -89,15 +89,22 @@ pub struct Solution {
     sources: u8,
     /// For each point, the logarithm of the product of its differences to the points below `sources`.
     weights: [u8; 256],
-    lost: Vec<u8>,
-    repairs: Vec<u8>,
-    /// For each lost source, the logarithm of the product of its differences to all symbols that are used.
-    products: Vec<u32>,
+    pairs: Vec<Pair>,
+    sums: Vec<u32>,
+}
+
+/// A lost source, and a repair that is used.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    lost: u8,
+    repair: u8,
+    /// The logarithm of the product of the lost source's differences to all symbols that are used.
+    product: u16,
 }
 
 impl Default for Solution {
     fn default() -> Self {
-        Self { sources: 0, weights: [0; 256], lost: Vec::new(), repairs: Vec::new(), products: Vec::new() }
+        Self { sources: 0, weights: [0; 256], pairs: Vec::new(), sums: Vec::new() }
     }
 }
 
@@ -106,17 +113,7 @@ impl Solution {
     ///
     /// False, and nothing to be had, unless both are distinct and equally many, positions below `sources` and points not.
     pub fn set(&mut self, sources: u8, lost: &[u8], repairs: &[u8]) -> bool {
-        self.lost.clear();
-        self.products.clear();
-        let distinct = |points: &[u8]| {
-            let mut seen = [0_u64; 4];
-            points.iter().all(|point| {
-                let word = seen.get_mut(usize::from(point / 64));
-                word.is_some_and(|word| {
-                    std::mem::replace(word, *word | 1 << (point % 64)) & 1 << (point % 64) == 0
-                })
-            })
-        };
+        self.pairs.clear();
         if lost.len() != repairs.len()
             || !lost.iter().all(|point| *point < sources)
             || !repairs.iter().all(|point| *point >= sources)
@@ -131,36 +128,71 @@ impl Solution {
                 *weight = gf::log_product_below(sources, point) as u8;
             }
         }
-        self.lost.extend_from_slice(lost);
-        self.repairs.clear();
-        self.repairs.extend_from_slice(repairs);
-        for point in lost {
-            let product = self.log_product(*point);
-            self.products.push(product);
+        let pairs = lost.iter().zip(repairs);
+        self.pairs.extend(pairs.map(|(lost, repair)| Pair { lost: *lost, repair: *repair, product: 0 }));
+        for at in 0..self.pairs.len() {
+            let Some(lost) = self.pairs.get(at).map(|pair| pair.lost) else { break };
+            let weight = self.weights.get(usize::from(lost)).map_or(0, |weight| u32::from(*weight));
+            let product = self.pairs.iter().fold(weight, |sum, pair| sum + pair.log_quotient(lost));
+            if let Some(pair) = self.pairs.get_mut(at) {
+                pair.product = (product % gf::ORDER) as u16;
+            }
         }
         true
     }
 
-    /// The positions that are solved for.
+    /// How many sources are solved for.
     #[must_use]
-    pub fn lost(&self) -> &[u8] {
-        &self.lost
+    pub fn lost(&self) -> usize {
+        self.pairs.len()
     }
 
-    /// Appends what the symbol at `point`, one that is used, is multiplied with for each of the lost.
-    pub fn coefficients(&self, point: u8, to: &mut Vec<u8>) {
-        let rest = 2 * gf::ORDER - self.log_product(point);
-        let terms = self.lost.iter().zip(&self.products);
-        to.extend(terms.map(|(lost, product)| gf::exp(product + rest - gf::log_or_none(lost ^ point))));
+    /// Appends what the symbols at `points`, which are used, are multiplied with: each for all of the lost.
+    pub fn coefficients(&mut self, points: &[u8], to: &mut Vec<u8>) {
+        self.sums.clear();
+        self.sums.extend(
+            points.iter().map(|point| self.weights.get(usize::from(*point)).map_or(0, |w| u32::from(*w))),
+        );
+        for pair in &self.pairs {
+            for (sum, point) in self.sums.iter_mut().zip(points) {
+                *sum += pair.log_quotient(*point);
+            }
+        }
+        to.reserve(points.len() * self.pairs.len());
+        for (point, sum) in points.iter().zip(&self.sums) {
+            // Differences of logarithms are above 0 and below four times their order.
+            let rest = 3 * gf::ORDER - reduce(*sum);
+            to.extend(
+                self.pairs
+                    .iter()
+                    .map(|pair| gf::exp(u32::from(pair.product) + rest - gf::log_or_none(pair.lost ^ point))),
+            );
+        }
     }
+}
 
-    /// The logarithm of the product of the differences between `point` and all symbols that are used, itself left out.
-    fn log_product(&self, point: u8) -> u32 {
-        let to = |points: &[u8]| points.iter().map(|other| gf::log_or_none(other ^ point)).sum::<u32>();
-        let all = self.weights.get(usize::from(point)).copied().map_or(0, u32::from) + to(&self.repairs);
-        // At most 127 differences are taken away again.
-        (all + 127 * gf::ORDER - to(&self.lost)) % gf::ORDER
+impl Pair {
+    /// The logarithm, plus its order, of the quotient of the repair's and the lost source's differences to `point`: those to all
+    /// sources, times these, are those to the symbols that are used.
+    #[inline]
+    fn log_quotient(self, point: u8) -> u32 {
+        gf::ORDER + gf::log_or_none(self.repair ^ point) - gf::log_or_none(self.lost ^ point)
     }
+}
+
+/// A logarithm below 2^16 as one that is at most twice its order: 256 is one more than that.
+#[inline]
+const fn reduce(log: u32) -> u32 {
+    (log & 255) + (log >> 8)
+}
+
+/// Whether no number is there twice.
+fn distinct(points: &[u8]) -> bool {
+    let mut seen = [0_u64; 4];
+    points.iter().all(|point| {
+        let word = seen.get_mut(usize::from(point / 64));
+        word.is_some_and(|word| std::mem::replace(word, *word | 1 << (point % 64)) & 1 << (point % 64) == 0)
+    })
 }
 
 /// The length of a symbol that is a sum of others: the first two bytes of each, which for source packets of one length are the same again,

@@ -50,8 +50,9 @@ impl Block {
 
     /// Counts again how many of its source packets are missing.
     pub(super) fn count(&mut self, seen: &Seen) {
-        let positions = 0..self.header.sources;
-        self.missing = positions.filter(|position| !seen.contains(self.index(*position))).count();
+        let mut missing = 0;
+        seen.unseen(self.first, self.header.step, self.header.sources, |_| missing += 1);
+        self.missing = missing;
     }
 
     /// Whether a repair with `header` and so many bytes can be one of its.

@@ -103,8 +103,9 @@ pub struct Decoder {
     blocks: VecDeque<Block>,
     /// Where a block ends that leaves the window first.
     oldest: u64,
-    /// Buffers for symbols, and how many of them there are in blocks.
+    /// Buffers for symbols, and how many of them there are in blocks; and lists of such.
     spare: Vec<Vec<u8>>,
+    lists: Vec<Vec<Stored>>,
     stored: usize,
     recovery: Recovery,
     /// What was recovered: index and length of each, the bytes one after the other.
@@ -137,6 +138,7 @@ impl Decoder {
             blocks: VecDeque::new(),
             oldest: u64::MAX,
             spare: Vec::new(),
+            lists: Vec::new(),
             stored: 0,
             recovery: Recovery::default(),
             ready: VecDeque::new(),
@@ -240,6 +242,7 @@ impl Decoder {
                     self.counts.unneeded += 1;
                     return Ok(Taken::Unneeded);
                 }
+                block.repairs = self.lists.pop().unwrap_or_default();
                 self.open(block)
             }
         };
@@ -367,9 +370,10 @@ impl Decoder {
 
     /// Takes back a block's memory.
     fn close(&mut self, at: usize) {
-        if let Some(block) = self.blocks.remove(at) {
+        if let Some(mut block) = self.blocks.remove(at) {
             self.stored -= block.repairs.len();
-            self.spare.extend(block.repairs.into_iter().map(|repair| repair.body));
+            self.spare.extend(block.repairs.drain(..).map(|repair| repair.body));
+            self.lists.push(block.repairs);
         }
         self.oldest = self.blocks.iter().map(Block::last).min().unwrap_or(u64::MAX);
     }

@@ -24,14 +24,23 @@ pub(super) enum Outcome {
     Inconsistent,
 }
 
+/// Why a block can't be added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    /// A packet that was seen is at hand no more.
+    Gone,
+    /// It contradicts itself.
+    Inconsistent,
+}
+
 /// Memory for a block's recovery, used again for the next.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     solution: Solution,
     rows: Rows,
     lost: Vec<u8>,
+    /// Of each symbol that is used, its point, its length, and what it is multiplied with for each of the lost.
     points: Vec<u8>,
-    /// Of each symbol that is used, its length and what it is multiplied with for each of the lost.
     lengths: Vec<u16>,
     coefficients: Vec<u8>,
     /// Index, row and length of each packet, and which is polled next.
@@ -69,27 +78,49 @@ impl Recovery {
             return Outcome::Waiting;
         }
         self.lost.clear();
-        for position in 0..block.header.sources {
-            let index = block.index(position);
-            match sources.get(index).filter(|_| seen.contains(index)) {
-                Some(packet) if packet.len() > block.bytes => return Outcome::Inconsistent,
-                Some(_) => {}
-                None => self.lost.push(position),
+        seen.unseen(block.first, block.header.step, block.header.sources, |position| {
+            self.lost.push(position)
+        });
+        let mut added = self.solve(kernel, block, one, sources);
+        if added == Err(Gap::Gone) {
+            // Rare, so that packets are looked for only once otherwise.
+            self.lost.clear();
+            let positions = 0..block.header.sources;
+            self.lost.extend(positions.filter(|position| {
+                let index = block.index(*position);
+                !seen.contains(index) || sources.get(index).is_none()
+            }));
+            if self.lost.len() > repairs {
+                return Outcome::Waiting;
             }
+            added = self.solve(kernel, block, one, sources);
         }
-        if self.lost.len() > repairs {
-            return Outcome::Waiting;
-        }
+        if added.is_err() { Outcome::Inconsistent } else { self.judge(block, seen, verify) }
+    }
+
+    /// Solves for what is lost, from as many repairs.
+    fn solve(
+        &mut self,
+        kernel: Kernel,
+        block: &Block,
+        one: Option<(u8, Symbol<'_>)>,
+        sources: &impl Sources,
+    ) -> Result<(), Gap> {
         let stored = block.repairs.iter().map(|repair| (repair.number, repair.symbol()));
         let used = stored.chain(one).take(self.lost.len());
         self.points.clear();
         self.points.extend(used.clone().map(|(number, _)| number));
-        if !self.solution.set(block.header.code, &self.lost, &self.points)
-            || !self.add_up(kernel, block, used, sources)
-        {
-            return Outcome::Inconsistent;
+        if !self.solution.set(block.header.code, &self.lost, &self.points) {
+            return Err(Gap::Inconsistent);
         }
-        self.judge(block, seen, verify)
+        let mut start = 0;
+        for lost in self.lost.iter().copied().chain([block.header.code]) {
+            self.points.extend(start..lost);
+            start = lost + 1;
+        }
+        self.coefficients.clear();
+        self.solution.coefficients(&self.points, &mut self.coefficients);
+        self.add_up(kernel, block, used.map(|(_, symbol)| symbol), sources)
     }
 
     /// Adds up all symbols, each times its coefficients. The repairs are first: they are as long as the longest symbol.
@@ -97,34 +128,30 @@ impl Recovery {
         &mut self,
         kernel: Kernel,
         block: &Block,
-        used: impl Iterator<Item = (u8, Symbol<'a>)>,
+        used: impl Iterator<Item = Symbol<'a>>,
         sources: &'a impl Sources,
-    ) -> bool {
-        let Self { solution, rows, lost, lengths, coefficients, .. } = self;
+    ) -> Result<(), Gap> {
+        let Self { rows, lost, points, lengths, coefficients, .. } = self;
         rows.set(lost.len(), block.bytes.div_ceil(BLOCK_BYTES));
         lengths.clear();
-        coefficients.clear();
         let mut sum = Sum { batch: [&[]; BATCH], filled: 0, done: 0 };
-        let repairs = used.map(|(number, symbol)| (number, symbol.length, Some(symbol.body)));
-        let positions = 0..block.header.sources;
-        let others = positions.filter(|position| lost.binary_search(position).is_err()).map(|position| {
-            let packet = sources.get(block.index(position));
-            (position, packet.map_or(0, <[u8]>::len) as u16, packet)
-        });
-        for (point, length, symbol) in repairs.chain(others) {
-            let Some(symbol) = symbol else { return false };
-            solution.coefficients(point, coefficients);
-            lengths.push(length);
-            sum.push(symbol);
-            if sum.filled == BATCH && !sum.flush(kernel, rows, coefficients, lost.len()) {
-                return false;
+        for symbol in used {
+            lengths.push(symbol.length);
+            sum.push(symbol.body);
+            sum.flush_if_full(kernel, rows, coefficients, lost.len())?;
+        }
+        let others = points.iter().skip(lost.len()).take_while(|position| **position < block.header.sources);
+        for position in others {
+            let packet = sources.get(block.index(*position)).ok_or(Gap::Gone)?;
+            if packet.len() > block.bytes {
+                return Err(Gap::Inconsistent);
             }
+            lengths.push(packet.len() as u16);
+            sum.push(packet);
+            sum.flush_if_full(kernel, rows, coefficients, lost.len())?;
         }
         // The zeros that nobody sends count for the lengths, for which all coefficients have to add up to 1.
-        for position in block.header.sources..block.header.code {
-            solution.coefficients(position, coefficients);
-            lengths.push(0);
-        }
+        lengths.resize(points.len(), 0);
         sum.flush(kernel, rows, coefficients, lost.len())
     }
 
@@ -181,8 +208,24 @@ impl<'a> Sum<'a> {
         }
     }
 
+    fn flush_if_full(
+        &mut self,
+        kernel: Kernel,
+        rows: &mut Rows,
+        coefficients: &[u8],
+        lost: usize,
+    ) -> Result<(), Gap> {
+        if self.filled < BATCH { Ok(()) } else { self.flush(kernel, rows, coefficients, lost) }
+    }
+
     /// Adds the symbols that wait to `rows`, of which each has as many coefficients as are `lost`.
-    fn flush(&mut self, kernel: Kernel, rows: &mut Rows, coefficients: &[u8], lost: usize) -> bool {
+    fn flush(
+        &mut self,
+        kernel: Kernel,
+        rows: &mut Rows,
+        coefficients: &[u8],
+        lost: usize,
+    ) -> Result<(), Gap> {
         let stride = rows.stride();
         let valid = if self.done == 0 { 0 } else { stride };
         let until = self.done + self.filled;
@@ -190,6 +233,7 @@ impl<'a> Sum<'a> {
         let symbols = self.batch.get(..self.filled).unwrap_or_default();
         self.done = until;
         self.filled = 0;
-        kernel.add(rows.blocks(0, 0), stride, valid, coefficients, symbols)
+        let added = kernel.add(rows.blocks(0, 0), stride, valid, coefficients, symbols);
+        added.then_some(()).ok_or(Gap::Inconsistent)
     }
 }

@@ -33,6 +33,39 @@ impl Seen {
         self.end - index > self.room() || self.word(index).is_none_or(|word| word >> (index % 64) & 1 != 0)
     }
 
+    /// Calls `each` with the position of every index that has not been seen, of `count` that are `step` apart.
+    #[inline]
+    pub(super) fn unseen(&self, first: u64, step: u8, count: u8, mut each: impl FnMut(u8)) {
+        let mut start = 0;
+        while start < count {
+            let length = (count - start).min(64);
+            let index = first + u64::from(start) * u64::from(step);
+            let mut bits = if step == 1 {
+                !self.run(index)
+            } else {
+                (0..length).fold(0, |bits, at| {
+                    bits | u64::from(!self.contains(index + u64::from(at) * u64::from(step))) << at
+                })
+            };
+            bits &= u64::MAX >> (64 - length);
+            while bits != 0 {
+                each(start + bits.trailing_zeros() as u8);
+                bits &= bits - 1;
+            }
+            start += length;
+        }
+    }
+
+    /// A bit for each of 64 indices from `first` on, that [`contains`](Self::contains) has.
+    fn run(&self, first: u64) -> u64 {
+        let shift = first % 64;
+        let low = self.word(first).map_or(0, |word| word >> shift);
+        let high = if shift == 0 { 0 } else { self.word(first + 64).map_or(0, |word| word << (64 - shift)) };
+        let known = low_bits(self.end.saturating_sub(first));
+        let old = low_bits(self.end.saturating_sub(self.room()).saturating_sub(first));
+        (low | high) & known | old
+    }
+
     fn word(&self, index: u64) -> Option<u64> {
         self.words.get((index / 64) as usize & (self.words.len() - 1)).copied()
     }
@@ -78,6 +111,11 @@ impl Seen {
     }
 }
 
+/// So many bits, or all.
+const fn low_bits(count: u64) -> u64 {
+    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -99,6 +137,13 @@ mod tests {
             assert_eq!(seen.insert(index), !old && set.insert(index));
             newest = newest.max(index);
             assert_eq!(seen.end(), newest + 1);
+
+            let first = (newest + 70).saturating_sub(rng.range(0..700));
+            let (step, count) = (rng.range(1..4) as u8, rng.range(0..255) as u8);
+            let mut unseen = Vec::new();
+            seen.unseen(first, step, count, |position| unseen.push(position));
+            let indices = (0..count).filter(|at| !seen.contains(first + u64::from(*at) * u64::from(step)));
+            assert_eq!(unseen, indices.collect::<Vec<_>>());
         }
     }
 }

@@ -83,29 +83,35 @@ impl Group {
     /// Adds the packets that come next, at most [`BATCH`] and as many as there is room for.
     pub(super) fn add(&mut self, kernel: Kernel, packets: &[&[u8]]) {
         let depth = usize::from(self.shape.depth());
-        for turn in 0..depth.min(packets.len()) {
-            let at = self.lengths.len() + turn;
-            let (block, position) = (at % depth, at / depth);
-            let mut mine: [&[u8]; BATCH] = [&[]; BATCH];
-            let mut count = 0;
-            let mut most = 0;
-            for (place, packet) in mine.iter_mut().zip(packets.iter().skip(turn).step_by(depth)) {
-                *place = packet;
-                most = most.max(packet.len());
-                count += 1;
+        if depth == 1 {
+            self.add_to(0, kernel, self.lengths.len(), packets);
+        } else {
+            for turn in 0..depth.min(packets.len()) {
+                let at = self.lengths.len() + turn;
+                let mut mine: [&[u8]; BATCH] = [&[]; BATCH];
+                let mut count = 0;
+                for (place, packet) in mine.iter_mut().zip(packets.iter().skip(turn).step_by(depth)) {
+                    *place = packet;
+                    count += 1;
+                }
+                self.add_to(at % depth, kernel, at / depth, mine.get(..count).unwrap_or_default());
             }
-            let Some(longest) = self.longest.get_mut(block) else { return };
-            let valid = longest.div_ceil(BLOCK_BYTES);
-            *longest = most.max(*longest);
-            let stride = self.rows.stride();
-            let rows = self.rows.blocks(block * usize::from(self.shape.repairs()), 1);
-            let coefficients = self.parity.of_sources(position, count);
-            let added = kernel.add(rows, stride, valid, coefficients, mine.get(..count).unwrap_or_default());
-            debug_assert!(added, "rows are as long as packets can be");
         }
         self.lengths.extend(packets.iter().map(|packet| packet.len() as u16));
         let first = self.lengths.first().copied().map(usize::from);
         self.same = self.same && packets.iter().all(|packet| Some(packet.len()) == first);
+    }
+
+    /// Adds packets of one block, the first of them its `position`.
+    fn add_to(&mut self, block: usize, kernel: Kernel, position: usize, packets: &[&[u8]]) {
+        let Some(longest) = self.longest.get_mut(block) else { return };
+        let valid = longest.div_ceil(BLOCK_BYTES);
+        *longest = packets.iter().map(|packet| packet.len()).fold(*longest, usize::max);
+        let stride = self.rows.stride();
+        let rows = self.rows.blocks(block * usize::from(self.shape.repairs()), 1);
+        let coefficients = self.parity.of_sources(position, packets.len());
+        let added = kernel.add(rows, stride, valid, coefficients, packets);
+        debug_assert!(added, "rows are as long as packets can be");
     }
 
     /// From now on `repairs` of each block can be polled, or as many as it has.

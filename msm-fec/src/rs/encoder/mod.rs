@@ -81,9 +81,10 @@ pub struct Encoder {
     kernel: Kernel,
     shape: Option<Shape>,
     /// What is filled, what is polled from, and memory for either.
-    open: Group,
-    ready: VecDeque<Group>,
-    spare: Vec<Group>,
+    open: Box<Group>,
+    ready: VecDeque<Box<Group>>,
+    #[expect(clippy::vec_box, reason = "groups go from one place to the other")]
+    spare: Vec<Box<Group>>,
     /// The index that comes next.
     next: u64,
     dropped: u64,
@@ -114,7 +115,7 @@ impl Encoder {
             config,
             kernel,
             shape: None,
-            open: Group::default(),
+            open: Box::default(),
             ready: VecDeque::new(),
             spare: Vec::new(),
             next: 0,
@@ -150,7 +151,7 @@ impl Encoder {
     #[must_use]
     pub fn memory(&self) -> usize {
         let groups = self.ready.iter().chain(&self.spare);
-        self.open.memory() + groups.map(Group::memory).sum::<usize>()
+        self.open.memory() + groups.map(|group| group.memory()).sum::<usize>()
     }
 
     /// Repairs that were never sent because nobody polled them in time.

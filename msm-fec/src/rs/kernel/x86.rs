@@ -99,7 +99,11 @@ macro_rules! passes {
             }
             // What all sources have whole; the more columns at a time, the less is spent on finding them.
             let whole = work.sources.iter().map(|source| source.len() / BLOCK_BYTES).min().unwrap_or(0);
-            let column = columns::<N, { $vectors::COLUMNS }>(&mut rows, whole, &factors, work);
+            let column = match N {
+                1 => columns::<N, 4>(&mut rows, whole, &factors, work),
+                2 => columns::<N, 2>(&mut rows, whole, &factors, work),
+                _ => columns::<N, { $vectors::COLUMNS }>(&mut rows, whole, &factors, work),
+            };
             for column in column..work.longest {
                 let mut sums = [$vectors::zero(); N];
                 if column < work.valid {
@@ -147,11 +151,10 @@ macro_rules! passes {
                 for (source, factors) in work.sources.iter().zip(factors) {
                     let (blocks, _) = source.as_chunks::<BLOCK_BYTES>();
                     let blocks = &blocks[column..column + W];
-                    let blocks: [_; W] =
-                        std::array::from_fn(|at| $vectors::prepare($vectors::load(&blocks[at])));
-                    for (sums, factor) in sums.iter_mut().zip(factors) {
-                        for (sum, block) in sums.iter_mut().zip(blocks) {
-                            *sum = $vectors::add_product(*sum, block, factor);
+                    for (at, block) in blocks.iter().enumerate() {
+                        let block = $vectors::prepare($vectors::load(block));
+                        for (sums, factor) in sums.iter_mut().zip(factors) {
+                            sums[at] = $vectors::add_product(sums[at], block, factor);
                         }
                     }
                 }
