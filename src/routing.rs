@@ -240,6 +240,16 @@ impl Resolved {
         }
     }
 
+    /// For how long plain readers may ask for packets again, if they may.
+    pub(crate) fn history(&self) -> Option<Duration> {
+        Some(crate::hub::rtx::HISTORY)
+    }
+
+    /// How long packets of a plain upstream may wait for those before them, and whether these may be asked for.
+    pub(crate) fn mending(&self) -> (Duration, bool) {
+        (Duration::from_millis(100), true)
+    }
+
     /// For metric labels.
     pub(crate) fn cluster_name(&self) -> &str {
         self.settings().map_or("local", |settings| &settings.name)

@@ -2,6 +2,7 @@
 
 mod keying;
 mod mend;
+mod repair;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::profile::Profile;
 use crate::url::track_control;
 
 pub use keying::Keying;
+pub use repair::{Feedback, Repair, RepairFormat};
 
 /// Why a description was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +75,8 @@ pub struct Track {
     pub source_filter: Option<IpAddr>,
     /// The keys of what is sent, where it is SRTP.
     pub keying: Keying,
+    /// What its sender offers against loss.
+    pub repair: Repair,
     index: usize,
 }
 
@@ -106,6 +110,8 @@ pub struct TrackWay {
     pub group: Option<(IpAddr, u16, u8)>,
     /// The keys that it is sent under: it is described as SRTP then.
     pub keying: Option<Keying>,
+    /// How packets can be asked for again, if they can.
+    pub feedback: Option<Feedback>,
 }
 
 /// Attributes that speak of the hop they came over, and mean nothing on the next.
@@ -132,6 +138,8 @@ const HOP_ATTRIBUTES: &[&str] = &[
     "end-of-candidates",
     "ssrc",
     "ssrc-group",
+    "rtcp-fb",
+    "rtcp-rsize",
     "x-sessionid",
 ];
 
@@ -152,18 +160,21 @@ impl Description {
         let shared = Keying::take(&mut session.attributes, &Keying::default());
         session.key = None;
         let mut keyings: Vec<Keying> = Vec::with_capacity(session.medias.len());
+        let mut repairs: Vec<Repair> = Vec::with_capacity(session.medias.len());
         for media in &mut session.medias {
             media.key = None;
             keyings.push(Keying::take(&mut media.attributes, &shared));
+            repairs.push(Repair::take(media));
         }
-        let tracks: Vec<Track> = session
+        let mut tracks: Vec<Track> = session
             .medias
             .iter()
-            .zip(keyings)
+            .zip(keyings.into_iter().zip(repairs))
             .enumerate()
             .filter(|(_, (media, _))| media.proto.to_ascii_uppercase().starts_with("RTP/"))
-            .map(|(index, (media, keying))| track(&session, media, keying, index))
+            .map(|(index, (media, (keying, repair)))| track(&session, media, keying, repair, index))
             .collect();
+        one_of_each(&mut tracks);
         if tracks.is_empty() {
             return Err(SdpError::NoTracks);
         }
@@ -215,6 +226,7 @@ impl Description {
         session.phones.clear();
         clean(&mut session.attributes);
         session.attributes.push(Attribute::with_value("control", "*"));
+        let rtx = self.rtx_types();
         session.medias = self
             .tracks
             .iter()
@@ -226,7 +238,13 @@ impl Description {
                 media.num_ports = None;
                 media.connections.clear();
                 let way = ways.get(number);
-                let profile = track.profile().unwrap_or_default();
+                let feedback = way.and_then(|way| way.feedback);
+                let early = feedback.is_some_and(|feedback| feedback.early);
+                let profile = if early { Profile::Avpf } else { Profile::Avp };
+                if let Some(feedback) = feedback {
+                    let types = rtx.get(number).map(Vec::as_slice).unwrap_or_default();
+                    feedback.write(&mut media, &track.formats, types);
+                }
                 media.proto = match way.and_then(|way| way.keying.as_ref()) {
                     Some(keying) => {
                         keying.write(&mut media.attributes);
@@ -248,6 +266,13 @@ impl Description {
         // Writing to memory does not fail.
         let _ = session.write(&mut out);
         out
+    }
+
+    /// For each track, the payload types of packets that are sent again to readers: original, and again. They are the
+    /// same for all readers, and none is used by any track.
+    #[must_use]
+    pub fn rtx_types(&self) -> Vec<Vec<(u8, u8)>> {
+        repair::free_types(self.tracks.iter().map(|track| track.formats.as_slice()))
     }
 
     /// The description for an upstream that the stream is published to.
@@ -324,7 +349,33 @@ fn clean(attributes: &mut Vec<Attribute>) {
     });
 }
 
-fn track(session: &Session, media: &Media, keying: Keying, index: usize) -> Track {
+/// Servers that speak several profiles describe a track once for each (GStreamer): the sections have one control, and can
+/// be set up once. That with early feedback stays, where it brings anything.
+fn one_of_each(tracks: &mut Vec<Track>) {
+    let rank = |track: &Track| {
+        let profile = track.profile();
+        let early = matches!(profile, Some(Profile::Avpf | Profile::Savpf));
+        let early = early && (track.repair.can_ask() || !track.repair.formats.is_empty());
+        (profile.is_some_and(Profile::is_secure), early)
+    };
+    let mut kept: Vec<Track> = Vec::with_capacity(tracks.len());
+    for track in tracks.drain(..) {
+        let same = |own: &&mut Track| {
+            own.control.is_some()
+                && own.control == track.control
+                && own.media == track.media
+                && own.protocol != track.protocol
+        };
+        match kept.iter_mut().find(same) {
+            Some(own) if rank(&track) > rank(own) => *own = track,
+            Some(_) => {}
+            None => kept.push(track),
+        }
+    }
+    *tracks = kept;
+}
+
+fn track(session: &Session, media: &Media, keying: Keying, repair: Repair, index: usize) -> Track {
     let connection = media.connections.first().or(session.connection.as_ref());
     let group = connection
         .and_then(|connection| connection.connection_address.split('/').next()?.parse::<IpAddr>().ok())
@@ -338,6 +389,7 @@ fn track(session: &Session, media: &Media, keying: Keying, index: usize) -> Trac
         group,
         source_filter: source_filter(session, media, group.map(|(group, _)| group)),
         keying,
+        repair,
         index,
     }
 }

@@ -112,6 +112,8 @@ impl Outlet {
                 outcome
             }
             Kind::Rtcp => self.send_rtcp(&association, packets),
+            // The hop has its own numbers, and so its own answers.
+            Kind::Again => SendOutcome::Failed,
         }
     }
 

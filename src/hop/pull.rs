@@ -205,6 +205,7 @@ pub(crate) fn start(
         description: Arc::new(described.description.clone()),
         unshared,
         coalesce: resolved.coalesce,
+        history: resolved.history(),
         metrics: shared.metrics.route(&resolved.route, resolved.cluster_name()),
         comes: HopKind::Mesh,
         control: Some(control),

@@ -13,6 +13,7 @@ use super::dest::Dest;
 use crate::error::Error;
 use crate::metrics::{HopKind, HubObserver, RouteMetrics, Sent};
 use crate::shared::Settings;
+use crate::upstream::mend::Mended;
 
 /// Asked of a stream whose upstream this process pulls from.
 pub(crate) enum Command {
@@ -79,6 +80,8 @@ pub(crate) struct HubHandle {
     /// One upstream session for one reader: seeks, scale and pauses are that reader's.
     pub(crate) unshared: bool,
     pub(crate) coalesce: Duration,
+    /// For how long plain readers may ask for packets again, if they may.
+    pub(crate) history: Option<Duration>,
     pub(crate) metrics: Arc<RouteMetrics>,
     observer: HubObserver,
     control: Option<mpsc::Sender<Command>>,
@@ -95,6 +98,7 @@ pub(crate) struct HubParts {
     pub(crate) description: Arc<Description>,
     pub(crate) unshared: bool,
     pub(crate) coalesce: Duration,
+    pub(crate) history: Option<Duration>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// What the stream comes by.
     pub(crate) comes: HopKind,
@@ -120,6 +124,7 @@ impl HubHandle {
             description,
             unshared: parts.unshared,
             coalesce: parts.coalesce,
+            history: parts.history,
             metrics: parts.metrics,
             control: parts.control,
             readers: AtomicUsize::new(0),
@@ -204,6 +209,11 @@ impl HubHandle {
 
     pub(crate) fn observe_ingest(&self, ingest: &Ingest) {
         self.observer.ingest(&self.metrics, ingest);
+    }
+
+    /// Counts what brought lost packets back.
+    pub(crate) fn observe_mended(&self, mended: Mended) {
+        self.observer.mended(&self.metrics, mended);
     }
 
     /// `to_members` is what of it went to members.

@@ -8,6 +8,7 @@ pub(crate) mod home;
 pub(crate) mod put_off;
 pub(crate) mod receive;
 pub(crate) mod registry;
+pub(crate) mod rtx;
 pub(crate) mod shard;
 
 use std::time::{Duration, Instant};

@@ -121,6 +121,7 @@ impl PublisherRole {
             description: Arc::clone(&self.description),
             unshared: false,
             coalesce: self.resolved.coalesce,
+            history: self.resolved.history(),
             metrics: shared.metrics.route(&self.resolved.route, self.resolved.cluster_name()),
             comes: if is_member { HopKind::Mesh } else { HopKind::Plain },
             control: None,

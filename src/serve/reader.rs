@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
+use msm_core::hub::{History, ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
 
 use super::group::GroupReader;
 use crate::error::Error;
@@ -15,6 +15,7 @@ use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, Lease, PlayAnswer, PlayRequest};
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
+use crate::hub::rtx::Again;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::pair::Pair;
 use crate::net::tcp::Connection;
@@ -46,6 +47,8 @@ pub(crate) struct TrackPath {
     pub(crate) path: Path,
     /// What protects it, where it is SRTP.
     pub(crate) secure: Option<Rc<SecureTrack>>,
+    /// How it takes what it asks for again, where it may ask.
+    pub(crate) again: Option<Again>,
 }
 
 /// The reader of a session.
@@ -67,6 +70,14 @@ struct Placed {
     reports: Vec<SocketAddr>,
     _receiving: Vec<Receiving>,
     owner: Weak<Worker>,
+}
+
+/// A track on its way to the worker that it is sent from.
+struct Entering {
+    track: usize,
+    ssrc: u32,
+    again: Option<Again>,
+    to: Portable,
 }
 
 /// A path without the sockets of a worker, so that it can go to another.
@@ -296,13 +307,14 @@ fn choose(worker: &Rc<Worker>, handle: &Arc<HubHandle>) -> usize {
 }
 
 /// The path of a track; keys stay on the session's worker.
-fn portable(worker: &Rc<Worker>, track: &TrackPath) -> Result<Option<(usize, u32, Portable)>, Error> {
+fn portable(worker: &Rc<Worker>, track: &TrackPath) -> Result<Option<Entering>, Error> {
+    let entering = |to| Entering { track: track.track, ssrc: track.ssrc, again: track.again.clone(), to };
     let dest = match &track.path {
         Path::Shared { listener, rtp_to, rtcp_to, source } => {
             let shared =
                 Portable::Shared { listener: *listener, rtp_to: *rtp_to, rtcp_to: *rtcp_to, source: *source };
             match &track.secure {
-                None => return Ok(Some((track.track, track.ssrc, shared))),
+                None => return Ok(Some(entering(shared))),
                 Some(_) => shared.open(worker)?,
             }
         }
@@ -320,7 +332,7 @@ fn portable(worker: &Rc<Worker>, track: &TrackPath) -> Result<Option<(usize, u32
         // The group is a reader of its own.
         Path::Group(_) => return Ok(None),
     };
-    Ok(Some((track.track, track.ssrc, Portable::Local(dest.secured(track.secure.as_ref())))))
+    Ok(Some(entering(Portable::Local(dest.secured(track.secure.as_ref())))))
 }
 
 impl Portable {
@@ -340,6 +352,7 @@ impl Portable {
 struct Sendable {
     track: usize,
     ssrc: u32,
+    again: Option<Again>,
     listener: usize,
     rtp_to: SocketAddr,
     rtcp_to: SocketAddr,
@@ -347,18 +360,19 @@ struct Sendable {
 }
 
 impl Sendable {
-    fn new((track, ssrc, portable): (usize, u32, Portable)) -> Option<Self> {
-        match portable {
+    fn new(entering: Entering) -> Option<Self> {
+        let Entering { track, ssrc, again, to } = entering;
+        match to {
             Portable::Shared { listener, rtp_to, rtcp_to, source } => {
-                Some(Self { track, ssrc, listener, rtp_to, rtcp_to, source })
+                Some(Self { track, ssrc, again, listener, rtp_to, rtcp_to, source })
             }
             Portable::Local(_) => None,
         }
     }
 
-    fn open(self) -> (usize, u32, Portable) {
-        let Self { track, ssrc, listener, rtp_to, rtcp_to, source } = self;
-        (track, ssrc, Portable::Shared { listener, rtp_to, rtcp_to, source })
+    fn open(self) -> Entering {
+        let Self { track, ssrc, again, listener, rtp_to, rtcp_to, source } = self;
+        Entering { track, ssrc, again, to: Portable::Shared { listener, rtp_to, rtcp_to, source } }
     }
 }
 
@@ -366,18 +380,28 @@ impl Sendable {
 async fn enter(
     worker: Rc<Worker>,
     handle: Arc<HubHandle>,
-    tracks: Vec<(usize, u32, Portable)>,
+    tracks: Vec<Entering>,
     seed: u64,
     late_join: bool,
     on_end: OnEnd,
 ) -> Result<ReaderId, Error> {
     let shard = worker.shard(&handle).await?;
     let mut reader_tracks = Vec::with_capacity(tracks.len());
-    for (track, ssrc, portable) in tracks {
-        let dest = portable.open(&worker)?;
+    let mut histories = Vec::new();
+    for Entering { track, ssrc, again, to } in tracks {
+        if let (Some(age), Some(again)) = (handle.history, &again) {
+            let at_once = matches!(again, Again::Rtx(_));
+            histories.push((track, History { age, answers: true, at_once }));
+        }
+        let dest = to.open(&worker)?.again(again);
         reader_tracks.push(ReaderTrack { track, dest, ssrc, payload_types: Vec::new() });
     }
-    shard
-        .add_reader(Instant::now(), ReaderSetup { seed, tracks: reader_tracks, late_join }, on_end)
-        .map_err(Error::from)
+    let now = Instant::now();
+    let id = shard
+        .add_reader(now, ReaderSetup { seed, tracks: reader_tracks, late_join }, on_end)
+        .map_err(Error::from)?;
+    for (track, history) in histories {
+        shard.set_history(now, id, track, history);
+    }
+    Ok(id)
 }

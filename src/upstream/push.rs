@@ -169,6 +169,7 @@ async fn announce(
             track: None,
             announced: own.get(number),
             answered: answered.get(number),
+            feedback: false,
         };
         tracks.push(set_up(link, settings, &mut transports, &ask, &mut ignore).await?);
     }

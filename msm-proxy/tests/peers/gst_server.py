@@ -52,6 +52,8 @@ def arguments():
     parser.add_argument("--config", type=int, default=-1, help="seconds between parameter sets; -1 with each IDR, 0 never")
     parser.add_argument("--file", help="serve this Matroska file (H.264, Opus) to each client from its beginning")
     parser.add_argument("--srtp", action="store_true", help="SRTP, keyed by MIKEY")
+    parser.add_argument("--rtx", type=int, help="keep packets so many milliseconds, and send them again when asked (AVPF)")
+    parser.add_argument("--ulpfec", type=int, help="repair packets, as a percentage of the media")
     parser.add_argument("--record", action="store_true", help="take publishers")
     return parser.parse_args()
 
@@ -65,6 +67,13 @@ def counted(media, counts):
             counts[name] += 1
 
         bin_.get_by_name(name).connect("handoff", handoff)
+
+
+def with_fec(media, percentage):
+    for number in range(media.n_streams()):
+        stream = media.get_stream(number)
+        stream.set_ulpfec_pt(122 + number)
+        stream.set_ulpfec_percentage(percentage)
 
 
 def protect(server, factory, method, tls, client_ca):
@@ -123,6 +132,13 @@ def main():
     for name in options.transports.split(","):
         protocols |= names[name]
     factory.set_protocols(protocols)
+    if options.rtx or options.ulpfec:
+        factory.set_profiles(GstRtsp.RTSPProfile.AVP | GstRtsp.RTSPProfile.AVPF)
+    if options.rtx:
+        factory.set_do_retransmission(True)
+        factory.set_retransmission_time(options.rtx * Gst.MSECOND)
+    if options.ulpfec:
+        factory.connect("media-configure", lambda _factory, media: with_fec(media, options.ulpfec))
     if options.srtp:
         factory.set_profiles(GstRtsp.RTSPProfile.SAVP)
     if "multicast" in options.transports:

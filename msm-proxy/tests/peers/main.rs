@@ -26,6 +26,7 @@ mod media;
 mod need;
 mod process;
 mod proxy;
+mod mending;
 mod publish;
 mod readers;
 mod rtsps;

@@ -23,6 +23,7 @@ use crate::hop::association::Association;
 use crate::hub::dest::Dest;
 use crate::hub::handle::HubHandle;
 use crate::hub::receive::PeerCheck;
+use crate::hub::rtx::{Again, RtxPlan};
 use crate::serve::admission::Refused;
 use crate::serve::connection::{Announced, Channel, Context};
 use crate::serve::group;
@@ -336,7 +337,8 @@ impl Setting<'_> {
                     // half done: the player dies.
                     answer.ssrc = None;
                 }
-                reader.tracks.push(TrackPath { track, ssrc, path, secure });
+                let again = self.again(&reader.lease, track, &path);
+                reader.tracks.push(TrackPath { track, ssrc, path, secure, again });
             }
             Role::Publisher(publisher) => {
                 let keys = self
@@ -380,6 +382,20 @@ impl Setting<'_> {
     /// Whether the track is SRTP of a plain hop.
     fn is_secured(&self) -> bool {
         self.hop.is_none() && self.spec.profile.is_secure()
+    }
+
+    /// How a reader takes what it asks for again. By TCP nothing is lost, and a group's readers are one.
+    fn again(&self, handle: &HubHandle, track: usize, path: &Path) -> Option<Again> {
+        handle.history?;
+        if self.is_secured() || !matches!(path, Path::Shared { .. } | Path::Own { .. }) {
+            return None;
+        }
+        let types = handle.description.rtx_types().into_iter().nth(track).unwrap_or_default();
+        if self.spec.profile != Profile::Avpf || types.is_empty() {
+            return Some(Again::AsItWas);
+        }
+        let mut rng = Rng::new(self.worker.shared.seed());
+        Some(Again::Rtx(RtxPlan { ssrc: rng.next_u32(), types, first: rng.next_u16() & 0x7fff }))
     }
 
     /// Where a reader's track goes.
