@@ -283,7 +283,6 @@ impl Mesh {
                     description: Arc::clone(&description),
                     unshared: false,
                     coalesce: resolved.coalesce,
-                    history: resolved.history(),
                     metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name()),
                     comes: HopKind::Plain,
                     control: None,

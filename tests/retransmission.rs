@@ -1,5 +1,11 @@
 //! Plain readers over UDP that ask for packets again.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 mod common;
 
@@ -92,9 +98,9 @@ fn who_chose_the_profile_gets_retransmissions() {
     let mesh = TestMesh::start("");
     let publisher = Publisher::start(&mesh, "cam");
     let reader = Asking::start(&mesh, "cam", "GStreamer/1.22.0", "RTP/AVPF");
-    assert!(reader.description.contains("m=video 0 RTP/AVPF 96 97\r\n"), "{}", reader.description);
+    assert!(reader.description.contains("m=video 0 RTP/AVPF 96 127\r\n"), "{}", reader.description);
     assert!(reader.description.contains("a=rtcp-fb:96 nack\r\n"), "{}", reader.description);
-    assert!(reader.description.contains("a=fmtp:97 apt=96;rtx-time="), "{}", reader.description);
+    assert!(reader.description.contains("a=fmtp:127 apt=96;rtx-time="), "{}", reader.description);
     assert!(reader.answer.starts_with("RTP/AVPF"), "{}", reader.answer);
     let got = flow(&publisher, &reader, 20);
     let ssrc = source(&got[0]);
@@ -103,7 +109,7 @@ fn who_chose_the_profile_gets_retransmissions() {
     let mut first = None;
     for lost in [3, 7, 8] {
         let mut packet = reader.recv();
-        let rtx = Identity { ssrc: source(&packet), payload_type: 97 };
+        let rtx = Identity { ssrc: source(&packet), payload_type: 127 };
         assert_ne!(rtx.ssrc, ssrc);
         let own = number(&packet);
         assert_eq!(own, first.map_or(own, |(last, _): (u16, u32)| last.wrapping_add(1)));

@@ -1,8 +1,9 @@
 //! Descriptions (`RFC 8866`): read leniently, checked, and rewritten for the side that gets them.
 
+mod beside;
+mod feedback;
 mod keying;
 mod mend;
-mod repair;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +19,9 @@ use crate::limits::Limits;
 use crate::profile::Profile;
 use crate::url::track_control;
 
+pub use beside::{Beside, Protecting};
+pub use feedback::Feedback;
 pub use keying::Keying;
-pub use repair::{Feedback, Repair, RepairFormat};
 
 /// Why a description was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,8 +77,8 @@ pub struct Track {
     pub source_filter: Option<IpAddr>,
     /// The keys of what is sent, where it is SRTP.
     pub keying: Keying,
-    /// What its sender offers against loss.
-    pub repair: Repair,
+    /// What protects it on the hop that it came over.
+    pub protecting: Protecting,
     index: usize,
 }
 
@@ -112,6 +114,8 @@ pub struct TrackWay {
     pub keying: Option<Keying>,
     /// How packets can be asked for again, if they can.
     pub feedback: Option<Feedback>,
+    /// What protects it.
+    pub protecting: Protecting,
 }
 
 /// Attributes that speak of the hop they came over, and mean nothing on the next.
@@ -138,7 +142,6 @@ const HOP_ATTRIBUTES: &[&str] = &[
     "end-of-candidates",
     "ssrc",
     "ssrc-group",
-    "rtcp-fb",
     "rtcp-rsize",
     "x-sessionid",
 ];
@@ -159,20 +162,18 @@ impl Description {
         // Keys are of this hop alone. They are taken out, so that nothing that is made of the rest can have them.
         let shared = Keying::take(&mut session.attributes, &Keying::default());
         session.key = None;
-        let mut keyings: Vec<Keying> = Vec::with_capacity(session.medias.len());
-        let mut repairs: Vec<Repair> = Vec::with_capacity(session.medias.len());
+        let mut of_hop: Vec<(Keying, Protecting)> = Vec::with_capacity(session.medias.len());
         for media in &mut session.medias {
             media.key = None;
-            keyings.push(Keying::take(&mut media.attributes, &shared));
-            repairs.push(Repair::take(media));
+            of_hop.push((Keying::take(&mut media.attributes, &shared), Protecting::take(media)));
         }
         let mut tracks: Vec<Track> = session
             .medias
             .iter()
-            .zip(keyings.into_iter().zip(repairs))
+            .zip(of_hop)
             .enumerate()
             .filter(|(_, (media, _))| media.proto.to_ascii_uppercase().starts_with("RTP/"))
-            .map(|(index, (media, (keying, repair)))| track(&session, media, keying, repair, index))
+            .map(|(index, (media, of_hop))| track(&session, media, of_hop, index))
             .collect();
         one_of_each(&mut tracks);
         if tracks.is_empty() {
@@ -258,6 +259,9 @@ impl Description {
                     let ttl = group.is_ipv4().then_some(ttl);
                     media.connections.push(Connection::from_ip_addr_ttl(group, ttl));
                 }
+                if let Some(way) = way {
+                    way.protecting.write(&mut media);
+                }
                 media.attributes.push(Attribute::with_value("control", track_control(number)));
                 Some(media)
             })
@@ -272,7 +276,7 @@ impl Description {
     /// same for all readers, and none is used by any track.
     #[must_use]
     pub fn rtx_types(&self) -> Vec<Vec<(u8, u8)>> {
-        repair::free_types(self.tracks.iter().map(|track| track.formats.as_slice()))
+        feedback::free_types(self.tracks.iter().map(|track| track.formats.as_slice()))
     }
 
     /// The description for an upstream that the stream is published to.
@@ -355,7 +359,7 @@ fn one_of_each(tracks: &mut Vec<Track>) {
     let rank = |track: &Track| {
         let profile = track.profile();
         let early = matches!(profile, Some(Profile::Avpf | Profile::Savpf));
-        let early = early && (track.repair.can_ask() || !track.repair.formats.is_empty());
+        let early = early && (track.protecting.can_ask() || !track.protecting.formats.is_empty());
         (profile.is_some_and(Profile::is_secure), early)
     };
     let mut kept: Vec<Track> = Vec::with_capacity(tracks.len());
@@ -375,7 +379,12 @@ fn one_of_each(tracks: &mut Vec<Track>) {
     *tracks = kept;
 }
 
-fn track(session: &Session, media: &Media, keying: Keying, repair: Repair, index: usize) -> Track {
+fn track(
+    session: &Session,
+    media: &Media,
+    (keying, protecting): (Keying, Protecting),
+    index: usize,
+) -> Track {
     let connection = media.connections.first().or(session.connection.as_ref());
     let group = connection
         .and_then(|connection| connection.connection_address.split('/').next()?.parse::<IpAddr>().ok())
@@ -389,7 +398,7 @@ fn track(session: &Session, media: &Media, keying: Keying, repair: Repair, index
         group,
         source_filter: source_filter(session, media, group.map(|(group, _)| group)),
         keying,
-        repair,
+        protecting,
         index,
     }
 }

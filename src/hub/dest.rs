@@ -10,6 +10,7 @@ use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome, Sink};
 use msm_udp::Transmit;
 use tokio::sync::mpsc;
 
+use super::parity::Parity;
 use super::put_off::PutOff;
 use super::rtx::{Again, Rtx};
 use crate::hop::outlet::Outlet;
@@ -44,6 +45,8 @@ pub(crate) enum Dest {
     Srtp { to: Box<Dest>, track: Rc<SecureTrack> },
     /// One of those by UDP, whose reader takes what it asks for again as retransmissions.
     Rtx { to: Box<Dest>, rtx: Box<Rtx> },
+    /// One of those by UDP, which gets repair packets among the media.
+    Parity { to: Box<Dest>, parity: Box<Parity> },
     /// Another member.
     Hop(Rc<Outlet>),
     /// A reader inside this process.
@@ -59,11 +62,14 @@ impl Dest {
         }
     }
 
-    /// The same, with what is asked for again as retransmissions, where the reader takes them.
+    /// The same, with what the reader loses as it takes it.
     pub(crate) fn again(self, again: Option<Again>) -> Self {
         match again {
             Some(Again::Rtx(plan)) => Self::Rtx { to: Box::new(self), rtx: Box::new(Rtx::new(plan)) },
-            Some(Again::AsItWas) | None => self,
+            Some(Again::Parity(plan)) => {
+                Self::Parity { to: Box::new(self), parity: Box::new(Parity::new(plan)) }
+            }
+            Some(Again::AsItWas { .. }) | None => self,
         }
     }
 
@@ -71,7 +77,7 @@ impl Dest {
     pub(crate) fn secure(&self) -> Option<&Rc<SecureTrack>> {
         match self {
             Self::Srtp { track, .. } => Some(track),
-            Self::Rtx { to, .. } => to.secure(),
+            Self::Rtx { to, .. } | Self::Parity { to, .. } => to.secure(),
             Self::Udp { .. } | Self::Tcp { .. } | Self::Hop(_) | Self::App { .. } => None,
         }
     }
@@ -80,7 +86,7 @@ impl Dest {
     pub(crate) fn follow(&mut self, from: SocketAddr, rtcp: bool) {
         match self {
             Self::Udp { rtp_to, rtcp_to, .. } => *(if rtcp { rtcp_to } else { rtp_to }) = from,
-            Self::Srtp { to, .. } | Self::Rtx { to, .. } => to.follow(from, rtcp),
+            Self::Srtp { to, .. } | Self::Rtx { to, .. } | Self::Parity { to, .. } => to.follow(from, rtcp),
             Self::Tcp { .. } | Self::Hop(_) | Self::App { .. } => {}
         }
     }
@@ -184,9 +190,24 @@ impl Sink<Dest> for WorkerSink<'_> {
                 let segment = bytes.len();
                 self.send(to, Outgoing { kind: Kind::Rtp, bytes, segment, ..packets })
             }
+            Dest::Parity { to, parity } => {
+                if packets.kind != Kind::Rtp {
+                    return self.send(to, packets);
+                }
+                let Outgoing { track, kind, bytes, segment, ecn, put_off, .. } = packets;
+                let mut outcome = SendOutcome::Failed;
+                parity.handle(bytes, segment, &mut |bytes, segment| {
+                    let position = None;
+                    outcome = self.send(to, Outgoing { track, kind, bytes, segment, ecn, position, put_off });
+                });
+                outcome
+            }
             Dest::Hop(outlet) => match packets.put_off {
-                Some(line) => outlet.put_off(line, &packets, &mut self.put_off.borrow_mut(), self.errors),
-                None => outlet.send(packets.kind, packets.bytes, packets.segment),
+                Some(line) => {
+                    let mut put_off = self.put_off.borrow_mut();
+                    outlet.put_off(self.now, line, &packets, &mut put_off, self.errors)
+                }
+                None => outlet.send(self.now, packets.kind, packets.bytes, packets.segment),
             },
             Dest::App { queue } => {
                 let burst = AppBurst {

@@ -80,8 +80,6 @@ pub(crate) struct HubHandle {
     /// One upstream session for one reader: seeks, scale and pauses are that reader's.
     pub(crate) unshared: bool,
     pub(crate) coalesce: Duration,
-    /// For how long plain readers may ask for packets again, if they may.
-    pub(crate) history: Option<Duration>,
     pub(crate) metrics: Arc<RouteMetrics>,
     observer: HubObserver,
     control: Option<mpsc::Sender<Command>>,
@@ -98,7 +96,6 @@ pub(crate) struct HubParts {
     pub(crate) description: Arc<Description>,
     pub(crate) unshared: bool,
     pub(crate) coalesce: Duration,
-    pub(crate) history: Option<Duration>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// What the stream comes by.
     pub(crate) comes: HopKind,
@@ -124,7 +121,6 @@ impl HubHandle {
             description,
             unshared: parts.unshared,
             coalesce: parts.coalesce,
-            history: parts.history,
             metrics: parts.metrics,
             control: parts.control,
             readers: AtomicUsize::new(0),

@@ -169,7 +169,9 @@ impl Home {
             return;
         }
         let mut mends = self.mends.borrow_mut();
-        let Some(Some(mend)) = mends.get_mut(track) else { return self.handle_ordered(now, track, &mut burst) };
+        let Some(Some(mend)) = mends.get_mut(track) else {
+            return self.handle_ordered(now, track, &mut burst);
+        };
         let source = self.ingest.borrow().source(track);
         let due = mend.poll_timeout();
         mend.handle(now, source, &mut burst, &mut |burst| self.handle_ordered(now, track, burst));
@@ -355,7 +357,8 @@ impl Home {
     /// Sends RTCP to the publisher.
     fn send_up(&self, now: Instant, track: usize, bytes: &mut [u8]) {
         let mut upstream = self.upstream.borrow_mut();
-        let Some(dest) = upstream.get_mut(track).and_then(Option::as_mut).filter(|_| !bytes.is_empty()) else {
+        let Some(dest) = upstream.get_mut(track).and_then(Option::as_mut).filter(|_| !bytes.is_empty())
+        else {
             return;
         };
         let (segment, kind) = (bytes.len(), Kind::Rtcp);
@@ -369,7 +372,8 @@ impl Home {
         self.pump(now, &mut ingest);
         drop(ingest);
         for (track, mend) in self.mends.borrow_mut().iter_mut().enumerate() {
-            if let Some(mend) = mend.as_mut().filter(|mend| mend.poll_timeout().is_some_and(|due| due <= now)) {
+            if let Some(mend) = mend.as_mut().filter(|mend| mend.poll_timeout().is_some_and(|due| due <= now))
+            {
                 mend.handle_timeout(now, &mut |burst| self.handle_ordered(now, track, burst));
                 self.ask_again(now, track, mend);
             }

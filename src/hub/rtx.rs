@@ -2,19 +2,41 @@
 
 use std::time::Duration;
 
+use msm_core::route::{Fec, Protection};
 use msm_fec::nack::rtx::{Identity, OVERHEAD, Writer};
+
+use super::parity::ParityPlan;
 
 /// For how long packets can be asked for again. Players wait for as long as their own buffers are, and half a second is much
 /// for one that is live.
 pub(crate) const HISTORY: Duration = Duration::from_secs(1);
 
-/// How a reader takes what it asks for again.
+/// For how long a reader may ask, whose route has this protection; `None` where it may not.
+pub(crate) fn history(protection: &Protection) -> Option<Duration> {
+    (protection.nack && !protection.latency.is_zero()).then_some(HISTORY)
+}
+
+/// The repair packets that a server gets which a route's streams are published to, as a percentage of the media. What is chosen by
+/// measurements is nothing for plain hops: few peers report.
+pub(crate) fn parity(protection: &Protection) -> Option<u8> {
+    match protection.fec {
+        Fec::Share(percent) if percent > 0 && !protection.latency.is_zero() => Some(percent),
+        Fec::Share(_) | Fec::Auto | Fec::Off => None,
+    }
+}
+
+/// How a reader gets what it lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Again {
-    /// As it was: whoever was told of retransmissions and did not choose their profile. They would be lost packets of another
-    /// source to it.
-    AsItWas,
-    /// As retransmissions (`RFC 4588`).
+    /// By repair packets among the media, whether it asks or not.
+    Parity(ParityPlan),
+    /// When it asks, as it was: whoever was told of retransmissions and did not choose their profile. They would be packets of a
+    /// stranger to it.
+    AsItWas {
+        /// Packets are kept from the start, as it is known to ask.
+        at_once: bool,
+    },
+    /// When it asks, as retransmissions (`RFC 4588`).
     Rtx(RtxPlan),
 }
 

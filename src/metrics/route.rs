@@ -61,7 +61,11 @@ impl Routes {
         );
         registry.register("lost", "Packets lost on the way from the publisher", own.lost.clone());
         registry.register("unrecovered", "Lost packets that nothing brought back", own.unrecovered.clone());
-        registry.register("recovered", "Lost packets that were brought back, by what did it", own.recovered.clone());
+        registry.register(
+            "recovered",
+            "Lost packets that were brought back, by what did it",
+            own.recovered.clone(),
+        );
         registry.register(
             "retransmitted",
             "Packets that were sent again to readers who asked for them",

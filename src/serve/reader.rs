@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_core::hub::{History, ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
+use msm_core::route::Protection;
 
 use super::group::GroupReader;
 use crate::error::Error;
@@ -15,7 +16,7 @@ use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, Lease, PlayAnswer, PlayRequest};
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
-use crate::hub::rtx::Again;
+use crate::hub::rtx::{Again, HISTORY};
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::pair::Pair;
 use crate::net::tcp::Connection;
@@ -47,7 +48,7 @@ pub(crate) struct TrackPath {
     pub(crate) path: Path,
     /// What protects it, where it is SRTP.
     pub(crate) secure: Option<Rc<SecureTrack>>,
-    /// How it takes what it asks for again, where it may ask.
+    /// How it gets what it lost, if it does.
     pub(crate) again: Option<Again>,
 }
 
@@ -55,6 +56,8 @@ pub(crate) struct TrackPath {
 pub(crate) struct ReaderRole {
     pub(crate) lease: Lease,
     pub(crate) tracks: Vec<TrackPath>,
+    /// What the route that it came by does against loss.
+    pub(crate) protection: Protection,
     placed: Option<Placed>,
     /// Whether its last PLAY or PAUSE left it playing.
     playing: bool,
@@ -87,8 +90,8 @@ enum Portable {
 }
 
 impl ReaderRole {
-    pub(crate) fn new(lease: Lease, seed: u64, quota: QuotaPass) -> Self {
-        Self { lease, tracks: Vec::new(), placed: None, playing: false, seed, _quota: quota }
+    pub(crate) fn new(lease: Lease, protection: Protection, seed: u64, quota: QuotaPass) -> Self {
+        Self { lease, tracks: Vec::new(), protection, placed: None, playing: false, seed, _quota: quota }
     }
 
     /// The worker and reader, once it plays.
@@ -389,9 +392,13 @@ async fn enter(
     let mut reader_tracks = Vec::with_capacity(tracks.len());
     let mut histories = Vec::new();
     for Entering { track, ssrc, again, to } in tracks {
-        if let (Some(age), Some(again)) = (handle.history, &again) {
-            let at_once = matches!(again, Again::Rtx(_));
-            histories.push((track, History { age, answers: true, at_once }));
+        let at_once = match &again {
+            Some(Again::Rtx(_)) => Some(true),
+            Some(Again::AsItWas { at_once }) => Some(*at_once),
+            Some(Again::Parity(_)) | None => None,
+        };
+        if let Some(at_once) = at_once {
+            histories.push((track, History { age: HISTORY, answers: true, at_once }));
         }
         let dest = to.open(&worker)?.again(again);
         reader_tracks.push(ReaderTrack { track, dest, ssrc, payload_types: Vec::new() });

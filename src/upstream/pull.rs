@@ -93,7 +93,6 @@ pub(crate) async fn open(
         description: Arc::new(described.description.clone()),
         unshared,
         coalesce: resolved.coalesce,
-        history: resolved.history(),
         metrics: shared.metrics.route(&resolved.route, resolved.cluster_name()),
         comes: HopKind::Plain,
         control: Some(control),

@@ -146,6 +146,7 @@ impl Keys {
         let described = ask.track.and_then(Track::profile).unwrap_or_default();
         match self {
             // Servers that describe another profile take the plain one as well, which most clients ask for.
+            Self::Plain if ask.feedback && ask.mode == Mode::Record => Profile::Avpf,
             Self::Plain if ask.feedback => described.plain(),
             Self::Plain => Profile::Avp,
             Self::Secure { .. } => described.secure(),

@@ -70,10 +70,35 @@ def counted(media, counts):
 
 
 def with_fec(media, percentage):
+    """Has the media's streams describe repair packets, and make them."""
+
+    def added(_pipeline, element):
+        if element.get_factory().get_name() == "rtpbin":
+            element.connect(
+                "request-fec-encoder",
+                lambda _bin, session: media.get_stream(session).request_ulpfec_encoder(session),
+            )
+
+    media.get_element().get_parent().connect("element-added", added)
     for number in range(media.n_streams()):
         stream = media.get_stream(number)
         stream.set_ulpfec_pt(122 + number)
         stream.set_ulpfec_percentage(percentage)
+
+
+def watch_decoders(media, decoders):
+    """Of a recording that announces repair packets."""
+
+    def added(_pipeline, _bin, element):
+        if element.get_factory() and element.get_factory().get_name() == "rtpulpfecdec":
+            decoders.append(element)
+
+    media.get_element().get_parent().connect("deep-element-added", added)
+
+
+def repaired(decoders):
+    sums = (sum(decoder.get_property(name) for decoder in decoders) for name in ("recovered", "unrecovered"))
+    return tuple(sums)
 
 
 def protect(server, factory, method, tls, client_ca):
@@ -118,6 +143,10 @@ def main():
         factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
         factory.set_launch(RECORD)
         counts = {"video": 0, "audio": 0}
+        if options.ulpfec:
+            decoders = []
+            factory.connect("media-configure", lambda _factory, media: watch_decoders(media, decoders))
+            GLib.timeout_add(500, lambda: say("repaired", *repaired(decoders)) or True)
         factory.connect("media-configure", lambda _factory, media: counted(media, counts))
         GLib.timeout_add(500, lambda: say("frames", counts["video"], counts["audio"]) or True)
     elif options.file:
@@ -137,7 +166,7 @@ def main():
     if options.rtx:
         factory.set_do_retransmission(True)
         factory.set_retransmission_time(options.rtx * Gst.MSECOND)
-    if options.ulpfec:
+    if options.ulpfec and not options.record:
         factory.connect("media-configure", lambda _factory, media: with_fec(media, options.ulpfec))
     if options.srtp:
         factory.set_profiles(GstRtsp.RTSPProfile.SAVP)

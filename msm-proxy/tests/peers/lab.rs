@@ -136,7 +136,7 @@ impl Lab {
         self.start(name, command).finish(limit)
     }
 
-    /// Loses every so manieth of the datagrams that come to a namespace and meet `condition`, at random.
+    /// Loses every so manieth of the datagrams that come to a namespace and meet `condition`.
     pub(crate) fn lose(&self, at: Place, one_in: u32, condition: &str) {
         let namespace = self.namespace(at);
         // Datagrams that are sent in one call are to be cut apart before they are lost.
@@ -145,7 +145,7 @@ impl Lab {
             "ip -n {proxy} link set dev {DOWN} gso_max_segs 1
              ip netns exec {namespace} nft 'add table ip lossy'
              ip netns exec {namespace} nft 'add chain ip lossy in {{ type filter hook input priority 0; }}'
-             ip netns exec {namespace} nft 'add rule ip lossy in {condition} numgen random mod {one_in} == 0 counter drop'"
+             ip netns exec {namespace} nft 'add rule ip lossy in {condition} numgen inc mod {one_in} == 0 counter drop'"
         ));
     }
 

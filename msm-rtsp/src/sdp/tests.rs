@@ -274,10 +274,16 @@ fn repair_of_the_hop_is_taken_out_of_the_media() {
     let [video, audio] = description.tracks.as_slice() else { panic!("one of each: {description:?}") };
     assert_eq!(video.profile(), Some(Profile::Avpf));
     assert_eq!(video.formats.iter().map(|format| format.number).collect::<Vec<_>>(), [96]);
-    let rtx = RepairFormat { number: 98, encoding: "rtx".into(), parameters: "apt=96;rtx-time=200".into() };
-    let fec = RepairFormat { number: 99, encoding: "ulpfec".into(), parameters: String::new() };
-    assert_eq!(video.repair, Repair { nack: true, formats: vec![rtx, fec] });
-    assert_eq!((audio.repair.nack, audio.repair.can_ask(), audio.formats.len()), (false, false, 2));
+    let beside = |number, encoding: &str, parameters: &str| Beside {
+        number,
+        encoding: encoding.into(),
+        clock_rate: 90_000,
+        parameters: parameters.into(),
+    };
+    let formats = vec![beside(98, "rtx", "apt=96;rtx-time=200"), beside(99, "ulpfec", "")];
+    assert_eq!(video.protecting, Protecting { nack: true, formats, latency: None });
+    let audio = (audio.protecting.nack, audio.protecting.can_ask(), audio.formats.len());
+    assert_eq!(audio, (false, false, 2));
     let written = String::from_utf8(description.for_reader(false, &[])).unwrap();
     insta::assert_snapshot!(written.replace('\r', ""), @r"
     v=0
@@ -289,9 +295,11 @@ fn repair_of_the_hop_is_taken_out_of_the_media() {
     m=video 0 RTP/AVP 96
     a=rtpmap:96 H264/90000
     a=fmtp:96 packetization-mode=1
+    a=rtcp-fb:* nack pli
     a=control:trackID=0
     m=audio 0 RTP/AVP 0 97
     a=rtpmap:97 opus/48000/2
+    a=rtcp-fb:97 nack pli
     a=control:trackID=1
     ");
     // A section of repair alone is what it was, and so are profiles that bring nothing.
@@ -306,8 +314,11 @@ fn repair_of_the_hop_is_taken_out_of_the_media() {
 #[test]
 fn readers_are_told_how_to_ask_again() {
     let description = parse(REPAIRED).unwrap();
-    let way = |early| TrackWay { feedback: Some(Feedback { early, time: 1000 }), ..TrackWay::default() };
-    assert_eq!(description.rtx_types(), [vec![(96, 98)], vec![(0, 99), (97, 100)]]);
+    let way = |early| TrackWay {
+        feedback: Some(Feedback { early, parity: false, time: 1000 }),
+        ..TrackWay::default()
+    };
+    assert_eq!(description.rtx_types(), [vec![(96, 127)], vec![(0, 126), (97, 125)]]);
     let written = String::from_utf8(description.for_reader(false, &[way(true), way(false)])).unwrap();
     insta::assert_snapshot!(written.replace('\r', ""), @r"
     v=0
@@ -316,27 +327,35 @@ fn readers_are_told_how_to_ask_again() {
     c=IN IP4 0.0.0.0
     t=0 0
     a=control:*
-    m=video 0 RTP/AVPF 96 98
+    m=video 0 RTP/AVPF 96 127
     a=rtpmap:96 H264/90000
     a=fmtp:96 packetization-mode=1
+    a=rtcp-fb:* nack pli
     a=rtcp-fb:96 nack
-    a=rtpmap:98 rtx/90000
-    a=fmtp:98 apt=96;rtx-time=1000
+    a=rtpmap:127 rtx/90000
+    a=fmtp:127 apt=96;rtx-time=1000
     a=control:trackID=0
-    m=audio 0 RTP/AVP 0 97 99 100
+    m=audio 0 RTP/AVP 0 97 126 125
     a=rtpmap:97 opus/48000/2
+    a=rtcp-fb:97 nack pli
     a=rtcp-fb:0 nack
     a=rtcp-fb:97 nack
-    a=rtpmap:99 rtx/8000
-    a=fmtp:99 apt=0;rtx-time=1000
-    a=rtpmap:100 rtx/48000/2
-    a=fmtp:100 apt=97;rtx-time=1000
+    a=rtpmap:126 rtx/8000
+    a=fmtp:126 apt=0;rtx-time=1000
+    a=rtpmap:125 rtx/48000/2
+    a=fmtp:125 apt=97;rtx-time=1000
     a=control:trackID=1
     ");
     // It is what we understand of others.
     let again = parse(&written).unwrap();
-    assert!(again.tracks.iter().all(|track| track.repair.can_ask()));
+    assert!(again.tracks.iter().all(|track| track.protecting.can_ask()));
     assert_eq!(again.tracks[1].formats.len(), 2);
+    let feedback = Some(Feedback { early: true, parity: true, time: 1000 });
+    let ways = [TrackWay { feedback, ..TrackWay::default() }];
+    let written = String::from_utf8(description.for_reader(false, &ways)).unwrap();
+    let repaired = "m=video 0 RTP/AVPF 96 127\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
+        a=rtcp-fb:* nack pli\r\na=rtpmap:127 ulpfec/90000\r\na=fmtp:127 apt=96\r\na=control:trackID=0\r\n";
+    assert!(written.contains(repaired), "{written}");
     // With no number free, packets come as they were.
     let mut text = String::from("v=0\r\ns=x\r\nm=audio 0 RTP/AVP");
     (96..127).for_each(|number| text += &format!(" {number}"));

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_core::rng::Rng;
-use msm_core::route::Action;
+use msm_core::route::{Action, Protection};
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, Version};
 use msm_rtsp::profile::Profile;
 use msm_rtsp::sdp::Description;
-use msm_rtsp::server::{self, Offer, negotiate};
+use msm_rtsp::server::{self, Offer, negotiate, takes_early_feedback};
 use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
 use msm_rtsp::url::{MatchPolicy, RtspUrl, Target, match_control, match_track};
 
@@ -23,7 +23,7 @@ use crate::hop::association::Association;
 use crate::hub::dest::Dest;
 use crate::hub::handle::HubHandle;
 use crate::hub::receive::PeerCheck;
-use crate::hub::rtx::{Again, RtxPlan};
+use crate::hub::rtx::{self, Again, RtxPlan};
 use crate::serve::admission::Refused;
 use crate::serve::connection::{Announced, Channel, Context};
 use crate::serve::group;
@@ -172,6 +172,12 @@ struct Hop {
     header: HopHeader,
 }
 
+impl Hop {
+    fn of(&self) -> (&Rc<Association>, &HopHeader) {
+        (&self.association, &self.header)
+    }
+}
+
 impl Setting<'_> {
     async fn reader(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
         let worker = self.worker;
@@ -180,9 +186,9 @@ impl Setting<'_> {
             Some(session) => session,
             None => {
                 let quota = worker.shared.readers.take()?;
-                let handle = self.stream().await?;
+                let (handle, protection) = self.stream().await?;
                 self.track_of(handle.tracks().len())?;
-                let role = Role::Reader(ReaderRole::new(handle.lease(), seed, quota));
+                let role = Role::Reader(ReaderRole::new(handle.lease(), protection, seed, quota));
                 return self.begin(role).await;
             }
         };
@@ -196,22 +202,23 @@ impl Setting<'_> {
     }
 
     /// The stream for a new reader: the one that all share, or one of its own.
-    async fn stream(&self) -> Result<Arc<HubHandle>, Refusal> {
+    async fn stream(&self) -> Result<(Arc<HubHandle>, Protection), Refusal> {
         let worker = self.worker;
         let url = self.url()?;
         let via = via_of(worker, self.request);
         let (resolved, handle) = open(worker, &url, via.clone(), &self.origin.owner.caller()).await?;
+        let protection = resolved.protection.clone();
         if !handle.unshared {
-            return Ok(handle);
+            return Ok((handle, protection));
         }
         // The first reader takes the one that was described; whoever comes next gets another.
         worker.shared.registry.forget(&resolved.key(), handle.id);
         if handle.worker == worker.id && handle.claim() {
-            return Ok(handle);
+            return Ok((handle, protection));
         }
         let own = pull::open(worker, &resolved, None, via).await?;
         own.claim();
-        Ok(own)
+        Ok((own, protection))
     }
 
     async fn publisher(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
@@ -303,7 +310,7 @@ impl Setting<'_> {
             .set_up(track, self.spec.mode)
             .map_err(|status| Refusal::new(status, "this track is set up already, or the mode differs"))?;
         let mut answer = TransportSpec { destination: None, ..self.spec.clone() };
-        let mut label = None;
+        let mut told = None;
         let mut key_mgmt: Option<zeroize::Zeroizing<String>> = None;
         match &mut state.role {
             Role::Reader(reader) => {
@@ -319,7 +326,23 @@ impl Setting<'_> {
                 let path = match &self.hop {
                     Some(hop) => {
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
-                        label = Some(inlet.label);
+                        let handle = reader.lease.handle();
+                        let description = &handle.description;
+                        let latency = description.tracks.get(track).map(|described| {
+                            accept::protect_reader(
+                                hop.of(),
+                                &outlet,
+                                described,
+                                &reader.protection,
+                                &handle.name,
+                            )
+                        });
+                        let latency = latency.transpose()?.flatten();
+                        told = Some(HopHeader {
+                            label: Some(inlet.label.ssrc()),
+                            latency,
+                            ..HopHeader::default()
+                        });
                         answer.ssrc = Some(outlet.label.ssrc());
                         Path::Hop { inlet, outlet }
                     }
@@ -337,7 +360,7 @@ impl Setting<'_> {
                     // half done: the player dies.
                     answer.ssrc = None;
                 }
-                let again = self.again(&reader.lease, track, &path);
+                let again = self.again(reader, track, &path, ssrc);
                 reader.tracks.push(TrackPath { track, ssrc, path, secure, again });
             }
             Role::Publisher(publisher) => {
@@ -348,7 +371,23 @@ impl Setting<'_> {
                 let inlet = match &self.hop {
                     Some(hop) => {
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
-                        label = Some(inlet.label);
+                        let PublisherRole { description, resolved, .. } = &**publisher;
+                        let agreed = description.tracks.get(track).map(|described| {
+                            accept::protect_publisher(
+                                hop.of(),
+                                &inlet,
+                                described,
+                                &resolved.protection,
+                                &self.base,
+                            )
+                        });
+                        let agreed = agreed.transpose()?.flatten();
+                        told = Some(HopHeader {
+                            label: Some(inlet.label.ssrc()),
+                            repair: agreed.map(|(repair, _)| repair.ssrc()),
+                            latency: agreed.map(|(_, latency)| latency),
+                            ..HopHeader::default()
+                        });
                         Inlet::Hop { inlet, outlet }
                     }
                     None => self.inlet(session, track, &mut answer)?,
@@ -368,9 +407,8 @@ impl Setting<'_> {
         if let Some(value) = key_mgmt {
             response = response.with("KeyMgmt", value.as_str());
         }
-        if let Some(label) = label {
-            let header = HopHeader { label: Some(label.ssrc()), ..HopHeader::default() };
-            response = response.with(HEADER, header.to_string());
+        if let Some(told) = told {
+            response = response.with(HEADER, told.to_string());
         }
         if self.request.version == Version::V2_0 {
             let seekable = matches!(&state.role, Role::Reader(reader) if reader.lease.unshared);
@@ -384,18 +422,21 @@ impl Setting<'_> {
         self.hop.is_none() && self.spec.profile.is_secure()
     }
 
-    /// How a reader takes what it asks for again. By TCP nothing is lost, and a group's readers are one.
-    fn again(&self, handle: &HubHandle, track: usize, path: &Path) -> Option<Again> {
-        handle.history?;
+    /// How a reader gets what it lost. By TCP nothing is lost, and a group's readers are one.
+    fn again(&self, reader: &ReaderRole, track: usize, path: &Path, media: u32) -> Option<Again> {
         if self.is_secured() || !matches!(path, Path::Shared { .. } | Path::Own { .. }) {
             return None;
         }
-        let types = handle.description.rtx_types().into_iter().nth(track).unwrap_or_default();
-        if self.spec.profile != Profile::Avpf || types.is_empty() {
-            return Some(Again::AsItWas);
-        }
+        let types = reader.lease.description.rtx_types().into_iter().nth(track).unwrap_or_default();
+        rtx::history(&reader.protection)?;
+        // What they were described with, and readers in another profile know nothing of.
+        let types = Some(types).filter(|types| self.spec.profile == Profile::Avpf && !types.is_empty());
+        let at_once = takes_early_feedback(self.request.headers.get("User-Agent"));
+        let Some(types) = types else { return Some(Again::AsItWas { at_once }) };
         let mut rng = Rng::new(self.worker.shared.seed());
-        Some(Again::Rtx(RtxPlan { ssrc: rng.next_u32(), types, first: rng.next_u16() & 0x7fff }))
+        // Another source than the media's.
+        let ssrc = Some(rng.next_u32()).filter(|ssrc| *ssrc != media).unwrap_or(!media);
+        Some(Again::Rtx(RtxPlan { ssrc, types, first: rng.next_u16() & 0x7fff }))
     }
 
     /// Where a reader's track goes.

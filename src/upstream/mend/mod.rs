@@ -151,11 +151,8 @@ impl Mend {
             let index = line.numbers.unwrap(header.sequence);
             // Where there are no retransmissions, the packet itself comes again.
             let again = self.offer.rtx.is_empty() && self.offer.nack && line.requester.is_missing(index);
-            let (came, source) = if again {
-                (Arrival::Retransmission, Source::Nack)
-            } else {
-                (Arrival::Media, Source::Media)
-            };
+            let (came, source) =
+                if again { (Arrival::Retransmission, Source::Nack) } else { (Arrival::Media, Source::Media) };
             line.requester.handle_packet(now, index, came);
             line.take(now, arrival, index, source, packet, &self.offer, &mut self.table, deliver);
         } else {

@@ -25,8 +25,9 @@ impl Offer {
     /// Repair packets that have numbers of the media's line are taken out of it, whether or not anything may be lost: readers
     /// would miss them.
     pub(crate) fn of(track: &Track, budget: Duration, asks: bool) -> Option<Self> {
-        let repair = &track.repair;
-        let formats = |encoding: &'static str| repair.formats.iter().filter(move |own| own.encoding == encoding);
+        let repair = &track.protecting;
+        let formats =
+            |encoding: &'static str| repair.formats.iter().filter(move |own| own.encoding == encoding);
         let nack = asks && !budget.is_zero() && repair.can_ask();
         let rtx = formats("rtx").filter(|_| nack);
         let rtx = rtx.filter_map(|own| Some((own.number, RtxFormat::read(&own.parameters)?.apt))).collect();

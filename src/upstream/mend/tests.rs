@@ -315,15 +315,31 @@ fn what_comes_out_went_in() {
             }
         }
         let start = world.now;
-        while let Some((at, packet)) = way.pop_first() {
-            world.pass(start + Duration::from_micros(at / 16));
-            world.receive(&[packet]);
+        let mut at = 0;
+        loop {
+            match way.pop_first() {
+                Some((next, packet)) => {
+                    at = next;
+                    world.pass(start + Duration::from_micros(at / 16));
+                    world.receive(&[packet]);
+                }
+                // The end of the line: what is missing may still be asked for.
+                None if world.mend.poll_timeout().is_some() => {
+                    at += 16_000;
+                    world.pass(start + Duration::from_micros(at / 16));
+                }
+                None => break,
+            }
             for number in world.asked.split_off(asked) {
                 world.asked.push(number);
                 asked += 1;
                 let back = at + 16 * (20_000 + rng.range(0..2_000));
                 if sent.contains(&number) && rng.range(0..4) > 0 {
-                    let answer = if seed % 2 == 0 { again(&mut writer, number) } else { super::tests::packet(number, SSRC, 96) };
+                    let answer = if seed % 2 == 0 {
+                        again(&mut writer, number)
+                    } else {
+                        super::tests::packet(number, SSRC, 96)
+                    };
                     way.insert(back, answer);
                 }
             }
@@ -336,7 +352,11 @@ fn what_comes_out_went_in() {
             assert_eq!(*got, self::packet(*number, SSRC, 96), "seed {seed}");
             seen.insert(number);
         }
-        assert!(seen.len() >= 392, "seed {seed}: {} of 400", seen.len());
-
+        let missing: Vec<u16> =
+            sent.iter().filter(|number| !seen.contains(number)).map(|n| n.wrapping_sub(first)).collect();
+        // One in four answers is lost, and the last packets have none behind them. Without retransmissions a late packet is taken
+        // for an answer, so that round trips seem to vary, and there is time for fewer rounds.
+        let most = if seed % 2 == 0 { 4 } else { 12 };
+        assert!(missing.len() <= most, "seed {seed}: {missing:?} of 400");
     }
 }

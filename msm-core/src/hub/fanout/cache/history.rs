@@ -26,7 +26,13 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn new(age: Duration, bytes: usize, floor: u64) -> Self {
-        History { age: age.max(Duration::from_millis(1)), bytes, marks: VecDeque::new(), floor, hidden: VecDeque::new() }
+        History {
+            age: age.max(Duration::from_millis(1)),
+            bytes,
+            marks: VecDeque::new(),
+            floor,
+            hidden: VecDeque::new(),
+        }
     }
 
     /// Position of the oldest packet that is kept.
