@@ -19,8 +19,8 @@ use super::association::Association;
 use super::keys::{self, MKI_BYTES};
 use super::outlet::Outlet;
 use super::port::HopPort;
-use super::protect::Receiving;
 use super::protect::timer::Timer;
+use super::protect::{Counts, Receiving};
 use super::report;
 use crate::error::Error;
 use crate::hub::home::Home;
@@ -52,6 +52,7 @@ pub(crate) struct Inlet {
     line: RefCell<ReceiveLine>,
     /// Loss that was given to the counters.
     counted: Cell<u64>,
+    counted_protection: Cell<Counts>,
     target: RefCell<Target>,
     /// The flow that goes back.
     back: RefCell<Weak<Outlet>>,
@@ -99,6 +100,7 @@ impl Inlet {
                 }),
                 line: RefCell::default(),
                 counted: Cell::new(0),
+                counted_protection: Cell::default(),
                 back: RefCell::default(),
                 receiving: RefCell::new(None),
                 timer: Rc::default(),
@@ -126,9 +128,16 @@ impl Inlet {
         self.line.borrow_mut().report()
     }
 
+    /// What protection did since the last call.
+    pub(crate) fn fresh_counts(&self) -> Counts {
+        let now = self.receiving.borrow().as_ref().map(Receiving::counts).unwrap_or_default();
+        now.since(self.counted_protection.replace(now))
+    }
+
     /// What the hop lost since the last call.
     pub(crate) fn fresh_loss(&self) -> u64 {
-        let lost = self.line.borrow().lost();
+        let protected = self.receiving.borrow().as_ref().map(|receiving| receiving.counts().lost());
+        let lost = protected.unwrap_or_else(|| self.line.borrow().lost());
         lost.saturating_sub(self.counted.replace(lost.max(self.counted.get())))
     }
 
@@ -428,6 +437,7 @@ impl Drop for Inlet {
     fn drop(&mut self) {
         self.timer.end();
         self.port.add_lost(self.fresh_loss());
+        self.port.add_counts(self.fresh_counts());
         self.port.leave(self.label);
     }
 }
