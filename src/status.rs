@@ -67,10 +67,29 @@ pub struct HopStatus {
     pub max_datagram: usize,
     /// The round trip by UDP.
     pub rtt_ms: Option<f64>,
+    /// The paths that packets may go by, the main one first.
+    pub paths: Vec<PathStatus>,
     /// Flows of all sessions, both ways.
     pub flows: usize,
     /// Seconds until the other member's SVID expires.
     pub peer_expires_in: u64,
+}
+
+/// One path of an association.
+#[derive(Clone, Debug, Serialize)]
+pub struct PathStatus {
+    /// Its number, from 1 on.
+    pub path: usize,
+    /// The own address that packets leave by; without one the system chooses.
+    pub from: Option<String>,
+    /// The other member's address, while it is up.
+    pub to: Option<String>,
+    /// Whether packets pass.
+    pub up: bool,
+    /// The round trip.
+    pub rtt_ms: Option<f64>,
+    /// The largest UDP payload that it takes.
+    pub max_datagram: usize,
 }
 
 /// One listener.

@@ -15,6 +15,12 @@
 //! ```
 //!
 //! Answers carry the answering side's `label`, and its `port` where an association begins.
+//!
+//! ```text
+//! OPTIONS * RTSP/1.0                                   opens another path of the association that the connection carries
+//! Require: msm-hop-1
+//! Msm-Hop: path=2;token=60303ae22b998862;label=01000005
+//! ```
 
 use std::fmt;
 
@@ -43,6 +49,8 @@ pub struct HopHeader {
     pub label: Option<u32>,
     /// The UDP port of the sender of this header.
     pub port: Option<u16>,
+    /// Which further path of the association is opened, from 2 on: the first begins with it.
+    pub path: Option<u8>,
 }
 
 impl HopHeader {
@@ -61,6 +69,7 @@ impl HopHeader {
                 "token" => once(&mut header.token, hex(value, 16)?)?,
                 "label" => once(&mut header.label, u32::try_from(hex(value, 8)?).ok()?)?,
                 "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
+                "path" => once(&mut header.path, value.parse().ok().filter(|path| *path > 1)?)?,
                 _ => {}
             }
         }
@@ -100,6 +109,9 @@ impl fmt::Display for HopHeader {
         if let Some(port) = self.port {
             part(f, format_args!("port={port}"))?;
         }
+        if let Some(path) = self.path {
+            part(f, format_args!("path={path}"))?;
+        }
         Ok(())
     }
 }
@@ -116,8 +128,9 @@ mod tests {
             token: Some(7),
             label: Some(0x0100_0003),
             port: Some(8050),
+            path: Some(2),
         };
-        let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050";
+        let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;path=2";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -136,6 +149,8 @@ mod tests {
             "label",
             "port=0",
             "port=65536",
+            "path=1",
+            "path=256",
             "epoch=0",
             "epoch=-1",
             "association=+f86d081884c7d65",

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use msm_core::hop::Label;
 use msm_core::hop::label::MAX_FLOWS;
+use msm_core::hop::path::Ends;
 use tokio::task::AbortHandle;
 
 use super::counters::HopCounters;
@@ -105,6 +106,11 @@ impl HopPort {
         metrics.hop_lost.inc_by(lost + self.lost.take());
     }
 
+    /// Whether it is on every address of the host, so that what leaves has a choice.
+    pub(crate) fn has_any_address(&self) -> bool {
+        self.socket.local_addr().ip().is_unspecified()
+    }
+
     /// Stops to receive.
     pub(crate) fn stop(&self) {
         if let Some(task) = self.receiving.borrow_mut().take() {
@@ -153,7 +159,7 @@ impl HopPort {
         now: Instant,
         bytes: &mut [u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let total = bytes.len();
         let stride = if stride == 0 { total.max(1) } else { stride };
@@ -183,7 +189,7 @@ impl HopPort {
         label: Label,
         run: &mut [u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let packets = run.len().div_ceil(stride) as u64;
         if label.worker() != self.worker {
@@ -223,7 +229,7 @@ impl HopPort {
         label: Label,
         run: &[u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
         packets: u64,
     ) {
         self.counters.add("hop_stray", packets);
@@ -249,7 +255,9 @@ async fn receive(worker: Weak<Worker>, port: Rc<HopPort>) {
         let outcome = port
             .socket
             .receive(&strong.buffers, |received| {
-                let from = canonical(received.source);
+                // Where it came to is where its answers leave from, of several addresses.
+                let local = received.dst_ip.filter(|_| port.has_any_address());
+                let from = Ends { remote: canonical(received.source), local };
                 port.handle(&strong, Instant::now(), received.bytes, received.stride, Some(from));
             })
             .await;
