@@ -111,11 +111,13 @@ impl Association {
         match from {
             Some(from) => {
                 let Some(by) = came_by(&self.paths.borrow(), path, from).map(Rc::clone) else { return };
-                if !Rc::ptr_eq(&by, &own) {
+                if Rc::ptr_eq(&by, &own) {
+                    own.machine.borrow_mut().handle_message(now, own.ends(from), length, message);
+                } else {
                     // Each path is asked about by itself. Whoever sends that on by another moves nothing.
-                    return self.authenticated(now, path, Some(from), length);
+                    own.machine.borrow_mut().handle_elsewhere(now, length, message);
+                    self.authenticated(now, path, Some(from), length);
                 }
-                own.machine.borrow_mut().handle_message(now, own.ends(from), length, message);
             }
             None if message.kind == Kind::Blocked => own.machine.borrow_mut().handle_blocked(now),
             // What is asked of UDP is asked by UDP.

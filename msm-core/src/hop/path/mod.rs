@@ -280,6 +280,21 @@ impl Path {
         }
     }
 
+    /// A message of this path that authenticated, and came by the ends of another: whoever sends packets on there, and faster,
+    /// neither moves this path nor keeps what they say from counting. What they ask is answered by this one.
+    pub fn handle_elsewhere(&mut self, now: Instant, datagram: usize, message: &Message) {
+        match message.kind {
+            Kind::Challenge => self.answer_in_use(now, Kind::Response, message, datagram),
+            Kind::Probe => self.answer_in_use(now, Kind::ProbeAck, message, 0),
+            Kind::Response => self.handle_response(now, &message.nonce),
+            Kind::ProbeAck => {
+                self.search.handle_ack(&message.nonce);
+                self.announce();
+            }
+            Kind::Blocked => self.handle_blocked(now),
+        }
+    }
+
     /// The other side says, by another way, that nothing comes from here.
     pub fn handle_blocked(&mut self, now: Instant) {
         if let State::Open(_) = self.state {
@@ -287,14 +302,28 @@ impl Path {
         }
     }
 
+    /// To the address that it came from; and to the one in use, as a copy from elsewhere may have been faster, and the question
+    /// itself is then taken for the copy.
     fn answer(&mut self, now: Instant, to: Ends, kind: Kind, question: &Message, length: usize) {
-        let length = length.max(self.lengths().least);
-        let in_use = self.state == State::Open(to);
-        if (in_use || self.candidates.pay(to, length)) && self.take_token(now) {
-            let size = u16::try_from(length).unwrap_or(u16::MAX);
-            let message = Message { kind, nonce: question.nonce, size };
-            self.answers.push_back(Transmit { to, message, pad_to: self.padding(length) });
+        let cost = length.max(self.lengths().least);
+        if self.state != State::Open(to) && self.candidates.pay(to, cost) && self.take_token(now) {
+            self.push_answer(to, kind, question, cost);
         }
+        self.answer_in_use(now, kind, question, length);
+    }
+
+    fn answer_in_use(&mut self, now: Instant, kind: Kind, question: &Message, length: usize) {
+        if let State::Open(to) = self.state
+            && self.take_token(now)
+        {
+            self.push_answer(to, kind, question, length.max(self.lengths().least));
+        }
+    }
+
+    fn push_answer(&mut self, to: Ends, kind: Kind, question: &Message, length: usize) {
+        let size = u16::try_from(length).unwrap_or(u16::MAX);
+        let message = Message { kind, nonce: question.nonce, size };
+        self.answers.push_back(Transmit { to, message, pad_to: self.padding(length) });
     }
 
     /// What a message is padded to, so that its datagram has this length at most.

@@ -442,6 +442,41 @@ fn an_answer_that_is_lost_or_late_measures_nothing() {
 }
 
 #[test]
+fn whoever_races_every_packet_does_not_silence_the_way() {
+    for by_another_path in [false, true] {
+        let mut net = net(1472);
+        net.start();
+        net.run(Duration::from_secs(2));
+        let keeps = net.paths.each_ref().map(Path::destination);
+        let deadline = net.now + Duration::from_secs(20);
+        while net.now < deadline {
+            net.now += Duration::from_millis(20);
+            for side in [0, 1] {
+                net.paths[side].handle_timeout(net.now);
+                let mut sent = Vec::new();
+                while let Some(transmit) = net.paths[side].poll_transmit(net.now) {
+                    if Some(transmit.to) == keeps[side] {
+                        sent.push(transmit);
+                    }
+                }
+                for Transmit { message, pad_to, .. } in sent {
+                    // The packet itself comes later, and is a replay by then.
+                    let (other, bytes) = (1 - side, pad_to.max(Message::MIN_BYTES) + OVERHEAD);
+                    if by_another_path {
+                        net.paths[other].handle_elsewhere(net.now, bytes, &message);
+                    } else {
+                        net.paths[other].handle_message(net.now, address(666), bytes, &message);
+                    }
+                }
+            }
+            for (path, keeps) in net.paths.iter().zip(keeps) {
+                assert_eq!(path.destination(), keeps);
+            }
+        }
+    }
+}
+
+#[test]
 fn of_two_own_addresses_the_one_that_was_reached_answers() {
     let mut net = net(1472);
     let own = |last: u8| Some([10, 0, last, 9].into());
