@@ -23,7 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 use self::expiry::Expiry;
 use self::handshakes::Handshakes;
 use self::hops::Hops;
-pub(crate) use self::hops::{HopCount, TCP, UDP};
+pub(crate) use self::hops::{HopCount, PathCount, TCP, UDP};
 pub(crate) use self::labels::HopKind;
 use self::labels::{DecisionLabels, OpeningLabels, ReasonLabels, SetupLabels, StatusLabels};
 pub(crate) use self::observer::{HubObserver, Sent};

@@ -89,7 +89,8 @@ fn many_streams_share_a_connection_which_stays_warm_for_a_while() {
     // A tick earlier at most than it was seen to be unused.
     assert!(left.elapsed() + Duration::from_secs(3) > WARM, "{:?}", left.elapsed());
     // All the time the round trip was measured, every ten seconds.
-    let measured = near.counter("msm_hop_rtt_seconds_count{cluster=\"far\",direction=\"dialled\"}");
+    let measured =
+        near.counter("msm_hop_rtt_seconds_count{cluster=\"far\",direction=\"dialled\",path=\"1\"}");
     assert!((3.0..=5.0).contains(&measured), "{measured}");
     far.wait_value("msm_connections ", 0.0);
 }

@@ -17,6 +17,12 @@
 //! Answers carry the answering side's `label`, and its `port` where an association begins. Whoever receives the media names `repair` and
 //! `latency` if it takes the protection that the description offers: a reader in its SETUP, which the answer's `latency` confirms; who
 //! records in the answer to SETUP, in which the publisher proposed a `latency`.
+//!
+//! ```text
+//! OPTIONS * RTSP/1.0                                   opens another path of the association that the connection carries
+//! Require: msm-hop-1
+//! Msm-Hop: path=2;token=60303ae22b998862;label=01000005
+//! ```
 
 use std::fmt;
 
@@ -56,6 +62,8 @@ pub struct HopHeader {
     pub fec: Option<u8>,
     /// Whether the receiver asks for what it lost.
     pub nack: Option<bool>,
+    /// Which further path of the association is opened, from 2 on: the first begins with it.
+    pub path: Option<u8>,
 }
 
 impl HopHeader {
@@ -79,6 +87,7 @@ impl HopHeader {
                 "fec" => once(&mut header.fec, percent(value)?)?,
                 "nack" => once(&mut header.nack, matches!(value, "0" | "1").then_some(value == "1")?)?,
                 "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
+                "path" => once(&mut header.path, value.parse().ok().filter(|path| *path > 1)?)?,
                 _ => {}
             }
         }
@@ -137,6 +146,9 @@ impl fmt::Display for HopHeader {
         if let Some(nack) = self.nack {
             part(f, format_args!("nack={}", u8::from(nack)))?;
         }
+        if let Some(path) = self.path {
+            part(f, format_args!("path={path}"))?;
+        }
         Ok(())
     }
 }
@@ -158,9 +170,10 @@ mod tests {
             overhead: Some(50),
             fec: Some(20),
             nack: Some(false),
+            path: Some(2),
         };
         let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;\
-            repair=01000004;latency=80;overhead=50;fec=20;nack=0";
+            repair=01000004;latency=80;overhead=50;fec=20;nack=0;path=2";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -184,6 +197,8 @@ mod tests {
             "label",
             "port=0",
             "port=65536",
+            "path=1",
+            "path=256",
             "epoch=0",
             "epoch=-1",
             "association=+f86d081884c7d65",

@@ -105,7 +105,7 @@ pub(crate) async fn begin(
                 remote,
             );
             let control = association.inlet(id, Target::Control)?;
-            association.open_control(Rc::clone(&control), Label::from_ssrc(label), &[])?;
+            association.open_control(Rc::clone(&control), Label::from_ssrc(label), &[], None)?;
             enter(worker, &association);
             (association, control)
         }
@@ -114,6 +114,22 @@ pub(crate) async fn begin(
     let answer =
         HopHeader { label: Some(control.label.ssrc()), port: Some(local.port()), ..HopHeader::default() };
     Ok((Response::new(200).with(HEADER, answer.to_string()), association))
+}
+
+/// Opens a further path of an association, or opens it anew. The answer tells our label.
+///
+/// # Errors
+/// [`Error::Refused`] for a header that says too little, a token that was used, or more paths than there may be.
+pub(crate) fn open_path(association: &Rc<Association>, header: &HopHeader) -> Result<Response, Error> {
+    let HopHeader { path: Some(told), token: Some(token), label: Some(label), .. } = *header else {
+        return Err(Error::Refused("Msm-Hop needs path, token and label".into()));
+    };
+    association.take_token(token)?;
+    let number = usize::from(told).saturating_sub(1);
+    let inlet = association.path_inlet(number, token)?;
+    let answer = HopHeader { label: Some(inlet.label.ssrc()), ..HopHeader::default() };
+    association.open_path(number, token, inlet, Label::from_ssrc(label), None)?;
+    Ok(Response::new(200).with(HEADER, answer.to_string()))
 }
 
 fn enter(worker: &Rc<Worker>, association: &Rc<Association>) {

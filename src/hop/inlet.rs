@@ -1,14 +1,13 @@
 //! A flow from another member: opened in place, given its original numbers back, and handed to the hub.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use msm_auth::srtp::{self, MasterKey};
 use msm_core::hop::line::LineReport;
-use msm_core::hop::path::Message;
+use msm_core::hop::path::{Ends, Message};
 use msm_core::hop::{Label, NextIndex, Part, ReceiveLine, Rejoin, Trailer};
 use msm_core::rtcp::packet_type;
 use msm_core::rtp::is_rtcp;
@@ -32,7 +31,7 @@ use crate::worker::Worker;
 pub(crate) enum Target {
     /// The session is not that far: what comes is dropped and counted.
     Nobody,
-    /// The association's own messages.
+    /// The messages of a path of the association.
     Control,
     /// Media for a stream of this worker.
     Media { home: Weak<Home>, track: usize },
@@ -45,6 +44,8 @@ pub(crate) enum Target {
 /// One flow from the other member. Its label is forgotten when it is dropped.
 pub(crate) struct Inlet {
     pub(crate) label: Label,
+    /// The path that it is to come by, unless that is down.
+    path: usize,
     port: Rc<HopPort>,
     association: Weak<Association>,
     state: RefCell<State>,
@@ -81,11 +82,13 @@ impl Inlet {
     pub(crate) fn new(
         association: &Weak<Association>,
         port: &Rc<HopPort>,
+        path: usize,
         target: Target,
     ) -> Result<Rc<Self>, Error> {
         port.enter(|label| {
             Rc::new(Self {
                 label,
+                path,
                 port: Rc::clone(port),
                 association: Weak::clone(association),
                 target: RefCell::new(target),
@@ -147,7 +150,7 @@ impl Inlet {
         now: Instant,
         bytes: &mut [u8],
         places: impl Iterator<Item = (usize, usize)>,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let Some(association) = self.association.upgrade() else { return };
         let mut state = self.state.borrow_mut();
@@ -209,7 +212,7 @@ impl Inlet {
         drop(state);
         self.drive(now);
         if authenticated > 0 {
-            association.authenticated(now, from, authenticated);
+            association.authenticated(now, self.path, from, authenticated);
         }
     }
 
@@ -379,13 +382,13 @@ impl Inlet {
         association: &Association,
         compound: &[u8],
         length: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) -> bool {
         if !matches!(*self.target.borrow(), Target::Control) {
             return false;
         }
         let Some(message) = Message::read(compound) else { return false };
-        association.handle_message(now, from, length, &message);
+        association.handle_message(now, self.path, from, length, &message);
         true
     }
 

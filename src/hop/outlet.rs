@@ -1,11 +1,11 @@
 //! A flow to another member: numbered, protected, and sent in as few calls as it came.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use msm_auth::srtp::{self, MasterKey};
+use msm_core::hop::path::Ends;
 use msm_core::hop::split::{SECOND_HEADER, cut};
 use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
 use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome};
@@ -76,7 +76,7 @@ enum Exit<'a> {
     /// At once.
     Now(RefMut<'a, Vec<u8>>, &'a Association),
     /// With those of other readers, by UDP.
-    Later(&'a mut PutOff, SocketAddr, Rc<Outlet>),
+    Later(&'a mut PutOff, Ends, Rc<Outlet>),
 }
 
 impl Outlet {

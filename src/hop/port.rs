@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use msm_core::hop::Label;
 use msm_core::hop::label::MAX_FLOWS;
+use msm_core::hop::path::Ends;
 use tokio::task::AbortHandle;
 
 use super::counters::HopCounters;
@@ -111,6 +112,11 @@ impl HopPort {
         metrics.protection.add(counts.fold(self.counts.take(), Counts::add));
     }
 
+    /// Whether it is on every address of the host, so that what leaves has a choice.
+    pub(crate) fn has_any_address(&self) -> bool {
+        self.socket.local_addr().ip().is_unspecified()
+    }
+
     /// Stops to receive.
     pub(crate) fn stop(&self) {
         if let Some(task) = self.receiving.borrow_mut().take() {
@@ -164,7 +170,7 @@ impl HopPort {
         now: Instant,
         bytes: &mut [u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let total = bytes.len();
         let stride = if stride == 0 { total.max(1) } else { stride };
@@ -194,7 +200,7 @@ impl HopPort {
         label: Label,
         run: &mut [u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let packets = run.len().div_ceil(stride) as u64;
         if label.worker() != self.worker {
@@ -234,7 +240,7 @@ impl HopPort {
         label: Label,
         run: &[u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
         packets: u64,
     ) {
         self.counters.add("hop_stray", packets);
@@ -260,7 +266,9 @@ async fn receive(worker: Weak<Worker>, port: Rc<HopPort>) {
         let outcome = port
             .socket
             .receive(&strong.buffers, |received| {
-                let from = canonical(received.source);
+                // Where it came to is where its answers leave from, of several addresses.
+                let local = received.dst_ip.filter(|_| port.has_any_address());
+                let from = Ends { remote: canonical(received.source), local };
                 port.handle(&strong, Instant::now(), received.bytes, received.stride, Some(from));
             })
             .await;

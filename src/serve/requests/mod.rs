@@ -117,6 +117,12 @@ async fn dispatch(context: &Rc<Context>, request: &Request, asked: Instant) -> R
 /// A member begins an association, or goes on with one by a new connection.
 async fn associate(context: &Context, identity: &PeerIdentity, header: &str) -> Result<Response, Refusal> {
     let header = HopHeader::parse(header).ok_or_else(|| Refusal::new(400, "Msm-Hop cannot be read"))?;
+    if header.path.is_some() {
+        let association = context.association();
+        let association =
+            association.ok_or_else(|| Refusal::new(455, "the connection carries no association"))?;
+        return Ok(accept::open_path(&association, &header)?);
+    }
     let caller = accept::Caller {
         worker: &context.worker,
         connection: &context.connection,
