@@ -189,11 +189,6 @@ impl Recovery {
         Some((index, self.rows.row(row).get(..length).unwrap_or_default()))
     }
 
-    /// Whether packets wait.
-    pub(super) fn is_empty(&self) -> bool {
-        self.next >= self.found.len()
-    }
-
     /// Bytes that it keeps.
     pub(super) fn memory(&self) -> usize {
         self.rows.memory() + self.coefficients.capacity()

@@ -95,7 +95,10 @@ impl Kernel {
         coefficients: &[u8],
         sources: &[&[u8]],
     ) -> bool {
-        let longest = sources.iter().map(|source| source.len().div_ceil(BLOCK_BYTES)).max().unwrap_or(0);
+        let (shortest, longest) = sources.iter().fold((usize::MAX, 0), |(shortest, longest), source| {
+            (source.len().min(shortest), source.len().max(longest))
+        });
+        let (whole, longest) = (shortest / BLOCK_BYTES, longest.div_ceil(BLOCK_BYTES));
         if longest == 0 {
             return true;
         }
@@ -109,7 +112,7 @@ impl Kernel {
         }
         let mut valid = valid;
         for (sources, coefficients) in sources.chunks(BATCH).zip(coefficients.chunks(BATCH * count)) {
-            let work = Work { stride, valid, longest, count, coefficients, sources };
+            let work = Work { stride, valid, whole, longest, count, coefficients, sources };
             match self.0 {
                 Kind::Portable => portable::add(rows, &work),
                 #[cfg(target_arch = "x86_64")]
@@ -139,6 +142,8 @@ impl Kernel {
 struct Work<'a> {
     stride: usize,
     valid: usize,
+    /// Blocks that all sources have whole, and those that the longest of them has, the last in part.
+    whole: usize,
     longest: usize,
     count: usize,
     coefficients: &'a [u8],
