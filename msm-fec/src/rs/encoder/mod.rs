@@ -5,13 +5,10 @@ mod types;
 
 use std::collections::VecDeque;
 
-use super::kernel::Kernel;
+use super::kernel::{Batch, Kernel};
 pub use super::shape::{Shape, ShapeError};
 use group::Group;
 pub use types::{EncoderConfig, MAX_PACKET_BYTES, MAX_WAITING_GROUPS, Repair, SourceError};
-
-/// Packets that are added up at a time.
-const BATCH: usize = 16;
 
 /// Makes repair packets of source packets as these are sent.
 ///
@@ -135,13 +132,13 @@ impl Encoder {
         packets: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(), SourceError> {
         let mut result = Ok(());
-        let mut batch: [&[u8]; BATCH] = [&[]; BATCH];
-        let (mut start, mut filled) = (first, 0);
+        let mut batch = Batch::default();
+        let mut start = first;
         for packet in packets {
             if packet.is_empty() || packet.len() > self.config.packet_bytes {
-                self.take(start, batch.get(..filled).unwrap_or_default());
-                start += filled as u64 + 1;
-                filled = 0;
+                self.take(start, &batch);
+                start += batch.len() as u64 + 1;
+                batch.clear();
                 result = result.and(Err(if packet.is_empty() {
                     SourceError::Empty
                 } else {
@@ -149,39 +146,41 @@ impl Encoder {
                 }));
                 continue;
             }
-            if let Some(place) = batch.get_mut(filled) {
-                *place = packet;
-                filled += 1;
-            }
-            if filled == BATCH {
+            batch.push(packet);
+            if batch.is_full() {
                 self.take(start, &batch);
-                start += filled as u64;
-                filled = 0;
+                start += batch.len() as u64;
+                batch.clear();
             }
         }
-        self.take(start, batch.get(..filled).unwrap_or_default());
+        self.take(start, &batch);
         result
     }
 
-    fn take(&mut self, first: u64, packets: &[&[u8]]) {
-        if packets.is_empty() {
+    fn take(&mut self, first: u64, batch: &Batch<'_>) {
+        if batch.is_empty() {
             return;
         }
         if first != self.next {
             self.finish();
         }
-        let (mut index, mut packets) = (first, packets);
-        self.next = first + packets.len() as u64;
-        while !packets.is_empty() {
+        self.next = first + batch.len() as u64;
+        let mut taken = 0;
+        while taken < batch.len() {
             if self.open.is_empty() {
                 let Some(shape) = self.shape else { return };
                 self.make_room(shape);
-                self.open.begin(shape, self.config.packet_bytes, index);
+                self.open.begin(shape, self.config.packet_bytes, first + taken as u64);
             }
-            let (now, later) = packets.split_at(self.open.room().min(packets.len()));
-            self.open.add(self.kernel, now);
-            index += now.len() as u64;
-            packets = later;
+            let room = self.open.room();
+            if taken == 0 && batch.len() <= room {
+                taken = batch.len();
+                self.open.add(self.kernel, batch);
+            } else {
+                let part: Batch<'_> = batch.sources().iter().skip(taken).take(room).copied().collect();
+                taken += part.len();
+                self.open.add(self.kernel, &part);
+            }
             if self.open.room() == 0 {
                 self.finish();
             }
