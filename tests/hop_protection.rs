@@ -35,7 +35,7 @@ fn lose(stage: &Stage, each: u32) -> Arc<AtomicU64> {
     let lost = Arc::new(AtomicU64::new(0));
     let (counted, mut rng) = (Arc::clone(&lost), Rng::new(7));
     stage.relay.set(move |way, datagram| {
-        if rng.next_u32() % each != 0 {
+        if !rng.next_u32().is_multiple_of(each) {
             return vec![datagram.to_vec()];
         }
         counted.fetch_add(u64::from(way == Way::ToDialler && is_rtp(datagram)), Ordering::Relaxed);
@@ -142,7 +142,7 @@ fn what_an_application_publishes_to_a_member_is_protected_too() {
     let mut rng = Rng::new(3);
     stage.relay.set(
         move |_, datagram| {
-            if rng.next_u32() % 10 == 0 { vec![] } else { vec![datagram.to_vec()] }
+            if rng.next_u32().is_multiple_of(10) { vec![] } else { vec![datagram.to_vec()] }
         },
     );
     let url = stage.near.url("from/app");

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::home::Home;
 use crate::hub::registry::ReaderRef;
-use crate::routing::ClusterSettings;
+use crate::routing::{ClusterSettings, Resolved};
 use crate::worker::Worker;
 
 /// How long an end that nobody told is noticed after.
@@ -29,15 +29,15 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) async fn start(
     worker: &Rc<Worker>,
     home: &Rc<Home>,
-    settings: &ClusterSettings,
-    protection: &Protection,
+    resolved: &Resolved,
     peer: Rc<Peer>,
     url: &RtspUrl,
     description: &Description,
     via: Vec<String>,
 ) -> Result<(), Error> {
     let mut member = Member::new(worker, peer, url.clone(), via);
-    let flows = announce(&mut member, settings, protection, description).await?;
+    let settings = resolved.settings().ok_or(Error::StreamEnded)?;
+    let flows = announce(&mut member, settings, &resolved.protection, description).await?;
     let id = attach(worker, home, &flows)?;
     let recorded = member.ask(Request::new(Method::Record, url.to_string())).await;
     // Nothing is sent into the void.

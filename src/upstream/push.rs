@@ -44,18 +44,8 @@ pub(crate) async fn start(
             let link = match reach::way(worker, settings, &url, &via).await? {
                 Way::Plain(link) => link,
                 Way::Member(peer) => {
-                    let (protection, via) = (&resolved.protection, via.clone());
-                    return hop::push::start(
-                        worker,
-                        home,
-                        settings,
-                        protection,
-                        peer,
-                        &url,
-                        description,
-                        via,
-                    )
-                    .await;
+                    let via = via.clone();
+                    return hop::push::start(worker, home, resolved, peer, &url, description, via).await;
                 }
             };
             let push = Push {

@@ -28,6 +28,9 @@ pub(crate) struct ReceivePlan {
     pub(crate) protection: Protection,
 }
 
+/// Index of a packet, and where it is.
+pub(crate) type Place = (u64, usize, usize);
+
 /// The receiver's half.
 pub(crate) struct Receiving {
     receiver: Receiver,
@@ -41,7 +44,7 @@ pub(crate) struct Receiving {
     packets: u64,
     /// What leaves: bytes, and index, offset and length of each packet.
     ready: Vec<u8>,
-    places: VecDeque<(u64, usize, usize)>,
+    places: VecDeque<Place>,
 }
 
 impl Receiving {
@@ -129,13 +132,13 @@ impl Receiving {
 
     /// What is ready to leave, in order: the bytes, and index, offset and length of each packet. To be given back by
     /// [`Self::give_back`].
-    pub(crate) fn take_ready(&mut self) -> Option<(Vec<u8>, VecDeque<(u64, usize, usize)>)> {
+    pub(crate) fn take_ready(&mut self) -> Option<(Vec<u8>, VecDeque<Place>)> {
         self.collect();
         (!self.places.is_empty()).then(|| (std::mem::take(&mut self.ready), std::mem::take(&mut self.places)))
     }
 
     /// Keeps the memory for the next time.
-    pub(crate) fn give_back(&mut self, mut bytes: Vec<u8>, mut places: VecDeque<(u64, usize, usize)>) {
+    pub(crate) fn give_back(&mut self, mut bytes: Vec<u8>, mut places: VecDeque<Place>) {
         bytes.clear();
         places.clear();
         if self.places.is_empty() {
