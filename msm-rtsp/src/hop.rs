@@ -16,7 +16,8 @@
 //!
 //! Answers carry the answering side's `label`, and its `port` where an association begins. Whoever receives the media names `repair` and
 //! `latency` if it takes the protection that the description offers: a reader in its SETUP, which the answer's `latency` confirms; who
-//! records in the answer to SETUP, in which the publisher proposed a `latency`.
+//! records in the answer to SETUP, in which the publisher proposed a `latency`. `paths=duplicate` or `paths=spread` in SETUP says how the
+//! track's packets use the association's paths, both ways.
 //!
 //! ```text
 //! OPTIONS * RTSP/1.0                                   opens another path of the association that the connection carries
@@ -25,6 +26,8 @@
 //! ```
 
 use std::fmt;
+
+use msm_core::route::PathMode;
 
 /// The feature tag of the hop (`RFC 2326 §12.32`).
 pub const FEATURE: &str = "msm-hop-1";
@@ -56,6 +59,8 @@ pub struct HopHeader {
     pub repair: Option<u32>,
     /// The latency budget of the media's receiver in milliseconds: what it is, or is proposed to be.
     pub latency: Option<u32>,
+    /// How the track's packets use the paths of the association, both ways; without it they go by one.
+    pub paths: Option<PathMode>,
     /// Which further path of the association is opened, from 2 on: the first begins with it.
     pub path: Option<u8>,
 }
@@ -78,6 +83,7 @@ impl HopHeader {
                 "repair" => once(&mut header.repair, u32::try_from(hex(value, 8)?).ok()?)?,
                 "latency" => once(&mut header.latency, value.parse().ok().filter(|latency| *latency > 0)?)?,
                 "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
+                "paths" => once(&mut header.paths, mode(value)?)?,
                 "path" => once(&mut header.path, value.parse().ok().filter(|path| *path > 1)?)?,
                 _ => {}
             }
@@ -88,6 +94,17 @@ impl HopHeader {
 
 fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
+}
+
+const DUPLICATE: &str = "duplicate";
+const SPREAD: &str = "spread";
+
+fn mode(value: &str) -> Option<PathMode> {
+    match value {
+        DUPLICATE => Some(PathMode::Duplicate),
+        SPREAD => Some(PathMode::Spread),
+        _ => None,
+    }
 }
 
 fn hex(value: &str, digits: usize) -> Option<u64> {
@@ -124,6 +141,13 @@ impl fmt::Display for HopHeader {
         if let Some(latency) = self.latency {
             part(f, format_args!("latency={latency}"))?;
         }
+        if let Some(paths) = self.paths {
+            let mode = match paths {
+                PathMode::Duplicate => DUPLICATE,
+                PathMode::Spread => SPREAD,
+            };
+            part(f, format_args!("paths={mode}"))?;
+        }
         if let Some(path) = self.path {
             part(f, format_args!("path={path}"))?;
         }
@@ -146,9 +170,10 @@ mod tests {
             repair: Some(0x0100_0004),
             latency: Some(80),
             path: Some(2),
+            paths: Some(PathMode::Spread),
         };
         let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;\
-            repair=01000004;latency=80;path=2";
+            repair=01000004;latency=80;paths=spread;path=2";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -171,6 +196,7 @@ mod tests {
             "port=65536",
             "path=1",
             "path=256",
+            "paths=both",
             "epoch=0",
             "epoch=-1",
             "association=+f86d081884c7d65",

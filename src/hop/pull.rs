@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::hop::Label;
-use msm_core::route::{Protection, Share};
+use msm_core::route::{PathMode, Protection, Share};
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::headers::SessionHeader;
 use msm_rtsp::hop::{HEADER, HopHeader};
@@ -61,6 +61,8 @@ pub(crate) struct SetUp {
     pub(crate) repair: Option<u32>,
     /// The budget that the peer agreed to, if the track is to be protected.
     pub(crate) latency: Option<u32>,
+    /// How the association's paths are used.
+    paths: Option<PathMode>,
     /// What the peer calls the session.
     pub(crate) session: Option<String>,
 }
@@ -72,6 +74,8 @@ pub(crate) struct Wanted {
     pub(crate) latency: Option<u32>,
     /// Whether it is this side that receives the media.
     pub(crate) receives: bool,
+    /// How the association's paths are to be used, if it is to have several.
+    pub(crate) paths: Option<PathMode>,
 }
 
 /// The flows from the peer of a track that is being set up.
@@ -138,11 +142,18 @@ impl Member {
         let inlet = association.inlet(token, target)?;
         let protects = wanted.receives && wanted.latency.is_some();
         let beside = protects.then(|| association.inlet(token, Target::Nobody)).transpose()?;
+        if wanted.paths.is_some() {
+            let latency = wanted.latency.map(|latency| Duration::from_millis(latency.into()));
+            for inlet in [Some(&inlet), beside.as_ref()].into_iter().flatten() {
+                inlet.expect_copies(latency);
+            }
+        }
         let header = HopHeader {
             token: Some(token),
             label: Some(inlet.label.ssrc()),
             repair: beside.as_ref().map(|beside| beside.label.ssrc()),
             latency: wanted.latency,
+            paths: wanted.paths,
             ..HopHeader::default()
         };
         let request = Request::new(Method::Setup, url)
@@ -160,6 +171,7 @@ impl Member {
             let session = response.headers.get("Session").and_then(SessionHeader::parse);
             Ok(SetUp {
                 token,
+                paths: wanted.paths,
                 label: Label::from_ssrc(label),
                 repair: header.repair,
                 latency: header.latency,
@@ -171,7 +183,11 @@ impl Member {
 
     /// The way back of a track that was set up.
     pub(crate) fn set_outlet(&self, answer: &SetUp, inlet: &Rc<Inlet>) -> Result<Rc<Outlet>, Error> {
-        self.peer.association.outlet(answer.token, answer.label, inlet)
+        let outlet = self.peer.association.outlet(answer.token, answer.label, inlet)?;
+        if let Some(mode) = answer.paths {
+            outlet.set_paths(mode);
+        }
+        Ok(outlet)
     }
 
     /// What the member calls the session.
@@ -371,7 +387,7 @@ impl Pull {
                 let target = Target::Media { home: Rc::downgrade(&home), track };
                 let plan = self.receive_plan(track);
                 let latency = plan.as_ref().and_then(|plan| protect::milliseconds(plan.latency));
-                let wanted = Wanted { latency, receives: true };
+                let wanted = Wanted { latency, receives: true, paths: self.protection.paths.mode() };
                 let (coming, answer) = self.member.set_up(url, "", target, wanted)?;
                 pending.push((coming, plan, answer));
             }

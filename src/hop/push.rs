@@ -74,7 +74,7 @@ async fn announce(
     let mut pending = Vec::new();
     for number in 0..description.tracks.len() {
         let url = join_control(&base, &track_control(number), settings.control);
-        let wanted = Wanted { latency, receives: false };
+        let wanted = Wanted { latency, receives: false, paths: protection.paths.mode() };
         pending.push(member.set_up(&url, ";mode=record", Target::Nobody, wanted)?);
     }
     announced.await?;

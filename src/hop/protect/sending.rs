@@ -104,8 +104,8 @@ impl Sending {
         self.sender.handle_source(now, index, packet, last, kept);
     }
 
-    /// RTCP of the receiver about this track that is not a report of the hub's.
-    pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) {
+    /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for.
+    pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) -> usize {
         for message in Message::all(compound) {
             if let Message::Report(report) = message
                 && self.sender.handle_report(now, &report)
@@ -116,8 +116,11 @@ impl Sending {
         }
         if let Ok(compound) = Compound::parse(compound, Acceptance::ReducedSize) {
             let numbers = wire::requests(&compound, self.label.ssrc()).flat_map(|nack| nack.lost());
-            self.sender.handle_request(now, numbers);
+            let mut asked = 0;
+            self.sender.handle_request(now, numbers.inspect(|_| asked += 1));
+            return asked;
         }
+        0
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
