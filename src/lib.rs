@@ -31,6 +31,7 @@ mod upstream;
 mod watched;
 mod worker;
 
+pub use api::options::Options;
 pub use api::packet::Packet;
 pub use api::publisher::Publisher;
 pub use api::reader::Reader;

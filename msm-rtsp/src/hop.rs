@@ -59,6 +59,12 @@ pub struct HopHeader {
     pub repair: Option<u32>,
     /// The latency budget of the media's receiver in milliseconds: what it is, or is proposed to be.
     pub latency: Option<u32>,
+    /// The most that the receiver has sent beside the media, in percent of it.
+    pub overhead: Option<u8>,
+    /// Repair packets that the receiver always has sent, in percent of the media; 0: none. Without it, as many as are needed.
+    pub fec: Option<u8>,
+    /// Whether the receiver asks for what it lost.
+    pub nack: Option<bool>,
     /// How the track's packets use the paths of the association, both ways; without it they go by one.
     pub paths: Option<PathMode>,
     /// Which further path of the association is opened, from 2 on: the first begins with it.
@@ -82,6 +88,9 @@ impl HopHeader {
                 "label" => once(&mut header.label, u32::try_from(hex(value, 8)?).ok()?)?,
                 "repair" => once(&mut header.repair, u32::try_from(hex(value, 8)?).ok()?)?,
                 "latency" => once(&mut header.latency, value.parse().ok().filter(|latency| *latency > 0)?)?,
+                "overhead" => once(&mut header.overhead, percent(value)?)?,
+                "fec" => once(&mut header.fec, percent(value)?)?,
+                "nack" => once(&mut header.nack, matches!(value, "0" | "1").then_some(value == "1")?)?,
                 "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
                 "paths" => once(&mut header.paths, mode(value)?)?,
                 "path" => once(&mut header.path, value.parse().ok().filter(|path| *path > 1)?)?,
@@ -94,6 +103,10 @@ impl HopHeader {
 
 fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
+}
+
+fn percent(value: &str) -> Option<u8> {
+    value.parse().ok().filter(|share| *share <= 100)
 }
 
 const DUPLICATE: &str = "duplicate";
@@ -141,6 +154,15 @@ impl fmt::Display for HopHeader {
         if let Some(latency) = self.latency {
             part(f, format_args!("latency={latency}"))?;
         }
+        if let Some(overhead) = self.overhead {
+            part(f, format_args!("overhead={overhead}"))?;
+        }
+        if let Some(fec) = self.fec {
+            part(f, format_args!("fec={fec}"))?;
+        }
+        if let Some(nack) = self.nack {
+            part(f, format_args!("nack={}", u8::from(nack)))?;
+        }
         if let Some(paths) = self.paths {
             let mode = match paths {
                 PathMode::Duplicate => DUPLICATE,
@@ -169,11 +191,14 @@ mod tests {
             port: Some(8050),
             repair: Some(0x0100_0004),
             latency: Some(80),
+            overhead: Some(50),
+            fec: Some(20),
+            nack: Some(false),
             path: Some(2),
             paths: Some(PathMode::Spread),
         };
         let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;\
-            repair=01000004;latency=80;paths=spread;path=2";
+            repair=01000004;latency=80;overhead=50;fec=20;nack=0;paths=spread;path=2";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -187,6 +212,9 @@ mod tests {
     fn anything_else_is_refused() {
         for text in [
             "repair=1",
+            "overhead=101",
+            "fec=-1",
+            "nack=2",
             "latency=0",
             "label=1",
             "label=0100000g",

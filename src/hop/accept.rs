@@ -206,13 +206,14 @@ pub(crate) fn protect_reader(
     stream: &str,
 ) -> Result<Option<u32>, Error> {
     let (Some(token), Some(repair)) = (header.token, header.repair) else { return Ok(None) };
-    let Some(plan) = protect::send_plan(track, own, header.latency, stream) else { return Ok(None) };
-    let latency = protect::milliseconds(plan.latency);
+    let Some(plan) = protect::send_plan(track, own, header, stream) else { return Ok(None) };
+    let latency = protect::milliseconds(plan.protection.latency);
     protect::send(association, token, outlet, repair, plan)?;
     Ok(latency)
 }
 
-/// Protects what is received from a member that offers it; our label of the flow beside the track, and the budget in milliseconds.
+/// Protects what is received from a member that offers it; what the answer tells: our label of the flow beside the track, and what is
+/// wished.
 ///
 /// # Errors
 /// [`Error::Capacity`] if the worker has no label left.
@@ -222,17 +223,16 @@ pub(crate) fn protect_publisher(
     track: &Track,
     own: &Protection,
     stream: &str,
-) -> Result<Option<(Label, u32)>, Error> {
+) -> Result<HopHeader, Error> {
     let (Some(token), Some(plan)) = (header.token, protect::receive_plan(track, own, header.latency, stream))
     else {
-        return Ok(None);
+        return Ok(HopHeader::default());
     };
-    let Some(latency) = protect::milliseconds(plan.latency) else { return Ok(None) };
     let beside = association.inlet(token, Target::Nobody)?;
     if header.paths.is_some() {
-        beside.expect_copies(Some(Duration::from_millis(latency.into())));
+        beside.expect_copies(Some(plan.protection.latency));
     }
-    let repair = beside.label;
+    let wishes = HopHeader { repair: Some(beside.label.ssrc()), ..protect::wishes(&plan.protection) };
     protect::receive(inlet, beside, plan);
-    Ok(Some((repair, latency)))
+    Ok(wishes)
 }

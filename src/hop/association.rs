@@ -211,6 +211,17 @@ impl Association {
         }
     }
 
+    /// Gives what was counted of what is sent to the worker's port.
+    pub(crate) fn publish(&self) {
+        for flow in self.flows.borrow().iter() {
+            if let End::Out(outlet) = &flow.end
+                && let Some(outlet) = outlet.upgrade()
+            {
+                self.port.add_counts(outlet.fresh_counts());
+            }
+        }
+    }
+
     fn protection(&self) -> Vec<FlowProtection> {
         let of = |flow: &Flow| match &flow.end {
             End::In(inlet) => inlet.upgrade()?.protection(),

@@ -27,12 +27,13 @@ pub(super) struct Copies {
     newest: u64,
     /// Of each path, the index behind the newest that it brought.
     next: [u64; MAX_PATHS],
+    by_others: u64,
 }
 
 impl Copies {
     pub(super) fn new(skew: Duration) -> Self {
         let config = MergeConfig { window: window(skew), ..MergeConfig::default() };
-        Self { merge: Merge::new(config), newest: 0, next: [0; MAX_PATHS] }
+        Self { merge: Merge::new(config), newest: 0, next: [0; MAX_PATHS], by_others: 0 }
     }
 
     /// A packet opened, which is the first copy then: whether another path had lost it, or is late.
@@ -59,8 +60,11 @@ impl Copies {
     }
 
     /// What the main path lost and another brought: all that it lost, but for what none brought.
-    pub(super) fn by_others(&self, by_none: u64) -> u64 {
-        self.merge.stats(0).map_or(0, |main| main.lost.saturating_sub(by_none))
+    pub(super) fn by_others(&mut self, by_none: u64) -> u64 {
+        let by_others = self.merge.stats(0).map_or(0, |main| main.lost.saturating_sub(by_none));
+        // What was late may still have come.
+        self.by_others = self.by_others.max(by_others);
+        self.by_others
     }
 
     /// What each path has brought so far.

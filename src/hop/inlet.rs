@@ -19,8 +19,8 @@ use super::copies::{self, Copies};
 use super::keys::{self, MKI_BYTES};
 use super::outlet::Outlet;
 use super::port::HopPort;
-use super::protect::Receiving;
 use super::protect::timer::Timer;
+use super::protect::{Counts, Receiving};
 use super::report;
 use crate::error::Error;
 use crate::hub::home::Home;
@@ -58,6 +58,7 @@ pub(crate) struct Inlet {
     copies: RefCell<Option<Copies>>,
     /// Loss that was given to the counters.
     counted: Cell<u64>,
+    counted_protection: Cell<Counts>,
     target: RefCell<Target>,
     /// The flow that goes back.
     back: RefCell<Weak<Outlet>>,
@@ -109,6 +110,7 @@ impl Inlet {
                 skew: Cell::new(None),
                 copies: RefCell::new(None),
                 counted: Cell::new(0),
+                counted_protection: Cell::default(),
                 back: RefCell::default(),
                 receiving: RefCell::new(None),
                 timer: Rc::default(),
@@ -153,9 +155,25 @@ impl Inlet {
         self.line.borrow_mut().report()
     }
 
+    /// What protection has done.
+    fn counts(&self) -> Option<Counts> {
+        let counts = self.receiving.borrow().as_ref().map(Receiving::counts)?;
+        // Order tells of a path's loss only where what another brings comes late.
+        let by_none = Counts { path: 0, ..counts }.lost();
+        let by_path = self.copies.borrow_mut().as_mut().map_or(0, |copies| copies.by_others(by_none));
+        Some(Counts { path: counts.path.max(by_path), ..counts })
+    }
+
+    /// What protection did since the last call.
+    pub(crate) fn fresh_counts(&self) -> Counts {
+        let now = self.counts().unwrap_or_default();
+        now.since(self.counted_protection.replace(now))
+    }
+
     /// What the hop lost since the last call.
     pub(crate) fn fresh_loss(&self) -> u64 {
-        let lost = self.line.borrow().lost();
+        let protected = self.counts().map(Counts::lost);
+        let lost = protected.unwrap_or_else(|| self.line.borrow().lost());
         lost.saturating_sub(self.counted.replace(lost.max(self.counted.get())))
     }
 
@@ -384,12 +402,9 @@ impl Inlet {
     /// What protection has done, if the flow is protected.
     pub(crate) fn protection(&self) -> Option<FlowProtection> {
         let mut status = self.receiving.borrow().as_ref().map(|receiving| receiving.status(self.label))?;
-        if let Some(copies) = self.copies.borrow().as_ref() {
-            let by_none = status.lost - status.recovered_by_path;
-            status.recovered_by_path = status.recovered_by_path.max(copies.by_others(by_none));
-            status.lost = by_none + status.recovered_by_path;
-            status.paths = copies.status();
-        }
+        let counts = self.counts()?;
+        (status.recovered_by_path, status.lost) = (counts.path, counts.lost());
+        status.paths = self.copies.borrow().as_ref().map(Copies::status).unwrap_or_default();
         Some(status)
     }
 
@@ -469,6 +484,7 @@ impl Drop for Inlet {
     fn drop(&mut self) {
         self.timer.end();
         self.port.add_lost(self.fresh_loss());
+        self.port.add_counts(self.fresh_counts());
         self.port.leave(self.label);
     }
 }

@@ -16,9 +16,9 @@ use super::association::{Association, Take};
 use super::inlet::Inlet;
 use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
 use super::doubt::Doubt;
-use super::protect::Sending;
 use super::protect::sending::{self, Flow};
 use super::protect::timer::Timer;
+use super::protect::{Counts, Sending};
 use super::report;
 use crate::error::Error;
 use crate::hub::dest::SendErrors;
@@ -48,6 +48,9 @@ pub(crate) struct Outlet {
     doubt: RefCell<Doubt>,
     state: RefCell<State>,
     timer: Rc<Timer>,
+    /// What was given to the counters.
+    counted: Cell<Counts>,
+    unanswered: Cell<u64>,
 }
 
 struct State {
@@ -103,6 +106,8 @@ impl Outlet {
                 room: Vec::new(),
             }),
             timer: Rc::default(),
+            counted: Cell::default(),
+            unanswered: Cell::new(0),
         })
     }
 
@@ -112,10 +117,10 @@ impl Outlet {
     }
 
     /// The paths that source packets take.
-    fn takes(&self, now: Instant) -> Take {
+    fn takes(&self) -> Take {
         match self.paths.get() {
             Some(PathMode::Duplicate) => Take::All,
-            Some(PathMode::Spread) if self.doubt.borrow().is_there(now) => Take::All,
+            Some(PathMode::Spread) if self.doubt.borrow().is_there(Instant::now()) => Take::All,
             Some(PathMode::Spread) | None => Take::One,
         }
     }
@@ -201,7 +206,7 @@ impl Outlet {
     ) -> SendOutcome {
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
-        let batch = Batch::new(Exit::Now(buffer, association), self.takes(now), 0, 0);
+        let batch = Batch::new(Exit::Now(buffer, association), self.takes(), 0, 0);
         self.protect_all(now, association, batch, packets, segment)
     }
 
@@ -270,7 +275,7 @@ impl Outlet {
             }
         }
         if state.sending.is_some() {
-            self.add_protection(now, state, association, &mut batch, &mut outcome);
+            self.add_protection(state, association, &mut batch, &mut outcome);
         }
         batch.send(&mut outcome);
         outcome
@@ -279,7 +284,6 @@ impl Outlet {
     /// Adds what protects the packets that were sent.
     fn add_protection(
         &self,
-        now: Instant,
         state: &mut State,
         association: &Association,
         batch: &mut Batch<'_>,
@@ -309,7 +313,7 @@ impl Outlet {
             batch.bytes().extend_from_slice(datagram);
             batch.push(datagram.len());
         }
-        let _ = now;
+        sending.beside.tell_in_time(association);
         self.timer.arm(sending.poll_timeout());
     }
 
@@ -323,19 +327,19 @@ impl Outlet {
     pub(crate) fn handle_feedback(&self, now: Instant, compound: &[u8]) {
         if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
             let asked = sending.handle_feedback(now, compound);
-            self.doubt.borrow_mut().handle_request(now, asked, sending.counters.packets);
+            self.doubt.borrow_mut().handle_request(now, asked, sending.packets());
         }
-        self.drive(now);
+        self.drive();
     }
 
     /// Sends what protection wants sent now.
-    fn drive(&self, now: Instant) {
+    fn drive(&self) {
         let Some(association) = self.association.upgrade() else { return };
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
-        let mut batch = Batch::new(Exit::Now(buffer, &association), self.takes(now), 0, 0);
+        let mut batch = Batch::new(Exit::Now(buffer, &association), self.takes(), 0, 0);
         let mut outcome = SendOutcome::Sent;
-        self.add_protection(now, &mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
+        self.add_protection(&mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
         batch.send(&mut outcome);
     }
 
@@ -343,7 +347,7 @@ impl Outlet {
         if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
             sending.handle_timeout(now);
         }
-        self.drive(now);
+        self.drive();
     }
 
     /// Sends an RTCP packet that is not a report of the hub's.
@@ -353,6 +357,19 @@ impl Outlet {
         if self.protect_control(message, &mut protected).is_some() {
             association.transmit_by(self.control_takes(), &protected, protected.len());
         }
+    }
+
+    /// What protection did since the last call.
+    pub(crate) fn fresh_counts(&self) -> Counts {
+        let state = self.state.borrow();
+        let Some(sending) = &state.sending else { return Counts::default() };
+        let unanswered = sending.unanswered();
+        if let Some(association) = self.association.upgrade() {
+            let before = self.unanswered.replace(unanswered);
+            association.port.counters.add("hop_unanswered", unanswered.saturating_sub(before));
+        }
+        let now = sending.counts();
+        now.since(self.counted.replace(now))
     }
 
     /// What protection has done, if the flow is protected.
@@ -524,6 +541,9 @@ impl<'a> Batch<'a> {
 impl Drop for Outlet {
     fn drop(&mut self) {
         self.timer.end();
+        if let Some(association) = self.association.upgrade() {
+            association.port.add_counts(self.fresh_counts());
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::counters::HopCounters;
 use super::inlet::Inlet;
+use super::protect::Counts;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::net::udp::{SocketOptions, UdpSocket, canonical};
@@ -43,6 +44,8 @@ pub(crate) struct HopPort {
     next: Cell<u32>,
     /// Of flows that are over.
     lost: Cell<u64>,
+    /// What protection did, of flows that are over too.
+    counts: Cell<Counts>,
     receiving: RefCell<Option<AbortHandle>>,
 }
 
@@ -88,6 +91,7 @@ impl HopPort {
             flows: RefCell::default(),
             next: Cell::new(0),
             lost: Cell::new(0),
+            counts: Cell::default(),
             receiving: RefCell::new(None),
         });
         let task = tokio::task::spawn_local(receive(Rc::downgrade(worker), Rc::clone(&port)));
@@ -104,6 +108,8 @@ impl HopPort {
         let flows: Vec<_> = self.flows.borrow().values().filter_map(Weak::upgrade).collect();
         let lost: u64 = flows.iter().map(|flow| flow.fresh_loss()).sum();
         metrics.hop_lost.inc_by(lost + self.lost.take());
+        let counts = flows.iter().map(|flow| flow.fresh_counts());
+        metrics.protection.add(counts.fold(self.counts.take(), Counts::add));
     }
 
     /// Whether it is on every address of the host, so that what leaves has a choice.
@@ -145,6 +151,11 @@ impl HopPort {
     /// Keeps the loss of a flow that is over for the counters.
     pub(crate) fn add_lost(&self, packets: u64) {
         self.lost.set(self.lost.get() + packets);
+    }
+
+    /// Keeps what protection did for the counters.
+    pub(crate) fn add_counts(&self, counts: Counts) {
+        self.counts.set(self.counts.get().add(counts));
     }
 
     /// Forgets a label.

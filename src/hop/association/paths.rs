@@ -76,7 +76,8 @@ impl Association {
         let machine = self.machine(worker.shared.seed(), now, local);
         let count = worker.shared.metrics.hops.path(number);
         let path = Rc::new(HopPath::new(number, self.side, local, machine, (inlet, outlet), count));
-        let before = self.paths.borrow_mut().get_mut(number).and_then(|place| place.replace(Rc::clone(&path)));
+        let before =
+            self.paths.borrow_mut().get_mut(number).and_then(|place| place.replace(Rc::clone(&path)));
         // Its flows are left when nothing is borrowed.
         drop(before);
         if self.paths.borrow().iter().flatten().count() > 1 {
@@ -161,7 +162,8 @@ impl Association {
         let up = self.paths_up.get();
         self.paths_up.set(if is_up { up | bit } else { up & !bit });
         path.count.borrow_mut().set_up(is_up);
-        let up = |path: &Option<Rc<HopPath>>| path.as_ref().and_then(|path| Some((path.number, path.to.get()?)));
+        let up =
+            |path: &Option<Rc<HopPath>>| path.as_ref().and_then(|path| Some((path.number, path.to.get()?)));
         let first = self.paths.borrow().iter().find_map(up);
         let is_blocked = self.path(0).is_some_and(|main| main.is_blocked.get());
         match (first, self.way.get()) {

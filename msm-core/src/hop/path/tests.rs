@@ -492,6 +492,8 @@ fn of_two_own_addresses_the_one_that_was_reached_answers() {
     let answer = Message { kind: Kind::Response, ..challenge };
     net.paths[1].handle_message(net.now, there, 1200, &answer);
     assert_eq!(net.paths[1].destination(), Some(there));
-    assert!(std::iter::from_fn(|| net.paths[1].poll_event())
-        .any(|event| event == PathEvent::Moved { from: address(1), to: there }));
+    assert!(
+        std::iter::from_fn(|| net.paths[1].poll_event())
+            .any(|event| event == PathEvent::Moved { from: address(1), to: there })
+    );
 }
