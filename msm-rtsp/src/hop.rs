@@ -16,7 +16,8 @@
 //!
 //! Answers carry the answering side's `label`, and its `port` where an association begins. Whoever receives the media names `repair` and
 //! `latency` if it takes the protection that the description offers: a reader in its SETUP, which the answer's `latency` confirms; who
-//! records in the answer to SETUP, in which the publisher proposed a `latency`.
+//! records in the answer to SETUP, in which the publisher proposed a `latency`. `paths=duplicate` or `paths=spread` in SETUP says how the
+//! track's packets use the association's paths, both ways.
 //!
 //! ```text
 //! OPTIONS * RTSP/1.0                                   opens another path of the association that the connection carries
@@ -25,6 +26,8 @@
 //! ```
 
 use std::fmt;
+
+use msm_core::route::PathMode;
 
 /// The feature tag of the hop (`RFC 2326 §12.32`).
 pub const FEATURE: &str = "msm-hop-1";
@@ -62,6 +65,8 @@ pub struct HopHeader {
     pub fec: Option<u8>,
     /// Whether the receiver asks for what it lost.
     pub nack: Option<bool>,
+    /// How the track's packets use the paths of the association, both ways; without it they go by one.
+    pub paths: Option<PathMode>,
     /// Which further path of the association is opened, from 2 on: the first begins with it.
     pub path: Option<u8>,
 }
@@ -87,6 +92,7 @@ impl HopHeader {
                 "fec" => once(&mut header.fec, percent(value)?)?,
                 "nack" => once(&mut header.nack, matches!(value, "0" | "1").then_some(value == "1")?)?,
                 "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
+                "paths" => once(&mut header.paths, mode(value)?)?,
                 "path" => once(&mut header.path, value.parse().ok().filter(|path| *path > 1)?)?,
                 _ => {}
             }
@@ -101,6 +107,17 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
 
 fn percent(value: &str) -> Option<u8> {
     value.parse().ok().filter(|share| *share <= 100)
+}
+
+const DUPLICATE: &str = "duplicate";
+const SPREAD: &str = "spread";
+
+fn mode(value: &str) -> Option<PathMode> {
+    match value {
+        DUPLICATE => Some(PathMode::Duplicate),
+        SPREAD => Some(PathMode::Spread),
+        _ => None,
+    }
 }
 
 fn hex(value: &str, digits: usize) -> Option<u64> {
@@ -146,6 +163,13 @@ impl fmt::Display for HopHeader {
         if let Some(nack) = self.nack {
             part(f, format_args!("nack={}", u8::from(nack)))?;
         }
+        if let Some(paths) = self.paths {
+            let mode = match paths {
+                PathMode::Duplicate => DUPLICATE,
+                PathMode::Spread => SPREAD,
+            };
+            part(f, format_args!("paths={mode}"))?;
+        }
         if let Some(path) = self.path {
             part(f, format_args!("path={path}"))?;
         }
@@ -171,9 +195,10 @@ mod tests {
             fec: Some(20),
             nack: Some(false),
             path: Some(2),
+            paths: Some(PathMode::Spread),
         };
         let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;\
-            repair=01000004;latency=80;overhead=50;fec=20;nack=0;path=2";
+            repair=01000004;latency=80;overhead=50;fec=20;nack=0;paths=spread;path=2";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -199,6 +224,7 @@ mod tests {
             "port=65536",
             "path=1",
             "path=256",
+            "paths=both",
             "epoch=0",
             "epoch=-1",
             "association=+f86d081884c7d65",

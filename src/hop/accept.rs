@@ -187,6 +187,10 @@ pub(crate) fn flows(
     association.take_token(token)?;
     let inlet = association.inlet(token, Target::Nobody)?;
     let outlet = association.outlet(token, Label::from_ssrc(label), &inlet)?;
+    if let Some(mode) = header.paths {
+        outlet.set_paths(mode);
+        inlet.expect_copies(header.latency.map(|latency| Duration::from_millis(latency.into())));
+    }
     Ok((inlet, outlet))
 }
 
@@ -225,6 +229,9 @@ pub(crate) fn protect_publisher(
         return Ok(HopHeader::default());
     };
     let beside = association.inlet(token, Target::Nobody)?;
+    if header.paths.is_some() {
+        beside.expect_copies(Some(plan.protection.latency));
+    }
     let wishes = HopHeader { repair: Some(beside.label.ssrc()), ..protect::wishes(&plan.protection) };
     protect::receive(inlet, beside, plan);
     Ok(wishes)

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::path::MAX_PATHS;
 use self::path::Paths;
+pub(crate) use self::paths::Take;
 pub(crate) use self::way::Way;
 use super::inlet::{Inlet, Target};
 use super::keys::{Direction, FlowKey, SUITE};
@@ -73,12 +74,16 @@ pub(crate) struct Association {
     paths: RefCell<Paths>,
     /// Those that are up, as bits.
     paths_up: Cell<u8>,
+    /// The one that took packets last of those that take turns.
+    turn: Cell<usize>,
     /// Where the signalling says that the peer is.
     remotes: RefCell<Vec<SocketAddr>>,
     way: Cell<Way>,
     /// Its part of the process's metrics.
     count: RefCell<Option<HopCount>>,
     max_datagram: Cell<usize>,
+    /// The same, for packets that are to pass by any path.
+    least_datagram: Cell<usize>,
     flows: RefCell<Vec<Flow>>,
     tokens: RefCell<Tokens>,
     /// The way became known, or another.
@@ -130,8 +135,10 @@ impl Association {
             current: RefCell::new(connection),
             next: RefCell::new(None),
             max_datagram: Cell::new(PathConfig::default().base),
+            least_datagram: Cell::new(PathConfig::default().base),
             paths: RefCell::default(),
             paths_up: Cell::new(0),
+            turn: Cell::new(0),
             remotes: RefCell::default(),
             way: Cell::new(Way::Unknown),
             count: RefCell::new((side == Side::Acceptor).then(|| worker.shared.metrics.hops.accepted())),

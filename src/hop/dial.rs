@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use super::connect::{Dialled, connect};
 use super::fallback::{self, Place};
 use super::inlet::{Inlet, Target};
 use super::members::renewal;
-use super::paths::{self, Source};
+use super::paths;
 use super::port::HopPort;
 use super::wire::{Ask, Wire};
 use crate::error::Error;
@@ -62,7 +62,7 @@ pub(super) type Slot = Rc<tokio::sync::Mutex<Weak<Peer>>>;
 
 /// A worker's connections to members, by cluster and authority, and by the paths that routes want.
 #[derive(Default)]
-pub(crate) struct Peers(pub(super) RefCell<BTreeMap<(Place, Vec<Source>), Slot>>);
+pub(crate) struct Peers(pub(super) RefCell<BTreeMap<(Place, Vec<IpAddr>), Slot>>);
 
 impl Peer {
     /// Asks the member something and waits for its answer, whatever its status. Requests are sent in the order of the
@@ -122,7 +122,7 @@ pub(super) async fn open(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
-    sources: &[Source],
+    sources: &[IpAddr],
 ) -> Result<Opened, Error> {
     let local = HopPort::address(worker).await?;
     let port = worker.hop_port().ok_or(Error::Stopped)?;
@@ -133,8 +133,7 @@ pub(super) async fn open(
         let answer = "its TLS does not agree on `msm/1`".to_owned();
         return Ok(Opened::Other { peer, answer, is_member });
     }
-    let sources = paths::in_order(sources, remote)?;
-    let leaves_by = sources.first().map(|source| source.address(remote)).transpose()?;
+    let sources = paths::towards(remote, sources)?;
     let id = worker.shared.seed();
     let association =
         Association::new(worker, &port, Side::Dialler, id, identity, (Rc::clone(&connection), 1), remote);
@@ -159,7 +158,7 @@ pub(super) async fn open(
     tracing::info!(%peer, %remote, "member reached");
     // The port that it knows as its own, and the one that it is reached by, where something between maps ports.
     let remotes = [SocketAddr::new(remote.ip(), theirs), remote];
-    association.open_control(control, Label::from_ssrc(label), &remotes, leaves_by)?;
+    association.open_control(control, Label::from_ssrc(label), &remotes, sources.first().copied())?;
     let (asks, asked) = mpsc::unbounded_channel();
     let peer = Rc::new(Peer {
         association,
@@ -170,7 +169,7 @@ pub(super) async fn open(
     });
     let reach = Reach { worker: Rc::clone(worker), settings: Arc::clone(settings), url: url.clone(), port };
     tokio::task::spawn_local(run(reach, Rc::clone(&peer), wire, asked));
-    paths::keep(&peer, sources);
+    paths::open_all(&peer, &sources);
     Ok(Opened::Member(peer))
 }
 

@@ -3,18 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use msm_auth::srtp::{self, MasterKey};
+use msm_auth::srtp::{self, MasterKey, SrtpError};
 use msm_core::hop::line::LineReport;
 use msm_core::hop::path::{Ends, Message};
 use msm_core::hop::{Label, NextIndex, Part, ReceiveLine, Rejoin, Trailer};
 use msm_core::rtcp::packet_type;
 use msm_core::rtp::is_rtcp;
-use msm_fec::order::Verdict;
+use msm_fec::order::{Source, Verdict};
 use msm_fec::protect;
 
 use super::association::Association;
+use super::copies::{self, Copies};
 use super::keys::{self, MKI_BYTES};
 use super::outlet::Outlet;
 use super::port::HopPort;
@@ -51,6 +52,10 @@ pub(crate) struct Inlet {
     state: RefCell<State>,
     /// Apart from the state: what is delivered may cause a report of this flow.
     line: RefCell<ReceiveLine>,
+    /// The flow comes by several paths, whose copies are so far apart at most.
+    skew: Cell<Option<Duration>>,
+    /// What each path brings of media.
+    copies: RefCell<Option<Copies>>,
     /// Loss that was given to the counters.
     counted: Cell<u64>,
     counted_protection: Cell<Counts>,
@@ -102,6 +107,8 @@ impl Inlet {
                     gathered: Gathered::default(),
                 }),
                 line: RefCell::default(),
+                skew: Cell::new(None),
+                copies: RefCell::new(None),
                 counted: Cell::new(0),
                 counted_protection: Cell::default(),
                 back: RefCell::default(),
@@ -114,6 +121,23 @@ impl Inlet {
     /// Names where packets go from now on.
     pub(crate) fn set_target(&self, target: Target) {
         *self.target.borrow_mut() = target;
+    }
+
+    /// The flow comes by several paths, with copies that come within the `latency` of each other, where that is known.
+    pub(crate) fn expect_copies(&self, latency: Option<Duration>) {
+        let skew = latency.unwrap_or(copies::SKEW);
+        self.state.borrow_mut().receiver.set_window(copies::window(skew));
+        self.skew.set(Some(skew));
+    }
+
+    /// Counts what could not be opened, unless it is a copy of what was.
+    fn handle_error(&self, now: Instant, error: SrtpError, path: usize, sequence: Option<u16>) {
+        if self.skew.get().is_none() || !matches!(error, SrtpError::Replayed | SrtpError::TooOld) {
+            return self.port.counters.add(error.name(), 1);
+        }
+        if let (Some(copies), Some(sequence)) = (self.copies.borrow_mut().as_mut(), sequence) {
+            copies.again(now, path, sequence);
+        }
     }
 
     /// Opens packets of this epoch, too.
@@ -131,15 +155,24 @@ impl Inlet {
         self.line.borrow_mut().report()
     }
 
+    /// What protection has done.
+    fn counts(&self) -> Option<Counts> {
+        let counts = self.receiving.borrow().as_ref().map(Receiving::counts)?;
+        // Order tells of a path's loss only where what another brings comes late.
+        let by_none = Counts { path: 0, ..counts }.lost();
+        let by_path = self.copies.borrow_mut().as_mut().map_or(0, |copies| copies.by_others(by_none));
+        Some(Counts { path: counts.path.max(by_path), ..counts })
+    }
+
     /// What protection did since the last call.
     pub(crate) fn fresh_counts(&self) -> Counts {
-        let now = self.receiving.borrow().as_ref().map(Receiving::counts).unwrap_or_default();
+        let now = self.counts().unwrap_or_default();
         now.since(self.counted_protection.replace(now))
     }
 
     /// What the hop lost since the last call.
     pub(crate) fn fresh_loss(&self) -> u64 {
-        let protected = self.receiving.borrow().as_ref().map(|receiving| receiving.counts().lost());
+        let protected = self.counts().map(Counts::lost);
         let lost = protected.unwrap_or_else(|| self.line.borrow().lost());
         lost.saturating_sub(self.counted.replace(lost.max(self.counted.get())))
     }
@@ -156,6 +189,8 @@ impl Inlet {
         let mut state = self.state.borrow_mut();
         let State { receiver, gathered } = &mut *state;
         let is_protected = self.receiving.borrow().is_some();
+        let skew = self.skew.get();
+        let path = skew.map_or(self.path, |_| association.path_of(self.path, from));
         gathered.parts.clear();
         let mut authenticated = 0;
         for (offset, length) in places {
@@ -180,14 +215,15 @@ impl Inlet {
                             self.handle_rtcp(now, gathered, compound);
                         }
                     }
-                    Err(error) => self.port.counters.add(error.name(), 1),
+                    Err(error) => self.handle_error(now, error, path, None),
                 }
                 continue;
             }
+            let sequence = packet.get(2..4).and_then(|two| Some(u16::from_be_bytes(two.try_into().ok()?)));
             let opened = match receiver.unprotect_rtp(packet) {
                 Ok(opened) => opened,
                 Err(error) => {
-                    self.port.counters.add(error.name(), 1);
+                    self.handle_error(now, error, path, sequence);
                     continue;
                 }
             };
@@ -199,11 +235,15 @@ impl Inlet {
                 continue;
             }
             let place = offset..offset + opened.len;
+            let source = skew.map_or(Source::Media, |skew| {
+                let mut copies = self.copies.borrow_mut();
+                copies.get_or_insert_with(|| Copies::new(skew)).first(now, path, opened.index)
+            });
             if !is_protected {
                 self.gather(now, gathered, opened.index, bytes, place);
                 continue;
             }
-            if self.is_admitted(now, gathered, opened.index, bytes, place.clone()) {
+            if self.is_admitted(now, gathered, (opened.index, source), bytes, place.clone()) {
                 self.gather(now, gathered, opened.index, bytes, place);
             }
             self.deliver_ready(now, gathered, bytes);
@@ -221,13 +261,13 @@ impl Inlet {
         &self,
         now: Instant,
         gathered: &mut Gathered,
-        index: u64,
+        (index, source): (u64, Source),
         bytes: &mut [u8],
         place: Range<usize>,
     ) -> bool {
         loop {
             let verdict = match (self.receiving.borrow_mut().as_mut(), bytes.get(place.clone())) {
-                (Some(receiving), Some(packet)) => receiving.handle_packet(now, index, packet),
+                (Some(receiving), Some(packet)) => receiving.handle_packet(now, index, source, packet),
                 _ => return false,
             };
             match verdict {
@@ -361,7 +401,11 @@ impl Inlet {
 
     /// What protection has done, if the flow is protected.
     pub(crate) fn protection(&self) -> Option<FlowProtection> {
-        self.receiving.borrow().as_ref().map(|receiving| receiving.status(self.label))
+        let mut status = self.receiving.borrow().as_ref().map(|receiving| receiving.status(self.label))?;
+        let counts = self.counts()?;
+        (status.recovered_by_path, status.lost) = (counts.path, counts.lost());
+        status.paths = self.copies.borrow().as_ref().map(Copies::status).unwrap_or_default();
+        Some(status)
     }
 
     fn deliver(&self, now: Instant, bytes: &mut [u8], parts: &[(usize, usize)]) {

@@ -7,8 +7,10 @@
 pub(crate) mod accept;
 pub(crate) mod association;
 pub(crate) mod connect;
+mod copies;
 pub(crate) mod counters;
 pub(crate) mod dial;
+mod doubt;
 pub(crate) mod fallback;
 pub(crate) mod inlet;
 pub(crate) mod keys;

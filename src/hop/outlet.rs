@@ -9,9 +9,11 @@ use msm_core::hop::path::Ends;
 use msm_core::hop::split::{SECOND_HEADER, cut};
 use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
 use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome};
+use msm_core::route::PathMode;
 use msm_core::rtp::Header;
 
-use super::association::Association;
+use super::association::{Association, Take};
+use super::doubt::Doubt;
 use super::inlet::Inlet;
 use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
 use super::protect::sending::{self, Flow};
@@ -41,6 +43,9 @@ pub(crate) struct Outlet {
     association: Weak<Association>,
     /// The flow that comes back: reports speak of it.
     twin: RefCell<Weak<Inlet>>,
+    /// How its packets use the association's paths, if they use more than one.
+    paths: Cell<Option<PathMode>>,
+    doubt: RefCell<Doubt>,
     state: RefCell<State>,
     timer: Rc<Timer>,
     /// What was given to the counters.
@@ -62,6 +67,7 @@ struct State {
 /// Packets of one size that wait to be sent together.
 struct Batch<'a> {
     exit: Exit<'a>,
+    take: Take,
     /// Where its packets begin in the buffer.
     start: usize,
     segment: usize,
@@ -85,6 +91,8 @@ impl Outlet {
             label,
             association: Rc::downgrade(association),
             twin: RefCell::default(),
+            paths: Cell::new(None),
+            doubt: RefCell::default(),
             state: RefCell::new(State {
                 // The line never goes back.
                 sender: srtp::Sender::new(srtp::SenderOptions {
@@ -101,6 +109,25 @@ impl Outlet {
             counted: Cell::default(),
             unanswered: Cell::new(0),
         })
+    }
+
+    /// Uses the association's paths from now on: its RTP as `mode` says, its RTCP all of them.
+    pub(crate) fn set_paths(&self, mode: PathMode) {
+        self.paths.set(Some(mode));
+    }
+
+    /// The paths that source packets take.
+    fn takes(&self) -> Take {
+        match self.paths.get() {
+            Some(PathMode::Duplicate) => Take::All,
+            Some(PathMode::Spread) if self.doubt.borrow().is_there(Instant::now()) => Take::All,
+            Some(PathMode::Spread) | None => Take::One,
+        }
+    }
+
+    /// The paths that RTCP takes.
+    fn control_takes(&self) -> Take {
+        self.paths.get().map_or(Take::One, |_| Take::All)
     }
 
     /// Names the flow that comes back.
@@ -143,7 +170,8 @@ impl Outlet {
         errors: &SendErrors,
     ) -> SendOutcome {
         let Some(association) = self.association.upgrade() else { return SendOutcome::Failed };
-        let (Kind::Rtp, Some(to)) = (packets.kind, association.udp()) else {
+        let to = association.udp().filter(|_| self.paths.get().is_none());
+        let (Kind::Rtp, Some(to)) = (packets.kind, to) else {
             drop(association);
             return self.send(now, packets.kind, packets.bytes, packets.segment);
         };
@@ -154,7 +182,7 @@ impl Outlet {
         let outcome = self.protect_all(
             now,
             &association,
-            Batch::new(exit, start, line),
+            Batch::new(exit, Take::One, start, line),
             packets.bytes,
             packets.segment,
         );
@@ -178,7 +206,8 @@ impl Outlet {
     ) -> SendOutcome {
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
-        self.protect_all(now, association, Batch::new(Exit::Now(buffer, association), 0, 0), packets, segment)
+        let batch = Batch::new(Exit::Now(buffer, association), self.takes(), 0, 0);
+        self.protect_all(now, association, batch, packets, segment)
     }
 
     fn protect_all(
@@ -191,7 +220,11 @@ impl Outlet {
     ) -> SendOutcome {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        let mut most = association.max_datagram().saturating_sub(RTP_OVERHEAD);
+        let most = match self.paths.get() {
+            Some(_) => association.least_datagram(),
+            None => association.max_datagram(),
+        };
+        let mut most = most.saturating_sub(RTP_OVERHEAD);
         if state.sending.is_some() {
             // What repairs the longest packet passes as well.
             most = most.saturating_sub(sending::LONGER);
@@ -257,6 +290,11 @@ impl Outlet {
         outcome: &mut SendOutcome,
     ) {
         let State { sender, sending: Some(sending), room, .. } = state else { return };
+        if self.paths.get() == Some(PathMode::Spread) {
+            // What the path of the media loses does not go with what repairs it.
+            batch.send(outcome);
+            batch.take = Take::Others;
+        }
         while let Some(flow) = sending.poll_transmit(room) {
             let plain = room.len();
             let longer = if flow == Flow::Control { keys::RTCP_OVERHEAD } else { RTP_OVERHEAD };
@@ -288,7 +326,8 @@ impl Outlet {
     /// The receiver asks for packets, or says what it measured.
     pub(crate) fn handle_feedback(&self, now: Instant, compound: &[u8]) {
         if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
-            sending.handle_feedback(now, compound);
+            let asked = sending.handle_feedback(now, compound);
+            self.doubt.borrow_mut().handle_request(now, asked, sending.packets());
         }
         self.drive();
     }
@@ -298,7 +337,7 @@ impl Outlet {
         let Some(association) = self.association.upgrade() else { return };
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
-        let mut batch = Batch::new(Exit::Now(buffer, &association), 0, 0);
+        let mut batch = Batch::new(Exit::Now(buffer, &association), self.takes(), 0, 0);
         let mut outcome = SendOutcome::Sent;
         self.add_protection(&mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
         batch.send(&mut outcome);
@@ -316,7 +355,7 @@ impl Outlet {
         let Some(association) = self.association.upgrade() else { return };
         let mut protected = Vec::with_capacity(message.len() + keys::RTCP_OVERHEAD);
         if self.protect_control(message, &mut protected).is_some() {
-            association.transmit(&protected, protected.len());
+            association.transmit_by(self.control_takes(), &protected, protected.len());
         }
     }
 
@@ -397,7 +436,8 @@ impl Outlet {
             association.port.counters.add("hop_protect", 1);
             return SendOutcome::Failed;
         };
-        association.transmit(buffer.get(..protected).unwrap_or_default(), protected)
+        let datagram = buffer.get(..protected).unwrap_or_default();
+        association.transmit_by(self.control_takes(), datagram, protected)
     }
 
     /// Where the numbers are, if the peer could mistake them.
@@ -442,9 +482,9 @@ impl Outlet {
 }
 
 impl<'a> Batch<'a> {
-    fn new(exit: Exit<'a>, start: usize, line: usize) -> Self {
+    fn new(exit: Exit<'a>, take: Take, start: usize, line: usize) -> Self {
         let given = NotSent { line, packets: 0, bytes: 0 };
-        Self { exit, start, segment: 0, packets: 0, closed: false, given }
+        Self { exit, take, start, segment: 0, packets: 0, closed: false, given }
     }
 
     #[inline]
@@ -480,7 +520,7 @@ impl<'a> Batch<'a> {
             let (given, segment) = (self.given, self.segment);
             match &mut self.exit {
                 Exit::Now(buffer, association) => {
-                    match association.transmit(buffer, segment) {
+                    match association.transmit_by(self.take, buffer, segment) {
                         SendOutcome::Sent => {}
                         other => *outcome = other,
                     }

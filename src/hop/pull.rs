@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::hop::Label;
-use msm_core::route::{Protection, Share};
+use msm_core::route::{PathMode, Protection, Share};
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::headers::SessionHeader;
 use msm_rtsp::hop::{HEADER, HopHeader};
@@ -57,6 +57,8 @@ pub(crate) struct SetUp {
     pub(crate) token: u64,
     /// The peer's label for the way back.
     label: Label,
+    /// How the association's paths are used.
+    paths: Option<PathMode>,
     /// What the peer says of protection: its label for the flow beside the media, if it receives that, and what it wishes, or the budget
     /// that it agreed to.
     pub(crate) header: HopHeader,
@@ -133,6 +135,7 @@ impl Member {
         mode: &str,
         target: Target,
         wanted: Wanted,
+        paths: Option<PathMode>,
     ) -> Result<(Coming, impl Future<Output = Result<SetUp, Error>> + use<>), Error> {
         let association = &self.peer.association;
         let token = association.next_token();
@@ -144,10 +147,17 @@ impl Member {
             Wanted::Received(wishes) => wishes,
             Wanted::Sent(latency) => HopHeader { latency, ..HopHeader::default() },
         };
+        if paths.is_some() {
+            let latency = wishes.latency.map(|latency| Duration::from_millis(latency.into()));
+            for inlet in [Some(&inlet), beside.as_ref()].into_iter().flatten() {
+                inlet.expect_copies(latency);
+            }
+        }
         let header = HopHeader {
             token: Some(token),
             label: Some(inlet.label.ssrc()),
             repair: beside.as_ref().map(|beside| beside.label.ssrc()),
+            paths,
             ..wishes
         };
         let request = Request::new(Method::Setup, url)
@@ -165,6 +175,7 @@ impl Member {
             let session = response.headers.get("Session").and_then(SessionHeader::parse);
             Ok(SetUp {
                 token,
+                paths,
                 label: Label::from_ssrc(label),
                 header,
                 session: session.map(|session| session.id),
@@ -175,7 +186,11 @@ impl Member {
 
     /// The way back of a track that was set up.
     pub(crate) fn set_outlet(&self, answer: &SetUp, inlet: &Rc<Inlet>) -> Result<Rc<Outlet>, Error> {
-        self.peer.association.outlet(answer.token, answer.label, inlet)
+        let outlet = self.peer.association.outlet(answer.token, answer.label, inlet)?;
+        if let Some(mode) = answer.paths {
+            outlet.set_paths(mode);
+        }
+        Ok(outlet)
     }
 
     /// What the member calls the session.
@@ -377,7 +392,8 @@ impl Pull {
                 let wanted = plan
                     .as_ref()
                     .map_or(Wanted::Nothing, |plan| Wanted::Received(protect::wishes(&plan.protection)));
-                let (coming, answer) = self.member.set_up(url, "", target, wanted)?;
+                let (coming, answer) =
+                    self.member.set_up(url, "", target, wanted, self.protection.paths.mode())?;
                 pending.push((coming, plan, answer));
             }
         }

@@ -75,7 +75,8 @@ async fn announce(
     for number in 0..description.tracks.len() {
         let url = join_control(&base, &track_control(number), settings.control);
         let wanted = Wanted::Sent(latency);
-        pending.push(member.set_up(&url, ";mode=record", Target::Nobody, wanted)?);
+        let paths = protection.paths.mode();
+        pending.push(member.set_up(&url, ";mode=record", Target::Nobody, wanted, paths)?);
     }
     announced.await?;
     let mut flows = Vec::new();

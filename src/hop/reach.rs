@@ -1,5 +1,6 @@
 //! What stands at an endpoint of a mesh cluster: a member, or somebody to fall back to.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +10,6 @@ use msm_rtsp::url::RtspUrl;
 use super::connect::{Dialled, connect};
 use super::dial::{Opened, Peer, open};
 use super::fallback::Place;
-use super::paths::Source;
 use crate::error::Error;
 use crate::routing::ClusterSettings;
 use crate::worker::Worker;
@@ -30,7 +30,7 @@ pub(crate) async fn reach(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
-    sources: &[Source],
+    sources: &[IpAddr],
 ) -> Result<Reached, Error> {
     let authority = format!("{}:{}", url.host().to_ascii_lowercase(), url.port());
     let place = (settings.name.clone(), authority);
@@ -54,7 +54,7 @@ async fn peer(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
-    sources: &[Source],
+    sources: &[IpAddr],
     place: &Place,
 ) -> Result<Option<Rc<Peer>>, Error> {
     let key = (place.clone(), sources.to_vec());

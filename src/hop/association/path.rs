@@ -25,7 +25,7 @@ pub(crate) struct HopPath {
     pub(super) number: usize,
     side: Side,
     /// The own address that the dialling side's packets are to leave by; `None` leaves it to the system.
-    local: Cell<Option<IpAddr>>,
+    local: Option<IpAddr>,
     pub(super) machine: RefCell<Path>,
     /// Where packets go, while it is up.
     pub(super) to: Cell<Option<Ends>>,
@@ -47,7 +47,7 @@ impl HopPath {
         Self {
             number,
             side,
-            local: Cell::new(local),
+            local,
             machine: RefCell::new(machine),
             to: Cell::new(None),
             is_blocked: Cell::new(false),
@@ -58,9 +58,9 @@ impl HopPath {
 
     /// Whether what came from there came by this path: the dialling side knows its paths by its own addresses, the accepting
     /// side by the addresses that answered.
-    fn has(&self, came: Ends) -> bool {
+    pub(super) fn has(&self, came: Ends) -> bool {
         match self.side {
-            Side::Dialler => self.local.get().is_some() && self.local.get() == came.local,
+            Side::Dialler => self.local.is_some() && self.local == came.local,
             Side::Acceptor => self.to.get() == Some(came),
         }
     }
@@ -68,22 +68,9 @@ impl HopPath {
     /// The ends of this path, for what came from there.
     pub(super) fn ends(&self, came: Ends) -> Ends {
         match self.side {
-            Side::Dialler => Ends { local: self.local.get(), ..came },
+            Side::Dialler => Ends { local: self.local, ..came },
             Side::Acceptor => came,
         }
-    }
-
-    /// The own address that packets are to leave by.
-    pub(super) fn local(&self) -> Option<IpAddr> {
-        self.local.get()
-    }
-
-    /// Begins anew, by another own address.
-    pub(super) fn restart(&self, local: Option<IpAddr>, machine: Path) {
-        self.local.set(local);
-        self.to.set(None);
-        self.is_blocked.set(false);
-        self.machine.replace(machine);
     }
 
     /// What passes for certain.
@@ -100,7 +87,7 @@ impl HopPath {
         let to = self.to.get();
         PathStatus {
             path: self.number + 1,
-            from: self.local.get().or(to.and_then(|to| to.local)).map(|local| local.to_string()),
+            from: self.local.or(to.and_then(|to| to.local)).map(|local| local.to_string()),
             to: to.map(|to| to.to_string()),
             up: to.is_some(),
             rtt_ms: self.rtt().map(milliseconds),

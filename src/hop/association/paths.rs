@@ -8,11 +8,25 @@ use msm_core::hop::Label;
 use msm_core::hop::path::{Ends, Path, PathConfig};
 use msm_core::hub::SendOutcome;
 
-use super::path::{HopPath, MAX_PATHS};
+use super::path::{HopPath, MAX_PATHS, came_by};
 use super::{Association, Way, way};
 use crate::error::Error;
 use crate::hop::inlet::{Inlet, Target};
 use crate::hop::keys::RTCP_OVERHEAD;
+
+/// How soon one of several paths is tried again that went down: media does not move to and fro with it.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// Which of the paths that are up packets take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Take {
+    /// One: the main path, or the first that is up instead.
+    One,
+    /// Each, with the same packets.
+    All,
+    /// Another than that one, in turn where there are more.
+    Others,
+}
 
 impl Association {
     /// Begins the main path's control flow: `theirs` is the peer's label for it, `remotes` its UDP addresses where signalling
@@ -66,6 +80,11 @@ impl Association {
             self.paths.borrow_mut().get_mut(number).and_then(|place| place.replace(Rc::clone(&path)));
         // Its flows are left when nothing is borrowed.
         drop(before);
+        if self.paths.borrow().iter().flatten().count() > 1 {
+            for path in self.paths.borrow().iter().flatten() {
+                path.machine.borrow_mut().set_first_retry(FIRST_RETRY);
+            }
+        }
         self.settle(&path);
         self.drive(&path, now);
         Ok(())
@@ -82,56 +101,49 @@ impl Association {
         machine
     }
 
-    /// A path leaves by this address from now on: its interface has another. The peer finds it there by its own challenge.
-    pub(crate) fn set_local(&self, number: usize, local: IpAddr) {
-        let (Some(path), Some(worker)) = (self.path(number), self.worker.upgrade()) else { return };
-        if path.local() == Some(local) || !self.port.has_any_address() {
-            return;
-        }
-        let now = Instant::now();
-        path.restart(Some(local), self.machine(worker.shared.seed(), now, Some(local)));
-        self.settle(&path);
-        self.drive(&path, now);
-    }
-
     /// A path, if it is open.
     pub(super) fn path(&self, number: usize) -> Option<Rc<HopPath>> {
         self.paths.borrow().get(number)?.clone()
     }
 
-    /// Whether a path is open, up or not.
-    pub(crate) fn has_path(&self, number: usize) -> bool {
-        self.path(number).is_some()
-    }
-
-    /// The paths that are up: bit 0 is the main one. Whoever compares it with what it was learns that one died or returned.
-    #[inline]
-    pub(crate) fn paths_up(&self) -> u8 {
-        self.paths_up.get()
-    }
-
-    /// Sends protected packets of one size, of which the last may be shorter, by this path and no other.
-    pub(crate) fn transmit_on(&self, path: usize, packets: &[u8], segment: usize) -> SendOutcome {
-        match self.udp_on(path) {
-            Some(to) => self.send_by(path, to, packets, segment),
-            None => SendOutcome::Failed,
+    /// Sends protected packets of one size, of which the last may be shorter, by the paths that are to be taken and are up: by
+    /// what [`Self::transmit`] takes if none is.
+    pub(crate) fn transmit_by(&self, take: Take, packets: &[u8], segment: usize) -> SendOutcome {
+        let up = self.paths_up.get();
+        match (take, self.way.get()) {
+            (Take::All, Way::Udp(..)) if up.count_ones() > 1 => {
+                let mut outcome = SendOutcome::Failed;
+                for path in (0..MAX_PATHS).filter(|path| up >> path & 1 == 1) {
+                    if self.transmit_on(path, packets, segment) == SendOutcome::Sent {
+                        outcome = SendOutcome::Sent;
+                    }
+                }
+                outcome
+            }
+            (Take::Others, Way::Udp(main, _)) if up.count_ones() > 1 => {
+                let mut turns = (1..=MAX_PATHS).map(|step| (self.turn.get() + step) % MAX_PATHS);
+                let next = turns.find(|path| *path != main && up >> path & 1 == 1).unwrap_or(main);
+                self.turn.set(next);
+                self.transmit_on(next, packets, segment)
+            }
+            _ => self.transmit(packets, segment),
         }
     }
 
-    /// Where packets go by this path, while it is up.
-    #[inline]
-    pub(crate) fn udp_on(&self, path: usize) -> Option<Ends> {
-        self.paths.borrow().get(path)?.as_ref()?.to.get()
+    fn transmit_on(&self, path: usize, packets: &[u8], segment: usize) -> SendOutcome {
+        let to = self.paths.borrow().get(path).and_then(|path| path.as_ref()?.to.get());
+        to.map_or(SendOutcome::Failed, |to| self.send_by(path, to, packets, segment))
     }
 
-    /// The largest UDP payload that this path takes for certain.
-    pub(crate) fn max_datagram_of(&self, path: usize) -> Option<usize> {
-        Some(self.path(path)?.max_datagram())
+    /// The largest UDP payload that every path takes that is up, or what takes its place.
+    pub(crate) fn least_datagram(&self) -> usize {
+        self.least_datagram.get()
     }
 
-    /// The round trip of a path, while it is up.
-    pub(crate) fn rtt_of(&self, path: usize) -> Option<Duration> {
-        self.path(path)?.rtt()
+    /// The path that something came by, of those that are up: of a flow of path `named`.
+    pub(crate) fn path_of(&self, named: usize, from: Option<Ends>) -> usize {
+        let Some(from) = from else { return named };
+        came_by(&self.paths.borrow(), named, from).map_or(named, |path| path.number)
     }
 
     /// The path that all goes by that is for no other: the first that is up, else the main one.
@@ -160,13 +172,14 @@ impl Association {
             (None, Way::Unknown) if !is_blocked => {}
             (None, _) => self.set_way(Way::Tcp),
         }
-        let most = match self.way.get() {
-            Way::Tcp => Some(way::FRAME),
-            Way::Udp(number, _) => self.max_datagram_of(number),
-            Way::Unknown => self.max_datagram_of(0),
+        let main = self.path_in_use().map(|path| path.max_datagram());
+        let up = |path: &Option<Rc<HopPath>>| path.as_ref().filter(|path| path.to.get().is_some()).cloned();
+        let least = self.paths.borrow().iter().filter_map(up).map(|path| path.max_datagram()).min();
+        let (most, least) = match self.way.get() {
+            Way::Tcp => (Some(way::FRAME), Some(way::FRAME)),
+            Way::Udp(..) | Way::Unknown => (main, least.or(main)),
         };
-        if let Some(most) = most {
-            self.max_datagram.set(most);
-        }
+        self.max_datagram.set(most.unwrap_or(self.max_datagram.get()));
+        self.least_datagram.set(least.unwrap_or(self.least_datagram.get()));
     }
 }

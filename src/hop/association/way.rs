@@ -90,6 +90,10 @@ impl Association {
         let Some(from) = from else { return };
         let paths = self.paths.borrow();
         let Some(by) = came_by(&paths, path, from) else { return };
+        if !by.has(from) && paths.iter().flatten().count() > 1 {
+            // Of a path that comes up, perhaps: any flow takes any path, and only a path's own messages tell where it is.
+            return;
+        }
         let changed = by.machine.borrow_mut().handle_authenticated(now, by.ends(from), bytes);
         if changed {
             let by = Rc::clone(by);

@@ -67,9 +67,15 @@ impl Receiving {
 
     /// A packet of the hop, without SRTP. [`Verdict::Again`]: [`Self::take_ready`], and then once more.
     #[inline]
-    pub(crate) fn handle_packet(&mut self, now: Instant, index: u64, packet: &[u8]) -> Verdict {
+    pub(crate) fn handle_packet(
+        &mut self,
+        now: Instant,
+        index: u64,
+        source: Source,
+        packet: &[u8],
+    ) -> Verdict {
         self.packets += 1;
-        self.receiver.handle_packet(now, index, Source::Media, packet)
+        self.receiver.handle_packet(now, index, source, packet)
     }
 
     /// A packet of the flow beside it: whether it is to be [taken](Self::take_ready) what is there now.

@@ -100,8 +100,8 @@ impl Sending {
         self.sender.handle_source(now, index, packet, last, kept);
     }
 
-    /// RTCP of the receiver about this track that is not a report of the hub's.
-    pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) {
+    /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for.
+    pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) -> usize {
         for message in Message::all(compound) {
             if let Message::Report(report) = message
                 && self.sender.handle_report(now, &report)
@@ -114,8 +114,16 @@ impl Sending {
             && let Ok(compound) = Compound::parse(compound, Acceptance::ReducedSize)
         {
             let numbers = wire::requests(&compound, self.label.ssrc()).flat_map(|nack| nack.lost());
-            self.sender.handle_request(now, numbers);
+            let mut asked = 0;
+            self.sender.handle_request(now, numbers.inspect(|_| asked += 1));
+            return asked;
         }
+        0
+    }
+
+    /// Source packets that were sent so far.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

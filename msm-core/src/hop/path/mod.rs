@@ -41,7 +41,9 @@ pub struct PathConfig {
     pub ceiling: usize,
     /// After so long without an answer UDP counts as blocked. Default 1 s.
     pub give_up: Duration,
-    /// How often a blocked way is tried again. Default 5 s.
+    /// How soon a way that ended is tried again. Default 5 s.
+    pub first_retry: Duration,
+    /// How often from then on. Default 5 s.
     pub retry: Duration,
     /// How long the other side may be silent before it is asked. Default 800 ms: with `give_up` and the word to the other side, an
     /// end of the way is known to both within 2 s.
@@ -57,6 +59,7 @@ impl Default for PathConfig {
             base: 1200,
             ceiling: 1472,
             give_up: Duration::from_secs(1),
+            first_retry: Duration::from_secs(5),
             retry: Duration::from_secs(5),
             keep_alive: Duration::from_millis(800),
             measure: Duration::from_secs(10),
@@ -202,6 +205,11 @@ impl Path {
         }
     }
 
+    /// How soon it is tried again from now on if it ends.
+    pub fn set_first_retry(&mut self, first_retry: Duration) {
+        self.config.first_retry = first_retry;
+    }
+
     /// Begins. With a known address it is challenged at once; otherwise the peer's first packet is waited for.
     pub fn start(&mut self, now: Instant) {
         self.started = true;
@@ -269,7 +277,7 @@ impl Path {
         self.handle_authenticated(now, from, datagram);
         match message.kind {
             // As long as the question (`RFC 9000 §8.2.2`): the way back takes as much.
-            Kind::Challenge => self.answer(now, from, Kind::Response, message, datagram),
+            Kind::Challenge | Kind::Check => self.answer(now, from, Kind::Response, message, datagram),
             Kind::Probe => self.answer(now, from, Kind::ProbeAck, message, 0),
             Kind::Response => self.handle_response(now, &message.nonce),
             Kind::ProbeAck => {
@@ -284,7 +292,9 @@ impl Path {
     /// neither moves this path nor keeps what they say from counting. What they ask is answered by this one.
     pub fn handle_elsewhere(&mut self, now: Instant, datagram: usize, message: &Message) {
         match message.kind {
-            Kind::Challenge => self.answer_in_use(now, Kind::Response, message, datagram),
+            // It asks whether this path is there as well, and is sent by none of ours.
+            Kind::Challenge => {}
+            Kind::Check => self.answer_in_use(now, Kind::Response, message, datagram),
             Kind::Probe => self.answer_in_use(now, Kind::ProbeAck, message, 0),
             Kind::Response => self.handle_response(now, &message.nonce),
             Kind::ProbeAck => {
@@ -410,7 +420,7 @@ impl Path {
     fn measure(&mut self, now: Instant, to: Ends) {
         let rng = &mut self.rng;
         if let Some(nonce) = self.meter.poll(now, || nonce(rng)) {
-            let message = Message { kind: Kind::Challenge, nonce, size: 0 };
+            let message = Message { kind: Kind::Check, nonce, size: 0 };
             self.answers.push_back(Transmit { to, message, pad_to: 0 });
         }
     }
@@ -425,7 +435,7 @@ impl Path {
         };
         if check.next <= now {
             check.next = now + CHECK_PAUSE;
-            let message = Message { kind: Kind::Challenge, nonce: check.nonce, size: 0 };
+            let message = Message { kind: Kind::Check, nonce: check.nonce, size: 0 };
             self.answers.push_back(Transmit { to, message, pad_to: 0 });
         }
         self.check = Some(check);
@@ -439,7 +449,7 @@ impl Path {
             self.remotes.insert(0, address);
             self.remotes.truncate(REMOTES);
         }
-        self.state = State::Blocked { again: now + self.config.retry };
+        self.state = State::Blocked { again: now + self.config.first_retry };
         self.check = None;
         self.meter.stop();
         self.candidates.clear();
