@@ -37,4 +37,4 @@ pub use api::reader::Reader;
 pub use error::Error;
 pub use mesh::{Builder, Mesh, Serving};
 pub use msm_rtsp::sdp::Description;
-pub use status::{HopStatus, ListenerStatus, Status, StreamStatus, TrackStatus};
+pub use status::{FlowProtection, HopStatus, ListenerStatus, Status, StreamStatus, TrackStatus};

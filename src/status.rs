@@ -71,6 +71,41 @@ pub struct HopStatus {
     pub flows: usize,
     /// Seconds until the other member's SVID expires.
     pub peer_expires_in: u64,
+    /// What is done against loss: one for each protected flow.
+    pub protection: Vec<FlowProtection>,
+}
+
+/// Protection of one direction of one track between two members.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FlowProtection {
+    /// What the receiving member calls the flow.
+    pub label: String,
+    /// The stream's name, and the track's number in it.
+    pub stream: String,
+    /// Whether this member receives it; otherwise it sends.
+    pub receives: bool,
+    /// The latency budget.
+    pub latency_ms: f64,
+    /// Packets that came, or were sent first.
+    pub packets: u64,
+    /// Packets that the way lost. Known to the receiver, as are the next four.
+    pub lost: u64,
+    /// Lost packets that forward error correction brought back.
+    pub recovered_by_fec: u64,
+    /// Lost packets that were sent again.
+    pub recovered_by_nack: u64,
+    /// Lost packets that another way brought.
+    pub recovered_by_path: u64,
+    /// Lost packets that nothing brought back in time.
+    pub unrecovered: u64,
+    /// Repair packets that were sent. Known to the sender, as are the next two.
+    pub repair_packets: u64,
+    /// Packets that were sent again.
+    pub retransmitted: u64,
+    /// What was sent beside the media, as a share of it in bytes.
+    pub overhead: f64,
+    /// What is done and why, in one line.
+    pub plan: String,
 }
 
 /// One listener.

@@ -11,10 +11,12 @@
 //! SETUP rtsp://b/live/news/track0 RTSP/1.0             sets a track up
 //! Require: msm-hop-1
 //! Transport: RTP/SAVP;unicast;rtcp-mux
-//! Msm-Hop: token=60303ae22b998861;label=01000004
+//! Msm-Hop: token=60303ae22b998861;label=01000004;repair=01000005;latency=80
 //! ```
 //!
-//! Answers carry the answering side's `label`, and its `port` where an association begins.
+//! Answers carry the answering side's `label`, and its `port` where an association begins. Whoever receives the media names `repair` and
+//! `latency` if it takes the protection that the description offers: a reader in its SETUP, which the answer's `latency` confirms; who
+//! records in the answer to SETUP, in which the publisher proposed a `latency`.
 
 use std::fmt;
 
@@ -43,6 +45,11 @@ pub struct HopHeader {
     pub label: Option<u32>,
     /// The UDP port of the sender of this header.
     pub port: Option<u16>,
+    /// What the sender of this header calls the flow beside the media's, with repair packets and retransmissions: it takes the protection
+    /// that the description offers.
+    pub repair: Option<u32>,
+    /// The latency budget of the media's receiver in milliseconds: what it is, or is proposed to be.
+    pub latency: Option<u32>,
 }
 
 impl HopHeader {
@@ -60,6 +67,8 @@ impl HopHeader {
                 "epoch" => once(&mut header.epoch, value.parse().ok().filter(|epoch| *epoch > 0)?)?,
                 "token" => once(&mut header.token, hex(value, 16)?)?,
                 "label" => once(&mut header.label, u32::try_from(hex(value, 8)?).ok()?)?,
+                "repair" => once(&mut header.repair, u32::try_from(hex(value, 8)?).ok()?)?,
+                "latency" => once(&mut header.latency, value.parse().ok().filter(|latency| *latency > 0)?)?,
                 "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
                 _ => {}
             }
@@ -100,6 +109,12 @@ impl fmt::Display for HopHeader {
         if let Some(port) = self.port {
             part(f, format_args!("port={port}"))?;
         }
+        if let Some(repair) = self.repair {
+            part(f, format_args!("repair={repair:08x}"))?;
+        }
+        if let Some(latency) = self.latency {
+            part(f, format_args!("latency={latency}"))?;
+        }
         Ok(())
     }
 }
@@ -116,8 +131,11 @@ mod tests {
             token: Some(7),
             label: Some(0x0100_0003),
             port: Some(8050),
+            repair: Some(0x0100_0004),
+            latency: Some(80),
         };
-        let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050";
+        let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;\
+            repair=01000004;latency=80";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -130,6 +148,8 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for text in [
+            "repair=1",
+            "latency=0",
             "label=1",
             "label=0100000g",
             "label=01000003;label=01000003",

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use msm_auth::identity::svid::PeerIdentity;
 use msm_core::hop::Label;
+use msm_core::route::Protection;
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::Response;
+use msm_rtsp::sdp::Track;
 
 use super::association::{Association, Side};
 use super::inlet::{Inlet, Target};
 use super::members;
 use super::outlet::Outlet;
 use super::port::HopPort;
+use super::protect;
 use crate::error::Error;
 use crate::net::tcp::Connection;
 use crate::serve::session;
@@ -169,4 +172,44 @@ pub(crate) fn flows(
     let inlet = association.inlet(token, Target::Nobody)?;
     let outlet = association.outlet(token, Label::from_ssrc(label), &inlet)?;
     Ok((inlet, outlet))
+}
+
+/// Protects what is sent to a member that asks for it in SETUP; the budget in milliseconds that both agreed to, if it does.
+///
+/// # Errors
+/// The flow beside the track cannot be made.
+pub(crate) fn protect_reader(
+    (association, header): (&Rc<Association>, &HopHeader),
+    outlet: &Rc<Outlet>,
+    track: &Track,
+    own: &Protection,
+    stream: &str,
+) -> Result<Option<u32>, Error> {
+    let (Some(token), Some(repair)) = (header.token, header.repair) else { return Ok(None) };
+    let Some(plan) = protect::send_plan(track, own, header.latency, stream) else { return Ok(None) };
+    let latency = protect::milliseconds(plan.latency);
+    protect::send(association, token, outlet, repair, plan)?;
+    Ok(latency)
+}
+
+/// Protects what is received from a member that offers it; our label of the flow beside the track, and the budget in milliseconds.
+///
+/// # Errors
+/// [`Error::Capacity`] if the worker has no label left.
+pub(crate) fn protect_publisher(
+    (association, header): (&Rc<Association>, &HopHeader),
+    inlet: &Rc<Inlet>,
+    track: &Track,
+    own: &Protection,
+    stream: &str,
+) -> Result<Option<(Label, u32)>, Error> {
+    let (Some(token), Some(plan)) = (header.token, protect::receive_plan(track, own, header.latency, stream))
+    else {
+        return Ok(None);
+    };
+    let Some(latency) = protect::milliseconds(plan.latency) else { return Ok(None) };
+    let beside = association.inlet(token, Target::Nobody)?;
+    let repair = beside.label;
+    protect::receive(inlet, beside, plan);
+    Ok(Some((repair, latency)))
 }

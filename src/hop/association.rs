@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::metrics::HopCount;
 use crate::net::tcp::Connection;
 use crate::net::tls::Tls;
-use crate::status::{HopStatus, milliseconds};
+use crate::status::{FlowProtection, HopStatus, milliseconds};
 use crate::worker::Worker;
 
 /// How long packets of the epoch before may still be under way.
@@ -193,7 +193,16 @@ impl Association {
             rtt_ms: self.path.borrow().rtt().map(milliseconds),
             flows: self.flows.borrow().iter().filter(|flow| flow.is_alive()).count(),
             peer_expires_in: peer.expires.as_secs().saturating_sub(now),
+            protection: self.protection(),
         }
+    }
+
+    fn protection(&self) -> Vec<FlowProtection> {
+        let of = |flow: &Flow| match &flow.end {
+            End::In(inlet) => inlet.upgrade()?.protection(),
+            End::Out(outlet) => outlet.upgrade()?.protection(),
+        };
+        self.flows.borrow().iter().filter_map(of).collect()
     }
 
     /// The largest UDP payload, or what takes its place.
@@ -220,6 +229,11 @@ impl Association {
         self.drive(now);
         tokio::task::spawn_local(way::run(Rc::downgrade(self)));
         Ok(())
+    }
+
+    /// Random bits.
+    pub(crate) fn seed(&self) -> Result<u64, Error> {
+        Ok(self.worker.upgrade().ok_or(Error::Stopped)?.shared.seed())
     }
 
     /// A token for a SETUP of this side.
@@ -256,9 +270,16 @@ impl Association {
         label: Label,
         twin: &Rc<Inlet>,
     ) -> Result<Rc<Outlet>, Error> {
-        let seed = self.worker.upgrade().ok_or(Error::Stopped)?.shared.seed();
-        let outlet = Outlet::new(self, label, (seed & 0xffff) as u16);
+        let outlet = self.outlet_beside(token, label)?;
         outlet.set_twin(twin);
+        twin.set_back(&outlet);
+        Ok(outlet)
+    }
+
+    /// A new flow to the peer that nothing comes back on.
+    pub(crate) fn outlet_beside(self: &Rc<Self>, token: u64, label: Label) -> Result<Rc<Outlet>, Error> {
+        let seed = self.seed()?;
+        let outlet = Outlet::new(self, label, (seed & 0xffff) as u16);
         let key = FlowKey { token, label, direction: self.side.sends() };
         let (connection, epoch) = self.current.borrow().clone();
         outlet.switch(&key.derive(&connection, epoch)?, epoch)?;

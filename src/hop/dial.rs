@@ -197,7 +197,7 @@ async fn begin(
         epoch: Some(epoch),
         label: Some(control.label.ssrc()),
         port: Some(own_port),
-        token: None,
+        ..HopHeader::default()
     };
     let request =
         Request::new(Method::Options, "*").with("Require", FEATURE).with(HEADER, header.to_string());

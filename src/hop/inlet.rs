@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -9,16 +10,22 @@ use msm_auth::srtp::{self, MasterKey};
 use msm_core::hop::line::LineReport;
 use msm_core::hop::path::Message;
 use msm_core::hop::{Label, NextIndex, Part, ReceiveLine, Rejoin, Trailer};
+use msm_core::rtcp::packet_type;
 use msm_core::rtp::is_rtcp;
+use msm_fec::order::Verdict;
+use msm_fec::protect;
 
 use super::association::Association;
 use super::keys::{self, MKI_BYTES};
 use super::outlet::Outlet;
 use super::port::HopPort;
+use super::protect::Receiving;
+use super::protect::timer::Timer;
 use super::report;
 use crate::error::Error;
 use crate::hub::home::Home;
 use crate::hub::registry::ReaderRef;
+use crate::status::FlowProtection;
 use crate::worker::Worker;
 
 /// Where what comes goes.
@@ -31,6 +38,8 @@ pub(crate) enum Target {
     Media { home: Weak<Home>, track: usize },
     /// Reports of a reader, on the flow that carries its media.
     Reports { worker: Weak<Worker>, reader: ReaderRef, of: Weak<Outlet> },
+    /// Repair packets and retransmissions of another flow.
+    Beside { of: Weak<Inlet> },
 }
 
 /// One flow from the other member. Its label is forgotten when it is dropped.
@@ -44,10 +53,21 @@ pub(crate) struct Inlet {
     /// Loss that was given to the counters.
     counted: Cell<u64>,
     target: RefCell<Target>,
+    /// The flow that goes back.
+    back: RefCell<Weak<Outlet>>,
+    /// Where the flow is protected. Held by nobody while packets are delivered.
+    receiving: RefCell<Option<Receiving>>,
+    timer: Rc<Timer>,
 }
 
 struct State {
     receiver: srtp::Receiver,
+    gathered: Gathered,
+}
+
+/// What leaves together.
+#[derive(Default)]
+struct Gathered {
     rejoin: Rejoin,
     parts: Vec<(usize, usize)>,
 }
@@ -75,11 +95,13 @@ impl Inlet {
                         max_ssrcs: 1,
                         ..Default::default()
                     }),
-                    rejoin: Rejoin::default(),
-                    parts: Vec::new(),
+                    gathered: Gathered::default(),
                 }),
                 line: RefCell::default(),
                 counted: Cell::new(0),
+                back: RefCell::default(),
+                receiving: RefCell::new(None),
+                timer: Rc::default(),
             })
         })
     }
@@ -120,14 +142,18 @@ impl Inlet {
     ) {
         let Some(association) = self.association.upgrade() else { return };
         let mut state = self.state.borrow_mut();
-        let State { receiver, rejoin, parts } = &mut *state;
-        parts.clear();
+        let State { receiver, gathered } = &mut *state;
+        let is_protected = self.receiving.borrow().is_some();
+        gathered.parts.clear();
         let mut authenticated = 0;
         for (offset, length) in places {
             let Some(packet) = offset.checked_add(length).and_then(|end| bytes.get_mut(offset..end)) else {
                 continue;
             };
             if packet.get(1).copied().is_some_and(is_rtcp) {
+                // In order: it may bring something to be delivered.
+                self.deliver_gathered(now, gathered, bytes);
+                let Some(packet) = bytes.get_mut(offset..offset + length) else { continue };
                 match receiver.unprotect_rtcp(packet) {
                     Ok(opened) => {
                         let compound = packet.get(..opened.len).unwrap_or_default();
@@ -139,7 +165,7 @@ impl Inlet {
                         }
                         if !self.handle_message(now, &association, compound, length, from) {
                             authenticated += length;
-                            self.handle_rtcp(now, compound);
+                            self.handle_rtcp(now, gathered, compound);
                         }
                     }
                     Err(error) => self.port.counters.add(error.name(), 1),
@@ -154,44 +180,176 @@ impl Inlet {
                 }
             };
             authenticated += length;
-            let Some(plain) = packet.get_mut(..opened.len) else { continue };
-            let Ok(trailer) = Trailer::read(plain.get(12..).unwrap_or_default()) else {
-                self.port.counters.add("hop_trailer", 1);
-                continue;
-            };
-            let original = self.line.borrow_mut().handle(opened.index, trailer.original);
-            let Some(original) = original else {
-                self.port.counters.add("hop_number_unknown", 1);
-                continue;
-            };
-            let Some(plain) = plain.len().checked_sub(trailer.len()).and_then(|end| plain.get_mut(..end))
-            else {
-                continue;
-            };
-            if let Some(sequence) = plain.get_mut(2..4) {
-                sequence.copy_from_slice(&original.to_be_bytes());
-            }
-            if trailer.part == Part::Whole {
-                parts.push((offset, plain.len()));
-                continue;
-            }
-            if let Some(joined) = rejoin.handle(opened.index, trailer.part, plain) {
-                let whole = joined.len();
-                // In order: what came before it goes before it.
-                if !parts.is_empty() {
-                    self.deliver(now, bytes, parts);
-                    parts.clear();
+            if let Target::Beside { of } = &*self.target.borrow() {
+                if let (Some(of), Some(plain)) = (of.upgrade(), packet.get_mut(..opened.len)) {
+                    of.handle_beside(now, plain);
                 }
-                self.deliver(now, joined, &[(0, whole)]);
+                continue;
             }
+            let place = offset..offset + opened.len;
+            if !is_protected {
+                self.gather(now, gathered, opened.index, bytes, place);
+                continue;
+            }
+            if self.is_admitted(now, gathered, opened.index, bytes, place.clone()) {
+                self.gather(now, gathered, opened.index, bytes, place);
+            }
+            self.deliver_ready(now, gathered, bytes);
         }
-        if !parts.is_empty() {
-            self.deliver(now, bytes, parts);
-        }
+        self.deliver_gathered(now, gathered, bytes);
         drop(state);
+        self.drive(now);
         if authenticated > 0 {
             association.authenticated(now, from, authenticated);
         }
+    }
+
+    /// Whether a packet of a protected flow leaves now.
+    fn is_admitted(
+        &self,
+        now: Instant,
+        gathered: &mut Gathered,
+        index: u64,
+        bytes: &mut [u8],
+        place: Range<usize>,
+    ) -> bool {
+        loop {
+            let verdict = match (self.receiving.borrow_mut().as_mut(), bytes.get(place.clone())) {
+                (Some(receiving), Some(packet)) => receiving.handle_packet(now, index, packet),
+                _ => return false,
+            };
+            match verdict {
+                Verdict::Pass => return true,
+                Verdict::Again => self.deliver_ready(now, gathered, bytes),
+                _ => return false,
+            }
+        }
+    }
+
+    /// Takes what is the hop's own off a packet; it leaves with the next delivery.
+    fn gather(
+        &self,
+        now: Instant,
+        gathered: &mut Gathered,
+        index: u64,
+        bytes: &mut [u8],
+        place: Range<usize>,
+    ) {
+        let start = place.start;
+        let Some(packet) = bytes.get_mut(place) else { return };
+        let Some((length, part)) = self.restore(index, packet) else { return };
+        let Gathered { rejoin, parts } = gathered;
+        if part == Part::Whole {
+            parts.push((start, length));
+            return;
+        }
+        let Some(plain) = packet.get(..length) else { return };
+        if let Some(joined) = rejoin.handle(index, part, plain) {
+            let whole = joined.len();
+            // In order: what came before it goes before it.
+            if !parts.is_empty() {
+                self.deliver(now, bytes, parts);
+                parts.clear();
+            }
+            self.deliver(now, joined, &[(0, whole)]);
+        }
+    }
+
+    /// Gives a packet its original number back: its length without the trailer, and which part of it this is.
+    fn restore(&self, index: u64, packet: &mut [u8]) -> Option<(usize, Part)> {
+        let Ok(trailer) = Trailer::read(packet.get(12..).unwrap_or_default()) else {
+            self.port.counters.add("hop_trailer", 1);
+            return None;
+        };
+        let Some(original) = self.line.borrow_mut().handle(index, trailer.original) else {
+            self.port.counters.add("hop_number_unknown", 1);
+            return None;
+        };
+        if let Some(sequence) = packet.get_mut(2..4) {
+            sequence.copy_from_slice(&original.to_be_bytes());
+        }
+        Some((packet.len().checked_sub(trailer.len())?, trailer.part))
+    }
+
+    fn deliver_gathered(&self, now: Instant, gathered: &mut Gathered, bytes: &mut [u8]) {
+        if !gathered.parts.is_empty() {
+            self.deliver(now, bytes, &gathered.parts);
+            gathered.parts.clear();
+        }
+    }
+
+    /// Delivers what had to wait and may leave now, behind what was gathered of `bytes`.
+    fn deliver_ready(&self, now: Instant, gathered: &mut Gathered, bytes: &mut [u8]) {
+        let ready = self.receiving.borrow_mut().as_mut().and_then(Receiving::take_ready);
+        let Some((mut ready, places)) = ready else { return };
+        self.deliver_gathered(now, gathered, bytes);
+        for (index, at, length) in &places {
+            self.gather(now, gathered, *index, &mut ready, *at..*at + *length);
+        }
+        self.deliver_gathered(now, gathered, &mut ready);
+        if let Some(receiving) = self.receiving.borrow_mut().as_mut() {
+            receiving.give_back(ready, places);
+        }
+    }
+
+    /// A packet of the flow beside this one.
+    fn handle_beside(&self, now: Instant, packet: &mut [u8]) {
+        let outcome = match self.receiving.borrow_mut().as_mut() {
+            Some(receiving) => receiving.handle_beside(now, packet),
+            None => Err("hop_not_playing"),
+        };
+        if let Err(reason) = outcome {
+            self.port.counters.add(reason, 1);
+        }
+        self.deliver_ready(now, &mut self.state.borrow_mut().gathered, &mut []);
+        self.drive(now);
+    }
+
+    /// Protects what comes from now on.
+    pub(crate) fn protect(self: &Rc<Self>, receiving: Receiving) {
+        receiving.beside.set_target(Target::Beside { of: Rc::downgrade(self) });
+        *self.receiving.borrow_mut() = Some(receiving);
+        tokio::task::spawn_local(watch(Rc::downgrade(self), Rc::clone(&self.timer)));
+    }
+
+    /// Names the flow that goes back.
+    pub(crate) fn set_back(&self, outlet: &Rc<Outlet>) {
+        *self.back.borrow_mut() = Rc::downgrade(outlet);
+    }
+
+    /// Sends what protection wants sent, and notes when it wants to be asked next.
+    fn drive(&self, now: Instant) {
+        let mut message = Vec::new();
+        loop {
+            let due = {
+                let mut receiving = self.receiving.borrow_mut();
+                let Some(receiving) = receiving.as_mut() else { return };
+                let back = self.back.borrow().upgrade();
+                match back
+                    .and_then(|back| receiving.poll_transmit(now, back.label, &mut message).map(|()| back))
+                {
+                    Some(back) => Err(back),
+                    None => Ok(receiving.poll_timeout()),
+                }
+            };
+            match due {
+                Ok(due) => return self.timer.arm(due),
+                Err(back) => back.send_control(&message),
+            }
+        }
+    }
+
+    fn handle_timeout(&self, now: Instant) {
+        if let Some(receiving) = self.receiving.borrow_mut().as_mut() {
+            receiving.handle_timeout(now);
+        }
+        self.deliver_ready(now, &mut self.state.borrow_mut().gathered, &mut []);
+        self.drive(now);
+    }
+
+    /// What protection has done, if the flow is protected.
+    pub(crate) fn protection(&self) -> Option<FlowProtection> {
+        self.receiving.borrow().as_ref().map(|receiving| receiving.status(self.label))
     }
 
     fn deliver(&self, now: Instant, bytes: &mut [u8], parts: &[(usize, usize)]) {
@@ -222,12 +380,31 @@ impl Inlet {
         true
     }
 
-    fn handle_rtcp(&self, now: Instant, compound: &[u8]) {
+    fn handle_rtcp(&self, now: Instant, gathered: &mut Gathered, compound: &[u8]) {
         if compound.is_empty() {
             return;
         }
+        // What protection says travels alone; reports begin with a report.
+        let of_protection =
+            compound.get(1).is_some_and(|kind| matches!(*kind, packet_type::APP | packet_type::RTP_FEEDBACK));
         match &*self.target.borrow() {
             Target::Nobody | Target::Control => self.port.counters.add("hop_not_playing", 1),
+            Target::Beside { .. } => {}
+            Target::Media { .. } if of_protection => {
+                if let Some(receiving) = self.receiving.borrow_mut().as_mut() {
+                    for message in protect::wire::Message::all(compound) {
+                        if let protect::wire::Message::Next(next) = message {
+                            receiving.handle_next(now, next);
+                        }
+                    }
+                }
+                self.deliver_ready(now, gathered, &mut []);
+            }
+            Target::Reports { of, .. } if of_protection => {
+                if let Some(of) = of.upgrade() {
+                    of.handle_feedback(now, compound);
+                }
+            }
             Target::Media { home, track } => {
                 if let Some(home) = home.upgrade() {
                     home.handle_rtcp(now, *track, compound);
@@ -249,7 +426,22 @@ impl Inlet {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
+        self.timer.end();
         self.port.add_lost(self.fresh_loss());
         self.port.leave(self.label);
+    }
+}
+
+/// The timer of a protected flow.
+async fn watch(inlet: Weak<Inlet>, timer: Rc<Timer>) {
+    loop {
+        let due = |inlet: &Inlet| inlet.receiving.borrow().as_ref().and_then(Receiving::poll_timeout);
+        let Some(first) = inlet.upgrade().map(|inlet| due(&inlet)) else { return };
+        timer.wait(first).await;
+        let Some(inlet) = inlet.upgrade() else { return };
+        let now = Instant::now();
+        if due(&inlet).is_some_and(|due| due <= now) {
+            inlet.handle_timeout(now);
+        }
     }
 }

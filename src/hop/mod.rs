@@ -15,6 +15,7 @@ pub(crate) mod keys;
 pub(crate) mod members;
 pub(crate) mod outlet;
 pub(crate) mod port;
+pub(crate) mod protect;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod reach;

@@ -44,8 +44,18 @@ pub(crate) async fn start(
             let link = match reach::way(worker, settings, &url, &via).await? {
                 Way::Plain(link) => link,
                 Way::Member(peer) => {
-                    return hop::push::start(worker, home, settings, peer, &url, description, via.clone())
-                        .await;
+                    let (protection, via) = (&resolved.protection, via.clone());
+                    return hop::push::start(
+                        worker,
+                        home,
+                        settings,
+                        protection,
+                        peer,
+                        &url,
+                        description,
+                        via,
+                    )
+                    .await;
                 }
             };
             let push = Push {

@@ -13,6 +13,7 @@ mod receiver;
 mod report;
 mod sender;
 mod traffic;
+pub mod wire;
 
 pub use receiver::{Receiver, ReceiverConfig, ToSender};
 pub use report::{Next, Report};
