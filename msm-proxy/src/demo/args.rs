@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+use msm::config::{FecConfig, NackConfig, ProtectionConfig};
 
 use super::conditions::{LinkArgs, time};
 
@@ -22,9 +23,35 @@ pub struct DemoArgs {
     /// How much later than it could have come a packet may come: all that protection has; 0 is none
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = time)]
     pub latency: Duration,
+    /// Forward error correction: as much as it takes, none, or always a share such as 20%
+    #[arg(long, value_name = "auto|off|SHARE", default_value = "auto")]
+    pub fec: FecConfig,
+    /// Whether lost packets are asked for again: while a round trip fits, or never
+    #[arg(long, value_name = "auto|off", default_value = "auto", value_parser = nack)]
+    pub nack: NackConfig,
     /// The link between the members
     #[command(flatten)]
     pub link: LinkArgs,
+}
+
+impl DemoArgs {
+    /// Of both members: of two budgets the shorter one counts.
+    pub(crate) fn protection(&self) -> ProtectionConfig {
+        ProtectionConfig {
+            latency: self.latency,
+            fec: self.fec,
+            nack: self.nack,
+            ..ProtectionConfig::default()
+        }
+    }
+}
+
+fn nack(text: &str) -> Result<NackConfig, String> {
+    match text {
+        "auto" => Ok(NackConfig::Auto),
+        "off" => Ok(NackConfig::Off),
+        _ => Err("write `auto` or `off`".into()),
+    }
 }
 
 /// Shown by `msm-proxy demo --help`.
@@ -35,6 +62,7 @@ Examples:
   msm-proxy demo --loss 10% --rtt 40ms --latency 120ms
   msm-proxy demo --loss 5% --burst 3 --rtt 40ms --latency 120ms
   msm-proxy demo --loss 5% --rtt 80ms --latency 60ms   no time to ask again: FEC alone
+  msm-proxy demo --fec off                             asking again alone
   msm-proxy demo --loss 0 --rtt 0                      members with nothing between them
   msm-proxy demo --seconds 5 --json
 

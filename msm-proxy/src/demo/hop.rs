@@ -1,8 +1,11 @@
 //! The hop as the members see it: who is at its ends, what protects its packets, and what brings lost ones back.
 
+use std::time::Duration;
+
 use msm::HopStatus;
 use serde_json::{Value, json};
 
+use super::conditions::milliseconds;
 use super::members::Members;
 use super::protection::{self, Totals};
 use super::relay::{Direction, Passed};
@@ -27,12 +30,17 @@ impl Hop {
 
     /// What was lost, and brought back.
     pub(crate) fn totals(&self) -> Totals {
-        Totals::of(&self.edge, self.passed.as_ref())
+        Totals::of(&self.edge, self.studio.as_ref(), self.passed.as_ref())
     }
 
     /// What is done for each track, and why.
     pub(crate) fn plans(&self) -> Vec<String> {
         self.studio.as_ref().map(protection::plans).unwrap_or_default()
+    }
+
+    /// See [`Passed::late`].
+    pub(crate) fn late(&self) -> Duration {
+        self.passed.as_ref().map(|passed| passed.late).unwrap_or_default()
     }
 
     pub(crate) fn epoch(&self) -> u32 {
@@ -56,10 +64,6 @@ impl Hop {
 
     /// For programs.
     pub(crate) fn json(&self) -> Value {
-        let edge = serde_json::to_value(&self.edge).unwrap_or_default();
-        let studio =
-            self.studio.as_ref().and_then(|studio| serde_json::to_value(studio).ok()).unwrap_or_default();
-        let of = |hop: &Value, key: &str| hop.get(key).cloned().unwrap_or_default();
         json!({
             "edge": self.identity,
             "studio": self.edge.peer,
@@ -69,8 +73,9 @@ impl Hop {
             "way": self.edge.way,
             "max_datagram": self.edge.max_datagram,
             "rtt_ms": self.edge.rtt_ms,
-            "protection": of(&edge, "protection"),
-            "studio_protection": of(&studio, "protection"),
+            // The edge knows what came back, the studio what that took.
+            "protection": self.edge.protection,
+            "studio_protection": self.studio.as_ref().map(|studio| &studio.protection),
         })
     }
 
@@ -84,6 +89,10 @@ impl Hop {
             let all = direction.all;
             json!({"packets": all.packets, "bytes": all.bytes, "lost": all.lost, "flows": flows})
         };
-        Some(json!({"to_edge": direction(&passed.to_edge), "to_studio": direction(&passed.to_studio)}))
+        Some(json!({
+            "to_edge": direction(&passed.to_edge),
+            "to_studio": direction(&passed.to_studio),
+            "late_ms": milliseconds(passed.late),
+        }))
     }
 }

@@ -47,6 +47,7 @@ pub(crate) async fn start(args: &DemoArgs) -> Result<Members, Failure> {
     let authority = Arc::new(EphemeralCa::new(Ephemeral::ForDemo, domain, UnixTime::now())?);
     let (studio_identity, edge_identity) = (identity(&authority, "studio")?, identity(&authority, "edge")?);
 
+    let protection = args.protection();
     let place = if link.is_plain() { None } else { Some(Place::find()?) };
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let mesh_listener = ListenerConfig {
@@ -58,6 +59,7 @@ pub(crate) async fn start(args: &DemoArgs) -> Result<Members, Failure> {
     let route = RouteConfig {
         name: "demo".into(),
         allow: Some(vec!["spiffe://demo.local/proxy/edge".into()]),
+        protection: protection.clone(),
         ..RouteConfig::default()
     };
     let config = Config {
@@ -85,6 +87,7 @@ pub(crate) async fn start(args: &DemoArgs) -> Result<Members, Failure> {
     let route = RouteConfig {
         name: "studio".into(),
         backends: vec![BackendConfig { cluster: "studio".into(), weight: 1 }],
+        protection,
         ..RouteConfig::default()
     };
     let config = Config {

@@ -28,12 +28,13 @@ pub(crate) struct Picture {
     /// In the order of [`FATES`].
     settled: [u64; 4],
     plans: Vec<String>,
+    missed: bool,
 }
 
 impl Picture {
     /// `colour`: whether a terminal shows it.
     pub(crate) fn new(colour: bool) -> Self {
-        Self { colour, packets: 0, lost: 0, settled: [0; 4], plans: Vec::new() }
+        Self { colour, packets: 0, lost: 0, settled: [0; 4], plans: Vec::new(), missed: false }
     }
 
     /// What stands above the lines.
@@ -62,6 +63,7 @@ impl Picture {
             &format!("{:.1}", second.latency_ms),
             &format!("{:.1}", second.latency_p99_ms),
         );
+        self.missed = fresh.first().is_some_and(|missed| *missed > 0);
         (self.packets, self.lost, self.settled) = (second.packets, totals.lost, settled);
         line + "\n"
     }
@@ -88,17 +90,22 @@ impl Picture {
         text + &" ".repeat(room)
     }
 
-    /// The plans of the tracks, if they are not those of before.
+    /// The plans of the tracks that are not what they were.
     pub(crate) fn plans(&mut self, plans: Vec<String>) -> String {
         let mut text = String::new();
         for (number, plan) in plans.iter().enumerate() {
-            if self.plans.get(number) != Some(plan) {
+            if self.plans.get(number).map(|before| decision(before)) != Some(decision(plan)) {
                 let track = TRACKS.get(number).copied().unwrap_or("track");
                 text += &wrap(&format!("{track}: {plan}"));
             }
         }
         self.plans = plans;
         text
+    }
+
+    /// Whether packets were missed in the second that was shown last.
+    pub(crate) fn missed(&self) -> bool {
+        self.missed
     }
 
     /// Everything until now.
@@ -137,6 +144,12 @@ fn row(
     p99: &str,
 ) -> String {
     format!("{second:>4} {packets:>8} {lost:>5} {signs:<26} {missed:>7} {overhead:>8} {delay:>6} {p99:>6}")
+}
+
+/// What of a plan was decided: measurements stand before it, and what is expected after it, and both change all the time.
+fn decision(plan: &str) -> &str {
+    let (_, rest) = plan.split_once(": ").unwrap_or(("", plan));
+    rest.rsplit_once(": ").map_or(rest, |(decided, _)| decided)
 }
 
 /// Breaks a line between words; what follows is set in as the lines' text is.
@@ -227,6 +240,8 @@ mod tests {
         );
         assert!(widest(&text) <= WIDTH && text.lines().count() == 4, "{text}");
         assert_eq!(picture.plans(vec![plan.into(), "no FEC".into()]), "");
+        let measured = plan.replace("10.00", "9.87").replace("3.0e-6", "2.9e-6");
+        assert_eq!(picture.plans(vec![measured, "no FEC".into()]), "");
         assert_eq!(picture.plans(vec![plan.into(), "FEC".into()]), "     audio: FEC\n");
     }
 }

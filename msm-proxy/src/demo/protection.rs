@@ -1,30 +1,9 @@
 //! What protection did on the hop, as the members' status has it, and what the link did to it.
 
-use msm::HopStatus;
-use serde::{Deserialize, Serialize};
+use msm::{FlowProtection, HopStatus};
+use serde::Serialize;
 
 use super::relay::{Flow, Passed};
-
-/// One protected flow of a hop.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct FlowProtection {
-    label: u32,
-    receives: bool,
-    packets: u64,
-    lost: u64,
-    recovered_by_fec: u64,
-    recovered_by_nack: u64,
-    recovered_by_path: u64,
-    overhead: f64,
-    plan: String,
-}
-
-fn flows(hop: &HopStatus) -> Vec<FlowProtection> {
-    let hop = serde_json::to_value(hop).unwrap_or_default();
-    let flows = hop.get("protection").cloned().unwrap_or_default();
-    serde_json::from_value(flows).unwrap_or_default()
-}
 
 /// All flows of the media since the start.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -42,39 +21,62 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// `edge` is the hop as the receiving member sees it; without a link in between the losses are what it saw.
-    pub(crate) fn of(edge: &HopStatus, passed: Option<&Passed>) -> Self {
+    /// The receiving member knows what came back, the sending one what that took. Without a link in between the losses are what
+    /// the receiver saw.
+    pub(crate) fn of(edge: &HopStatus, studio: Option<&HopStatus>, passed: Option<&Passed>) -> Self {
         let mut totals = Self::default();
-        let mut packets = 0;
-        let flows: Vec<_> = flows(edge).into_iter().filter(|flow| flow.receives).collect();
-        for flow in &flows {
+        for flow in received(edge) {
             totals.lost += flow.lost;
             totals.recovered_by_fec += flow.recovered_by_fec;
             totals.recovered_by_nack += flow.recovered_by_nack;
             totals.recovered_by_path += flow.recovered_by_path;
-            totals.overhead += flow.overhead * flow.packets as f64;
-            packets += flow.packets;
         }
-        totals.overhead /= packets.max(1) as f64;
         if let Some(passed) = passed {
-            totals.lost = media(&flows, passed).lost;
+            totals.lost = media(edge, passed).lost;
         }
+        totals.overhead = studio.map(|studio| overhead(studio, passed)).unwrap_or_default();
         totals
     }
 }
 
+fn received(edge: &HopStatus) -> impl Iterator<Item = &FlowProtection> {
+    edge.protection.iter().filter(|flow| flow.receives)
+}
+
+fn sent(studio: &HopStatus) -> impl Iterator<Item = &FlowProtection> {
+    studio.protection.iter().filter(|flow| !flow.receives)
+}
+
+/// A flow's label on the wire.
+fn label(flow: &FlowProtection) -> Option<u32> {
+    u32::from_str_radix(&flow.label, 16).ok()
+}
+
 /// The media's packets on the link. Without protection there is nothing else that is RTP.
-fn media(flows: &[FlowProtection], passed: &Passed) -> Flow {
-    if flows.is_empty() {
-        return passed.to_edge.sum(passed.to_edge.flows.keys().copied());
+fn media(edge: &HopStatus, passed: &Passed) -> Flow {
+    let mut labels: Vec<u32> = received(edge).filter_map(label).collect();
+    if labels.is_empty() {
+        labels.extend(passed.to_edge.flows.keys());
     }
-    passed.to_edge.sum(flows.iter().map(|flow| flow.label))
+    passed.to_edge.sum(labels)
+}
+
+/// Of all flows: the share of each weighs as much as its bytes, or where nobody counted them, its packets.
+fn overhead(studio: &HopStatus, passed: Option<&Passed>) -> f64 {
+    let weight = |flow: &FlowProtection| {
+        let on_link = label(flow).and_then(|label| passed?.to_edge.flows.get(&label));
+        on_link.map_or(flow.packets, |on_link| on_link.bytes) as f64
+    };
+    let (beside, media) = sent(studio).fold((0.0, 0.0), |(beside, media), flow| {
+        (beside + flow.overhead * weight(flow), media + weight(flow))
+    });
+    if media > 0.0 { beside / media } else { 0.0 }
 }
 
 /// What the sending member does for each track, and why, in the order of the tracks.
 pub(crate) fn plans(studio: &HopStatus) -> Vec<String> {
-    let mut flows: Vec<_> = flows(studio).into_iter().filter(|flow| !flow.receives).collect();
+    let mut flows: Vec<_> = sent(studio).collect();
     // Labels are given out in the order in which tracks are set up.
-    flows.sort_by_key(|flow| flow.label);
-    flows.into_iter().map(|flow| flow.plan).collect()
+    flows.sort_by_key(|flow| label(flow));
+    flows.into_iter().map(|flow| flow.plan.clone()).collect()
 }

@@ -3,13 +3,31 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::args::DemoArgs;
 use super::hop::Hop;
 use super::picture::{Picture, wrap};
+use super::protection::Totals;
 use super::report::Second;
 
+/// A link that hands packets over so much later than it should is not what was asked for.
+const LATE: Duration = Duration::from_millis(5);
+
+/// A second for programs.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    second: &'a Second,
+    #[serde(flatten)]
+    totals: Totals,
+    plan: Vec<String>,
+    hop: Option<Value>,
+    link: Option<Value>,
+}
+
+/// Shows to people what a [`Picture`] makes of it, or to programs all there is.
 pub(crate) struct Screen {
     out: io::Stdout,
     /// `None`: for programs.
@@ -54,6 +72,14 @@ impl Screen {
             Some(picture) => {
                 write!(self.out, "{}", picture.plans(hop.map(Hop::plans).unwrap_or_default()))?;
                 write!(self.out, "{}", picture.line(second, &totals))?;
+                let late = hop.map(Hop::late).unwrap_or_default();
+                if picture.missed() && late >= LATE {
+                    writeln!(
+                        self.out,
+                        "     this machine was busy: the link was late by {} ms",
+                        late.as_millis()
+                    )?;
+                }
                 let epoch = hop.map_or(self.epoch, Hop::epoch);
                 if epoch != self.epoch {
                     self.epoch = epoch;
@@ -61,26 +87,14 @@ impl Screen {
                 }
             }
             None => {
-                let mut object = serde_json::to_value(second)?;
-                let all = [
-                    serde_json::to_value(totals)?,
-                    hop.map_or(Value::Null, |hop| {
-                        json!({
-                            "plan": hop.plans(), "hop": hop.json(), "link": hop.link(),
-                        })
-                    }),
-                ];
-                if let Some(object) = object.as_object_mut() {
-                    object.extend(
-                        all.into_iter()
-                            .filter_map(|part| match part {
-                                Value::Object(part) => Some(part),
-                                _ => None,
-                            })
-                            .flatten(),
-                    );
-                }
-                writeln!(self.out, "{object}")?;
+                let line = Line {
+                    second,
+                    totals,
+                    plan: hop.map(Hop::plans).unwrap_or_default(),
+                    hop: hop.map(Hop::json),
+                    link: hop.and_then(Hop::link),
+                };
+                writeln!(self.out, "{}", serde_json::to_string(&line)?)?;
             }
         }
         self.out.flush()?;

@@ -34,6 +34,8 @@ struct State {
     passed: Passed,
     /// Where the edge sends from.
     edge: Option<SocketAddr>,
+    /// The most that something was handed over later than it was due, since somebody asked.
+    late: Duration,
     over: bool,
 }
 
@@ -42,8 +44,9 @@ impl Datagrams {
         udp.set_read_timeout(Some(LOOK))?;
         let state = State {
             pair: Pair::new(settings, seed),
-            passed: Passed { to_edge: Direction::default(), to_studio: Direction::default() },
+            passed: Passed::default(),
             edge: None,
+            late: Duration::ZERO,
             over: false,
         };
         Ok(Self { udp, studio, state: Mutex::new(state), changed: Condvar::new() })
@@ -54,7 +57,9 @@ impl Datagrams {
     }
 
     pub(super) fn passed(&self) -> Passed {
-        self.state().passed.clone()
+        let mut state = self.state();
+        let late = std::mem::take(&mut state.late);
+        Passed { late, ..state.passed.clone() }
     }
 
     pub(super) fn end(&self) {
@@ -100,6 +105,9 @@ impl Datagrams {
         while !guard.over {
             let now = Instant::now();
             let state = &mut *guard;
+            if let Some(due) = state.pair.poll_timeout() {
+                state.late = state.late.max(now.saturating_duration_since(due));
+            }
             while let Some(datagram) = state.pair.there.poll_arrival(now) {
                 if let Some(edge) = state.edge {
                     // What the socket has no room for is lost, as on any link; the members find out.

@@ -70,12 +70,15 @@ pub(crate) struct Relay {
 }
 
 /// What passed, and what did not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Passed {
     /// From the studio to the edge: the way of the media.
     pub(crate) to_edge: Direction,
     /// From the edge to the studio: what is asked for again.
     pub(crate) to_studio: Direction,
+    /// The most that a datagram was handed over later than it was due, since this was asked last: a machine that is busy disturbs
+    /// what is to be seen.
+    pub(crate) late: Duration,
 }
 
 impl Relay {

@@ -70,7 +70,7 @@ fn what_the_link_counts_as_lost_is_what_does_not_arrive() {
     let arrived =
         |socket: &UdpSocket| (0..).take_while(|_| socket.recv(&mut [0; 100]).is_ok()).count() as u64;
     let (at_studio, at_edge) = (arrived(&studio), arrived(&edge));
-    let Passed { to_edge, to_studio } = relay.passed();
+    let Passed { to_edge, to_studio, .. } = relay.passed();
     for (direction, arrived) in [(to_studio, at_studio), (to_edge, at_edge)] {
         assert_eq!((direction.all.packets, direction.all.bytes), (200, 12_000));
         assert_eq!(direction.all.lost, 200 - arrived);
