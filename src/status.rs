@@ -67,6 +67,8 @@ pub struct HopStatus {
     pub max_datagram: usize,
     /// The round trip by UDP.
     pub rtt_ms: Option<f64>,
+    /// The paths that packets may go by, the main one first.
+    pub paths: Vec<PathStatus>,
     /// Flows of all sessions, both ways.
     pub flows: usize,
     /// Seconds until the other member's SVID expires.
@@ -106,6 +108,23 @@ pub struct FlowProtection {
     pub overhead: f64,
     /// What is done and why, in one line.
     pub plan: String,
+}
+
+/// One path of an association.
+#[derive(Clone, Debug, Serialize)]
+pub struct PathStatus {
+    /// Its number, from 1 on.
+    pub path: usize,
+    /// The own address that packets leave by; without one the system chooses.
+    pub from: Option<String>,
+    /// The other member's address, while it is up.
+    pub to: Option<String>,
+    /// Whether packets pass.
+    pub up: bool,
+    /// The round trip.
+    pub rtt_ms: Option<f64>,
+    /// The largest UDP payload that it takes.
+    pub max_datagram: usize,
 }
 
 /// One listener.

@@ -1,14 +1,13 @@
 //! A flow from another member: opened in place, given its original numbers back, and handed to the hub.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use msm_auth::srtp::{self, MasterKey};
 use msm_core::hop::line::LineReport;
-use msm_core::hop::path::Message;
+use msm_core::hop::path::{Ends, Message};
 use msm_core::hop::{Label, NextIndex, Part, ReceiveLine, Rejoin, Trailer};
 use msm_core::rtcp::packet_type;
 use msm_core::rtp::is_rtcp;
@@ -19,8 +18,8 @@ use super::association::Association;
 use super::keys::{self, MKI_BYTES};
 use super::outlet::Outlet;
 use super::port::HopPort;
-use super::protect::Receiving;
 use super::protect::timer::Timer;
+use super::protect::{Counts, Receiving};
 use super::report;
 use crate::error::Error;
 use crate::hub::home::Home;
@@ -32,7 +31,7 @@ use crate::worker::Worker;
 pub(crate) enum Target {
     /// The session is not that far: what comes is dropped and counted.
     Nobody,
-    /// The association's own messages.
+    /// The messages of a path of the association.
     Control,
     /// Media for a stream of this worker.
     Media { home: Weak<Home>, track: usize },
@@ -45,6 +44,8 @@ pub(crate) enum Target {
 /// One flow from the other member. Its label is forgotten when it is dropped.
 pub(crate) struct Inlet {
     pub(crate) label: Label,
+    /// The path that it is to come by, unless that is down.
+    path: usize,
     port: Rc<HopPort>,
     association: Weak<Association>,
     state: RefCell<State>,
@@ -52,6 +53,7 @@ pub(crate) struct Inlet {
     line: RefCell<ReceiveLine>,
     /// Loss that was given to the counters.
     counted: Cell<u64>,
+    counted_protection: Cell<Counts>,
     target: RefCell<Target>,
     /// The flow that goes back.
     back: RefCell<Weak<Outlet>>,
@@ -80,11 +82,13 @@ impl Inlet {
     pub(crate) fn new(
         association: &Weak<Association>,
         port: &Rc<HopPort>,
+        path: usize,
         target: Target,
     ) -> Result<Rc<Self>, Error> {
         port.enter(|label| {
             Rc::new(Self {
                 label,
+                path,
                 port: Rc::clone(port),
                 association: Weak::clone(association),
                 target: RefCell::new(target),
@@ -99,6 +103,7 @@ impl Inlet {
                 }),
                 line: RefCell::default(),
                 counted: Cell::new(0),
+                counted_protection: Cell::default(),
                 back: RefCell::default(),
                 receiving: RefCell::new(None),
                 timer: Rc::default(),
@@ -126,9 +131,16 @@ impl Inlet {
         self.line.borrow_mut().report()
     }
 
+    /// What protection did since the last call.
+    pub(crate) fn fresh_counts(&self) -> Counts {
+        let now = self.receiving.borrow().as_ref().map(Receiving::counts).unwrap_or_default();
+        now.since(self.counted_protection.replace(now))
+    }
+
     /// What the hop lost since the last call.
     pub(crate) fn fresh_loss(&self) -> u64 {
-        let lost = self.line.borrow().lost();
+        let protected = self.receiving.borrow().as_ref().map(|receiving| receiving.counts().lost());
+        let lost = protected.unwrap_or_else(|| self.line.borrow().lost());
         lost.saturating_sub(self.counted.replace(lost.max(self.counted.get())))
     }
 
@@ -138,7 +150,7 @@ impl Inlet {
         now: Instant,
         bytes: &mut [u8],
         places: impl Iterator<Item = (usize, usize)>,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let Some(association) = self.association.upgrade() else { return };
         let mut state = self.state.borrow_mut();
@@ -200,7 +212,7 @@ impl Inlet {
         drop(state);
         self.drive(now);
         if authenticated > 0 {
-            association.authenticated(now, from, authenticated);
+            association.authenticated(now, self.path, from, authenticated);
         }
     }
 
@@ -370,13 +382,13 @@ impl Inlet {
         association: &Association,
         compound: &[u8],
         length: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) -> bool {
         if !matches!(*self.target.borrow(), Target::Control) {
             return false;
         }
         let Some(message) = Message::read(compound) else { return false };
-        association.handle_message(now, from, length, &message);
+        association.handle_message(now, self.path, from, length, &message);
         true
     }
 
@@ -428,6 +440,7 @@ impl Drop for Inlet {
     fn drop(&mut self) {
         self.timer.end();
         self.port.add_lost(self.fresh_loss());
+        self.port.add_counts(self.fresh_counts());
         self.port.leave(self.label);
     }
 }

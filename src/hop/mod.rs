@@ -14,6 +14,7 @@ pub(crate) mod inlet;
 pub(crate) mod keys;
 pub(crate) mod members;
 pub(crate) mod outlet;
+pub(crate) mod paths;
 pub(crate) mod port;
 pub(crate) mod protect;
 pub(crate) mod pull;

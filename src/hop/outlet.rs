@@ -1,11 +1,11 @@
 //! A flow to another member: numbered, protected, and sent in as few calls as it came.
 
-use std::cell::{RefCell, RefMut};
-use std::net::SocketAddr;
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use msm_auth::srtp::{self, MasterKey};
+use msm_core::hop::path::Ends;
 use msm_core::hop::split::{SECOND_HEADER, cut};
 use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
 use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome};
@@ -14,9 +14,9 @@ use msm_core::rtp::Header;
 use super::association::Association;
 use super::inlet::Inlet;
 use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
-use super::protect::Sending;
 use super::protect::sending::{self, Flow};
 use super::protect::timer::Timer;
+use super::protect::{Counts, Sending};
 use super::report;
 use crate::error::Error;
 use crate::hub::dest::SendErrors;
@@ -43,6 +43,9 @@ pub(crate) struct Outlet {
     twin: RefCell<Weak<Inlet>>,
     state: RefCell<State>,
     timer: Rc<Timer>,
+    /// What was given to the counters.
+    counted: Cell<Counts>,
+    unanswered: Cell<u64>,
 }
 
 struct State {
@@ -73,7 +76,7 @@ enum Exit<'a> {
     /// At once.
     Now(RefMut<'a, Vec<u8>>, &'a Association),
     /// With those of other readers, by UDP.
-    Later(&'a mut PutOff, SocketAddr, Rc<Outlet>),
+    Later(&'a mut PutOff, Ends, Rc<Outlet>),
 }
 
 impl Outlet {
@@ -95,6 +98,8 @@ impl Outlet {
                 room: Vec::new(),
             }),
             timer: Rc::default(),
+            counted: Cell::default(),
+            unanswered: Cell::new(0),
         })
     }
 
@@ -316,6 +321,19 @@ impl Outlet {
         }
     }
 
+    /// What protection did since the last call.
+    pub(crate) fn fresh_counts(&self) -> Counts {
+        let state = self.state.borrow();
+        let Some(sending) = &state.sending else { return Counts::default() };
+        let unanswered = sending.unanswered();
+        if let Some(association) = self.association.upgrade() {
+            let before = self.unanswered.replace(unanswered);
+            association.port.counters.add("hop_unanswered", unanswered.saturating_sub(before));
+        }
+        let now = sending.counts();
+        now.since(self.counted.replace(now))
+    }
+
     /// What protection has done, if the flow is protected.
     pub(crate) fn protection(&self) -> Option<FlowProtection> {
         self.state.borrow().sending.as_ref().map(|sending| sending.status(self.label))
@@ -484,6 +502,9 @@ impl<'a> Batch<'a> {
 impl Drop for Outlet {
     fn drop(&mut self) {
         self.timer.end();
+        if let Some(association) = self.association.upgrade() {
+            association.port.add_counts(self.fresh_counts());
+        }
     }
 }
 

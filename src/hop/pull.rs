@@ -57,21 +57,22 @@ pub(crate) struct SetUp {
     pub(crate) token: u64,
     /// The peer's label for the way back.
     label: Label,
-    /// The peer's label for the flow beside the way back, if that is to be protected.
-    pub(crate) repair: Option<u32>,
-    /// The budget that the peer agreed to, if the track is to be protected.
-    pub(crate) latency: Option<u32>,
+    /// What the peer says of protection: its label for the flow beside the media, if it receives that, and what it wishes, or the budget
+    /// that it agreed to.
+    pub(crate) header: HopHeader,
     /// What the peer calls the session.
     pub(crate) session: Option<String>,
 }
 
 /// How a track that is set up is to be protected.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Wanted {
-    /// The budget in milliseconds.
-    pub(crate) latency: Option<u32>,
-    /// Whether it is this side that receives the media.
-    pub(crate) receives: bool,
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    /// It is not.
+    Nothing,
+    /// This side receives it, and wishes this.
+    Received(HopHeader),
+    /// The other side receives it; this budget is proposed.
+    Sent(Option<u32>),
 }
 
 /// The flows from the peer of a track that is being set up.
@@ -136,14 +137,18 @@ impl Member {
         let association = &self.peer.association;
         let token = association.next_token();
         let inlet = association.inlet(token, target)?;
-        let protects = wanted.receives && wanted.latency.is_some();
-        let beside = protects.then(|| association.inlet(token, Target::Nobody)).transpose()?;
+        let beside = matches!(wanted, Wanted::Received(_));
+        let beside = beside.then(|| association.inlet(token, Target::Nobody)).transpose()?;
+        let wishes = match wanted {
+            Wanted::Nothing => HopHeader::default(),
+            Wanted::Received(wishes) => wishes,
+            Wanted::Sent(latency) => HopHeader { latency, ..HopHeader::default() },
+        };
         let header = HopHeader {
             token: Some(token),
             label: Some(inlet.label.ssrc()),
             repair: beside.as_ref().map(|beside| beside.label.ssrc()),
-            latency: wanted.latency,
-            ..HopHeader::default()
+            ..wishes
         };
         let request = Request::new(Method::Setup, url)
             .with("Transport", format!("{TRANSPORT}{mode}"))
@@ -161,8 +166,7 @@ impl Member {
             Ok(SetUp {
                 token,
                 label: Label::from_ssrc(label),
-                repair: header.repair,
-                latency: header.latency,
+                header,
                 session: session.map(|session| session.id),
             })
         };
@@ -370,8 +374,9 @@ impl Pull {
             for (track, url) in self.described.setup.iter().enumerate() {
                 let target = Target::Media { home: Rc::downgrade(&home), track };
                 let plan = self.receive_plan(track);
-                let latency = plan.as_ref().and_then(|plan| protect::milliseconds(plan.latency));
-                let wanted = Wanted { latency, receives: true };
+                let wanted = plan
+                    .as_ref()
+                    .map_or(Wanted::Nothing, |plan| Wanted::Received(protect::wishes(&plan.protection)));
                 let (coming, answer) = self.member.set_up(url, "", target, wanted)?;
                 pending.push((coming, plan, answer));
             }
@@ -389,7 +394,7 @@ impl Pull {
         let played = self.member.ask(asked);
         for (track, (Coming { inlet, beside }, plan, answer)) in pending.into_iter().enumerate() {
             let answer = answer.await?;
-            if let (Some(beside), Some(plan), Some(_)) = (beside, plan, answer.latency) {
+            if let (Some(beside), Some(plan), Some(_)) = (beside, plan, answer.header.latency) {
                 protect::receive(&inlet, beside, plan);
             }
             let outlet = self.member.set_outlet(&answer, &inlet)?;

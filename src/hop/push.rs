@@ -74,7 +74,7 @@ async fn announce(
     let mut pending = Vec::new();
     for number in 0..description.tracks.len() {
         let url = join_control(&base, &track_control(number), settings.control);
-        let wanted = Wanted { latency, receives: false };
+        let wanted = Wanted::Sent(latency);
         pending.push(member.set_up(&url, ";mode=record", Target::Nobody, wanted)?);
     }
     announced.await?;
@@ -82,8 +82,8 @@ async fn announce(
     for ((Coming { inlet, .. }, answer), track) in pending.into_iter().zip(&description.tracks) {
         let answer = answer.await?;
         let outlet = member.set_outlet(&answer, &inlet)?;
-        if let Some(repair) = answer.repair
-            && let Some(plan) = protect::send_plan(track, protection, answer.latency, &base)
+        if let Some(repair) = answer.header.repair
+            && let Some(plan) = protect::send_plan(track, protection, &answer.header, &base)
         {
             protect::send(&member.peer.association, answer.token, &outlet, repair, plan)?;
         }

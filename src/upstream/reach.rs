@@ -38,7 +38,7 @@ pub(crate) async fn way(
     if settings.members.is_none() {
         return Ok(Way::Plain(Box::new(Link::connect(worker, url, settings, via.to_vec()).await?)));
     }
-    Ok(match reach(worker, settings, url).await? {
+    Ok(match reach(worker, settings, url, &[]).await? {
         Reached::Member(peer) => Way::Member(peer),
         Reached::Plain(dialled) => {
             // That is what it is, and what a redirect must not leave.

@@ -14,7 +14,7 @@ use msm_fec::order::{Source, Verdict};
 use msm_fec::protect::wire::Message;
 use msm_fec::protect::{Next, Receiver, ReceiverConfig, ToSender};
 
-use super::Formats;
+use super::{Counts, Formats};
 use crate::hop::inlet::Inlet;
 use crate::status::{FlowProtection, milliseconds};
 
@@ -24,7 +24,6 @@ const REQUEST_BYTES: usize = 1200;
 /// How a track is protected.
 pub(crate) struct ReceivePlan {
     pub(crate) formats: Formats,
-    pub(crate) latency: Duration,
     pub(crate) stream: String,
     pub(crate) protection: Protection,
 }
@@ -47,7 +46,8 @@ pub(crate) struct Receiving {
 
 impl Receiving {
     pub(crate) fn new(plan: ReceivePlan, label: Label, beside: Rc<Inlet>) -> Self {
-        let ReceivePlan { formats, latency, stream, protection } = plan;
+        let ReceivePlan { formats, stream, protection } = plan;
+        let latency = protection.latency;
         let config = ReceiverConfig { nack: protection.nack, ..ReceiverConfig::new(latency) };
         Self {
             receiver: Receiver::new(config),
@@ -162,19 +162,30 @@ impl Receiving {
         Some(())
     }
 
-    pub(crate) fn status(&self, label: Label) -> FlowProtection {
+    pub(crate) fn counts(&self) -> Counts {
         let stats = self.receiver.window().stats();
+        Counts {
+            fec: stats.recovered_fec,
+            nack: stats.recovered_nack,
+            path: stats.recovered_path,
+            unrecovered: stats.unrecovered,
+            ..Counts::default()
+        }
+    }
+
+    pub(crate) fn status(&self, label: Label) -> FlowProtection {
+        let counts = self.counts();
         FlowProtection {
             label: label.to_string(),
             stream: self.stream.clone(),
             receives: true,
             latency_ms: milliseconds(self.latency),
             packets: self.packets,
-            lost: stats.recovered_fec + stats.recovered_nack + stats.recovered_path + stats.unrecovered,
-            recovered_by_fec: stats.recovered_fec,
-            recovered_by_nack: stats.recovered_nack,
-            recovered_by_path: stats.recovered_path,
-            unrecovered: stats.unrecovered,
+            lost: counts.lost(),
+            recovered_by_fec: counts.fec,
+            recovered_by_nack: counts.nack,
+            recovered_by_path: counts.path,
+            unrecovered: counts.unrecovered,
             ..FlowProtection::default()
         }
     }

@@ -12,7 +12,7 @@ use msm_fec::nack::{HistoryLimits, Kept, Store, wire};
 use msm_fec::protect::wire::Message;
 use msm_fec::protect::{Sender, SenderConfig, ToReceiver};
 
-use super::Formats;
+use super::{Counts, Formats};
 use crate::hop::outlet::Outlet;
 use crate::status::{FlowProtection, milliseconds};
 
@@ -46,25 +46,15 @@ pub(crate) struct Sending {
     /// For the log.
     stream: String,
     latency: Duration,
-    pub(crate) counters: SendCounters,
-}
-
-/// What was sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SendCounters {
-    pub(crate) packets: u64,
-    pub(crate) media_bytes: u64,
-    pub(crate) beside_bytes: u64,
-    pub(crate) repair_packets: u64,
-    pub(crate) retransmitted: u64,
+    packets: u64,
+    counts: Counts,
     /// Packets that were asked for and are not kept any more, or have no payload type to be sent again under.
-    pub(crate) unanswered: u64,
+    unanswered: u64,
 }
 
 /// How a track is to be protected.
 pub(crate) struct SendPlan {
     pub(crate) formats: Formats,
-    pub(crate) latency: Duration,
     pub(crate) marks: bool,
     pub(crate) stream: String,
     pub(crate) protection: Protection,
@@ -72,7 +62,8 @@ pub(crate) struct SendPlan {
 
 impl Sending {
     pub(crate) fn new(plan: SendPlan, label: Label, beside: Rc<Outlet>, first: u16) -> Self {
-        let SendPlan { formats, latency, marks, stream, protection } = plan;
+        let SendPlan { formats, marks, stream, protection } = plan;
+        let latency = protection.latency;
         let age = latency + SLACK;
         let history = HistoryLimits { bytes: super::HISTORY_BYTES, age, ..HistoryLimits::default() };
         let config =
@@ -88,7 +79,9 @@ impl Sending {
             label,
             stream,
             latency,
-            counters: SendCounters::default(),
+            packets: 0,
+            counts: Counts::default(),
+            unanswered: 0,
         }
     }
 
@@ -99,8 +92,8 @@ impl Sending {
         let [_, marker_pt, _, _, t0, t1, t2, t3, ..] = *packet else { return };
         self.timestamp = u32::from_be_bytes([t0, t1, t2, t3]);
         let last = !self.marks || marker_pt & 0x80 != 0;
-        self.counters.packets += 1;
-        self.counters.media_bytes += packet.len() as u64;
+        self.packets += 1;
+        self.counts.media_bytes += packet.len() as u64;
         self.sender.handle_source(now, index, packet, last, kept);
     }
 
@@ -138,7 +131,7 @@ impl Sending {
                     room.extend_from_slice(&[0x80; HEADER_LEN]);
                     room.extend_from_slice(repair.payload);
                     patch_header(room, self.formats.repair, self.next, self.timestamp, ssrc);
-                    self.counters.repair_packets += 1;
+                    self.counts.repair_packets += 1;
                 }
                 ToReceiver::Again(answer) => {
                     let rtx = self.store.get(answer.reference).and_then(|packet| {
@@ -148,32 +141,40 @@ impl Sending {
                         rtx::Writer::new(identity, self.next).write(packet, room).ok()
                     });
                     let Some(length) = rtx else {
-                        self.counters.unanswered += 1;
+                        self.unanswered += 1;
                         continue;
                     };
                     room.truncate(length);
-                    self.counters.retransmitted += 1;
+                    self.counts.retransmitted += 1;
                 }
                 ToReceiver::Next(next) => {
                     room.extend_from_slice(Message::Next(next).write(self.label.ssrc()).as_ref());
-                    self.counters.beside_bytes += room.len() as u64;
+                    self.counts.beside_bytes += room.len() as u64;
                     return Some(Flow::Control);
                 }
             }
             self.next = self.next.wrapping_add(1);
-            self.counters.beside_bytes += room.len() as u64;
+            self.counts.beside_bytes += room.len() as u64;
             return Some(Flow::Beside);
         }
     }
 
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Packets that were asked for and could not be sent again.
+    pub(crate) const fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
     pub(crate) fn status(&self, label: Label) -> FlowProtection {
-        let SendCounters { packets, media_bytes, beside_bytes, repair_packets, retransmitted, .. } =
-            self.counters;
+        let Counts { media_bytes, beside_bytes, repair_packets, retransmitted, .. } = self.counts;
         FlowProtection {
             label: label.to_string(),
             stream: self.stream.clone(),
             latency_ms: milliseconds(self.latency),
-            packets,
+            packets: self.packets,
             repair_packets,
             retransmitted,
             overhead: beside_bytes as f64 / (media_bytes as f64).max(1.0),
