@@ -87,12 +87,17 @@ fn frames(stage: &mut Stage, count: u16) -> u64 {
     let mut came = 0;
     let first = stage.next;
     for number in first..first + count {
-        stage.publisher.send(&numbered(number));
+        let mut packet = numbered(number);
+        if number % 8 != 7 {
+            // The marker is the last packet's of a frame.
+            packet[1] &= 0x7f;
+        }
+        stage.publisher.send(&packet);
         if number % 8 == 7 {
             std::thread::sleep(Duration::from_millis(5));
-        }
-        while stage.reader.try_recv(Duration::from_micros(1)).is_some() {
-            came += 1;
+            while stage.reader.try_recv(Duration::from_micros(1)).is_some() {
+                came += 1;
+            }
         }
     }
     stage.next += count;

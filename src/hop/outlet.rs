@@ -242,7 +242,7 @@ impl Outlet {
             }
         }
         if state.sending.is_some() {
-            self.add_protection(now, state, association, &mut batch, &mut outcome);
+            self.add_protection(state, association, &mut batch, &mut outcome);
         }
         batch.send(&mut outcome);
         outcome
@@ -251,7 +251,6 @@ impl Outlet {
     /// Adds what protects the packets that were sent.
     fn add_protection(
         &self,
-        now: Instant,
         state: &mut State,
         association: &Association,
         batch: &mut Batch<'_>,
@@ -276,7 +275,7 @@ impl Outlet {
             batch.bytes().extend_from_slice(datagram);
             batch.push(datagram.len());
         }
-        let _ = now;
+        sending.beside.tell_in_time(association);
         self.timer.arm(sending.poll_timeout());
     }
 
@@ -291,17 +290,17 @@ impl Outlet {
         if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
             sending.handle_feedback(now, compound);
         }
-        self.drive(now);
+        self.drive();
     }
 
     /// Sends what protection wants sent now.
-    fn drive(&self, now: Instant) {
+    fn drive(&self) {
         let Some(association) = self.association.upgrade() else { return };
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
         let mut batch = Batch::new(Exit::Now(buffer, &association), 0, 0);
         let mut outcome = SendOutcome::Sent;
-        self.add_protection(now, &mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
+        self.add_protection(&mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
         batch.send(&mut outcome);
     }
 
@@ -309,7 +308,7 @@ impl Outlet {
         if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
             sending.handle_timeout(now);
         }
-        self.drive(now);
+        self.drive();
     }
 
     /// Sends an RTCP packet that is not a report of the hub's.

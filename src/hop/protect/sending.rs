@@ -40,6 +40,8 @@ pub(crate) struct Sending {
     pub(crate) beside: Rc<Outlet>,
     next: u16,
     timestamp: u32,
+    /// Whether what was lost is sent again.
+    answers: bool,
     /// Whether packets with a marker end a burst: those of video do. Others come one by one.
     marks: bool,
     label: Label,
@@ -75,6 +77,7 @@ impl Sending {
             beside,
             next: first & 0x7fff,
             timestamp: 0,
+            answers: protection.nack,
             marks,
             label,
             stream,
@@ -107,7 +110,9 @@ impl Sending {
                 tracing::info!(stream = self.stream, label = %self.label, why, "protection");
             }
         }
-        if let Ok(compound) = Compound::parse(compound, Acceptance::ReducedSize) {
+        if self.answers
+            && let Ok(compound) = Compound::parse(compound, Acceptance::ReducedSize)
+        {
             let numbers = wire::requests(&compound, self.label.ssrc()).flat_map(|nack| nack.lost());
             self.sender.handle_request(now, numbers);
         }
