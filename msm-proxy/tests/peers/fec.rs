@@ -50,7 +50,7 @@ pub(crate) fn datagrams(sockets: Vec<UdpSocket>) -> Receiver<(usize, Vec<u8>)> {
     let (sender, receiver) = channel();
     for (at, socket) in sockets.into_iter().enumerate() {
         let sender = sender.clone();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         std::thread::spawn(move || {
             let mut buffer = vec![0; 2048];
             while let Ok(len) = socket.recv(&mut buffer) {
