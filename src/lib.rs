@@ -38,4 +38,6 @@ pub use api::reader::Reader;
 pub use error::Error;
 pub use mesh::{Builder, Mesh, Serving};
 pub use msm_rtsp::sdp::Description;
-pub use status::{FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status, StreamStatus, TrackStatus};
+pub use status::{
+    FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status, StreamStatus, TrackStatus,
+};

@@ -64,7 +64,9 @@ fn wait_up(stage: &Stage, wanted: [bool; 2]) {
 }
 
 fn cut(stage: &Stage, cut: [bool; 2]) {
-    stage.relay.set_by_path(move |path, _, datagram| if cut[path] { vec![] } else { vec![datagram.to_vec()] });
+    stage
+        .relay
+        .set_by_path(move |path, _, datagram| if cut[path] { vec![] } else { vec![datagram.to_vec()] });
 }
 
 #[test]
@@ -125,9 +127,11 @@ fn a_path_that_passes_in_one_direction_is_left_by_both_sides() {
     let mut stage = Stage::by(PATHS);
     wait_up(&stage, [true; 2]);
     for deaf in [Way::ToDialler, Way::ToAcceptor] {
-        stage.relay.set_by_path(move |path, way, datagram| {
-            if path == 0 && way == deaf { vec![] } else { vec![datagram.to_vec()] }
-        });
+        stage.relay.set_by_path(
+            move |path, way, datagram| {
+                if path == 0 && way == deaf { vec![] } else { vec![datagram.to_vec()] }
+            },
+        );
         wait_up(&stage, [false, true]);
         stage.pass(200);
         cut(&stage, [false; 2]);
@@ -286,9 +290,8 @@ impl Lossy {
     }
 
     fn numbers(&self) -> [[u64; 2]; 2] {
-        [&self.sent, &self.lost].map(|counters| {
-            [counters[0].load(Ordering::Relaxed), counters[1].load(Ordering::Relaxed)]
-        })
+        [&self.sent, &self.lost]
+            .map(|counters| [counters[0].load(Ordering::Relaxed), counters[1].load(Ordering::Relaxed)])
     }
 }
 
@@ -387,7 +390,8 @@ fn what_is_published_takes_both_paths_too() {
     });
     std::thread::sleep(Duration::from_millis(200));
     let flow = protection(&far, true);
-    assert_eq!((flow.packets > 1550, flow.unrecovered), (true, 0), "{flow:#?} {:?}", lossy.numbers());
+    let came = flow.packets + flow.recovered_by_nack + flow.recovered_by_fec;
+    assert!(came > 1600 && flow.unrecovered == 0, "{flow:#?} {:?}", lossy.numbers());
     assert!(flow.recovered_by_path > 300 && flow.paths.len() == 2, "{flow:#?}");
     assert_eq!(far.counter("msm_hop_lost_total"), 0.0);
 }

@@ -13,9 +13,9 @@ use msm_core::route::PathMode;
 use msm_core::rtp::Header;
 
 use super::association::{Association, Take};
+use super::doubt::Doubt;
 use super::inlet::Inlet;
 use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
-use super::doubt::Doubt;
 use super::protect::sending::{self, Flow};
 use super::protect::timer::Timer;
 use super::protect::{Counts, Sending};

@@ -392,7 +392,8 @@ impl Pull {
                 let wanted = plan
                     .as_ref()
                     .map_or(Wanted::Nothing, |plan| Wanted::Received(protect::wishes(&plan.protection)));
-                let (coming, answer) = self.member.set_up(url, "", target, wanted, self.protection.paths.mode())?;
+                let (coming, answer) =
+                    self.member.set_up(url, "", target, wanted, self.protection.paths.mode())?;
                 pending.push((coming, plan, answer));
             }
         }

@@ -53,7 +53,9 @@ impl State {
         let udp = if number == 0 {
             self.udp.try_clone().unwrap()
         } else {
-            let IpAddr::V4(own) = self.udp.local_addr().unwrap().ip() else { panic!("loopback has one of IPv6") };
+            let IpAddr::V4(own) = self.udp.local_addr().unwrap().ip() else {
+                panic!("loopback has one of IPv6")
+            };
             let udp = UdpSocket::bind((Ipv4Addr::from(u32::from(own) + number as u32), 0)).unwrap();
             udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
             udp

@@ -84,8 +84,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_cut_short() {
-        for kind in
-            [Kind::Challenge, Kind::Response, Kind::Probe, Kind::ProbeAck, Kind::Blocked, Kind::Check]
+        for kind in [Kind::Challenge, Kind::Response, Kind::Probe, Kind::ProbeAck, Kind::Blocked, Kind::Check]
         {
             let message = Message { kind, nonce: [9; 16], size: 1472 };
             let mut out = [0xff; 600];
