@@ -1,26 +1,26 @@
 //! A flow from another member: opened in place, given its original numbers back, and handed to the hub.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use msm_auth::srtp::{self, MasterKey};
+use msm_auth::srtp::{self, MasterKey, SrtpError};
 use msm_core::hop::line::LineReport;
-use msm_core::hop::path::Message;
+use msm_core::hop::path::{Ends, Message};
 use msm_core::hop::{Label, NextIndex, Part, ReceiveLine, Rejoin, Trailer};
 use msm_core::rtcp::packet_type;
 use msm_core::rtp::is_rtcp;
-use msm_fec::order::Verdict;
+use msm_fec::order::{Source, Verdict};
 use msm_fec::protect;
 
 use super::association::Association;
+use super::copies::{self, Copies};
 use super::keys::{self, MKI_BYTES};
 use super::outlet::Outlet;
 use super::port::HopPort;
-use super::protect::Receiving;
 use super::protect::timer::Timer;
+use super::protect::{Counts, Receiving};
 use super::report;
 use crate::error::Error;
 use crate::hub::home::Home;
@@ -32,7 +32,7 @@ use crate::worker::Worker;
 pub(crate) enum Target {
     /// The session is not that far: what comes is dropped and counted.
     Nobody,
-    /// The association's own messages.
+    /// The messages of a path of the association.
     Control,
     /// Media for a stream of this worker.
     Media { home: Weak<Home>, track: usize },
@@ -45,13 +45,20 @@ pub(crate) enum Target {
 /// One flow from the other member. Its label is forgotten when it is dropped.
 pub(crate) struct Inlet {
     pub(crate) label: Label,
+    /// The path that it is to come by, unless that is down.
+    path: usize,
     port: Rc<HopPort>,
     association: Weak<Association>,
     state: RefCell<State>,
     /// Apart from the state: what is delivered may cause a report of this flow.
     line: RefCell<ReceiveLine>,
+    /// The flow comes by several paths, whose copies are so far apart at most.
+    skew: Cell<Option<Duration>>,
+    /// What each path brings of media.
+    copies: RefCell<Option<Copies>>,
     /// Loss that was given to the counters.
     counted: Cell<u64>,
+    counted_protection: Cell<Counts>,
     target: RefCell<Target>,
     /// The flow that goes back.
     back: RefCell<Weak<Outlet>>,
@@ -80,11 +87,13 @@ impl Inlet {
     pub(crate) fn new(
         association: &Weak<Association>,
         port: &Rc<HopPort>,
+        path: usize,
         target: Target,
     ) -> Result<Rc<Self>, Error> {
         port.enter(|label| {
             Rc::new(Self {
                 label,
+                path,
                 port: Rc::clone(port),
                 association: Weak::clone(association),
                 target: RefCell::new(target),
@@ -98,7 +107,10 @@ impl Inlet {
                     gathered: Gathered::default(),
                 }),
                 line: RefCell::default(),
+                skew: Cell::new(None),
+                copies: RefCell::new(None),
                 counted: Cell::new(0),
+                counted_protection: Cell::default(),
                 back: RefCell::default(),
                 receiving: RefCell::new(None),
                 timer: Rc::default(),
@@ -109,6 +121,23 @@ impl Inlet {
     /// Names where packets go from now on.
     pub(crate) fn set_target(&self, target: Target) {
         *self.target.borrow_mut() = target;
+    }
+
+    /// The flow comes by several paths, with copies that come within the `latency` of each other, where that is known.
+    pub(crate) fn expect_copies(&self, latency: Option<Duration>) {
+        let skew = latency.unwrap_or(copies::SKEW);
+        self.state.borrow_mut().receiver.set_window(copies::window(skew));
+        self.skew.set(Some(skew));
+    }
+
+    /// Counts what could not be opened, unless it is a copy of what was.
+    fn handle_error(&self, now: Instant, error: SrtpError, path: usize, sequence: Option<u16>) {
+        if self.skew.get().is_none() || !matches!(error, SrtpError::Replayed | SrtpError::TooOld) {
+            return self.port.counters.add(error.name(), 1);
+        }
+        if let (Some(copies), Some(sequence)) = (self.copies.borrow_mut().as_mut(), sequence) {
+            copies.again(now, path, sequence);
+        }
     }
 
     /// Opens packets of this epoch, too.
@@ -126,9 +155,25 @@ impl Inlet {
         self.line.borrow_mut().report()
     }
 
+    /// What protection has done.
+    fn counts(&self) -> Option<Counts> {
+        let counts = self.receiving.borrow().as_ref().map(Receiving::counts)?;
+        // Order tells of a path's loss only where what another brings comes late.
+        let by_none = Counts { path: 0, ..counts }.lost();
+        let by_path = self.copies.borrow_mut().as_mut().map_or(0, |copies| copies.by_others(by_none));
+        Some(Counts { path: counts.path.max(by_path), ..counts })
+    }
+
+    /// What protection did since the last call.
+    pub(crate) fn fresh_counts(&self) -> Counts {
+        let now = self.counts().unwrap_or_default();
+        now.since(self.counted_protection.replace(now))
+    }
+
     /// What the hop lost since the last call.
     pub(crate) fn fresh_loss(&self) -> u64 {
-        let lost = self.line.borrow().lost();
+        let protected = self.counts().map(Counts::lost);
+        let lost = protected.unwrap_or_else(|| self.line.borrow().lost());
         lost.saturating_sub(self.counted.replace(lost.max(self.counted.get())))
     }
 
@@ -138,12 +183,14 @@ impl Inlet {
         now: Instant,
         bytes: &mut [u8],
         places: impl Iterator<Item = (usize, usize)>,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let Some(association) = self.association.upgrade() else { return };
         let mut state = self.state.borrow_mut();
         let State { receiver, gathered } = &mut *state;
         let is_protected = self.receiving.borrow().is_some();
+        let skew = self.skew.get();
+        let path = skew.map_or(self.path, |_| association.path_of(self.path, from));
         gathered.parts.clear();
         let mut authenticated = 0;
         for (offset, length) in places {
@@ -168,14 +215,15 @@ impl Inlet {
                             self.handle_rtcp(now, gathered, compound);
                         }
                     }
-                    Err(error) => self.port.counters.add(error.name(), 1),
+                    Err(error) => self.handle_error(now, error, path, None),
                 }
                 continue;
             }
+            let sequence = packet.get(2..4).and_then(|two| Some(u16::from_be_bytes(two.try_into().ok()?)));
             let opened = match receiver.unprotect_rtp(packet) {
                 Ok(opened) => opened,
                 Err(error) => {
-                    self.port.counters.add(error.name(), 1);
+                    self.handle_error(now, error, path, sequence);
                     continue;
                 }
             };
@@ -187,11 +235,15 @@ impl Inlet {
                 continue;
             }
             let place = offset..offset + opened.len;
+            let source = skew.map_or(Source::Media, |skew| {
+                let mut copies = self.copies.borrow_mut();
+                copies.get_or_insert_with(|| Copies::new(skew)).first(now, path, opened.index)
+            });
             if !is_protected {
                 self.gather(now, gathered, opened.index, bytes, place);
                 continue;
             }
-            if self.is_admitted(now, gathered, opened.index, bytes, place.clone()) {
+            if self.is_admitted(now, gathered, (opened.index, source), bytes, place.clone()) {
                 self.gather(now, gathered, opened.index, bytes, place);
             }
             self.deliver_ready(now, gathered, bytes);
@@ -200,7 +252,7 @@ impl Inlet {
         drop(state);
         self.drive(now);
         if authenticated > 0 {
-            association.authenticated(now, from, authenticated);
+            association.authenticated(now, self.path, from, authenticated);
         }
     }
 
@@ -209,13 +261,13 @@ impl Inlet {
         &self,
         now: Instant,
         gathered: &mut Gathered,
-        index: u64,
+        (index, source): (u64, Source),
         bytes: &mut [u8],
         place: Range<usize>,
     ) -> bool {
         loop {
             let verdict = match (self.receiving.borrow_mut().as_mut(), bytes.get(place.clone())) {
-                (Some(receiving), Some(packet)) => receiving.handle_packet(now, index, packet),
+                (Some(receiving), Some(packet)) => receiving.handle_packet(now, index, source, packet),
                 _ => return false,
             };
             match verdict {
@@ -349,7 +401,11 @@ impl Inlet {
 
     /// What protection has done, if the flow is protected.
     pub(crate) fn protection(&self) -> Option<FlowProtection> {
-        self.receiving.borrow().as_ref().map(|receiving| receiving.status(self.label))
+        let mut status = self.receiving.borrow().as_ref().map(|receiving| receiving.status(self.label))?;
+        let counts = self.counts()?;
+        (status.recovered_by_path, status.lost) = (counts.path, counts.lost());
+        status.paths = self.copies.borrow().as_ref().map(Copies::status).unwrap_or_default();
+        Some(status)
     }
 
     fn deliver(&self, now: Instant, bytes: &mut [u8], parts: &[(usize, usize)]) {
@@ -370,13 +426,13 @@ impl Inlet {
         association: &Association,
         compound: &[u8],
         length: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) -> bool {
         if !matches!(*self.target.borrow(), Target::Control) {
             return false;
         }
         let Some(message) = Message::read(compound) else { return false };
-        association.handle_message(now, from, length, &message);
+        association.handle_message(now, self.path, from, length, &message);
         true
     }
 
@@ -428,6 +484,7 @@ impl Drop for Inlet {
     fn drop(&mut self) {
         self.timer.end();
         self.port.add_lost(self.fresh_loss());
+        self.port.add_counts(self.fresh_counts());
         self.port.leave(self.label);
     }
 }

@@ -1,22 +1,24 @@
 //! A flow to another member: numbered, protected, and sent in as few calls as it came.
 
-use std::cell::{RefCell, RefMut};
-use std::net::SocketAddr;
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use msm_auth::srtp::{self, MasterKey};
+use msm_core::hop::path::Ends;
 use msm_core::hop::split::{SECOND_HEADER, cut};
 use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
 use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome};
+use msm_core::route::PathMode;
 use msm_core::rtp::Header;
 
-use super::association::Association;
+use super::association::{Association, Take};
+use super::doubt::Doubt;
 use super::inlet::Inlet;
 use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
-use super::protect::Sending;
 use super::protect::sending::{self, Flow};
 use super::protect::timer::Timer;
+use super::protect::{Counts, Sending};
 use super::report;
 use crate::error::Error;
 use crate::hub::dest::SendErrors;
@@ -41,8 +43,14 @@ pub(crate) struct Outlet {
     association: Weak<Association>,
     /// The flow that comes back: reports speak of it.
     twin: RefCell<Weak<Inlet>>,
+    /// How its packets use the association's paths, if they use more than one.
+    paths: Cell<Option<PathMode>>,
+    doubt: RefCell<Doubt>,
     state: RefCell<State>,
     timer: Rc<Timer>,
+    /// What was given to the counters.
+    counted: Cell<Counts>,
+    unanswered: Cell<u64>,
 }
 
 struct State {
@@ -59,6 +67,7 @@ struct State {
 /// Packets of one size that wait to be sent together.
 struct Batch<'a> {
     exit: Exit<'a>,
+    take: Take,
     /// Where its packets begin in the buffer.
     start: usize,
     segment: usize,
@@ -73,7 +82,7 @@ enum Exit<'a> {
     /// At once.
     Now(RefMut<'a, Vec<u8>>, &'a Association),
     /// With those of other readers, by UDP.
-    Later(&'a mut PutOff, SocketAddr, Rc<Outlet>),
+    Later(&'a mut PutOff, Ends, Rc<Outlet>),
 }
 
 impl Outlet {
@@ -82,6 +91,8 @@ impl Outlet {
             label,
             association: Rc::downgrade(association),
             twin: RefCell::default(),
+            paths: Cell::new(None),
+            doubt: RefCell::default(),
             state: RefCell::new(State {
                 // The line never goes back.
                 sender: srtp::Sender::new(srtp::SenderOptions {
@@ -95,7 +106,28 @@ impl Outlet {
                 room: Vec::new(),
             }),
             timer: Rc::default(),
+            counted: Cell::default(),
+            unanswered: Cell::new(0),
         })
+    }
+
+    /// Uses the association's paths from now on: its RTP as `mode` says, its RTCP all of them.
+    pub(crate) fn set_paths(&self, mode: PathMode) {
+        self.paths.set(Some(mode));
+    }
+
+    /// The paths that source packets take.
+    fn takes(&self) -> Take {
+        match self.paths.get() {
+            Some(PathMode::Duplicate) => Take::All,
+            Some(PathMode::Spread) if self.doubt.borrow().is_there(Instant::now()) => Take::All,
+            Some(PathMode::Spread) | None => Take::One,
+        }
+    }
+
+    /// The paths that RTCP takes.
+    fn control_takes(&self) -> Take {
+        self.paths.get().map_or(Take::One, |_| Take::All)
     }
 
     /// Names the flow that comes back.
@@ -140,7 +172,8 @@ impl Outlet {
         errors: &SendErrors,
     ) -> SendOutcome {
         let Some(association) = self.association.upgrade() else { return SendOutcome::Failed };
-        let (Kind::Rtp, Some(to)) = (packets.kind, association.udp()) else {
+        let to = association.udp().filter(|_| self.paths.get().is_none());
+        let (Kind::Rtp, Some(to)) = (packets.kind, to) else {
             drop(association);
             return self.send(now, packets.kind, packets.bytes, packets.segment);
         };
@@ -151,7 +184,7 @@ impl Outlet {
         let outcome = self.protect_all(
             now,
             &association,
-            Batch::new(exit, start, line),
+            Batch::new(exit, Take::One, start, line),
             packets.bytes,
             packets.segment,
         );
@@ -175,7 +208,8 @@ impl Outlet {
     ) -> SendOutcome {
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
-        self.protect_all(now, association, Batch::new(Exit::Now(buffer, association), 0, 0), packets, segment)
+        let batch = Batch::new(Exit::Now(buffer, association), self.takes(), 0, 0);
+        self.protect_all(now, association, batch, packets, segment)
     }
 
     fn protect_all(
@@ -188,7 +222,11 @@ impl Outlet {
     ) -> SendOutcome {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        let mut most = association.max_datagram().saturating_sub(RTP_OVERHEAD);
+        let most = match self.paths.get() {
+            Some(_) => association.least_datagram(),
+            None => association.max_datagram(),
+        };
+        let mut most = most.saturating_sub(RTP_OVERHEAD);
         if state.sending.is_some() {
             // What repairs the longest packet passes as well.
             most = most.saturating_sub(sending::LONGER);
@@ -239,7 +277,7 @@ impl Outlet {
             }
         }
         if state.sending.is_some() {
-            self.add_protection(now, state, association, &mut batch, &mut outcome);
+            self.add_protection(state, association, &mut batch, &mut outcome);
         }
         batch.send(&mut outcome);
         outcome
@@ -248,13 +286,17 @@ impl Outlet {
     /// Adds what protects the packets that were sent.
     fn add_protection(
         &self,
-        now: Instant,
         state: &mut State,
         association: &Association,
         batch: &mut Batch<'_>,
         outcome: &mut SendOutcome,
     ) {
         let State { sender, sending: Some(sending), room, .. } = state else { return };
+        if self.paths.get() == Some(PathMode::Spread) {
+            // What the path of the media loses does not go with what repairs it.
+            batch.send(outcome);
+            batch.take = Take::Others;
+        }
         while let Some(flow) = sending.poll_transmit(room) {
             let plain = room.len();
             let longer = if flow == Flow::Control { keys::RTCP_OVERHEAD } else { RTP_OVERHEAD };
@@ -273,7 +315,7 @@ impl Outlet {
             batch.bytes().extend_from_slice(datagram);
             batch.push(datagram.len());
         }
-        let _ = now;
+        sending.beside.tell_in_time(association);
         self.timer.arm(sending.poll_timeout());
     }
 
@@ -286,19 +328,20 @@ impl Outlet {
     /// The receiver asks for packets, or says what it measured.
     pub(crate) fn handle_feedback(&self, now: Instant, compound: &[u8]) {
         if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
-            sending.handle_feedback(now, compound);
+            let asked = sending.handle_feedback(now, compound);
+            self.doubt.borrow_mut().handle_request(now, asked, sending.packets());
         }
-        self.drive(now);
+        self.drive();
     }
 
     /// Sends what protection wants sent now.
-    fn drive(&self, now: Instant) {
+    fn drive(&self) {
         let Some(association) = self.association.upgrade() else { return };
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
-        let mut batch = Batch::new(Exit::Now(buffer, &association), 0, 0);
+        let mut batch = Batch::new(Exit::Now(buffer, &association), self.takes(), 0, 0);
         let mut outcome = SendOutcome::Sent;
-        self.add_protection(now, &mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
+        self.add_protection(&mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
         batch.send(&mut outcome);
     }
 
@@ -306,7 +349,7 @@ impl Outlet {
         if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
             sending.handle_timeout(now);
         }
-        self.drive(now);
+        self.drive();
     }
 
     /// Sends an RTCP packet that is not a report of the hub's.
@@ -314,8 +357,21 @@ impl Outlet {
         let Some(association) = self.association.upgrade() else { return };
         let mut protected = Vec::with_capacity(message.len() + keys::RTCP_OVERHEAD);
         if self.protect_control(message, &mut protected).is_some() {
-            association.transmit(&protected, protected.len());
+            association.transmit_by(self.control_takes(), &protected, protected.len());
         }
+    }
+
+    /// What protection did since the last call.
+    pub(crate) fn fresh_counts(&self) -> Counts {
+        let state = self.state.borrow();
+        let Some(sending) = &state.sending else { return Counts::default() };
+        let unanswered = sending.unanswered();
+        if let Some(association) = self.association.upgrade() {
+            let before = self.unanswered.replace(unanswered);
+            association.port.counters.add("hop_unanswered", unanswered.saturating_sub(before));
+        }
+        let now = sending.counts();
+        now.since(self.counted.replace(now))
     }
 
     /// What protection has done, if the flow is protected.
@@ -382,7 +438,8 @@ impl Outlet {
             association.port.counters.add("hop_protect", 1);
             return SendOutcome::Failed;
         };
-        association.transmit(buffer.get(..protected).unwrap_or_default(), protected)
+        let datagram = buffer.get(..protected).unwrap_or_default();
+        association.transmit_by(self.control_takes(), datagram, protected)
     }
 
     /// Where the numbers are, if the peer could mistake them.
@@ -427,9 +484,9 @@ impl Outlet {
 }
 
 impl<'a> Batch<'a> {
-    fn new(exit: Exit<'a>, start: usize, line: usize) -> Self {
+    fn new(exit: Exit<'a>, take: Take, start: usize, line: usize) -> Self {
         let given = NotSent { line, packets: 0, bytes: 0 };
-        Self { exit, start, segment: 0, packets: 0, closed: false, given }
+        Self { exit, take, start, segment: 0, packets: 0, closed: false, given }
     }
 
     #[inline]
@@ -465,7 +522,7 @@ impl<'a> Batch<'a> {
             let (given, segment) = (self.given, self.segment);
             match &mut self.exit {
                 Exit::Now(buffer, association) => {
-                    match association.transmit(buffer, segment) {
+                    match association.transmit_by(self.take, buffer, segment) {
                         SendOutcome::Sent => {}
                         other => *outcome = other,
                     }
@@ -486,6 +543,9 @@ impl<'a> Batch<'a> {
 impl Drop for Outlet {
     fn drop(&mut self) {
         self.timer.end();
+        if let Some(association) = self.association.upgrade() {
+            association.port.add_counts(self.fresh_counts());
+        }
     }
 }
 

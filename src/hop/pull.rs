@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::hop::Label;
-use msm_core::route::{Protection, Share};
+use msm_core::route::{PathMode, Protection, Share};
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::headers::SessionHeader;
 use msm_rtsp::hop::{HEADER, HopHeader};
@@ -57,21 +57,24 @@ pub(crate) struct SetUp {
     pub(crate) token: u64,
     /// The peer's label for the way back.
     label: Label,
-    /// The peer's label for the flow beside the way back, if that is to be protected.
-    pub(crate) repair: Option<u32>,
-    /// The budget that the peer agreed to, if the track is to be protected.
-    pub(crate) latency: Option<u32>,
+    /// How the association's paths are used.
+    paths: Option<PathMode>,
+    /// What the peer says of protection: its label for the flow beside the media, if it receives that, and what it wishes, or the budget
+    /// that it agreed to.
+    pub(crate) header: HopHeader,
     /// What the peer calls the session.
     pub(crate) session: Option<String>,
 }
 
 /// How a track that is set up is to be protected.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Wanted {
-    /// The budget in milliseconds.
-    pub(crate) latency: Option<u32>,
-    /// Whether it is this side that receives the media.
-    pub(crate) receives: bool,
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    /// It is not.
+    Nothing,
+    /// This side receives it, and wishes this.
+    Received(HopHeader),
+    /// The other side receives it; this budget is proposed.
+    Sent(Option<u32>),
 }
 
 /// The flows from the peer of a track that is being set up.
@@ -132,18 +135,30 @@ impl Member {
         mode: &str,
         target: Target,
         wanted: Wanted,
+        paths: Option<PathMode>,
     ) -> Result<(Coming, impl Future<Output = Result<SetUp, Error>> + use<>), Error> {
         let association = &self.peer.association;
         let token = association.next_token();
         let inlet = association.inlet(token, target)?;
-        let protects = wanted.receives && wanted.latency.is_some();
-        let beside = protects.then(|| association.inlet(token, Target::Nobody)).transpose()?;
+        let beside = matches!(wanted, Wanted::Received(_));
+        let beside = beside.then(|| association.inlet(token, Target::Nobody)).transpose()?;
+        let wishes = match wanted {
+            Wanted::Nothing => HopHeader::default(),
+            Wanted::Received(wishes) => wishes,
+            Wanted::Sent(latency) => HopHeader { latency, ..HopHeader::default() },
+        };
+        if paths.is_some() {
+            let latency = wishes.latency.map(|latency| Duration::from_millis(latency.into()));
+            for inlet in [Some(&inlet), beside.as_ref()].into_iter().flatten() {
+                inlet.expect_copies(latency);
+            }
+        }
         let header = HopHeader {
             token: Some(token),
             label: Some(inlet.label.ssrc()),
             repair: beside.as_ref().map(|beside| beside.label.ssrc()),
-            latency: wanted.latency,
-            ..HopHeader::default()
+            paths,
+            ..wishes
         };
         let request = Request::new(Method::Setup, url)
             .with("Transport", format!("{TRANSPORT}{mode}"))
@@ -160,9 +175,9 @@ impl Member {
             let session = response.headers.get("Session").and_then(SessionHeader::parse);
             Ok(SetUp {
                 token,
+                paths,
                 label: Label::from_ssrc(label),
-                repair: header.repair,
-                latency: header.latency,
+                header,
                 session: session.map(|session| session.id),
             })
         };
@@ -171,7 +186,11 @@ impl Member {
 
     /// The way back of a track that was set up.
     pub(crate) fn set_outlet(&self, answer: &SetUp, inlet: &Rc<Inlet>) -> Result<Rc<Outlet>, Error> {
-        self.peer.association.outlet(answer.token, answer.label, inlet)
+        let outlet = self.peer.association.outlet(answer.token, answer.label, inlet)?;
+        if let Some(mode) = answer.paths {
+            outlet.set_paths(mode);
+        }
+        Ok(outlet)
     }
 
     /// What the member calls the session.
@@ -370,9 +389,11 @@ impl Pull {
             for (track, url) in self.described.setup.iter().enumerate() {
                 let target = Target::Media { home: Rc::downgrade(&home), track };
                 let plan = self.receive_plan(track);
-                let latency = plan.as_ref().and_then(|plan| protect::milliseconds(plan.latency));
-                let wanted = Wanted { latency, receives: true };
-                let (coming, answer) = self.member.set_up(url, "", target, wanted)?;
+                let wanted = plan
+                    .as_ref()
+                    .map_or(Wanted::Nothing, |plan| Wanted::Received(protect::wishes(&plan.protection)));
+                let (coming, answer) =
+                    self.member.set_up(url, "", target, wanted, self.protection.paths.mode())?;
                 pending.push((coming, plan, answer));
             }
         }
@@ -389,7 +410,7 @@ impl Pull {
         let played = self.member.ask(asked);
         for (track, (Coming { inlet, beside }, plan, answer)) in pending.into_iter().enumerate() {
             let answer = answer.await?;
-            if let (Some(beside), Some(plan), Some(_)) = (beside, plan, answer.latency) {
+            if let (Some(beside), Some(plan), Some(_)) = (beside, plan, answer.header.latency) {
                 protect::receive(&inlet, beside, plan);
             }
             let outlet = self.member.set_outlet(&answer, &inlet)?;

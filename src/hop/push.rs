@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::home::Home;
 use crate::hub::registry::ReaderRef;
-use crate::routing::ClusterSettings;
+use crate::routing::{ClusterSettings, Resolved};
 use crate::worker::Worker;
 
 /// How long an end that nobody told is noticed after.
@@ -29,15 +29,15 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) async fn start(
     worker: &Rc<Worker>,
     home: &Rc<Home>,
-    settings: &ClusterSettings,
-    protection: &Protection,
+    resolved: &Resolved,
     peer: Rc<Peer>,
     url: &RtspUrl,
     description: &Description,
     via: Vec<String>,
 ) -> Result<(), Error> {
     let mut member = Member::new(worker, peer, url.clone(), via);
-    let flows = announce(&mut member, settings, protection, description).await?;
+    let settings = resolved.settings().ok_or(Error::StreamEnded)?;
+    let flows = announce(&mut member, settings, &resolved.protection, description).await?;
     let id = attach(worker, home, &flows)?;
     let recorded = member.ask(Request::new(Method::Record, url.to_string())).await;
     // Nothing is sent into the void.
@@ -74,16 +74,17 @@ async fn announce(
     let mut pending = Vec::new();
     for number in 0..description.tracks.len() {
         let url = join_control(&base, &track_control(number), settings.control);
-        let wanted = Wanted { latency, receives: false };
-        pending.push(member.set_up(&url, ";mode=record", Target::Nobody, wanted)?);
+        let wanted = Wanted::Sent(latency);
+        let paths = protection.paths.mode();
+        pending.push(member.set_up(&url, ";mode=record", Target::Nobody, wanted, paths)?);
     }
     announced.await?;
     let mut flows = Vec::new();
     for ((Coming { inlet, .. }, answer), track) in pending.into_iter().zip(&description.tracks) {
         let answer = answer.await?;
         let outlet = member.set_outlet(&answer, &inlet)?;
-        if let Some(repair) = answer.repair
-            && let Some(plan) = protect::send_plan(track, protection, answer.latency, &base)
+        if let Some(repair) = answer.header.repair
+            && let Some(plan) = protect::send_plan(track, protection, &answer.header, &base)
         {
             protect::send(&member.peer.association, answer.token, &outlet, repair, plan)?;
         }

@@ -39,6 +39,13 @@ pub struct Paths {
     pub mode: PathMode,
 }
 
+impl Paths {
+    /// How they are used, where there are several.
+    pub fn mode(&self) -> Option<PathMode> {
+        (self.from.len() > 1).then_some(self.mode)
+    }
+}
+
 /// How several paths are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PathMode {

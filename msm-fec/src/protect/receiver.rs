@@ -96,7 +96,11 @@ impl Receiver {
         if matches!(verdict, Verdict::Again | Verdict::Stray) {
             return verdict;
         }
-        let arrival = if source == Source::Media { Arrival::Media } else { Arrival::Retransmission };
+        let arrival = match source {
+            // Late by the paths' difference, and no loss.
+            Source::Media | Source::Path => Arrival::Media,
+            Source::Nack | Source::Fec => Arrival::Retransmission,
+        };
         self.requester.handle_packet(now, index, arrival);
         if let Some(ring) = &mut self.ring {
             ring.insert(index, packet);

@@ -1,6 +1,7 @@
 //! Protection of a hop's tracks: what `msm_fec::protect` decides, on the flows between two members. See *Protection* in
 //! ARCHITECTURE.md.
 
+mod counts;
 pub(crate) mod formats;
 pub(crate) mod receiving;
 pub(crate) mod sending;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use msm_core::hop::Label;
 use msm_core::route::{Fec, Protection};
 use msm_fec::control::Limits;
+use msm_rtsp::hop::HopHeader;
 use msm_rtsp::sdp::{Track, TrackWay};
 
 use super::association::Association;
@@ -19,6 +21,7 @@ use super::inlet::Inlet;
 use super::outlet::Outlet;
 use crate::error::Error;
 
+pub(crate) use counts::Counts;
 pub(crate) use formats::Formats;
 pub(crate) use receiving::{ReceivePlan, Receiving};
 pub(crate) use sending::{SendPlan, Sending};
@@ -26,10 +29,39 @@ pub(crate) use sending::{SendPlan, Sending};
 /// Bytes that a sender keeps of a track to be sent again, at most.
 pub(crate) const HISTORY_BYTES: usize = 8 << 20;
 
-/// What a sender may do for this route.
+/// What a sender may do for a track.
 pub(crate) fn limits(protection: &Protection) -> Limits {
     let overhead = f64::from(protection.overhead) / 100.0;
     Limits { overhead, fec: protection.fec != Fec::Off, nack: protection.nack, ..Limits::default() }
+}
+
+/// What the receiver's route says, as a header has it.
+pub(crate) fn wishes(own: &Protection) -> HopHeader {
+    HopHeader {
+        latency: milliseconds(own.latency),
+        overhead: Some(own.overhead),
+        fec: match own.fec {
+            Fec::Auto => None,
+            Fec::Off => Some(0),
+            Fec::Share(share) => Some(share),
+        },
+        nack: Some(own.nack),
+        ..HopHeader::default()
+    }
+}
+
+/// What both sides' routes allow: what one of them does not want is not done.
+fn agreed(own: &Protection, wishes: &HopHeader) -> Option<Protection> {
+    let latency = latency(own, wishes.latency)?;
+    let fec = match (own.fec, wishes.fec) {
+        (Fec::Off, _) | (_, Some(0)) => Fec::Off,
+        (own, None) => own,
+        (Fec::Auto, Some(share)) => Fec::Share(share),
+        (Fec::Share(own), Some(share)) => Fec::Share(own.max(share)),
+    };
+    let overhead = own.overhead.min(wishes.overhead.unwrap_or(100));
+    let nack = own.nack && wishes.nack.unwrap_or(true);
+    Some(Protection { latency, fec, overhead, nack, paths: own.paths.clone() })
 }
 
 /// Protects the track that `outlet` sends: the peer calls the flow beside it `repair`, in the track that `token` names.
@@ -71,13 +103,13 @@ pub(crate) fn offers(tracks: &[Track], protection: &Protection) -> Vec<TrackWay>
 pub(crate) fn send_plan(
     track: &Track,
     own: &Protection,
-    asked: Option<u32>,
+    wishes: &HopHeader,
     stream: &str,
 ) -> Option<SendPlan> {
     let (formats, _) = Formats::offer(track, own.latency)?;
-    let latency = latency(own, asked)?;
+    let protection = agreed(own, wishes)?;
     let marks = track.media.eq_ignore_ascii_case("video");
-    Some(SendPlan { formats, latency, marks, stream: stream.to_owned(), protection: own.clone() })
+    Some(SendPlan { formats, marks, stream: stream.to_owned(), protection })
 }
 
 /// What is received of a track whose sender offers to protect it; `proposed` is its budget, or that of the description.
@@ -89,7 +121,8 @@ pub(crate) fn receive_plan(
 ) -> Option<ReceivePlan> {
     let formats = Formats::offered(&track.protecting)?;
     let latency = latency(own, proposed.or(track.protecting.latency))?;
-    Some(ReceivePlan { formats, latency, stream: stream.to_owned(), protection: own.clone() })
+    let protection = Protection { latency, ..own.clone() };
+    Some(ReceivePlan { formats, stream: stream.to_owned(), protection })
 }
 
 /// A budget as a header has it; `None` for no protection.

@@ -14,7 +14,7 @@ use msm_fec::order::{Source, Verdict};
 use msm_fec::protect::wire::Message;
 use msm_fec::protect::{Next, Receiver, ReceiverConfig, ToSender};
 
-use super::Formats;
+use super::{Counts, Formats};
 use crate::hop::inlet::Inlet;
 use crate::status::{FlowProtection, milliseconds};
 
@@ -24,10 +24,12 @@ const REQUEST_BYTES: usize = 1200;
 /// How a track is protected.
 pub(crate) struct ReceivePlan {
     pub(crate) formats: Formats,
-    pub(crate) latency: Duration,
     pub(crate) stream: String,
     pub(crate) protection: Protection,
 }
+
+/// Index of a packet, and where it is.
+pub(crate) type Place = (u64, usize, usize);
 
 /// The receiver's half.
 pub(crate) struct Receiving {
@@ -42,12 +44,13 @@ pub(crate) struct Receiving {
     packets: u64,
     /// What leaves: bytes, and index, offset and length of each packet.
     ready: Vec<u8>,
-    places: VecDeque<(u64, usize, usize)>,
+    places: VecDeque<Place>,
 }
 
 impl Receiving {
     pub(crate) fn new(plan: ReceivePlan, label: Label, beside: Rc<Inlet>) -> Self {
-        let ReceivePlan { formats, latency, stream, protection } = plan;
+        let ReceivePlan { formats, stream, protection } = plan;
+        let latency = protection.latency;
         let config = ReceiverConfig { nack: protection.nack, ..ReceiverConfig::new(latency) };
         Self {
             receiver: Receiver::new(config),
@@ -64,9 +67,15 @@ impl Receiving {
 
     /// A packet of the hop, without SRTP. [`Verdict::Again`]: [`Self::take_ready`], and then once more.
     #[inline]
-    pub(crate) fn handle_packet(&mut self, now: Instant, index: u64, packet: &[u8]) -> Verdict {
+    pub(crate) fn handle_packet(
+        &mut self,
+        now: Instant,
+        index: u64,
+        source: Source,
+        packet: &[u8],
+    ) -> Verdict {
         self.packets += 1;
-        self.receiver.handle_packet(now, index, Source::Media, packet)
+        self.receiver.handle_packet(now, index, source, packet)
     }
 
     /// A packet of the flow beside it: whether it is to be [taken](Self::take_ready) what is there now.
@@ -129,13 +138,13 @@ impl Receiving {
 
     /// What is ready to leave, in order: the bytes, and index, offset and length of each packet. To be given back by
     /// [`Self::give_back`].
-    pub(crate) fn take_ready(&mut self) -> Option<(Vec<u8>, VecDeque<(u64, usize, usize)>)> {
+    pub(crate) fn take_ready(&mut self) -> Option<(Vec<u8>, VecDeque<Place>)> {
         self.collect();
         (!self.places.is_empty()).then(|| (std::mem::take(&mut self.ready), std::mem::take(&mut self.places)))
     }
 
     /// Keeps the memory for the next time.
-    pub(crate) fn give_back(&mut self, mut bytes: Vec<u8>, mut places: VecDeque<(u64, usize, usize)>) {
+    pub(crate) fn give_back(&mut self, mut bytes: Vec<u8>, mut places: VecDeque<Place>) {
         bytes.clear();
         places.clear();
         if self.places.is_empty() {
@@ -162,19 +171,30 @@ impl Receiving {
         Some(())
     }
 
-    pub(crate) fn status(&self, label: Label) -> FlowProtection {
+    pub(crate) fn counts(&self) -> Counts {
         let stats = self.receiver.window().stats();
+        Counts {
+            fec: stats.recovered_fec,
+            nack: stats.recovered_nack,
+            path: stats.recovered_path,
+            unrecovered: stats.unrecovered,
+            ..Counts::default()
+        }
+    }
+
+    pub(crate) fn status(&self, label: Label) -> FlowProtection {
+        let counts = self.counts();
         FlowProtection {
             label: label.to_string(),
             stream: self.stream.clone(),
             receives: true,
             latency_ms: milliseconds(self.latency),
             packets: self.packets,
-            lost: stats.recovered_fec + stats.recovered_nack + stats.recovered_path + stats.unrecovered,
-            recovered_by_fec: stats.recovered_fec,
-            recovered_by_nack: stats.recovered_nack,
-            recovered_by_path: stats.recovered_path,
-            unrecovered: stats.unrecovered,
+            lost: counts.lost(),
+            recovered_by_fec: counts.fec,
+            recovered_by_nack: counts.nack,
+            recovered_by_path: counts.path,
+            unrecovered: counts.unrecovered,
             ..FlowProtection::default()
         }
     }

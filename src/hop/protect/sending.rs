@@ -12,7 +12,7 @@ use msm_fec::nack::{HistoryLimits, Kept, Store, wire};
 use msm_fec::protect::wire::Message;
 use msm_fec::protect::{Sender, SenderConfig, ToReceiver};
 
-use super::Formats;
+use super::{Counts, Formats};
 use crate::hop::outlet::Outlet;
 use crate::status::{FlowProtection, milliseconds};
 
@@ -40,31 +40,23 @@ pub(crate) struct Sending {
     pub(crate) beside: Rc<Outlet>,
     next: u16,
     timestamp: u32,
+    /// Whether what was lost is sent again.
+    answers: bool,
     /// Whether packets with a marker end a burst: those of video do. Others come one by one.
     marks: bool,
     label: Label,
     /// For the log.
     stream: String,
     latency: Duration,
-    pub(crate) counters: SendCounters,
-}
-
-/// What was sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SendCounters {
-    pub(crate) packets: u64,
-    pub(crate) media_bytes: u64,
-    pub(crate) beside_bytes: u64,
-    pub(crate) repair_packets: u64,
-    pub(crate) retransmitted: u64,
+    packets: u64,
+    counts: Counts,
     /// Packets that were asked for and are not kept any more, or have no payload type to be sent again under.
-    pub(crate) unanswered: u64,
+    unanswered: u64,
 }
 
 /// How a track is to be protected.
 pub(crate) struct SendPlan {
     pub(crate) formats: Formats,
-    pub(crate) latency: Duration,
     pub(crate) marks: bool,
     pub(crate) stream: String,
     pub(crate) protection: Protection,
@@ -72,7 +64,8 @@ pub(crate) struct SendPlan {
 
 impl Sending {
     pub(crate) fn new(plan: SendPlan, label: Label, beside: Rc<Outlet>, first: u16) -> Self {
-        let SendPlan { formats, latency, marks, stream, protection } = plan;
+        let SendPlan { formats, marks, stream, protection } = plan;
+        let latency = protection.latency;
         let age = latency + SLACK;
         let history = HistoryLimits { bytes: super::HISTORY_BYTES, age, ..HistoryLimits::default() };
         let config =
@@ -84,11 +77,14 @@ impl Sending {
             beside,
             next: first & 0x7fff,
             timestamp: 0,
+            answers: protection.nack,
             marks,
             label,
             stream,
             latency,
-            counters: SendCounters::default(),
+            packets: 0,
+            counts: Counts::default(),
+            unanswered: 0,
         }
     }
 
@@ -99,13 +95,13 @@ impl Sending {
         let [_, marker_pt, _, _, t0, t1, t2, t3, ..] = *packet else { return };
         self.timestamp = u32::from_be_bytes([t0, t1, t2, t3]);
         let last = !self.marks || marker_pt & 0x80 != 0;
-        self.counters.packets += 1;
-        self.counters.media_bytes += packet.len() as u64;
+        self.packets += 1;
+        self.counts.media_bytes += packet.len() as u64;
         self.sender.handle_source(now, index, packet, last, kept);
     }
 
-    /// RTCP of the receiver about this track that is not a report of the hub's.
-    pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) {
+    /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for.
+    pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) -> usize {
         for message in Message::all(compound) {
             if let Message::Report(report) = message
                 && self.sender.handle_report(now, &report)
@@ -114,10 +110,20 @@ impl Sending {
                 tracing::info!(stream = self.stream, label = %self.label, why, "protection");
             }
         }
-        if let Ok(compound) = Compound::parse(compound, Acceptance::ReducedSize) {
+        if self.answers
+            && let Ok(compound) = Compound::parse(compound, Acceptance::ReducedSize)
+        {
             let numbers = wire::requests(&compound, self.label.ssrc()).flat_map(|nack| nack.lost());
-            self.sender.handle_request(now, numbers);
+            let mut asked = 0;
+            self.sender.handle_request(now, numbers.inspect(|_| asked += 1));
+            return asked;
         }
+        0
+    }
+
+    /// Source packets that were sent so far.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -138,7 +144,7 @@ impl Sending {
                     room.extend_from_slice(&[0x80; HEADER_LEN]);
                     room.extend_from_slice(repair.payload);
                     patch_header(room, self.formats.repair, self.next, self.timestamp, ssrc);
-                    self.counters.repair_packets += 1;
+                    self.counts.repair_packets += 1;
                 }
                 ToReceiver::Again(answer) => {
                     let rtx = self.store.get(answer.reference).and_then(|packet| {
@@ -148,32 +154,40 @@ impl Sending {
                         rtx::Writer::new(identity, self.next).write(packet, room).ok()
                     });
                     let Some(length) = rtx else {
-                        self.counters.unanswered += 1;
+                        self.unanswered += 1;
                         continue;
                     };
                     room.truncate(length);
-                    self.counters.retransmitted += 1;
+                    self.counts.retransmitted += 1;
                 }
                 ToReceiver::Next(next) => {
                     room.extend_from_slice(Message::Next(next).write(self.label.ssrc()).as_ref());
-                    self.counters.beside_bytes += room.len() as u64;
+                    self.counts.beside_bytes += room.len() as u64;
                     return Some(Flow::Control);
                 }
             }
             self.next = self.next.wrapping_add(1);
-            self.counters.beside_bytes += room.len() as u64;
+            self.counts.beside_bytes += room.len() as u64;
             return Some(Flow::Beside);
         }
     }
 
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Packets that were asked for and could not be sent again.
+    pub(crate) const fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
     pub(crate) fn status(&self, label: Label) -> FlowProtection {
-        let SendCounters { packets, media_bytes, beside_bytes, repair_packets, retransmitted, .. } =
-            self.counters;
+        let Counts { media_bytes, beside_bytes, repair_packets, retransmitted, .. } = self.counts;
         FlowProtection {
             label: label.to_string(),
             stream: self.stream.clone(),
             latency_ms: milliseconds(self.latency),
-            packets,
+            packets: self.packets,
             repair_packets,
             retransmitted,
             overhead: beside_bytes as f64 / (media_bytes as f64).max(1.0),

@@ -372,7 +372,7 @@ impl Setting<'_> {
                     Some(hop) => {
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
                         let PublisherRole { description, resolved, .. } = &**publisher;
-                        let agreed = description.tracks.get(track).map(|described| {
+                        let wishes = description.tracks.get(track).map(|described| {
                             accept::protect_publisher(
                                 hop.of(),
                                 &inlet,
@@ -381,13 +381,8 @@ impl Setting<'_> {
                                 &self.base,
                             )
                         });
-                        let agreed = agreed.transpose()?.flatten();
-                        told = Some(HopHeader {
-                            label: Some(inlet.label.ssrc()),
-                            repair: agreed.map(|(repair, _)| repair.ssrc()),
-                            latency: agreed.map(|(_, latency)| latency),
-                            ..HopHeader::default()
-                        });
+                        let wishes = wishes.transpose()?.unwrap_or_default();
+                        told = Some(HopHeader { label: Some(inlet.label.ssrc()), ..wishes });
                         Inlet::Hop { inlet, outlet }
                     }
                     None => self.inlet(session, track, &mut answer)?,
