@@ -3,6 +3,7 @@
 
 mod counts;
 pub(crate) mod formats;
+mod keeper;
 pub(crate) mod receiving;
 pub(crate) mod sending;
 pub(crate) mod timer;
