@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real peers that `make test` plays against: ffmpeg, GStreamer with its RTSP server, tshark, libsrtp, from
+# Installs the real peers that `make test` plays against: ffmpeg, GStreamer with its RTSP server, tshark, nftables, libsrtp, from
 # Debian sid in a chroot live555's programs, a VLC that has the live555 client and an OpenSSL of today, PyPI's SPIFFE client in
 # a virtualenv, and, on a machine with Go ≥ 1.25, SPIRE and go-spiffe.
 #
@@ -16,7 +16,7 @@ sid=$peers/sid
 spire=$peers/spire
 judges=(go-spiffe python)
 # Raise this when a list below changes: an old stamp then no longer counts.
-stamp=$peers/installed-4
+stamp=$peers/installed-5
 
 host_packages=(
   ffmpeg
@@ -25,6 +25,7 @@ host_packages=(
   glib-networking openssl # TLS for GStreamer, and to look at ours
   gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 python3-gi
   python3-venv # for PyPI's SPIFFE client
+  nftables # drops packets
   tshark iproute2 procps util-linux debootstrap
   gcc libc6-dev libsrtp2-dev # a program against libsrtp is compiled by its test
   valgrind # the instruction-count benches run under it
@@ -42,7 +43,7 @@ has_go() {
 # What a test would miss, one line each; empty when every peer is there.
 missing() {
   local tool plugin
-  for tool in ffmpeg ffprobe gst-launch-1.0 gst-inspect-1.0 tshark ip unshare; do
+  for tool in ffmpeg ffprobe gst-launch-1.0 gst-inspect-1.0 tshark ip nft unshare; do
     command -v "$tool" >/dev/null || echo "$tool"
   done
   if command -v gst-inspect-1.0 >/dev/null; then

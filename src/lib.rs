@@ -31,10 +31,13 @@ mod upstream;
 mod watched;
 mod worker;
 
+pub use api::options::Options;
 pub use api::packet::Packet;
 pub use api::publisher::Publisher;
 pub use api::reader::Reader;
 pub use error::Error;
 pub use mesh::{Builder, Mesh, Serving};
 pub use msm_rtsp::sdp::Description;
-pub use status::{HopStatus, ListenerStatus, Status, StreamStatus, TrackStatus};
+pub use status::{
+    FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status, StreamStatus, TrackStatus,
+};

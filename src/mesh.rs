@@ -16,6 +16,7 @@ use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
 use crate::alive::Alive;
+use crate::api::options::Options;
 use crate::api::publisher::{self, Publisher};
 use crate::api::reader::{self, Reader, Seat};
 use crate::config::{Config, Workers};
@@ -28,7 +29,7 @@ use crate::identity;
 use crate::metrics::HopKind;
 use crate::net::limits;
 use crate::routing::Caller;
-use crate::serve::requests::open;
+use crate::serve::requests::open_with;
 use crate::settings;
 use crate::shared::Shared;
 use crate::status::Status;
@@ -205,7 +206,16 @@ impl Mesh {
     /// # Errors
     /// The URL, the route, or the upstream.
     pub async fn open(&self, url: &str) -> Result<Reader, Error> {
+        self.open_with(url, &Options::default()).await
+    }
+
+    /// [`Self::open`], with what is asked beside the URL.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub async fn open_with(&self, url: &str, options: &Options) -> Result<Reader, Error> {
         let url = parse(url)?;
+        let protection = options.route();
         let (queue, packets) = mpsc::channel(reader::QUEUE_BURSTS);
         let shared = Arc::clone(&self.shared);
         let place = self.pick()?;
@@ -214,7 +224,8 @@ impl Mesh {
             .shared
             .worker(place)?
             .run(move |worker| async move {
-                let (resolved, handle) = open(&worker, &url, via.clone(), &Caller::Own).await?;
+                let (resolved, handle) =
+                    open_with(&worker, &url, via.clone(), &Caller::Own, protection).await?;
                 let handle = if handle.unshared && !handle.claim() {
                     let own = pull::open(&worker, &resolved, None, via).await?;
                     own.claim();
@@ -263,7 +274,16 @@ impl Mesh {
     /// # Errors
     /// The URL, the description, the route, or the upstream.
     pub async fn publish(&self, url: &str, sdp: &str) -> Result<Publisher, Error> {
+        self.publish_with(url, sdp, &Options::default()).await
+    }
+
+    /// [`Self::publish`], with what is asked beside the URL.
+    ///
+    /// # Errors
+    /// As of [`Self::publish`].
+    pub async fn publish_with(&self, url: &str, sdp: &str, options: &Options) -> Result<Publisher, Error> {
         let url = parse(url)?;
+        let protection = options.route();
         let description = Description::parse(sdp.as_bytes(), &self.shared.settings.rtsp)
             .map_err(|error| Error::BadDescription(error.to_string()))?;
         let (queue, packets) = mpsc::channel(publisher::QUEUE_BURSTS);
@@ -273,7 +293,10 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
-                let resolved = worker.shared.routing.resolve(&url, Action::Publish, &Caller::Own)?;
+                let mut resolved = worker.shared.routing.resolve(&url, Action::Publish, &Caller::Own)?;
+                if let Some(protection) = protection {
+                    resolved.protection = protection;
+                }
                 let description = Arc::new(description);
                 let quota = worker.shared.streams.take()?;
                 let handle = HubHandle::new(HubParts {

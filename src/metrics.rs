@@ -6,6 +6,7 @@ mod handshakes;
 mod hops;
 mod labels;
 mod observer;
+mod protection;
 mod route;
 
 use std::sync::Arc;
@@ -22,10 +23,11 @@ use prometheus_client::registry::{Registry, Unit};
 use self::expiry::Expiry;
 use self::handshakes::Handshakes;
 use self::hops::Hops;
-pub(crate) use self::hops::{HopCount, TCP, UDP};
+pub(crate) use self::hops::{HopCount, PathCount, TCP, UDP};
 pub(crate) use self::labels::HopKind;
 use self::labels::{DecisionLabels, OpeningLabels, ReasonLabels, SetupLabels, StatusLabels};
 pub(crate) use self::observer::{HubObserver, Sent};
+use self::protection::Protection;
 pub(crate) use self::route::RouteMetrics;
 use self::route::Routes;
 
@@ -49,8 +51,10 @@ pub(crate) struct Metrics {
     pub(crate) associations: Gauge,
     /// Epochs that associations have gone on with.
     pub(crate) hop_rekeys: Counter,
-    /// Packets lost between members, a subset of what readers miss.
+    /// Packets lost between members, those that came back counted in.
     pub(crate) hop_lost: Counter,
+    /// What is done against loss.
+    pub(crate) protection: Protection,
     /// What the associations' media goes by.
     pub(crate) hops: Hops,
     /// TLS handshakes.
@@ -76,6 +80,7 @@ impl Default for Metrics {
             associations: Gauge::default(),
             hop_rekeys: Counter::default(),
             hop_lost: Counter::default(),
+            protection: Protection::register(&mut registry),
             hops: Hops::register(&mut registry),
             handshakes: Handshakes::register(&mut registry),
             expiry: Expiry::register(&mut registry),
@@ -112,7 +117,11 @@ impl Default for Metrics {
             metrics.associations.clone(),
         );
         registry.register("hop_rekeys", "Changes of keys on mesh hops", metrics.hop_rekeys.clone());
-        registry.register("hop_lost", "Packets lost between members", metrics.hop_lost.clone());
+        registry.register(
+            "hop_lost",
+            "Packets lost between members, whatever brought them back",
+            metrics.hop_lost.clone(),
+        );
         registry.register_with_unit(
             "setup",
             "From a session's first request (DESCRIBE or ANNOUNCE before it on its connection, else SETUP) to the \

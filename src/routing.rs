@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use msm_auth::identity::id::SpiffeId;
-use msm_core::route::{self, Action, RequestKey, Route, RouteError, RouteTable, Selector, Share};
+use msm_core::route::{self, Action, Protection, RequestKey, Route, RouteError, RouteTable, Selector, Share};
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
@@ -111,6 +111,7 @@ pub(crate) struct Resolved {
     pub(crate) share: Share,
     pub(crate) coalesce: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) protection: Protection,
     /// Path and query behind the rewrite.
     pub(crate) resource: String,
     pub(crate) target: Target,
@@ -148,6 +149,7 @@ impl Routing {
                 share: Share::Auto,
                 coalesce: Duration::ZERO,
                 idle_timeout: Route::IDLE_TIMEOUT,
+                protection: Protection::default(),
                 resource: url.resource(),
                 target: Target::Direct(Arc::clone(direct), url.clone()),
             });
@@ -183,6 +185,7 @@ impl Routing {
             share: matched.route.share,
             coalesce: matched.route.coalesce,
             idle_timeout: matched.route.idle_timeout,
+            protection: matched.route.protection.clone(),
             resource: matched.path_and_query(),
             target,
         })

@@ -67,10 +67,83 @@ pub struct HopStatus {
     pub max_datagram: usize,
     /// The round trip by UDP.
     pub rtt_ms: Option<f64>,
+    /// The paths that packets may go by, the main one first.
+    pub paths: Vec<PathStatus>,
     /// Flows of all sessions, both ways.
     pub flows: usize,
     /// Seconds until the other member's SVID expires.
     pub peer_expires_in: u64,
+    /// What is done against loss: one for each protected flow.
+    pub protection: Vec<FlowProtection>,
+}
+
+/// Protection of one direction of one track between two members.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FlowProtection {
+    /// What the receiving member calls the flow.
+    pub label: String,
+    /// The stream's name, and the track's number in it.
+    pub stream: String,
+    /// Whether this member receives it; otherwise it sends.
+    pub receives: bool,
+    /// The latency budget.
+    pub latency_ms: f64,
+    /// Packets that came, or were sent first.
+    pub packets: u64,
+    /// Packets that the way lost. Known to the receiver, as are the next four.
+    pub lost: u64,
+    /// Lost packets that forward error correction brought back.
+    pub recovered_by_fec: u64,
+    /// Lost packets that were sent again.
+    pub recovered_by_nack: u64,
+    /// Packets that the main path lost and another brought.
+    pub recovered_by_path: u64,
+    /// Lost packets that nothing brought back in time.
+    pub unrecovered: u64,
+    /// Repair packets that were sent. Known to the sender, as are the next two.
+    pub repair_packets: u64,
+    /// Packets that were sent again.
+    pub retransmitted: u64,
+    /// What was sent beside the media, as a share of it in bytes.
+    pub overhead: f64,
+    /// What is done and why, in one line.
+    pub plan: String,
+    /// What each path has brought, where packets come by several. Known to the receiver.
+    pub paths: Vec<FlowPath>,
+}
+
+/// What one path has brought of a flow whose packets come by several.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlowPath {
+    /// The path's number in the association.
+    pub path: usize,
+    /// Packets that came by it, copies among them.
+    pub packets: u64,
+    /// Those that came by it first.
+    pub first: u64,
+    /// Those of them that another path had lost, or brought later.
+    pub recovered: u64,
+    /// Packets that it lost.
+    pub lost: u64,
+    /// How much later than by the fastest path packets come.
+    pub skew_ms: f64,
+}
+
+/// One path of an association.
+#[derive(Clone, Debug, Serialize)]
+pub struct PathStatus {
+    /// Its number, from 1 on.
+    pub path: usize,
+    /// The own address that packets leave by; without one the system chooses.
+    pub from: Option<String>,
+    /// The other member's address, while it is up.
+    pub to: Option<String>,
+    /// Whether packets pass.
+    pub up: bool,
+    /// The round trip.
+    pub rtt_ms: Option<f64>,
+    /// The largest UDP payload that it takes.
+    pub max_datagram: usize,
 }
 
 /// One listener.

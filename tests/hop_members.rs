@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use common::{Publisher, Reader, TcpReader, TestMesh, VIDEO};
 use member::Ca;
-use pair::{far, near, near_on, numbered};
+use pair::{far, near, near_by, near_on, numbered};
 use relay::{Relay, Way};
 use tokio::time::timeout;
 
@@ -65,7 +65,11 @@ fn many_streams_share_a_connection_which_stays_warm_for_a_while() {
     for mesh in [&near, &far] {
         let hops = mesh.block_on(mesh.mesh.status()).hops;
         assert_eq!(hops.len(), 1, "{hops:?}");
-        assert_eq!(hops[0].flows, 2 * 6 + 2, "both ways of each stream and of the control flow");
+        assert_eq!(
+            hops[0].flows,
+            3 * 6 + 2,
+            "both ways of each stream, what protects it, and both of the control flow"
+        );
     }
     assert_eq!(near.counter(DIALLED), 1.0);
 
@@ -85,7 +89,8 @@ fn many_streams_share_a_connection_which_stays_warm_for_a_while() {
     // A tick earlier at most than it was seen to be unused.
     assert!(left.elapsed() + Duration::from_secs(3) > WARM, "{:?}", left.elapsed());
     // All the time the round trip was measured, every ten seconds.
-    let measured = near.counter("msm_hop_rtt_seconds_count{cluster=\"far\",direction=\"dialled\"}");
+    let measured =
+        near.counter("msm_hop_rtt_seconds_count{cluster=\"far\",direction=\"dialled\",path=\"1\"}");
     assert!((3.0..=5.0).contains(&measured), "{measured}");
     far.wait_value("msm_connections ", 0.0);
 }
@@ -104,7 +109,8 @@ impl Spread {
         let ca = Ca::new("test.example");
         let (far, hop) = far(&ca.member("/far"), "");
         let relay = Relay::start(hop);
-        let near = near(&ca.member("/near"), relay.address, "");
+        // Of what protects the media nothing is to come between.
+        let near = near_by(&ca.member("/near"), relay.address, ", protection: {latency: 0s}");
         let publishers = streams(&far, 8);
         let readers = (0..8).map(|number| open(&near, number)).collect();
         let hops = near.block_on(near.mesh.status()).hops;

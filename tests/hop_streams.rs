@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use common::{Line, Publisher, Reader, TcpPublisher, TestMesh, VIDEO, keyframe};
 use member::Ca;
-use pair::{far, near, numbered};
+use pair::{far, near, near_by, numbered};
 use relay::{Relay, Way};
 use server::{Asked, Server};
 use tokio::time::timeout;
@@ -59,7 +59,7 @@ fn what_the_hop_lost_is_not_the_source_s_loss() {
     let ca = Ca::new("test.example");
     let (far, hop) = far(&ca.member("/far"), "");
     let relay = Relay::start(hop);
-    let near = near(&ca.member("/near"), relay.address, "");
+    let near = near_by(&ca.member("/near"), relay.address, ", protection: {latency: 0s}");
     let publisher = Publisher::start(&far, "live/hop");
     let reader = Reader::start(&near, "live/hop");
     let mut media = 0;

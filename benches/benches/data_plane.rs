@@ -111,6 +111,7 @@ fn run() -> Result<bool> {
     mode("handshakes", &mut handshakes::handshakes);
     if options.msm {
         mode("fanout", &mut |report| fanout::fan_out(report, own, cpu));
+        mode("protected", &mut |report| fanout::protected(report, own, cpu));
         // Two members, a source and a client: they share what CPUs there are.
         mode("setup", &mut |report| {
             process::release_self(own)?;

@@ -1,11 +1,9 @@
 //! FlexFEC from anybody: no panic, nothing twice, nothing past a limit; and what an honest sender protects comes back.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use super::parity::{LIMITS, PAYLOAD_TYPE, SSRC, anything, comes_back, decode, honest};
+use super::parity::{LIMITS, PAYLOAD_TYPE, SSRC, anything, comes_back, honest};
 use msm_fec::xor::Line;
 use msm_fec::xor::flexfec::{Decoder, DecoderOptions, Encoder, EncoderOptions, RepairWindow, Shape};
-
-decode!(Decoder);
 
 fn decoder() -> Decoder {
     Decoder::new(DecoderOptions { ssrc: SSRC, payload_type: PAYLOAD_TYPE, repair_ssrc: None, limits: LIMITS })

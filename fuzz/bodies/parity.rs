@@ -1,49 +1,13 @@
 //! What the three XOR decoders promise alike. Not a target itself.
 #![allow(clippy::panic, clippy::indexing_slicing)]
 
-use msm_fec::xor::recover::{Counters, Limits, Recovered, Refusal, Store, StoreLimits};
+use msm_fec::xor::recover::{Decoder, Limits, Recovered, Refusal, Scheme, Store, StoreLimits};
 use std::collections::BTreeSet;
 
 pub const SSRC: u32 = 0x5eed_5eed;
 pub const PAYLOAD_TYPE: u8 = 98;
 /// Small, so that each of them is reached.
 pub const LIMITS: Limits = Limits { window: 300, open: 8, recovered_bytes: 4096, packet: 512 };
-
-/// A decoder of any scheme.
-pub trait Decode {
-    fn source(&mut self, index: u64, store: &Store);
-    fn repair(&mut self, packet: &[u8], store: &Store) -> Result<(), Refusal>;
-    fn poll(&mut self) -> Option<Recovered<'_>>;
-    fn counters(&self) -> &Counters;
-    fn open(&self) -> usize;
-}
-
-macro_rules! decode {
-    ($decoder:path) => {
-        impl crate::bodies::parity::Decode for $decoder {
-            fn source(&mut self, index: u64, store: &msm_fec::xor::recover::Store) {
-                self.handle_source(index, store);
-            }
-            fn repair(
-                &mut self,
-                packet: &[u8],
-                store: &msm_fec::xor::recover::Store,
-            ) -> Result<(), msm_fec::xor::recover::Refusal> {
-                self.handle_repair(packet, store)
-            }
-            fn poll(&mut self) -> Option<msm_fec::xor::recover::Recovered<'_>> {
-                self.poll_recovered()
-            }
-            fn counters(&self) -> &msm_fec::xor::recover::Counters {
-                self.counters()
-            }
-            fn open(&self) -> usize {
-                self.open()
-            }
-        }
-    };
-}
-pub(crate) use decode;
 
 /// A source packet of the stream.
 pub fn source(index: u64, body: &[u8]) -> Vec<u8> {
@@ -57,7 +21,7 @@ pub fn source(index: u64, body: &[u8]) -> Vec<u8> {
 
 /// Takes `data` as a list of events, each a length, a step and bytes: a source packet so many numbers on, or, with a step of 0, a
 /// repair packet.
-pub fn anything<D: Decode>(data: &[u8], mut decoder: D) {
+pub fn anything<S: Scheme>(data: &[u8], mut decoder: Decoder<S>) {
     let mut store = Store::new(StoreLimits { bytes: 8192, packets: 64 });
     let (mut index, mut known, mut refused) = (0x1_fff0_u64, BTreeSet::new(), 0);
     let mut rest = data;
@@ -66,15 +30,15 @@ pub fn anything<D: Decode>(data: &[u8], mut decoder: D) {
         rest = behind;
         if *step == 0 {
             let before = decoder.counters().repairs;
-            refused += u64::from(decoder.repair(bytes, &store).is_err());
+            refused += u64::from(decoder.handle_repair(bytes, &store).is_err());
             assert_eq!(decoder.counters().repairs, before + 1);
         } else {
             index = index.wrapping_add_signed(i64::from(step.cast_signed()));
             store.insert(index, &source(index, bytes));
-            decoder.source(index, &store);
+            decoder.handle_source(index, &store);
             known.insert(index);
         }
-        while let Some(Recovered { index, packet }) = decoder.poll() {
+        while let Some(Recovered { index, packet }) = decoder.poll_recovered() {
             assert!(known.insert(index), "{index} was there already");
             assert_eq!(packet[2..4], (index as u16).to_be_bytes());
             assert_eq!(packet[8..12], SSRC.to_be_bytes());
@@ -103,19 +67,24 @@ pub fn honest(data: &[u8], count: usize) -> Option<(Packets, usize)> {
 }
 
 /// The one that is lost comes back as it was, once.
-pub fn comes_back<D: Decode>(mut decoder: D, packets: &[(u64, Vec<u8>)], lost: usize, repairs: &[Vec<u8>]) {
+pub fn comes_back<S: Scheme>(
+    mut decoder: Decoder<S>,
+    packets: &[(u64, Vec<u8>)],
+    lost: usize,
+    repairs: &[Vec<u8>],
+) {
     let mut store = Store::new(StoreLimits { bytes: 1 << 16, packets: 512 });
     for (at, (index, packet)) in packets.iter().enumerate() {
         if at != lost {
             store.insert(*index, packet);
-            decoder.source(*index, &store);
+            decoder.handle_source(*index, &store);
         }
     }
     for repair in repairs {
-        assert_eq!(decoder.repair(repair, &store), Ok(()));
+        assert_eq!(decoder.handle_repair(repair, &store), Ok(()));
     }
     let (index, packet) = &packets[lost];
-    let recovered = decoder.poll().unwrap_or_else(|| panic!("{lost} of {} is lost", packets.len()));
+    let recovered = decoder.poll_recovered().unwrap_or_else(|| panic!("{lost} of {} is lost", packets.len()));
     assert_eq!((recovered.index, recovered.packet), (*index, &packet[..]));
-    assert!(decoder.poll().is_none());
+    assert!(decoder.poll_recovered().is_none());
 }

@@ -1,10 +1,8 @@
 //! ST 2022-1 from anybody: no panic, nothing twice, nothing past a limit; and what an honest sender protects comes back.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use super::parity::{LIMITS, SSRC, anything, comes_back, decode, honest};
+use super::parity::{LIMITS, SSRC, anything, comes_back, honest};
 use msm_fec::xor::st2022::{Decoder, DecoderOptions, Encoder, EncoderOptions};
-
-decode!(Decoder);
 
 fn decoder() -> Decoder {
     Decoder::new(DecoderOptions { ssrc: SSRC, limits: LIMITS, ..DecoderOptions::default() })

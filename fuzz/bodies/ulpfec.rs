@@ -1,11 +1,9 @@
 //! ULPFEC and RED from anybody: no panic, nothing twice, nothing past a limit; and what an honest sender protects comes back.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::parity::{LIMITS, PAYLOAD_TYPE, SSRC, anything, comes_back, decode, honest};
+use super::parity::{LIMITS, PAYLOAD_TYPE, SSRC, anything, comes_back, honest};
 use msm_fec::xor::ulpfec::{Decoder, DecoderOptions, Encoder, EncoderOptions, MAX_MASK};
 use msm_fec::xor::{Line, red};
-
-decode!(Decoder);
 
 fn decoder() -> Decoder {
     Decoder::new(DecoderOptions { ssrc: SSRC, payload_type: PAYLOAD_TYPE, limits: LIMITS })

@@ -8,4 +8,5 @@ pub mod order;
 pub mod paths;
 pub mod protect;
 pub mod rs;
+pub mod sources;
 pub mod xor;

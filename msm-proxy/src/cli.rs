@@ -1,12 +1,12 @@
 //! The command line.
 
-use crate::demo::{self, DemoOptions};
+use crate::demo;
+pub use crate::demo::DemoArgs;
 use crate::signals::Signals;
 use crate::{EXIT_CONFIG, EXIT_OK, EXIT_RUNTIME, check, logging, member, run, status};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use msm::config::{ActionConfig, Config, ENV_PREFIX};
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,11 +47,12 @@ pub enum Command {
     /// at most `drain_timeout`. A second signal ends at once.
     #[command(after_long_help = "Examples:\n  msm-proxy run\n  msm-proxy run --config msm.yaml")]
     Run(RunArgs),
-    /// Show a stream flowing, with nothing else installed
+    /// Show a stream flowing over a lossy link, with nothing else installed
     ///
-    /// A test source (H.264 and Opus) is published into one member, crosses an encrypted mesh hop to another and is read
-    /// there over plain RTSP; each second prints what the reader saw, and the hop's keys are renewed every ten.
-    #[command(after_long_help = "Examples:\n  msm-proxy demo\n  msm-proxy demo --seconds 5 --json")]
+    /// A test source (H.264 and Opus) is published into one member, crosses an encrypted mesh hop to another and is read there
+    /// over plain RTSP. Between the members is a link that loses and delays packets, in both directions. Each second prints what
+    /// became of them, and what the reader saw; what protection does is said when it changes; the hop's keys are renewed every ten.
+    #[command(after_long_help = demo::EXAMPLES)]
     Demo(DemoArgs),
     /// Check a configuration and the environment, and show what they say
     ///
@@ -83,20 +84,6 @@ pub struct RunArgs {
     /// The configuration; without it, the defaults: RTSP on port 8554, whatever is published can be read
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-}
-
-/// Arguments of `demo`.
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// End after this many seconds; without it, at Ctrl-C
-    #[arg(short, long, value_name = "N")]
-    pub seconds: Option<u64>,
-    /// Print one JSON object a second
-    #[arg(long)]
-    pub json: bool,
-    /// Where the proxy listens; port 0 takes any, for media too
-    #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:8554")]
-    pub address: SocketAddr,
 }
 
 /// Arguments of `check`.
@@ -173,8 +160,7 @@ fn serve(args: &RunArgs) -> u8 {
 fn show(args: &DemoArgs) -> u8 {
     let outcome = on_runtime(async {
         let mut signals = Signals::install().map_err(|error| error.to_string())?;
-        let options = DemoOptions { seconds: args.seconds, json: args.json, address: args.address };
-        demo::run(options, async {
+        demo::run(args, async {
             signals.next().await;
         })
         .await

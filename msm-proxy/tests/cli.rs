@@ -102,61 +102,6 @@ fn help_teaches() {
     proxy().arg("chekc").assert().code(2);
 }
 
-#[test]
-fn the_demo_says_who_is_at_the_ends_of_the_hop_and_what_protects_it() {
-    // Port 0: beside any other demo.
-    let output = proxy()
-        .args(["demo", "--seconds", "2", "--json", "--address", "127.0.0.1:0"])
-        .timeout(std::time::Duration::from_secs(60))
-        .assert()
-        .code(0)
-        .get_output()
-        .clone();
-    let shown = text(&output.stdout);
-    let seconds: Vec<serde_json::Value> =
-        shown.lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect();
-    assert_eq!(seconds.len(), 2, "{shown}");
-    let mut before = 0;
-    for (number, second) in (1..).zip(&seconds) {
-        assert_eq!(second["second"], number, "{second}");
-        let hop = &second["hop"];
-        assert_eq!(hop["studio"], "spiffe://demo.local/proxy/studio", "{second}");
-        assert_eq!(hop["edge"], "spiffe://demo.local/proxy/edge", "{second}");
-        let tls = hop["tls"].as_str().expect("TLS");
-        assert!(tls.starts_with("TLSv1_3 TLS13_") && tls.ends_with(" X25519MLKEM768"), "{tls}");
-        assert_eq!(hop["srtp"], "AEAD_AES_128_GCM", "{second}");
-        // Keys are renewed every ten seconds.
-        assert_eq!(hop["epoch"], 1, "{second}");
-        assert!(hop["way"].as_str().is_some_and(|way| way.starts_with("udp 127.0.0.1:")), "{second}");
-        let packets = second["packets"].as_u64().expect("packets");
-        assert!(packets > before, "it flows: {shown}");
-        assert_eq!(second["lost"], 0, "{second}");
-        before = packets;
-    }
-}
-
-#[test]
-fn the_demo_says_it_in_words_too() {
-    let output = proxy()
-        .args(["demo", "--seconds", "1", "--address", "127.0.0.1:0"])
-        .timeout(std::time::Duration::from_secs(60))
-        .assert()
-        .code(0)
-        .get_output()
-        .clone();
-    let shown = text(&output.stdout);
-    for wanted in [
-        "studio  spiffe://demo.local/proxy/studio\n",
-        "edge    spiffe://demo.local/proxy/edge\n",
-        "TLSv1_3 TLS13_",
-        "media AEAD_AES_128_GCM by udp 127.0.0.1:",
-        "key epoch 1\n",
-        "   1 s ",
-    ] {
-        assert!(shown.contains(wanted), "{wanted} is not in\n{shown}");
-    }
-}
-
 struct Fixed;
 
 impl Source for Fixed {

@@ -11,12 +11,23 @@
 //! SETUP rtsp://b/live/news/track0 RTSP/1.0             sets a track up
 //! Require: msm-hop-1
 //! Transport: RTP/SAVP;unicast;rtcp-mux
-//! Msm-Hop: token=60303ae22b998861;label=01000004
+//! Msm-Hop: token=60303ae22b998861;label=01000004;repair=01000005;latency=80
 //! ```
 //!
-//! Answers carry the answering side's `label`, and its `port` where an association begins.
+//! Answers carry the answering side's `label`, and its `port` where an association begins. Whoever receives the media names `repair` and
+//! `latency` if it takes the protection that the description offers: a reader in its SETUP, which the answer's `latency` confirms; who
+//! records in the answer to SETUP, in which the publisher proposed a `latency`. `paths=duplicate` or `paths=spread` in SETUP says how the
+//! track's packets use the association's paths, both ways.
+//!
+//! ```text
+//! OPTIONS * RTSP/1.0                                   opens another path of the association that the connection carries
+//! Require: msm-hop-1
+//! Msm-Hop: path=2;token=60303ae22b998862;label=01000005
+//! ```
 
 use std::fmt;
+
+use msm_core::route::PathMode;
 
 /// The feature tag of the hop (`RFC 2326 §12.32`).
 pub const FEATURE: &str = "msm-hop-1";
@@ -43,6 +54,21 @@ pub struct HopHeader {
     pub label: Option<u32>,
     /// The UDP port of the sender of this header.
     pub port: Option<u16>,
+    /// What the sender of this header calls the flow beside the media's, with repair packets and retransmissions: it takes the protection
+    /// that the description offers.
+    pub repair: Option<u32>,
+    /// The latency budget of the media's receiver in milliseconds: what it is, or is proposed to be.
+    pub latency: Option<u32>,
+    /// The most that the receiver has sent beside the media, in percent of it.
+    pub overhead: Option<u8>,
+    /// Repair packets that the receiver always has sent, in percent of the media; 0: none. Without it, as many as are needed.
+    pub fec: Option<u8>,
+    /// Whether the receiver asks for what it lost.
+    pub nack: Option<bool>,
+    /// How the track's packets use the paths of the association, both ways; without it they go by one.
+    pub paths: Option<PathMode>,
+    /// Which further path of the association is opened, from 2 on: the first begins with it.
+    pub path: Option<u8>,
 }
 
 impl HopHeader {
@@ -60,7 +86,14 @@ impl HopHeader {
                 "epoch" => once(&mut header.epoch, value.parse().ok().filter(|epoch| *epoch > 0)?)?,
                 "token" => once(&mut header.token, hex(value, 16)?)?,
                 "label" => once(&mut header.label, u32::try_from(hex(value, 8)?).ok()?)?,
+                "repair" => once(&mut header.repair, u32::try_from(hex(value, 8)?).ok()?)?,
+                "latency" => once(&mut header.latency, value.parse().ok().filter(|latency| *latency > 0)?)?,
+                "overhead" => once(&mut header.overhead, percent(value)?)?,
+                "fec" => once(&mut header.fec, percent(value)?)?,
+                "nack" => once(&mut header.nack, matches!(value, "0" | "1").then_some(value == "1")?)?,
                 "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
+                "paths" => once(&mut header.paths, mode(value)?)?,
+                "path" => once(&mut header.path, value.parse().ok().filter(|path| *path > 1)?)?,
                 _ => {}
             }
         }
@@ -70,6 +103,21 @@ impl HopHeader {
 
 fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
+}
+
+fn percent(value: &str) -> Option<u8> {
+    value.parse().ok().filter(|share| *share <= 100)
+}
+
+const DUPLICATE: &str = "duplicate";
+const SPREAD: &str = "spread";
+
+fn mode(value: &str) -> Option<PathMode> {
+    match value {
+        DUPLICATE => Some(PathMode::Duplicate),
+        SPREAD => Some(PathMode::Spread),
+        _ => None,
+    }
 }
 
 fn hex(value: &str, digits: usize) -> Option<u64> {
@@ -100,6 +148,31 @@ impl fmt::Display for HopHeader {
         if let Some(port) = self.port {
             part(f, format_args!("port={port}"))?;
         }
+        if let Some(repair) = self.repair {
+            part(f, format_args!("repair={repair:08x}"))?;
+        }
+        if let Some(latency) = self.latency {
+            part(f, format_args!("latency={latency}"))?;
+        }
+        if let Some(overhead) = self.overhead {
+            part(f, format_args!("overhead={overhead}"))?;
+        }
+        if let Some(fec) = self.fec {
+            part(f, format_args!("fec={fec}"))?;
+        }
+        if let Some(nack) = self.nack {
+            part(f, format_args!("nack={}", u8::from(nack)))?;
+        }
+        if let Some(paths) = self.paths {
+            let mode = match paths {
+                PathMode::Duplicate => DUPLICATE,
+                PathMode::Spread => SPREAD,
+            };
+            part(f, format_args!("paths={mode}"))?;
+        }
+        if let Some(path) = self.path {
+            part(f, format_args!("path={path}"))?;
+        }
         Ok(())
     }
 }
@@ -116,8 +189,16 @@ mod tests {
             token: Some(7),
             label: Some(0x0100_0003),
             port: Some(8050),
+            repair: Some(0x0100_0004),
+            latency: Some(80),
+            overhead: Some(50),
+            fec: Some(20),
+            nack: Some(false),
+            path: Some(2),
+            paths: Some(PathMode::Spread),
         };
-        let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050";
+        let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;\
+            repair=01000004;latency=80;overhead=50;fec=20;nack=0;paths=spread;path=2";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -130,12 +211,20 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for text in [
+            "repair=1",
+            "overhead=101",
+            "fec=-1",
+            "nack=2",
+            "latency=0",
             "label=1",
             "label=0100000g",
             "label=01000003;label=01000003",
             "label",
             "port=0",
             "port=65536",
+            "path=1",
+            "path=256",
+            "paths=both",
             "epoch=0",
             "epoch=-1",
             "association=+f86d081884c7d65",

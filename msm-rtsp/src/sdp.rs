@@ -1,5 +1,6 @@
 //! Descriptions (`RFC 8866`): read leniently, checked, and rewritten for the side that gets them.
 
+mod beside;
 mod keying;
 mod mend;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::limits::Limits;
 use crate::profile::Profile;
 use crate::url::track_control;
 
+pub use beside::{Beside, Protecting};
 pub use keying::Keying;
 
 /// Why a description was refused.
@@ -73,6 +75,8 @@ pub struct Track {
     pub source_filter: Option<IpAddr>,
     /// The keys of what is sent, where it is SRTP.
     pub keying: Keying,
+    /// What protects it on the hop that it came over.
+    pub protecting: Protecting,
     index: usize,
 }
 
@@ -106,6 +110,8 @@ pub struct TrackWay {
     pub group: Option<(IpAddr, u16, u8)>,
     /// The keys that it is sent under: it is described as SRTP then.
     pub keying: Option<Keying>,
+    /// What protects it.
+    pub protecting: Protecting,
 }
 
 /// Attributes that speak of the hop they came over, and mean nothing on the next.
@@ -151,18 +157,18 @@ impl Description {
         // Keys are of this hop alone. They are taken out, so that nothing that is made of the rest can have them.
         let shared = Keying::take(&mut session.attributes, &Keying::default());
         session.key = None;
-        let mut keyings: Vec<Keying> = Vec::with_capacity(session.medias.len());
+        let mut of_hop: Vec<(Keying, Protecting)> = Vec::with_capacity(session.medias.len());
         for media in &mut session.medias {
             media.key = None;
-            keyings.push(Keying::take(&mut media.attributes, &shared));
+            of_hop.push((Keying::take(&mut media.attributes, &shared), Protecting::take(media)));
         }
         let tracks: Vec<Track> = session
             .medias
             .iter()
-            .zip(keyings)
+            .zip(of_hop)
             .enumerate()
             .filter(|(_, (media, _))| media.proto.to_ascii_uppercase().starts_with("RTP/"))
-            .map(|(index, (media, keying))| track(&session, media, keying, index))
+            .map(|(index, (media, of_hop))| track(&session, media, of_hop, index))
             .collect();
         if tracks.is_empty() {
             return Err(SdpError::NoTracks);
@@ -239,6 +245,9 @@ impl Description {
                     media.port = port;
                     let ttl = group.is_ipv4().then_some(ttl);
                     media.connections.push(Connection::from_ip_addr_ttl(group, ttl));
+                }
+                if let Some(way) = way {
+                    way.protecting.write(&mut media);
                 }
                 media.attributes.push(Attribute::with_value("control", track_control(number)));
                 Some(media)
@@ -324,7 +333,12 @@ fn clean(attributes: &mut Vec<Attribute>) {
     });
 }
 
-fn track(session: &Session, media: &Media, keying: Keying, index: usize) -> Track {
+fn track(
+    session: &Session,
+    media: &Media,
+    (keying, protecting): (Keying, Protecting),
+    index: usize,
+) -> Track {
     let connection = media.connections.first().or(session.connection.as_ref());
     let group = connection
         .and_then(|connection| connection.connection_address.split('/').next()?.parse::<IpAddr>().ok())
@@ -338,6 +352,7 @@ fn track(session: &Session, media: &Media, keying: Keying, index: usize) -> Trac
         group,
         source_filter: source_filter(session, media, group.map(|(group, _)| group)),
         keying,
+        protecting,
         index,
     }
 }

@@ -4,12 +4,14 @@ use super::de::Dead;
 use super::listener::{ListenerConfig, Protocol};
 use super::nearest::nearest;
 use super::problem::Problem;
+use super::protection::{FecConfig, ProtectionConfig};
 use super::tree::{Kind, Tree, join_index, join_key};
 use super::units::PortRange;
 use super::{ClusterConfig, Config, Fallback, Hop, RouteConfig, Start, TransportConfig};
 use msm_auth::identity::id::{IdMatch, SpiffeId, TrustDomain};
 use msm_core::route::{
-    Backend, BalanceKind, Cluster, Endpoint, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern,
+    Backend, BalanceKind, Cluster, Endpoint, PeerPattern, Protection, RewriteTemplate, Route, RouteTable,
+    UrlPattern,
 };
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -380,6 +382,7 @@ fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
         if given.coalesce > MAX_COALESCE {
             report.add(&at.then("coalesce"), "is longer than `100ms`, more than a live stream can bear");
         }
+        check_protection(&given.protection, &at.then("protection"), report);
         let url = at.then("match").then("url");
         let pattern = match UrlPattern::parse(&given.r#match.url) {
             Ok(pattern) => pattern,
@@ -413,6 +416,31 @@ fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
 /// Longest `coalesce`.
 const MAX_COALESCE: Duration = Duration::from_millis(100);
 
+/// Longest `protection.latency`.
+const MAX_LATENCY: Duration = Duration::from_secs(10);
+
+fn check_protection(given: &ProtectionConfig, at: &At, report: &mut Report<'_>) {
+    if given.latency > MAX_LATENCY {
+        report.add(&at.then("latency"), "is longer than `10s`, more than is kept to be sent again");
+    }
+    if let FecConfig::Share(share) = given.fec
+        && share > given.overhead
+    {
+        let message = format!("`{share}` is more than `overhead` allows: {}; raise it", given.overhead);
+        report.add(&at.then("fec"), message);
+    }
+    let from = &given.paths.from;
+    if from.len() > Protection::MAX_PATHS {
+        report.add(&at.then("paths").then("from"), "has more than 4 addresses");
+    }
+    for (index, address) in from.iter().enumerate() {
+        if from.iter().take(index).any(|earlier| earlier == address) {
+            report
+                .add(&at.then("paths").then("from").item(index), "is there twice; a path is another address");
+        }
+    }
+}
+
 fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Report<'_>) -> Route {
     let template = given.rewrite.as_deref().map(|text| {
         let template = RewriteTemplate::parse(text)?;
@@ -441,6 +469,7 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
         share: given.share.into(),
         coalesce: given.coalesce,
         idle_timeout: given.idle_timeout,
+        protection: (&given.protection).into(),
     }
 }
 

@@ -27,6 +27,7 @@ mod listener;
 pub(crate) mod load;
 mod nearest;
 mod problem;
+mod protection;
 mod route;
 #[cfg(feature = "schema")]
 mod schema;
@@ -46,12 +47,13 @@ pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
+pub use protection::{FecConfig, NackConfig, PathModeConfig, PathsConfig, ProtectionConfig};
 pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use secret::Secret;
 pub use tree::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, MAX_SCALAR_BYTES};
-pub use units::{Bind, GroupPool, PortRange, Workers};
+pub use units::{Bind, GroupPool, Percent, PortRange, Workers};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! `routes`: which cluster serves a URL.
 
+use super::protection::ProtectionConfig;
 use super::units;
 use msm_core::route::{Action, Route, Share};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub struct RouteConfig {
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
     pub idle_timeout: Duration,
+    /// What is done against loss: between members always, with others as far as they offer it.
+    pub protection: ProtectionConfig,
 }
 
 impl Default for RouteConfig {
@@ -48,6 +51,7 @@ impl Default for RouteConfig {
             share: ShareConfig::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
+            protection: ProtectionConfig::default(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The JSON Schema of the configuration, from the types and their documentation.
 
 use super::Config;
-use super::units::{Bind, GroupPool, PortRange, Workers};
+use super::protection::FecConfig;
+use super::units::{Bind, GroupPool, Percent, PortRange, Workers};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
 
@@ -33,6 +34,9 @@ text_schema! {
         [{"type": "string", "pattern": "^[0-9]+( *- *[0-9]+)?$"}, {"type": "integer", "minimum": 1, "maximum": 65535}];
     Bind, "Bind", "An address with a port, or `off`.", [{"type": "string"}];
     GroupPool, "GroupPool", "A range of multicast groups: `239.255.42.0/24`.", [{"type": "string"}];
+    Percent, "Percent", "A share: `50%`.", [{"type": "string", "pattern": "^(100|[0-9]{1,2}) *%$"}];
+    FecConfig, "Fec", "`auto`, `off`, or a share that is always sent: `20%`.",
+        [{"enum": ["auto", "off"]}, {"type": "string", "pattern": "^(100|[0-9]{1,2}) *%$"}];
     Workers, "Workers", "`auto` or a number.",
         [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 1024}];
 }

@@ -1,5 +1,5 @@
 use super::*;
-use msm_core::route::{Action, Caller, RequestKey, RouteError};
+use msm_core::route::{self, Action, Caller, RequestKey, RouteError};
 use proptest::prelude::*;
 
 fn load(yaml: &str) -> Result<Config, ConfigErrors> {
@@ -182,7 +182,7 @@ log: {level: loud}
 #[test]
 fn keys_of_later_versions_are_refused() {
     for (yaml, wanted) in [
-        ("routes: [{protection: {latency: 80ms}}]", "msm.yaml:1: routes[0].protection: unknown key;"),
+        ("routes: [{mirror: {cluster: a}}]", "msm.yaml:1: routes[0].mirror: unknown key;"),
         (
             "clusters: {a: {endpoints: ['rtsp://h'], health: {}}}",
             "msm.yaml:1: clusters.a.health: unknown key;",
@@ -193,6 +193,31 @@ fn keys_of_later_versions_are_refused() {
         ),
     ] {
         let found = problems(yaml);
+        assert!(found.len() == 1 && found[0].starts_with(wanted), "{yaml}: {found:?}");
+    }
+}
+
+#[test]
+fn protection_is_one_number_and_what_is_pinned() {
+    let yaml = "routes: [{protection: {latency: 80ms, overhead: 30%, fec: 20%, nack: off, \
+        paths: {from: [10.0.0.1, 10.0.1.1], mode: spread}}}]";
+    let config = Config::from_yaml(yaml, "msm.yaml", std::iter::empty()).unwrap();
+    let table = config.routing().unwrap().table;
+    let own = &table.routes()[0].protection;
+    assert_eq!((own.latency, own.overhead, own.nack), (Duration::from_millis(80), 30, false));
+    assert_eq!((own.fec, own.paths.mode), (route::Fec::Share(20), route::PathMode::Spread));
+    assert!(own.is_on() && route::Protection::default().is_on() && !route::Protection::off().is_on());
+    for (yaml, wanted) in [
+        ("{latency: 11s}", "msm.yaml:1: routes[0].protection.latency: is longer than `10s`"),
+        ("{overhead: 10%, fec: 20%}", "msm.yaml:1: routes[0].protection.fec: `20%` is more than `overhead`"),
+        ("{fec: 20}", "msm.yaml:1: routes[0].protection.fec: `20`: has no `%`"),
+        ("{overhead: 101%}", "msm.yaml:1: routes[0].protection.overhead: `101%`: not possible"),
+        (
+            "{paths: {from: [10.0.0.1, 10.0.0.1]}}",
+            "msm.yaml:1: routes[0].protection.paths.from[1]: is there twice",
+        ),
+    ] {
+        let found = problems(&format!("routes: [{{protection: {yaml}}}]"));
         assert!(found.len() == 1 && found[0].starts_with(wanted), "{yaml}: {found:?}");
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::de::quote;
+use super::protection::FecConfig;
 
 /// Reads text, or a whole number as its text, by `FromStr`-like functions.
 struct TextVisitor<T> {
@@ -316,6 +317,29 @@ impl fmt::Display for Workers {
     }
 }
 
+/// A share: `50%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u8);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Percent, String> {
+        let number = text.strip_suffix('%').map(str::trim_end).ok_or_else(|| "has no `%`".to_owned())?;
+        let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+        match number.parse() {
+            Ok(share @ 0..=100) if is_number => Ok(Percent(share)),
+            _ => Err("not possible".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 macro_rules! as_text {
     ($($type:ty: $expecting:literal),* $(,)?) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -337,6 +361,8 @@ as_text! {
     Bind: "an address such as `127.0.0.1:18000`, or `off`",
     GroupPool: "a range of multicast groups such as `239.255.42.0/24`",
     Workers: "`auto` or a number from 1 to 1024",
+    Percent: "a share from `0%` to `100%`",
+    FecConfig: "`auto`, `off` or a share such as `20%`",
 }
 
 /// A socket address as text.

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use msm_auth::identity::svid::PeerIdentity;
 use msm_core::hop::Label;
+use msm_core::route::Protection;
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::Response;
+use msm_rtsp::sdp::Track;
 
 use super::association::{Association, Side};
 use super::inlet::{Inlet, Target};
 use super::members;
 use super::outlet::Outlet;
 use super::port::HopPort;
+use super::protect;
 use crate::error::Error;
 use crate::net::tcp::Connection;
 use crate::serve::session;
@@ -102,7 +105,7 @@ pub(crate) async fn begin(
                 remote,
             );
             let control = association.inlet(id, Target::Control)?;
-            association.open_control(Rc::clone(&control), Label::from_ssrc(label), &[])?;
+            association.open_control(Rc::clone(&control), Label::from_ssrc(label), &[], None)?;
             enter(worker, &association);
             (association, control)
         }
@@ -111,6 +114,22 @@ pub(crate) async fn begin(
     let answer =
         HopHeader { label: Some(control.label.ssrc()), port: Some(local.port()), ..HopHeader::default() };
     Ok((Response::new(200).with(HEADER, answer.to_string()), association))
+}
+
+/// Opens a further path of an association, or opens it anew. The answer tells our label.
+///
+/// # Errors
+/// [`Error::Refused`] for a header that says too little, a token that was used, or more paths than there may be.
+pub(crate) fn open_path(association: &Rc<Association>, header: &HopHeader) -> Result<Response, Error> {
+    let HopHeader { path: Some(told), token: Some(token), label: Some(label), .. } = *header else {
+        return Err(Error::Refused("Msm-Hop needs path, token and label".into()));
+    };
+    association.take_token(token)?;
+    let number = usize::from(told).saturating_sub(1);
+    let inlet = association.path_inlet(number, token)?;
+    let answer = HopHeader { label: Some(inlet.label.ssrc()), ..HopHeader::default() };
+    association.open_path(number, token, inlet, Label::from_ssrc(label), None)?;
+    Ok(Response::new(200).with(HEADER, answer.to_string()))
 }
 
 fn enter(worker: &Rc<Worker>, association: &Rc<Association>) {
@@ -168,5 +187,52 @@ pub(crate) fn flows(
     association.take_token(token)?;
     let inlet = association.inlet(token, Target::Nobody)?;
     let outlet = association.outlet(token, Label::from_ssrc(label), &inlet)?;
+    if let Some(mode) = header.paths {
+        outlet.set_paths(mode);
+        inlet.expect_copies(header.latency.map(|latency| Duration::from_millis(latency.into())));
+    }
     Ok((inlet, outlet))
+}
+
+/// Protects what is sent to a member that asks for it in SETUP; the budget in milliseconds that both agreed to, if it does.
+///
+/// # Errors
+/// The flow beside the track cannot be made.
+pub(crate) fn protect_reader(
+    (association, header): (&Rc<Association>, &HopHeader),
+    outlet: &Rc<Outlet>,
+    track: &Track,
+    own: &Protection,
+    stream: &str,
+) -> Result<Option<u32>, Error> {
+    let (Some(token), Some(repair)) = (header.token, header.repair) else { return Ok(None) };
+    let Some(plan) = protect::send_plan(track, own, header, stream) else { return Ok(None) };
+    let latency = protect::milliseconds(plan.protection.latency);
+    protect::send(association, token, outlet, repair, plan)?;
+    Ok(latency)
+}
+
+/// Protects what is received from a member that offers it; what the answer tells: our label of the flow beside the track, and what is
+/// wished.
+///
+/// # Errors
+/// [`Error::Capacity`] if the worker has no label left.
+pub(crate) fn protect_publisher(
+    (association, header): (&Rc<Association>, &HopHeader),
+    inlet: &Rc<Inlet>,
+    track: &Track,
+    own: &Protection,
+    stream: &str,
+) -> Result<HopHeader, Error> {
+    let (Some(token), Some(plan)) = (header.token, protect::receive_plan(track, own, header.latency, stream))
+    else {
+        return Ok(HopHeader::default());
+    };
+    let beside = association.inlet(token, Target::Nobody)?;
+    if header.paths.is_some() {
+        beside.expect_copies(Some(plan.protection.latency));
+    }
+    let wishes = HopHeader { repair: Some(beside.label.ssrc()), ..protect::wishes(&plan.protection) };
+    protect::receive(inlet, beside, plan);
+    Ok(wishes)
 }

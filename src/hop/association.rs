@@ -1,20 +1,25 @@
 //! What two members share: their TLS connection, the way of their packets, and the flows of all their sessions.
 
+mod path;
+mod paths;
 mod way;
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use msm_auth::identity::svid::PeerIdentity;
 use msm_core::hop::Label;
-use msm_core::hop::path::{Path, PathConfig};
+use msm_core::hop::path::PathConfig;
 use tokio::sync::Notify;
 
+pub(crate) use self::path::MAX_PATHS;
+use self::path::Paths;
+pub(crate) use self::paths::Take;
 pub(crate) use self::way::Way;
 use super::inlet::{Inlet, Target};
-use super::keys::{Direction, FlowKey, RTCP_OVERHEAD, SUITE};
+use super::keys::{Direction, FlowKey, SUITE};
 use super::outlet::Outlet;
 use super::port::HopPort;
 use super::tokens::Tokens;
@@ -22,7 +27,7 @@ use crate::error::Error;
 use crate::metrics::HopCount;
 use crate::net::tcp::Connection;
 use crate::net::tls::Tls;
-use crate::status::{HopStatus, milliseconds};
+use crate::status::{FlowProtection, HopStatus, milliseconds};
 use crate::worker::Worker;
 
 /// How long packets of the epoch before may still be under way.
@@ -65,12 +70,20 @@ pub(crate) struct Association {
     current: RefCell<(Rc<Connection>, u32)>,
     /// The next one, whose packets are opened already.
     next: RefCell<Option<(Rc<Connection>, u32)>>,
-    path: RefCell<Path>,
+    /// The main path first. None before its control flow is open.
+    paths: RefCell<Paths>,
+    /// Those that are up, as bits.
+    paths_up: Cell<u8>,
+    /// The one that took packets last of those that take turns.
+    turn: Cell<usize>,
+    /// Where the signalling says that the peer is.
+    remotes: RefCell<Vec<SocketAddr>>,
     way: Cell<Way>,
     /// Its part of the process's metrics.
     count: RefCell<Option<HopCount>>,
     max_datagram: Cell<usize>,
-    control: OnceCell<(Rc<Inlet>, Rc<Outlet>)>,
+    /// The same, for packets that are to pass by any path.
+    least_datagram: Cell<usize>,
     flows: RefCell<Vec<Flow>>,
     tokens: RefCell<Tokens>,
     /// The way became known, or another.
@@ -111,9 +124,6 @@ impl Association {
         connection: (Rc<Connection>, u32),
         remote: SocketAddr,
     ) -> Rc<Self> {
-        let ceiling = if remote.is_ipv4() { 1472 } else { 1452 };
-        let config = PathConfig { overhead: RTCP_OVERHEAD, ceiling, ..PathConfig::default() };
-        let path = Path::new(config, worker.shared.seed(), Instant::now());
         worker.shared.metrics.associations.inc();
         let own = Rc::new(Self {
             id,
@@ -124,11 +134,14 @@ impl Association {
             remote,
             current: RefCell::new(connection),
             next: RefCell::new(None),
-            max_datagram: Cell::new(path.max_datagram()),
-            path: RefCell::new(path),
+            max_datagram: Cell::new(PathConfig::default().base),
+            least_datagram: Cell::new(PathConfig::default().base),
+            paths: RefCell::default(),
+            paths_up: Cell::new(0),
+            turn: Cell::new(0),
+            remotes: RefCell::default(),
             way: Cell::new(Way::Unknown),
             count: RefCell::new((side == Side::Acceptor).then(|| worker.shared.metrics.hops.accepted())),
-            control: OnceCell::new(),
             flows: RefCell::default(),
             tokens: RefCell::new(Tokens::new(id)),
             changed: Notify::new(),
@@ -166,9 +179,9 @@ impl Association {
         Rc::clone(&self.current.borrow().0)
     }
 
-    /// The control flow from the peer.
+    /// The main path's control flow from the peer.
     pub(crate) fn control_inlet(&self) -> Option<Rc<Inlet>> {
-        self.control.get().map(|(inlet, _)| Rc::clone(inlet))
+        self.path(0).map(|path| Rc::clone(&path.control.0))
     }
 
     /// What it is like now.
@@ -186,14 +199,35 @@ impl Association {
             epoch,
             way: match self.way.get() {
                 Way::Unknown => "unknown".to_owned(),
-                Way::Udp(to) => format!("udp {to}"),
+                Way::Udp(_, to) => format!("udp {to}"),
                 Way::Tcp => "tcp".to_owned(),
             },
-            max_datagram: self.path.borrow().max_datagram(),
-            rtt_ms: self.path.borrow().rtt().map(milliseconds),
+            max_datagram: self.path_in_use().map_or(0, |path| path.max_datagram()),
+            rtt_ms: self.path_in_use().and_then(|path| path.rtt()).map(milliseconds),
+            paths: self.paths.borrow().iter().flatten().map(|path| path.status()).collect(),
             flows: self.flows.borrow().iter().filter(|flow| flow.is_alive()).count(),
             peer_expires_in: peer.expires.as_secs().saturating_sub(now),
+            protection: self.protection(),
         }
+    }
+
+    /// Gives what was counted of what is sent to the worker's port.
+    pub(crate) fn publish(&self) {
+        for flow in self.flows.borrow().iter() {
+            if let End::Out(outlet) = &flow.end
+                && let Some(outlet) = outlet.upgrade()
+            {
+                self.port.add_counts(outlet.fresh_counts());
+            }
+        }
+    }
+
+    fn protection(&self) -> Vec<FlowProtection> {
+        let of = |flow: &Flow| match &flow.end {
+            End::In(inlet) => inlet.upgrade()?.protection(),
+            End::Out(outlet) => outlet.upgrade()?.protection(),
+        };
+        self.flows.borrow().iter().filter_map(of).collect()
     }
 
     /// The largest UDP payload, or what takes its place.
@@ -201,25 +235,9 @@ impl Association {
         self.max_datagram.get()
     }
 
-    /// Begins the control flow: `theirs` is the peer's label for it, `remotes` its UDP addresses where signalling told them.
-    pub(crate) fn open_control(
-        self: &Rc<Self>,
-        inlet: Rc<Inlet>,
-        theirs: Label,
-        remotes: &[SocketAddr],
-    ) -> Result<(), Error> {
-        let outlet = self.outlet(self.id, theirs, &inlet)?;
-        let _ = self.control.set((inlet, outlet));
-        let now = Instant::now();
-        let mut path = self.path.borrow_mut();
-        for remote in remotes {
-            path.add_remote(*remote);
-        }
-        path.start(now);
-        drop(path);
-        self.drive(now);
-        tokio::task::spawn_local(way::run(Rc::downgrade(self)));
-        Ok(())
+    /// Random bits.
+    pub(crate) fn seed(&self) -> Result<u64, Error> {
+        Ok(self.worker.upgrade().ok_or(Error::Stopped)?.shared.seed())
     }
 
     /// A token for a SETUP of this side.
@@ -240,7 +258,17 @@ impl Association {
 
     /// A new flow from the peer, in the track that `token` names.
     pub(crate) fn inlet(self: &Rc<Self>, token: u64, target: Target) -> Result<Rc<Inlet>, Error> {
-        let inlet = Inlet::new(&Rc::downgrade(self), &self.port, target)?;
+        self.inlet_on(0, token, target)
+    }
+
+    /// The same, by a path.
+    pub(crate) fn inlet_on(
+        self: &Rc<Self>,
+        path: usize,
+        token: u64,
+        target: Target,
+    ) -> Result<Rc<Inlet>, Error> {
+        let inlet = Inlet::new(&Rc::downgrade(self), &self.port, path, target)?;
         let key = FlowKey { token, label: inlet.label, direction: self.side.receives() };
         for (connection, epoch) in self.connections() {
             inlet.install(&key.derive(&connection, epoch)?, epoch)?;
@@ -256,9 +284,16 @@ impl Association {
         label: Label,
         twin: &Rc<Inlet>,
     ) -> Result<Rc<Outlet>, Error> {
-        let seed = self.worker.upgrade().ok_or(Error::Stopped)?.shared.seed();
-        let outlet = Outlet::new(self, label, (seed & 0xffff) as u16);
+        let outlet = self.outlet_beside(token, label)?;
         outlet.set_twin(twin);
+        twin.set_back(&outlet);
+        Ok(outlet)
+    }
+
+    /// A new flow to the peer that nothing comes back on.
+    pub(crate) fn outlet_beside(self: &Rc<Self>, token: u64, label: Label) -> Result<Rc<Outlet>, Error> {
+        let seed = self.seed()?;
+        let outlet = Outlet::new(self, label, (seed & 0xffff) as u16);
         let key = FlowKey { token, label, direction: self.side.sends() };
         let (connection, epoch) = self.current.borrow().clone();
         outlet.switch(&key.derive(&connection, epoch)?, epoch)?;

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use super::connect::{Dialled, connect};
 use super::fallback::{self, Place};
 use super::inlet::{Inlet, Target};
 use super::members::renewal;
+use super::paths;
 use super::port::HopPort;
 use super::wire::{Ask, Wire};
 use crate::error::Error;
@@ -59,9 +60,9 @@ pub(crate) struct Peer {
 /// A place for one member's connection: locked while somebody dials.
 pub(super) type Slot = Rc<tokio::sync::Mutex<Weak<Peer>>>;
 
-/// A worker's connections to members, by cluster and authority.
+/// A worker's connections to members, by cluster and authority, and by the paths that routes want.
 #[derive(Default)]
-pub(crate) struct Peers(pub(super) RefCell<BTreeMap<Place, Slot>>);
+pub(crate) struct Peers(pub(super) RefCell<BTreeMap<(Place, Vec<IpAddr>), Slot>>);
 
 impl Peer {
     /// Asks the member something and waits for its answer, whatever its status. Requests are sent in the order of the
@@ -72,7 +73,7 @@ impl Peer {
     }
 
     /// As [`Self::ask`], for what shows that the connection lives and is no use of it.
-    fn send(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + use<> {
+    pub(super) fn send(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + use<> {
         let (reply, answer) = oneshot::channel();
         let sent = self.asks.send(Ask { request: request.with("Require", FEATURE), reply });
         async move {
@@ -113,7 +114,7 @@ pub(super) enum Opened {
     },
 }
 
-/// Connects, and begins an association if that is a member.
+/// Connects, and begins an association if that is a member, with a path from each of `sources`, or one alone where there are none.
 ///
 /// # Errors
 /// It cannot be reached, or is not who it must be.
@@ -121,6 +122,7 @@ pub(super) async fn open(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
+    sources: &[IpAddr],
 ) -> Result<Opened, Error> {
     let local = HopPort::address(worker).await?;
     let port = worker.hop_port().ok_or(Error::Stopped)?;
@@ -131,6 +133,7 @@ pub(super) async fn open(
         let answer = "its TLS does not agree on `msm/1`".to_owned();
         return Ok(Opened::Other { peer, answer, is_member });
     }
+    let sources = paths::towards(remote, sources)?;
     let id = worker.shared.seed();
     let association =
         Association::new(worker, &port, Side::Dialler, id, identity, (Rc::clone(&connection), 1), remote);
@@ -155,7 +158,7 @@ pub(super) async fn open(
     tracing::info!(%peer, %remote, "member reached");
     // The port that it knows as its own, and the one that it is reached by, where something between maps ports.
     let remotes = [SocketAddr::new(remote.ip(), theirs), remote];
-    association.open_control(control, Label::from_ssrc(label), &remotes)?;
+    association.open_control(control, Label::from_ssrc(label), &remotes, sources.first().copied())?;
     let (asks, asked) = mpsc::unbounded_channel();
     let peer = Rc::new(Peer {
         association,
@@ -166,6 +169,7 @@ pub(super) async fn open(
     });
     let reach = Reach { worker: Rc::clone(worker), settings: Arc::clone(settings), url: url.clone(), port };
     tokio::task::spawn_local(run(reach, Rc::clone(&peer), wire, asked));
+    paths::open_all(&peer, &sources);
     Ok(Opened::Member(peer))
 }
 
@@ -197,7 +201,7 @@ async fn begin(
         epoch: Some(epoch),
         label: Some(control.label.ssrc()),
         port: Some(own_port),
-        token: None,
+        ..HopHeader::default()
     };
     let request =
         Request::new(Method::Options, "*").with("Require", FEATURE).with(HEADER, header.to_string());

@@ -7,14 +7,18 @@
 pub(crate) mod accept;
 pub(crate) mod association;
 pub(crate) mod connect;
+mod copies;
 pub(crate) mod counters;
 pub(crate) mod dial;
+mod doubt;
 pub(crate) mod fallback;
 pub(crate) mod inlet;
 pub(crate) mod keys;
 pub(crate) mod members;
 pub(crate) mod outlet;
+pub(crate) mod paths;
 pub(crate) mod port;
+pub(crate) mod protect;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod reach;

@@ -1,22 +1,29 @@
 //! A flow to another member: numbered, protected, and sent in as few calls as it came.
 
-use std::cell::{RefCell, RefMut};
-use std::net::SocketAddr;
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::{Rc, Weak};
+use std::time::Instant;
 
 use msm_auth::srtp::{self, MasterKey};
+use msm_core::hop::path::Ends;
 use msm_core::hop::split::{SECOND_HEADER, cut};
 use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
 use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome};
+use msm_core::route::PathMode;
 use msm_core::rtp::Header;
 
-use super::association::Association;
+use super::association::{Association, Take};
+use super::doubt::Doubt;
 use super::inlet::Inlet;
 use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
+use super::protect::sending::{self, Flow};
+use super::protect::timer::Timer;
+use super::protect::{Counts, Sending};
 use super::report;
 use crate::error::Error;
 use crate::hub::dest::SendErrors;
 use crate::hub::put_off::{Owner, PutOff};
+use crate::status::FlowProtection;
 
 /// The most packets and bytes of one GSO send.
 const MAX_SEGMENTS: usize = msm_core::burst::MAX_SEGMENTS;
@@ -36,7 +43,14 @@ pub(crate) struct Outlet {
     association: Weak<Association>,
     /// The flow that comes back: reports speak of it.
     twin: RefCell<Weak<Inlet>>,
+    /// How its packets use the association's paths, if they use more than one.
+    paths: Cell<Option<PathMode>>,
+    doubt: RefCell<Doubt>,
     state: RefCell<State>,
+    timer: Rc<Timer>,
+    /// What was given to the counters.
+    counted: Cell<Counts>,
+    unanswered: Cell<u64>,
 }
 
 struct State {
@@ -44,11 +58,16 @@ struct State {
     line: SendLine,
     /// The index that the peer was told last.
     told: u64,
+    /// Where the flow is protected.
+    sending: Option<Sending>,
+    /// What protects it, on its way.
+    room: Vec<u8>,
 }
 
 /// Packets of one size that wait to be sent together.
 struct Batch<'a> {
     exit: Exit<'a>,
+    take: Take,
     /// Where its packets begin in the buffer.
     start: usize,
     segment: usize,
@@ -63,7 +82,7 @@ enum Exit<'a> {
     /// At once.
     Now(RefMut<'a, Vec<u8>>, &'a Association),
     /// With those of other readers, by UDP.
-    Later(&'a mut PutOff, SocketAddr, Rc<Outlet>),
+    Later(&'a mut PutOff, Ends, Rc<Outlet>),
 }
 
 impl Outlet {
@@ -72,6 +91,8 @@ impl Outlet {
             label,
             association: Rc::downgrade(association),
             twin: RefCell::default(),
+            paths: Cell::new(None),
+            doubt: RefCell::default(),
             state: RefCell::new(State {
                 // The line never goes back.
                 sender: srtp::Sender::new(srtp::SenderOptions {
@@ -81,8 +102,32 @@ impl Outlet {
                 }),
                 line: SendLine::new(first_sequence),
                 told: 0,
+                sending: None,
+                room: Vec::new(),
             }),
+            timer: Rc::default(),
+            counted: Cell::default(),
+            unanswered: Cell::new(0),
         })
+    }
+
+    /// Uses the association's paths from now on: its RTP as `mode` says, its RTCP all of them.
+    pub(crate) fn set_paths(&self, mode: PathMode) {
+        self.paths.set(Some(mode));
+    }
+
+    /// The paths that source packets take.
+    fn takes(&self) -> Take {
+        match self.paths.get() {
+            Some(PathMode::Duplicate) => Take::All,
+            Some(PathMode::Spread) if self.doubt.borrow().is_there(Instant::now()) => Take::All,
+            Some(PathMode::Spread) | None => Take::One,
+        }
+    }
+
+    /// The paths that RTCP takes.
+    fn control_takes(&self) -> Take {
+        self.paths.get().map_or(Take::One, |_| Take::All)
     }
 
     /// Names the flow that comes back.
@@ -103,11 +148,11 @@ impl Outlet {
     }
 
     /// Sends packets of one size, of which the last may be shorter.
-    pub(crate) fn send(&self, kind: Kind, packets: &[u8], segment: usize) -> SendOutcome {
+    pub(crate) fn send(&self, now: Instant, kind: Kind, packets: &[u8], segment: usize) -> SendOutcome {
         let Some(association) = self.association.upgrade() else { return SendOutcome::Failed };
         match kind {
             Kind::Rtp => {
-                let outcome = self.send_rtp(&association, packets, segment);
+                let outcome = self.send_rtp(now, &association, packets, segment);
                 self.tell_in_time(&association);
                 outcome
             }
@@ -118,22 +163,29 @@ impl Outlet {
     /// Sends RTP packets of `line` together with those of others, if they go by UDP.
     pub(crate) fn put_off(
         self: &Rc<Self>,
+        now: Instant,
         line: usize,
         packets: &Outgoing<'_>,
         put_off: &mut PutOff,
         errors: &SendErrors,
     ) -> SendOutcome {
         let Some(association) = self.association.upgrade() else { return SendOutcome::Failed };
-        let (Kind::Rtp, Some(to)) = (packets.kind, association.udp()) else {
+        let to = association.udp().filter(|_| self.paths.get().is_none());
+        let (Kind::Rtp, Some(to)) = (packets.kind, to) else {
             drop(association);
-            return self.send(packets.kind, packets.bytes, packets.segment);
+            return self.send(now, packets.kind, packets.bytes, packets.segment);
         };
         let count = packets.bytes.len().div_ceil(packets.segment.max(1));
         put_off.begin(&association.port.socket, packets.bytes.len() + count * LONGER, errors);
         let start = put_off.buffer().len();
         let exit = Exit::Later(put_off, to, Rc::clone(self));
-        let outcome =
-            self.protect_all(&association, Batch::new(exit, start, line), packets.bytes, packets.segment);
+        let outcome = self.protect_all(
+            now,
+            &association,
+            Batch::new(exit, Take::One, start, line),
+            packets.bytes,
+            packets.segment,
+        );
         self.tell_in_time(&association);
         outcome
     }
@@ -145,14 +197,22 @@ impl Outlet {
         }
     }
 
-    fn send_rtp(&self, association: &Association, packets: &[u8], segment: usize) -> SendOutcome {
+    fn send_rtp(
+        &self,
+        now: Instant,
+        association: &Association,
+        packets: &[u8],
+        segment: usize,
+    ) -> SendOutcome {
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
-        self.protect_all(association, Batch::new(Exit::Now(buffer, association), 0, 0), packets, segment)
+        let batch = Batch::new(Exit::Now(buffer, association), self.takes(), 0, 0);
+        self.protect_all(now, association, batch, packets, segment)
     }
 
     fn protect_all(
         &self,
+        now: Instant,
         association: &Association,
         mut batch: Batch<'_>,
         packets: &[u8],
@@ -160,13 +220,30 @@ impl Outlet {
     ) -> SendOutcome {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        let most = association.max_datagram().saturating_sub(RTP_OVERHEAD);
+        let most = match self.paths.get() {
+            Some(_) => association.least_datagram(),
+            None => association.max_datagram(),
+        };
+        let mut most = most.saturating_sub(RTP_OVERHEAD);
+        if state.sending.is_some() {
+            // What repairs the longest packet passes as well.
+            most = most.saturating_sub(sending::LONGER);
+        }
         let mut outcome = SendOutcome::Sent;
         for packet in packets.chunks(segment.max(1)) {
             let Some([_, _, high, low]) = packet.first_chunk() else { continue };
             let original = u16::from_be_bytes([*high, *low]);
             if packet.len() + Trailer::MAX_BYTES <= most {
-                self.protect(state, association, &mut batch, original, Part::Whole, packet, &mut outcome);
+                self.protect(
+                    now,
+                    state,
+                    association,
+                    &mut batch,
+                    original,
+                    Part::Whole,
+                    packet,
+                    &mut outcome,
+                );
                 batch.given.bytes += packet.len() as u64;
                 batch.given.packets += 1;
                 continue;
@@ -179,7 +256,7 @@ impl Outlet {
                 association.port.counters.add("hop_too_large", 1);
                 continue;
             };
-            self.protect(state, association, &mut batch, original, Part::First, head, &mut outcome);
+            self.protect(now, state, association, &mut batch, original, Part::First, head, &mut outcome);
             batch.given.bytes += packet.len() as u64;
             batch.given.packets += 1;
             let mut second = [0; 2048];
@@ -192,19 +269,119 @@ impl Outlet {
                     *first = 0x80;
                 }
                 rest.copy_from_slice(tail);
-                self.protect(state, association, &mut batch, original, Part::Second, room, &mut outcome);
+                self.protect(now, state, association, &mut batch, original, Part::Second, room, &mut outcome);
             } else {
                 association.port.counters.add("hop_too_large", 1);
             }
         }
+        if state.sending.is_some() {
+            self.add_protection(state, association, &mut batch, &mut outcome);
+        }
         batch.send(&mut outcome);
         outcome
+    }
+
+    /// Adds what protects the packets that were sent.
+    fn add_protection(
+        &self,
+        state: &mut State,
+        association: &Association,
+        batch: &mut Batch<'_>,
+        outcome: &mut SendOutcome,
+    ) {
+        let State { sender, sending: Some(sending), room, .. } = state else { return };
+        if self.paths.get() == Some(PathMode::Spread) {
+            // What the path of the media loses does not go with what repairs it.
+            batch.send(outcome);
+            batch.take = Take::Others;
+        }
+        while let Some(flow) = sending.poll_transmit(room) {
+            let plain = room.len();
+            let longer = if flow == Flow::Control { keys::RTCP_OVERHEAD } else { RTP_OVERHEAD };
+            room.resize(plain + longer, 0);
+            let protected = match flow {
+                Flow::Control => sender.protect_rtcp(room, plain),
+                Flow::Beside => sending.beside.state.borrow_mut().sender.protect_rtp(room, plain),
+            };
+            let Some(datagram) = protected.ok().and_then(|length| room.get(..length)) else {
+                association.port.counters.add("hop_protect", 1);
+                continue;
+            };
+            if !batch.takes(datagram.len()) {
+                batch.send(outcome);
+            }
+            batch.bytes().extend_from_slice(datagram);
+            batch.push(datagram.len());
+        }
+        sending.beside.tell_in_time(association);
+        self.timer.arm(sending.poll_timeout());
+    }
+
+    /// Protects what is sent from now on.
+    pub(crate) fn protect_by(self: &Rc<Self>, sending: Sending) {
+        self.state.borrow_mut().sending = Some(sending);
+        tokio::task::spawn_local(watch(Rc::downgrade(self), Rc::clone(&self.timer)));
+    }
+
+    /// The receiver asks for packets, or says what it measured.
+    pub(crate) fn handle_feedback(&self, now: Instant, compound: &[u8]) {
+        if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
+            let asked = sending.handle_feedback(now, compound);
+            self.doubt.borrow_mut().handle_request(now, asked, sending.packets());
+        }
+        self.drive();
+    }
+
+    /// Sends what protection wants sent now.
+    fn drive(&self) {
+        let Some(association) = self.association.upgrade() else { return };
+        let mut buffer = association.port.buffer.borrow_mut();
+        buffer.clear();
+        let mut batch = Batch::new(Exit::Now(buffer, &association), self.takes(), 0, 0);
+        let mut outcome = SendOutcome::Sent;
+        self.add_protection(&mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
+        batch.send(&mut outcome);
+    }
+
+    fn handle_timeout(&self, now: Instant) {
+        if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
+            sending.handle_timeout(now);
+        }
+        self.drive();
+    }
+
+    /// Sends an RTCP packet that is not a report of the hub's.
+    pub(crate) fn send_control(&self, message: &[u8]) {
+        let Some(association) = self.association.upgrade() else { return };
+        let mut protected = Vec::with_capacity(message.len() + keys::RTCP_OVERHEAD);
+        if self.protect_control(message, &mut protected).is_some() {
+            association.transmit_by(self.control_takes(), &protected, protected.len());
+        }
+    }
+
+    /// What protection did since the last call.
+    pub(crate) fn fresh_counts(&self) -> Counts {
+        let state = self.state.borrow();
+        let Some(sending) = &state.sending else { return Counts::default() };
+        let unanswered = sending.unanswered();
+        if let Some(association) = self.association.upgrade() {
+            let before = self.unanswered.replace(unanswered);
+            association.port.counters.add("hop_unanswered", unanswered.saturating_sub(before));
+        }
+        let now = sending.counts();
+        now.since(self.counted.replace(now))
+    }
+
+    /// What protection has done, if the flow is protected.
+    pub(crate) fn protection(&self) -> Option<FlowProtection> {
+        self.state.borrow().sending.as_ref().map(|sending| sending.status(self.label))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one place, called for whole packets and parts")]
     #[inline]
     fn protect(
         &self,
+        now: Instant,
         state: &mut State,
         association: &Association,
         batch: &mut Batch<'_>,
@@ -228,6 +405,11 @@ impl Outlet {
         }
         if let Some(end) = room.get_mut(packet.len()..) {
             numbered.trailer.write(end);
+        }
+        if let Some(sending) = state.sending.as_mut().filter(|_| association.udp().is_some())
+            && let Some(plain) = room.get(..packet.len() + numbered.trailer.len())
+        {
+            sending.handle_source(now, state.line.next_index().wrapping_sub(1), plain);
         }
         match state.sender.protect_rtp(room, packet.len() + numbered.trailer.len()) {
             Ok(protected) if protected == length => batch.push(length),
@@ -254,7 +436,8 @@ impl Outlet {
             association.port.counters.add("hop_protect", 1);
             return SendOutcome::Failed;
         };
-        association.transmit(buffer.get(..protected).unwrap_or_default(), protected)
+        let datagram = buffer.get(..protected).unwrap_or_default();
+        association.transmit_by(self.control_takes(), datagram, protected)
     }
 
     /// Where the numbers are, if the peer could mistake them.
@@ -299,9 +482,9 @@ impl Outlet {
 }
 
 impl<'a> Batch<'a> {
-    fn new(exit: Exit<'a>, start: usize, line: usize) -> Self {
+    fn new(exit: Exit<'a>, take: Take, start: usize, line: usize) -> Self {
         let given = NotSent { line, packets: 0, bytes: 0 };
-        Self { exit, start, segment: 0, packets: 0, closed: false, given }
+        Self { exit, take, start, segment: 0, packets: 0, closed: false, given }
     }
 
     #[inline]
@@ -337,7 +520,7 @@ impl<'a> Batch<'a> {
             let (given, segment) = (self.given, self.segment);
             match &mut self.exit {
                 Exit::Now(buffer, association) => {
-                    match association.transmit(buffer, segment) {
+                    match association.transmit_by(self.take, buffer, segment) {
                         SendOutcome::Sent => {}
                         other => *outcome = other,
                     }
@@ -352,5 +535,28 @@ impl<'a> Batch<'a> {
         self.packets = 0;
         self.closed = false;
         self.given = NotSent { packets: 0, bytes: 0, ..self.given };
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.timer.end();
+        if let Some(association) = self.association.upgrade() {
+            association.port.add_counts(self.fresh_counts());
+        }
+    }
+}
+
+/// The timer of a protected flow.
+async fn watch(outlet: Weak<Outlet>, timer: Rc<Timer>) {
+    loop {
+        let due = |outlet: &Outlet| outlet.state.borrow().sending.as_ref().and_then(Sending::poll_timeout);
+        let Some(first) = outlet.upgrade().map(|outlet| due(&outlet)) else { return };
+        timer.wait(first).await;
+        let Some(outlet) = outlet.upgrade() else { return };
+        let now = Instant::now();
+        if due(&outlet).is_some_and(|due| due <= now) {
+            outlet.handle_timeout(now);
+        }
     }
 }

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use msm_core::hop::Label;
 use msm_core::hop::label::MAX_FLOWS;
+use msm_core::hop::path::Ends;
 use tokio::task::AbortHandle;
 
 use super::counters::HopCounters;
 use super::inlet::Inlet;
+use super::protect::Counts;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::net::udp::{SocketOptions, UdpSocket, canonical};
@@ -42,6 +44,8 @@ pub(crate) struct HopPort {
     next: Cell<u32>,
     /// Of flows that are over.
     lost: Cell<u64>,
+    /// What protection did, of flows that are over too.
+    counts: Cell<Counts>,
     receiving: RefCell<Option<AbortHandle>>,
 }
 
@@ -87,6 +91,7 @@ impl HopPort {
             flows: RefCell::default(),
             next: Cell::new(0),
             lost: Cell::new(0),
+            counts: Cell::default(),
             receiving: RefCell::new(None),
         });
         let task = tokio::task::spawn_local(receive(Rc::downgrade(worker), Rc::clone(&port)));
@@ -103,6 +108,13 @@ impl HopPort {
         let flows: Vec<_> = self.flows.borrow().values().filter_map(Weak::upgrade).collect();
         let lost: u64 = flows.iter().map(|flow| flow.fresh_loss()).sum();
         metrics.hop_lost.inc_by(lost + self.lost.take());
+        let counts = flows.iter().map(|flow| flow.fresh_counts());
+        metrics.protection.add(counts.fold(self.counts.take(), Counts::add));
+    }
+
+    /// Whether it is on every address of the host, so that what leaves has a choice.
+    pub(crate) fn has_any_address(&self) -> bool {
+        self.socket.local_addr().ip().is_unspecified()
     }
 
     /// Stops to receive.
@@ -141,6 +153,11 @@ impl HopPort {
         self.lost.set(self.lost.get() + packets);
     }
 
+    /// Keeps what protection did for the counters.
+    pub(crate) fn add_counts(&self, counts: Counts) {
+        self.counts.set(self.counts.get().add(counts));
+    }
+
     /// Forgets a label.
     pub(crate) fn leave(&self, label: Label) {
         self.flows.borrow_mut().remove(&label.ssrc());
@@ -153,7 +170,7 @@ impl HopPort {
         now: Instant,
         bytes: &mut [u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let total = bytes.len();
         let stride = if stride == 0 { total.max(1) } else { stride };
@@ -183,7 +200,7 @@ impl HopPort {
         label: Label,
         run: &mut [u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
     ) {
         let packets = run.len().div_ceil(stride) as u64;
         if label.worker() != self.worker {
@@ -223,7 +240,7 @@ impl HopPort {
         label: Label,
         run: &[u8],
         stride: usize,
-        from: Option<SocketAddr>,
+        from: Option<Ends>,
         packets: u64,
     ) {
         self.counters.add("hop_stray", packets);
@@ -249,7 +266,9 @@ async fn receive(worker: Weak<Worker>, port: Rc<HopPort>) {
         let outcome = port
             .socket
             .receive(&strong.buffers, |received| {
-                let from = canonical(received.source);
+                // Where it came to is where its answers leave from, of several addresses.
+                let local = received.dst_ip.filter(|_| port.has_any_address());
+                let from = Ends { remote: canonical(received.source), local };
                 port.handle(&strong, Instant::now(), received.bytes, received.stride, Some(from));
             })
             .await;

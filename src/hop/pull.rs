@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::hop::Label;
-use msm_core::route::Share;
+use msm_core::route::{PathMode, Protection, Share};
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::headers::SessionHeader;
 use msm_rtsp::hop::{HEADER, HopHeader};
@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use super::dial::Peer;
 use super::inlet::{Inlet, Target};
 use super::outlet::Outlet;
+use super::protect::{self, ReceivePlan};
 use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{
@@ -42,6 +43,7 @@ struct Pull {
     member: Member,
     described: Described,
     handle: Arc<HubHandle>,
+    protection: Protection,
     home: Option<Rc<Home>>,
     flows: Vec<(Rc<Inlet>, Rc<Outlet>)>,
     playing: Option<PlayAnswer>,
@@ -52,11 +54,34 @@ struct Pull {
 /// The peer's answer to SETUP.
 pub(crate) struct SetUp {
     /// The track's name, which keys come from.
-    token: u64,
+    pub(crate) token: u64,
     /// The peer's label for the way back.
     label: Label,
+    /// How the association's paths are used.
+    paths: Option<PathMode>,
+    /// What the peer says of protection: its label for the flow beside the media, if it receives that, and what it wishes, or the budget
+    /// that it agreed to.
+    pub(crate) header: HopHeader,
     /// What the peer calls the session.
     pub(crate) session: Option<String>,
+}
+
+/// How a track that is set up is to be protected.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    /// It is not.
+    Nothing,
+    /// This side receives it, and wishes this.
+    Received(HopHeader),
+    /// The other side receives it; this budget is proposed.
+    Sent(Option<u32>),
+}
+
+/// The flows from the peer of a track that is being set up.
+pub(crate) struct Coming {
+    pub(crate) inlet: Rc<Inlet>,
+    /// The one beside it, if it is to be protected.
+    pub(crate) beside: Option<Rc<Inlet>>,
 }
 
 /// One session with another member.
@@ -109,11 +134,32 @@ impl Member {
         url: &str,
         mode: &str,
         target: Target,
-    ) -> Result<(Rc<Inlet>, impl Future<Output = Result<SetUp, Error>> + use<>), Error> {
-        let token = self.peer.association.next_token();
-        let inlet = self.peer.association.inlet(token, target)?;
-        let header =
-            HopHeader { token: Some(token), label: Some(inlet.label.ssrc()), ..HopHeader::default() };
+        wanted: Wanted,
+        paths: Option<PathMode>,
+    ) -> Result<(Coming, impl Future<Output = Result<SetUp, Error>> + use<>), Error> {
+        let association = &self.peer.association;
+        let token = association.next_token();
+        let inlet = association.inlet(token, target)?;
+        let beside = matches!(wanted, Wanted::Received(_));
+        let beside = beside.then(|| association.inlet(token, Target::Nobody)).transpose()?;
+        let wishes = match wanted {
+            Wanted::Nothing => HopHeader::default(),
+            Wanted::Received(wishes) => wishes,
+            Wanted::Sent(latency) => HopHeader { latency, ..HopHeader::default() },
+        };
+        if paths.is_some() {
+            let latency = wishes.latency.map(|latency| Duration::from_millis(latency.into()));
+            for inlet in [Some(&inlet), beside.as_ref()].into_iter().flatten() {
+                inlet.expect_copies(latency);
+            }
+        }
+        let header = HopHeader {
+            token: Some(token),
+            label: Some(inlet.label.ssrc()),
+            repair: beside.as_ref().map(|beside| beside.label.ssrc()),
+            paths,
+            ..wishes
+        };
         let request = Request::new(Method::Setup, url)
             .with("Transport", format!("{TRANSPORT}{mode}"))
             .with(HEADER, header.to_string());
@@ -121,21 +167,30 @@ impl Member {
         let endpoint = self.url.to_string();
         let answer = async move {
             let response = answer.await?;
-            let label =
-                response.headers.get(HEADER).and_then(HopHeader::parse).and_then(|header| header.label);
-            let label = label.ok_or_else(|| Error::UpstreamProtocol {
+            let header = response.headers.get(HEADER).and_then(HopHeader::parse).unwrap_or_default();
+            let label = header.label.ok_or_else(|| Error::UpstreamProtocol {
                 endpoint,
                 reason: "the answer to SETUP names no label".into(),
             })?;
             let session = response.headers.get("Session").and_then(SessionHeader::parse);
-            Ok(SetUp { token, label: Label::from_ssrc(label), session: session.map(|session| session.id) })
+            Ok(SetUp {
+                token,
+                paths,
+                label: Label::from_ssrc(label),
+                header,
+                session: session.map(|session| session.id),
+            })
         };
-        Ok((inlet, answer))
+        Ok((Coming { inlet, beside }, answer))
     }
 
     /// The way back of a track that was set up.
     pub(crate) fn set_outlet(&self, answer: &SetUp, inlet: &Rc<Inlet>) -> Result<Rc<Outlet>, Error> {
-        self.peer.association.outlet(answer.token, answer.label, inlet)
+        let outlet = self.peer.association.outlet(answer.token, answer.label, inlet)?;
+        if let Some(mode) = answer.paths {
+            outlet.set_paths(mode);
+        }
+        Ok(outlet)
     }
 
     /// What the member calls the session.
@@ -222,6 +277,7 @@ pub(crate) fn start(
         member,
         described,
         handle: Arc::clone(&handle),
+        protection: resolved.protection.clone(),
         home: None,
         flows: Vec::new(),
         playing: None,
@@ -332,7 +388,13 @@ impl Pull {
         if self.flows.is_empty() {
             for (track, url) in self.described.setup.iter().enumerate() {
                 let target = Target::Media { home: Rc::downgrade(&home), track };
-                pending.push(self.member.set_up(url, "", target)?);
+                let plan = self.receive_plan(track);
+                let wanted = plan
+                    .as_ref()
+                    .map_or(Wanted::Nothing, |plan| Wanted::Received(protect::wishes(&plan.protection)));
+                let (coming, answer) =
+                    self.member.set_up(url, "", target, wanted, self.protection.paths.mode())?;
+                pending.push((coming, plan, answer));
             }
         }
         if self.playing.is_some() && request.range.is_some() {
@@ -346,8 +408,11 @@ impl Pull {
             });
         // All are on their way before the first answer comes.
         let played = self.member.ask(asked);
-        for (track, (inlet, answer)) in pending.into_iter().enumerate() {
+        for (track, (Coming { inlet, beside }, plan, answer)) in pending.into_iter().enumerate() {
             let answer = answer.await?;
+            if let (Some(beside), Some(plan), Some(_)) = (beside, plan, answer.header.latency) {
+                protect::receive(&inlet, beside, plan);
+            }
             let outlet = self.member.set_outlet(&answer, &inlet)?;
             home.set_upstream(track, Dest::Hop(Rc::clone(&outlet)));
             self.member.set_session(answer.session);
@@ -356,6 +421,12 @@ impl Pull {
         let answer = play::answer(&played.await?, &self.described);
         self.playing = Some(answer.clone());
         Ok(answer)
+    }
+
+    /// How a track is to be protected, if its sender offers that.
+    fn receive_plan(&self, track: usize) -> Option<ReceivePlan> {
+        let described = self.described.description.tracks.get(track)?;
+        protect::receive_plan(described, &self.protection, None, &self.handle.name)
     }
 
     async fn parameter(&mut self, request: ParameterRequest) -> Result<ParameterAnswer, Error> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
 use msm_core::rng::Rng;
+use msm_core::route::Protection;
 use msm_rtsp::message::{Method, Request};
 use msm_rtsp::sdp::Description;
 use msm_rtsp::url::{RtspUrl, join_control, track_control};
@@ -12,12 +13,13 @@ use msm_rtsp::url::{RtspUrl, join_control, track_control};
 use super::dial::Peer;
 use super::inlet::{Inlet, Target};
 use super::outlet::Outlet;
-use super::pull::Member;
+use super::protect;
+use super::pull::{Coming, Member, Wanted};
 use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::home::Home;
 use crate::hub::registry::ReaderRef;
-use crate::routing::ClusterSettings;
+use crate::routing::{ClusterSettings, Resolved};
 use crate::worker::Worker;
 
 /// How long an end that nobody told is noticed after.
@@ -27,14 +29,15 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) async fn start(
     worker: &Rc<Worker>,
     home: &Rc<Home>,
-    settings: &ClusterSettings,
+    resolved: &Resolved,
     peer: Rc<Peer>,
     url: &RtspUrl,
     description: &Description,
     via: Vec<String>,
 ) -> Result<(), Error> {
     let mut member = Member::new(worker, peer, url.clone(), via);
-    let flows = announce(&mut member, settings, description).await?;
+    let settings = resolved.settings().ok_or(Error::StreamEnded)?;
+    let flows = announce(&mut member, settings, &resolved.protection, description).await?;
     let id = attach(worker, home, &flows)?;
     let recorded = member.ask(Request::new(Method::Record, url.to_string())).await;
     // Nothing is sent into the void.
@@ -57,22 +60,34 @@ type Flows = Vec<(Rc<Inlet>, Rc<Outlet>)>;
 async fn announce(
     member: &mut Member,
     settings: &ClusterSettings,
+    protection: &Protection,
     description: &Description,
 ) -> Result<Flows, Error> {
     let base = member.url.to_string();
-    let announce = Request::new(Method::Announce, base.clone())
-        .with_body("application/sdp", description.for_announce(&[]));
+    let announce = Request::new(Method::Announce, base.clone()).with_body(
+        "application/sdp",
+        description.for_announce(&protect::offers(&description.tracks, protection)),
+    );
+    let latency = Some(protection).filter(|own| own.is_on());
+    let latency = latency.and_then(|own| protect::milliseconds(own.latency));
     let announced = member.ask(announce);
     let mut pending = Vec::new();
     for number in 0..description.tracks.len() {
         let url = join_control(&base, &track_control(number), settings.control);
-        pending.push(member.set_up(&url, ";mode=record", Target::Nobody)?);
+        let wanted = Wanted::Sent(latency);
+        let paths = protection.paths.mode();
+        pending.push(member.set_up(&url, ";mode=record", Target::Nobody, wanted, paths)?);
     }
     announced.await?;
     let mut flows = Vec::new();
-    for (inlet, answer) in pending {
+    for ((Coming { inlet, .. }, answer), track) in pending.into_iter().zip(&description.tracks) {
         let answer = answer.await?;
         let outlet = member.set_outlet(&answer, &inlet)?;
+        if let Some(repair) = answer.header.repair
+            && let Some(plan) = protect::send_plan(track, protection, &answer.header, &base)
+        {
+            protect::send(&member.peer.association, answer.token, &outlet, repair, plan)?;
+        }
         member.set_session(answer.session);
         flows.push((inlet, outlet));
     }

@@ -1,5 +1,6 @@
 //! What stands at an endpoint of a mesh cluster: a member, or somebody to fall back to.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +22,7 @@ pub(crate) enum Reached {
     Plain(Dialled),
 }
 
-/// Whoever is at a URL's authority, connected to if that is a member and was not yet.
+/// Whoever is at a URL's authority, connected to if that is a member and was not yet: by paths from each of `sources`.
 ///
 /// # Errors
 /// It cannot be reached, is not who it must be, or is no member and the cluster has no `fallback`.
@@ -29,6 +30,7 @@ pub(crate) async fn reach(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
+    sources: &[IpAddr],
 ) -> Result<Reached, Error> {
     let authority = format!("{}:{}", url.host().to_ascii_lowercase(), url.port());
     let place = (settings.name.clone(), authority);
@@ -41,7 +43,7 @@ pub(crate) async fn reach(
         // Whoever is there now agrees on another protocol.
         fallbacks.doubt(&place);
     }
-    match peer(worker, settings, url, &place).await? {
+    match peer(worker, settings, url, sources, &place).await? {
         Some(peer) => Ok(Reached::Member(peer)),
         None => Ok(Reached::Plain(connect(worker, settings, url).await?)),
     }
@@ -52,9 +54,11 @@ async fn peer(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
+    sources: &[IpAddr],
     place: &Place,
 ) -> Result<Option<Rc<Peer>>, Error> {
-    let slot = Rc::clone(worker.hop_peers.0.borrow_mut().entry(place.clone()).or_default());
+    let key = (place.clone(), sources.to_vec());
+    let slot = Rc::clone(worker.hop_peers.0.borrow_mut().entry(key).or_default());
     // Whoever comes while one dials waits for that.
     let mut slot = slot.lock().await;
     if let Some(peer) = slot.upgrade().filter(|peer| peer.take()) {
@@ -64,7 +68,7 @@ async fn peer(
     if fallbacks.known(place, Instant::now()).is_some() {
         return Ok(None);
     }
-    match open(worker, settings, url).await? {
+    match open(worker, settings, url, sources).await? {
         Opened::Member(peer) => {
             metrics.count_opening(&settings.name, "mesh");
             if fallbacks.forget(place) {

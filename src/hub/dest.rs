@@ -157,8 +157,11 @@ impl Sink<Dest> for WorkerSink<'_> {
                 track.protect(&packets, &mut room, &mut refused, &mut |run| self.send(to, run))
             }
             Dest::Hop(outlet) => match packets.put_off {
-                Some(line) => outlet.put_off(line, &packets, &mut self.put_off.borrow_mut(), self.errors),
-                None => outlet.send(packets.kind, packets.bytes, packets.segment),
+                Some(line) => {
+                    let mut put_off = self.put_off.borrow_mut();
+                    outlet.put_off(self.now, line, &packets, &mut put_off, self.errors)
+                }
+                None => outlet.send(self.now, packets.kind, packets.bytes, packets.segment),
             },
             Dest::App { queue } => {
                 let burst = AppBurst {

@@ -4,9 +4,9 @@
 //! work in between. For plain readers, whose packets would have to be copied for it, nothing is gained.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
+use msm_core::hop::path::Ends;
 use msm_core::hub::{NotSent, SendOutcome};
 use msm_udp::{SendQueue, Transmit};
 
@@ -50,8 +50,8 @@ impl PutOff {
 
     /// Makes one send of what was appended.
     #[inline]
-    pub(crate) fn enter(&mut self, owner: Owner, to: SocketAddr, segment: usize) {
-        self.queue.enter(to, Some(segment), None);
+    pub(crate) fn enter(&mut self, owner: Owner, to: Ends, segment: usize) {
+        self.queue.enter(to.remote, Some(segment), to.local);
         self.owners.push(owner);
     }
 

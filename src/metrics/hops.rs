@@ -8,13 +8,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{PeerLabels, WayLabels};
+use super::labels::{PathLabels, PathStateLabels, RttLabels, WayLabels};
 
 /// The instruments of all associations.
 pub(crate) struct Hops {
     ways: Family<WayLabels, Gauge>,
     fallbacks: Counter,
-    rtt: Family<PeerLabels, Histogram>,
+    rtt: Family<RttLabels, Histogram>,
+    paths: Family<PathStateLabels, Gauge>,
+    path_failures: Family<PathLabels, Counter>,
 }
 
 impl Hops {
@@ -23,6 +25,8 @@ impl Hops {
             ways: Family::default(),
             fallbacks: Counter::default(),
             rtt: Family::new_with_constructor(super::latency),
+            paths: Family::default(),
+            path_failures: Family::default(),
         };
         // There from the start, so that an alarm on one of them has something to look at.
         for way in [UNKNOWN, UDP, TCP] {
@@ -40,28 +44,55 @@ impl Hops {
         );
         registry.register_with_unit(
             "hop_rtt",
-            "Round trip between members by UDP, measured every 10 s; with an empty cluster those that dialled this one",
+            "Round trip between members by UDP, of each path, measured every 10 s; with an empty cluster those that dialled this one",
             Unit::Seconds,
             own.rtt.clone(),
+        );
+        registry.register(
+            "hop_paths",
+            "Paths of associations now, by their number, and whether packets pass: up or down",
+            own.paths.clone(),
+        );
+        registry.register(
+            "hop_path_failures",
+            "Times that a path of an association went down, by its number",
+            own.path_failures.clone(),
         );
         own
     }
 
     /// Counts an association that another member dialled.
     pub(crate) fn accepted(&self) -> HopCount {
-        self.enter(PeerLabels { cluster: String::new(), direction: "accepted" })
+        self.enter(String::new(), "accepted")
     }
 
     /// Counts an association with an endpoint of a cluster.
     pub(crate) fn dialled(&self, cluster: &str) -> HopCount {
-        self.enter(PeerLabels { cluster: cluster.to_owned(), direction: "dialled" })
+        self.enter(cluster.to_owned(), "dialled")
     }
 
-    fn enter(&self, peer: PeerLabels) -> HopCount {
-        let rtt = self.rtt.get_or_create_owned(&peer);
-        let count =
-            HopCount { ways: self.ways.clone(), fallbacks: self.fallbacks.clone(), rtt, way: UNKNOWN };
+    fn enter(&self, cluster: String, direction: &'static str) -> HopCount {
+        let count = HopCount {
+            ways: self.ways.clone(),
+            fallbacks: self.fallbacks.clone(),
+            rtt: self.rtt.clone(),
+            peer: RttLabels { cluster, direction, path: 1 },
+            way: UNKNOWN,
+        };
         count.shift(UNKNOWN, 1);
+        count
+    }
+
+    /// Counts a path, which is not up yet; the main one is number 0.
+    pub(crate) fn path(&self, number: usize) -> PathCount {
+        let path = number as u64 + 1;
+        let count = PathCount {
+            paths: self.paths.clone(),
+            failures: self.path_failures.get_or_create_owned(&PathLabels { path }),
+            path,
+            is_up: false,
+        };
+        count.shift(false, 1);
         count
     }
 }
@@ -76,7 +107,8 @@ pub(crate) const TCP: &str = "tcp";
 pub(crate) struct HopCount {
     ways: Family<WayLabels, Gauge>,
     fallbacks: Counter,
-    rtt: Histogram,
+    rtt: Family<RttLabels, Histogram>,
+    peer: RttLabels,
     way: &'static str,
 }
 
@@ -91,8 +123,10 @@ impl HopCount {
         }
     }
 
-    pub(crate) fn observe_rtt(&self, rtt: Duration) {
-        self.rtt.observe(rtt.as_secs_f64());
+    /// The round trip of a path was measured; the main one is number 0.
+    pub(crate) fn observe_rtt(&self, path: usize, rtt: Duration) {
+        let labels = RttLabels { path: path as u64 + 1, ..self.peer.clone() };
+        self.rtt.get_or_create(&labels).observe(rtt.as_secs_f64());
     }
 
     fn shift(&self, way: &'static str, by: i64) {
@@ -103,6 +137,39 @@ impl HopCount {
 impl Drop for HopCount {
     fn drop(&mut self) {
         self.shift(self.way, -1);
+    }
+}
+
+/// One path in the instruments, until it is dropped.
+pub(crate) struct PathCount {
+    paths: Family<PathStateLabels, Gauge>,
+    failures: Counter,
+    path: u64,
+    is_up: bool,
+}
+
+impl PathCount {
+    /// Whether packets pass.
+    pub(crate) fn set_up(&mut self, is_up: bool) {
+        let before = std::mem::replace(&mut self.is_up, is_up);
+        if before != is_up {
+            self.shift(before, -1);
+            self.shift(is_up, 1);
+        }
+        if before && !is_up {
+            self.failures.inc();
+        }
+    }
+
+    fn shift(&self, is_up: bool, by: i64) {
+        let state = if is_up { "up" } else { "down" };
+        self.paths.get_or_create(&PathStateLabels { path: self.path, state }).inc_by(by);
+    }
+}
+
+impl Drop for PathCount {
+    fn drop(&mut self) {
+        self.shift(self.is_up, -1);
     }
 }
 
@@ -127,5 +194,23 @@ mod tests {
         assert_eq!(counts(), [0, 0, 1]);
         drop(second);
         assert_eq!(counts(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_path_is_up_or_down_and_its_failures_are_counted() {
+        let hops = Hops::register(&mut Registry::default());
+        let counts = || {
+            ["up", "down"].map(|state| hops.paths.get_or_create(&PathStateLabels { path: 2, state }).get())
+        };
+        let failures = || hops.path_failures.get_or_create(&PathLabels { path: 2 }).get();
+        let mut path = hops.path(1);
+        assert_eq!(counts(), [0, 1]);
+        path.set_up(true);
+        path.set_up(true);
+        assert_eq!((counts(), failures()), ([1, 0], 0));
+        path.set_up(false);
+        assert_eq!((counts(), failures()), ([0, 1], 1));
+        drop(path);
+        assert_eq!(counts(), [0, 0]);
     }
 }

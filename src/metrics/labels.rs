@@ -88,11 +88,27 @@ pub(super) struct WayLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct PeerLabels {
+pub(super) struct RttLabels {
     /// Whose endpoint it is; empty where the other member dialled.
     pub(super) cluster: String,
     /// `accepted` or `dialled`.
     pub(super) direction: &'static str,
+    /// The path, from 1 on.
+    pub(super) path: u64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct PathLabels {
+    /// From 1 on.
+    pub(super) path: u64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct PathStateLabels {
+    /// From 1 on.
+    pub(super) path: u64,
+    /// `up` or `down`.
+    pub(super) state: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
+use msm_core::route::Protection;
 
 use super::group::GroupReader;
 use crate::error::Error;
@@ -52,6 +53,8 @@ pub(crate) struct TrackPath {
 pub(crate) struct ReaderRole {
     pub(crate) lease: Lease,
     pub(crate) tracks: Vec<TrackPath>,
+    /// What the route that it came by does against loss.
+    pub(crate) protection: Protection,
     placed: Option<Placed>,
     /// Whether its last PLAY or PAUSE left it playing.
     playing: bool,
@@ -76,8 +79,8 @@ enum Portable {
 }
 
 impl ReaderRole {
-    pub(crate) fn new(lease: Lease, seed: u64, quota: QuotaPass) -> Self {
-        Self { lease, tracks: Vec::new(), placed: None, playing: false, seed, _quota: quota }
+    pub(crate) fn new(lease: Lease, protection: Protection, seed: u64, quota: QuotaPass) -> Self {
+        Self { lease, tracks: Vec::new(), protection, placed: None, playing: false, seed, _quota: quota }
     }
 
     /// The worker and reader, once it plays.

@@ -41,11 +41,11 @@ pub(crate) async fn start(
     let mut last = Error::NoRoute { url: resolved.resource.clone() };
     while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
         let attempt = async {
-            let link = match reach::way(worker, settings, &url, &via).await? {
+            let link = match reach::way(worker, settings, &url, &resolved.protection, &via).await? {
                 Way::Plain(link) => link,
                 Way::Member(peer) => {
-                    return hop::push::start(worker, home, settings, peer, &url, description, via.clone())
-                        .await;
+                    let via = via.clone();
+                    return hop::push::start(worker, home, resolved, peer, &url, description, via).await;
                 }
             };
             let push = Push {

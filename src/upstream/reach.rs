@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use msm_core::route::Protection;
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::url::RtspUrl;
 
@@ -33,12 +34,13 @@ pub(crate) async fn way(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
+    protection: &Protection,
     via: &[String],
 ) -> Result<Way, Error> {
     if settings.members.is_none() {
         return Ok(Way::Plain(Box::new(Link::connect(worker, url, settings, via.to_vec()).await?)));
     }
-    Ok(match reach(worker, settings, url).await? {
+    Ok(match reach(worker, settings, url, &protection.paths.from).await? {
         Reached::Member(peer) => Way::Member(peer),
         Reached::Plain(dialled) => {
             // That is what it is, and what a redirect must not leave.
@@ -59,7 +61,7 @@ pub(crate) async fn find(
     let mut last = Error::NoRoute { url: resolved.resource.clone() };
     while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
         let attempt = async {
-            Ok::<_, Error>(match way(worker, settings, &url, via).await? {
+            Ok::<_, Error>(match way(worker, settings, &url, &resolved.protection, via).await? {
                 Way::Plain(link) => {
                     let (link, described) = describe(worker, link, settings, via).await?;
                     Found::Plain(link, described)

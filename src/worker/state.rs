@@ -313,6 +313,8 @@ impl Worker {
         metrics.add_dropped("unknown_source", self.foreign.take());
         metrics.add_dropped("receive_error", self.receive_errors.take());
         metrics.add_dropped("socket_buffer", self.socket_drops.take());
+        let hops: Vec<_> = self.hop_list.borrow().iter().filter_map(std::rc::Weak::upgrade).collect();
+        hops.iter().for_each(|hop| hop.publish());
         if let Some(port) = self.hop_port() {
             port.publish(metrics);
         }

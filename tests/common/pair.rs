@@ -54,10 +54,25 @@ pub fn near_on<S: IdentitySource + 'static>(
     workers: usize,
     more: &str,
 ) -> TestMesh {
+    near_with(source, hop, workers, "", more)
+}
+
+/// The same; `more` goes on with the route.
+pub fn near_by<S: IdentitySource + 'static>(source: &Arc<S>, hop: SocketAddr, more: &str) -> TestMesh {
+    near_with(source, hop, 2, more, "")
+}
+
+fn near_with<S: IdentitySource + 'static>(
+    source: &Arc<S>,
+    hop: SocketAddr,
+    workers: usize,
+    route: &str,
+    cluster: &str,
+) -> TestMesh {
     let yaml = format!(
         "workers: {workers}\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
-         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: far}}], idle_timeout: 500ms}}\n\
-         clusters:\n  far:\n    endpoints: [\"rtsp://{hop}\"]\n    hop: mesh\n    peers: [\"spiffe://test.example/far\"]{more}\n",
+         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: far}}], idle_timeout: 500ms{route}}}\n\
+         clusters:\n  far:\n    endpoints: [\"rtsp://{hop}\"]\n    hop: mesh\n    peers: [\"spiffe://test.example/far\"]{cluster}\n",
         reader_port()
     );
     let source = Arc::clone(source) as Arc<dyn IdentitySource>;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::common::{Line, Publisher, Reader, TestMesh};
 use super::member::Ca;
-use super::pair::{far, near, numbered};
+use super::pair::{far, near_by, numbered};
 use super::relay::Relay;
 
 /// Two members, what is between them, a publisher and a reader whose first packet came.
@@ -22,10 +22,15 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
+        Self::by("")
+    }
+
+    /// The same, with `more` for the near member's route.
+    pub fn by(more: &str) -> Self {
         let ca = Ca::new("test.example");
         let (far, hop) = far(&ca.member("/far"), "");
         let relay = Relay::start(hop);
-        let near = near(&ca.member("/near"), relay.address, "");
+        let near = near_by(&ca.member("/near"), relay.address, more);
         let publisher = Publisher::start(&far, "live/one");
         let reader = Reader::start(&near, "live/one");
         let mut stage = Self { reader, publisher, line: Line::default(), next: 0, near, far, relay };

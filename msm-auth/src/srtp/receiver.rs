@@ -74,6 +74,11 @@ impl Receiver {
         self.epochs.retire(mki);
     }
 
+    /// Remembers so many packets of sources that have not come yet: see [`ReceiverOptions::window`].
+    pub fn set_window(&mut self, packets: u64) {
+        self.options.window = packets;
+    }
+
     /// Says how often a source's numbers have rolled over before its first packet comes (`RFC 3711 §3.3.1`).
     ///
     /// # Errors

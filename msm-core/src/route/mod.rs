@@ -37,6 +37,7 @@ mod cluster;
 mod host;
 mod pattern;
 mod peer;
+mod protection;
 mod rewrite;
 mod segment;
 mod selector;
@@ -46,6 +47,7 @@ pub use balance::{Balance, BalanceKind, RoundRobin, WeightedSplit};
 pub use cluster::{Cluster, Endpoint, EndpointError};
 pub use pattern::{Captures, MAX_SEGMENTS, MAX_URL_BYTES, PatternError, UrlPattern};
 pub use peer::{Caller, Denial, PeerPattern};
+pub use protection::{Fec, PathMode, Paths, Protection};
 pub use rewrite::{RewriteTemplate, TemplateError};
 pub use selector::{Selector, UnknownCluster};
 pub use table::{

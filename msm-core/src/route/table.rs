@@ -2,6 +2,7 @@
 
 use super::pattern::{Captures, UrlPattern, is_unroutable};
 use super::peer::{Caller, Denial, PeerPattern, decide};
+use super::protection::Protection;
 use super::rewrite::RewriteTemplate;
 use super::segment::{normalize_path, normalize_query};
 use std::fmt;
@@ -112,6 +113,8 @@ pub struct Route {
     pub coalesce: Duration,
     /// How long the upstream session is kept after the last reader left.
     pub idle_timeout: Duration,
+    /// What is done against loss.
+    pub protection: Protection,
 }
 
 impl Route {
@@ -131,6 +134,7 @@ impl Route {
             share: Share::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
+            protection: Protection::default(),
         }
     }
 

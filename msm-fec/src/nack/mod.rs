@@ -14,6 +14,7 @@ mod requester;
 mod responder;
 mod ring;
 pub mod rtx;
+mod store;
 mod tail;
 mod types;
 pub mod wire;
@@ -22,6 +23,7 @@ pub use history::{History, HistoryLimits, Pushed};
 pub use requester::Requester;
 pub use responder::{Answer, Responder, ResponderConfig, ResponderStats};
 pub use ring::{ByteRing, Place};
+pub use store::{Kept, Store};
 pub use tail::{Tail, TailConfig};
 pub use types::{Arrival, Event, Reason, Request, RequesterConfig, RequesterStats};
 

@@ -22,6 +22,7 @@ mod sender;
 mod traffic;
 mod types;
 mod ways;
+pub mod wire;
 
 pub use counts::{ReceiverCounts, SenderCounts};
 pub use receiver::Receiver;

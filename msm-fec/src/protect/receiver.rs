@@ -25,6 +25,14 @@ const NEXT_BYTES: u64 = 69;
 /// Packets of different paths that are no further apart than this come together, and so do repair packets of a block.
 const TOGETHER: Duration = Duration::from_millis(1);
 
+/// A budget with room for a round trip, as far as is known before one was measured.
+const BLIND: Duration = Duration::from_millis(100);
+
+/// How long a request waits before it is known whether there is time for it.
+fn blind(config: &ReceiverConfig) -> Duration {
+    if config.budget < BLIND { config.budget } else { Duration::ZERO }
+}
+
 /// Puts together what comes.
 #[derive(Debug)]
 pub struct Receiver {
@@ -51,8 +59,7 @@ impl Receiver {
         let window = config.window.packets as u64;
         let merge = MergeConfig { window, ..MergeConfig::default() };
         let mut requester = Requester::new(RequesterConfig::new(config.budget));
-        // Whether there is time to ask is known with the first round trip.
-        requester.set_hold_off(config.budget);
+        requester.set_hold_off(blind(&config));
         Self {
             config,
             requester,
@@ -108,13 +115,17 @@ impl Receiver {
             }
             return verdict;
         }
-        let arrival = if source == Source::Nack {
-            self.counts.retransmitted += 1;
-            self.counts.beside_bytes += (packet.len() + RTX_BYTES) as u64;
-            Arrival::Retransmission
-        } else {
-            self.counts.media_bytes += packet.len() as u64;
-            Arrival::Media
+let arrival = match source {
+            Source::Nack | Source::Fec => {
+                self.counts.retransmitted += 1;
+                self.counts.beside_bytes += (packet.len() + RTX_BYTES) as u64;
+                Arrival::Retransmission
+            }
+            // Of another path it is late by the paths' difference, and not lost.
+            Source::Media | Source::Path => {
+                self.counts.media_bytes += packet.len() as u64;
+                Arrival::Media
+            }
         };
         self.requester.handle_packet(now, index, arrival);
         if let Some(ring) = &mut self.ring {
@@ -183,7 +194,7 @@ impl Receiver {
         let skew = self.merge.as_ref().map_or(Duration::ZERO, Merge::skew);
         let skew = if skew > TOGETHER { (skew * 5 / 4).min(self.config.budget / 2) } else { Duration::ZERO };
         let known = self.requester.rtt().smoothed().is_some();
-        self.requester.set_hold_off(if known { self.hold_off.max(skew) } else { self.config.budget });
+        self.requester.set_hold_off(if known { self.hold_off.max(skew) } else { blind(&self.config) });
     }
 
     /// A round trip was measured otherwise: on the path. Who knows it from the start protects from the start.

@@ -1,21 +1,8 @@
-//! Where a decoder finds source packets again.
+//! Source packets for a decoder, where nobody else keeps them.
 
-/// Source packets that are still at hand, by index.
-///
-/// A decoder asks for them when a block has a gap, and only then: an order window or a history that holds packets anyway is the place to
-/// look, so that nothing is copied without loss.
-pub trait Sources {
-    /// The packet `index`, as it was protected: before SRTP, header included.
-    fn get(&self, index: u64) -> Option<&[u8]>;
-}
+pub use crate::sources::Sources;
 
-impl<S: Sources + ?Sized> Sources for &S {
-    fn get(&self, index: u64) -> Option<&[u8]> {
-        (**self).get(index)
-    }
-}
-
-/// Recent source packets, copied once each, for who keeps none: the last ones, as many as its memory holds.
+/// Recent source packets, copied once each: the last ones, as many as its memory holds.
 #[derive(Debug)]
 pub struct Ring {
     bytes: Box<[u8]>,

@@ -17,7 +17,7 @@
 //! The caller keeps source packets under their index, in its order window or in a [`recover::Store`]. For each packet of the
 //! stream, in any order, it
 //!
-//! 1. puts it where [`recover::Sources::lookup`] finds it, and tells the decoder by `handle_source(index, …)`; a repair packet it
+//! 1. puts it where [`recover::Sources::get`] finds it, and tells the decoder by `handle_source(index, …)`; a repair packet it
 //!    gives to `handle_repair(packet, …)`;
 //! 2. then calls `poll_recovered` until that answers `None`. What comes out is a whole RTP packet, and comes once.
 //!

@@ -1,5 +1,6 @@
 //! Repair packets that wait to be sent, with their own line of sequence numbers.
 
+use super::recover::Head;
 use std::collections::VecDeque;
 use thiserror::Error;
 
@@ -116,4 +117,13 @@ impl Outbox {
 /// Checks a payload type.
 pub(crate) const fn payload_type(payload_type: u8) -> Result<(), EncodeError> {
     if payload_type > 127 { Err(EncodeError::PayloadType { payload_type }) } else { Ok(()) }
+}
+
+/// The protected parts of a source packet within a limit.
+pub(crate) fn source(packet: &[u8], limit: usize) -> Result<(Head, &[u8]), EncodeError> {
+    let len = packet.len();
+    if len > limit {
+        return Err(EncodeError::TooLong { len, limit });
+    }
+    Head::split(packet).map_err(|_| EncodeError::NotRtp { len })
 }

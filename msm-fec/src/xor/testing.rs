@@ -1,7 +1,6 @@
 //! Streams, losses and a receiver for tests.
 
-use super::recover::{Counters, Recovered, Refusal, Store, StoreLimits};
-use super::{flexfec, st2022, ulpfec};
+use super::recover::{Decoder, Recovered, Refusal, Scheme, Store, StoreLimits};
 use msm_core::rng::Rng;
 use msm_core::rtp::{ExtensionBlock, RtpBuilder};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,59 +46,32 @@ pub(crate) enum Sent {
     Repair(Vec<u8>),
 }
 
-pub(crate) trait Decode {
-    fn source(&mut self, index: u64, sources: &Store);
-    fn repair(&mut self, packet: &[u8], sources: &Store) -> Result<(), Refusal>;
-    fn poll(&mut self) -> Option<Recovered<'_>>;
-    fn counters(&self) -> &Counters;
-}
-
-macro_rules! decode {
-    ($($module:ident),*) => {$(
-        impl Decode for $module::Decoder {
-            fn source(&mut self, index: u64, sources: &Store) {
-                self.handle_source(index, sources);
-            }
-            fn repair(&mut self, packet: &[u8], sources: &Store) -> Result<(), Refusal> {
-                self.handle_repair(packet, sources)
-            }
-            fn poll(&mut self) -> Option<Recovered<'_>> {
-                self.poll_recovered()
-            }
-            fn counters(&self) -> &Counters {
-                self.counters()
-            }
-        }
-    )*};
-}
-decode!(flexfec, st2022, ulpfec);
-
 /// A decoder with its store, and what came out.
-pub(crate) struct Receiver<D> {
-    pub(crate) decoder: D,
+pub(crate) struct Receiver<S> {
+    pub(crate) decoder: Decoder<S>,
     pub(crate) store: Store,
     pub(crate) recovered: BTreeMap<u64, Vec<u8>>,
 }
 
-impl<D: Decode> Receiver<D> {
-    pub(crate) fn new(decoder: D) -> Self {
+impl<S: Scheme> Receiver<S> {
+    pub(crate) fn new(decoder: Decoder<S>) -> Self {
         Self { decoder, store: Store::new(StoreLimits::default()), recovered: BTreeMap::new() }
     }
 
     pub(crate) fn source(&mut self, index: u64, packet: &[u8]) {
         self.store.insert(index, packet);
-        self.decoder.source(index, &self.store);
+        self.decoder.handle_source(index, &self.store);
         self.drain();
     }
 
     pub(crate) fn repair(&mut self, packet: &[u8]) -> Result<(), Refusal> {
-        let result = self.decoder.repair(packet, &self.store);
+        let result = self.decoder.handle_repair(packet, &self.store);
         self.drain();
         result
     }
 
     fn drain(&mut self) {
-        while let Some(Recovered { index, packet }) = self.decoder.poll() {
+        while let Some(Recovered { index, packet }) = self.decoder.poll_recovered() {
             let packet = packet.to_vec();
             // As a hub would: what was recovered is kept like any other, and is not told to the decoder.
             self.store.insert(index, &packet);

@@ -1,4 +1,4 @@
-//! The demo's two members: one that has the stream, and one that players come to.
+//! The demo's two members: one that has the stream, and one that players come to, with a link between them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use msm::config::{
 use msm_auth::identity::UnixTime;
 use msm_auth::identity::ephemeral::{Ephemeral, EphemeralCa, EphemeralSource};
 use msm_auth::identity::id::{SpiffeId, TrustDomain};
+
+use super::args::DemoArgs;
+use super::relay::{Passed, Place, Relay};
 
 /// How long the members' certificates are valid: renewed long before.
 const TTL: Duration = Duration::from_secs(3600);
@@ -25,6 +28,8 @@ pub(crate) struct Members {
     pub(crate) edge: Mesh,
     /// Where players come to.
     pub(crate) address: SocketAddr,
+    /// What is between them, if anything.
+    relay: Option<Relay>,
     studio_identity: Arc<EphemeralSource>,
     edge_identity: Arc<EphemeralSource>,
 }
@@ -34,22 +39,27 @@ fn identity(authority: &Arc<EphemeralCa>, name: &str) -> Result<Arc<EphemeralSou
     Ok(Arc::new(EphemeralSource::new(Arc::clone(authority), id, TTL, UnixTime::now())?))
 }
 
-/// Starts both; players are served at `address`.
-pub(crate) async fn start(address: SocketAddr) -> Result<Members, Failure> {
+/// Starts both. A link that does nothing is none.
+pub(crate) async fn start(args: &DemoArgs) -> Result<Members, Failure> {
+    let DemoArgs { address, link, .. } = args;
+    let address = *address;
     let domain = TrustDomain::parse("demo.local")?;
     let authority = Arc::new(EphemeralCa::new(Ephemeral::ForDemo, domain, UnixTime::now())?);
     let (studio_identity, edge_identity) = (identity(&authority, "studio")?, identity(&authority, "edge")?);
 
+    let protection = args.protection();
+    let place = if link.is_plain() { None } else { Some(Place::find()?) };
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let mesh_listener = ListenerConfig {
         name: "mesh".into(),
-        address: loopback,
+        address: place.as_ref().map_or(loopback, |place| place.studio),
         protocol: Protocol::Mesh,
         ..ListenerConfig::default()
     };
     let route = RouteConfig {
         name: "demo".into(),
         allow: Some(vec!["spiffe://demo.local/proxy/edge".into()]),
+        protection: protection.clone(),
         ..RouteConfig::default()
     };
     let config = Config {
@@ -59,7 +69,9 @@ pub(crate) async fn start(address: SocketAddr) -> Result<Members, Failure> {
         ..Config::default()
     };
     let studio = Mesh::builder().config(config).identity(Arc::clone(&studio_identity) as _).build().await?;
-    let hop = studio.serve().await?.addresses().first().copied().ok_or("the demo has no mesh listener")?;
+    let direct = studio.serve().await?.addresses().first().copied().ok_or("the demo has no mesh listener")?;
+    let relay = place.map(|place| Relay::start(place, link.settings(), link.seed)).transpose()?;
+    let hop = relay.as_ref().map_or(direct, Relay::address);
 
     let mut players = ListenerConfig { name: "players".into(), address, ..ListenerConfig::default() };
     if address.port() == 0 {
@@ -75,6 +87,7 @@ pub(crate) async fn start(address: SocketAddr) -> Result<Members, Failure> {
     let route = RouteConfig {
         name: "studio".into(),
         backends: vec![BackendConfig { cluster: "studio".into(), weight: 1 }],
+        protection,
         ..RouteConfig::default()
     };
     let config = Config {
@@ -86,7 +99,7 @@ pub(crate) async fn start(address: SocketAddr) -> Result<Members, Failure> {
     };
     let edge = Mesh::builder().config(config).identity(Arc::clone(&edge_identity) as _).build().await?;
     let address = edge.serve().await?.addresses().first().copied().ok_or("the demo has no listener")?;
-    Ok(Members { studio, edge, address, studio_identity, edge_identity })
+    Ok(Members { studio, edge, address, relay, studio_identity, edge_identity })
 }
 
 impl Members {
@@ -95,6 +108,11 @@ impl Members {
         self.studio_identity.rotate(UnixTime::now())?;
         self.edge_identity.rotate(UnixTime::now())?;
         Ok(())
+    }
+
+    /// What passed the link until now; `None` if there is none.
+    pub(crate) fn passed(&self) -> Option<Passed> {
+        self.relay.as_ref().map(Relay::passed)
     }
 
     pub(crate) async fn shutdown(self) {

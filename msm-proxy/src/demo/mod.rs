@@ -1,45 +1,46 @@
-//! `msm-proxy demo`: a source, two members with an encrypted hop between them, and a reader, in one process, over real
-//! sockets.
+//! `msm-proxy demo`: a source, two members with an encrypted hop over a lossy link between them, and a reader, in one process,
+//! over real sockets.
 
+mod args;
 mod clip;
+mod conditions;
+mod hop;
 mod members;
+mod picture;
+mod protection;
+mod relay;
 mod report;
+mod screen;
 mod source;
 
-use std::io::Write;
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use msm::Mesh;
+use msm::{Mesh, Reader};
 
+pub use args::DemoArgs;
+pub(crate) use args::EXAMPLES;
+use hop::Hop;
 use members::Members;
-use report::Report;
+use report::{Report, Second};
+use screen::Screen;
 
 /// How often the members get new certificates, and the hop new keys.
 const ROTATION: u64 = 10;
 
-/// What `demo` was asked for.
-pub(crate) struct DemoOptions {
-    pub(crate) seconds: Option<u64>,
-    pub(crate) json: bool,
-    pub(crate) address: SocketAddr,
-}
+type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Runs until the time is over or `stop` completes.
-pub(crate) async fn run(
-    options: DemoOptions,
-    stop: impl Future<Output = ()>,
-) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn run(args: &DemoArgs, stop: impl Future<Output = ()>) -> Outcome {
     let clip = clip::load()?;
-    let members = members::start(options.address).await?;
+    let members = members::start(args).await?;
     let url = format!("rtsp://{}/demo", members.address);
     let publisher = members.studio.publish(&url, &clip::description()).await?;
     // A program outside the mesh: it reads by plain RTSP.
     let player = Mesh::builder().workers(1).build().await?;
     let result = tokio::select! {
         sent = source::run(&publisher, &clip) => sent.map_err(Into::into),
-        read = read(&members, &player, &url, &options) => read,
-        () = stop => Ok(()),
+        read = read(&members, &player, &url, args, stop) => read,
     };
     drop(publisher);
     player.shutdown(Duration::from_secs(1)).await;
@@ -47,60 +48,38 @@ pub(crate) async fn run(
     result
 }
 
-/// The hop as the edge member sees it: who is at its ends, and what protects it.
-async fn hop(members: &Members) -> Option<serde_json::Value> {
-    let status = members.edge.status().await;
-    let hop = status.hops.into_iter().next()?;
-    Some(serde_json::json!({
-        "edge": status.identity,
-        "studio": hop.peer,
-        "tls": hop.tls,
-        "srtp": hop.srtp,
-        "epoch": hop.epoch,
-        "way": hop.way,
-        "max_datagram": hop.max_datagram,
-        "rtt_ms": hop.rtt_ms,
-    }))
-}
-
-fn describe(hop: &serde_json::Value) -> String {
-    let text = |key: &str| hop.get(key).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
-    let number = |key: &str| hop.get(key).map(ToString::to_string).unwrap_or_default();
-    format!(
-        "  studio  {}\n  edge    {}\n  hop     {}, media {} by {}, up to {} bytes, key epoch {}\n",
-        text("studio"),
-        text("edge"),
-        text("tls"),
-        text("srtp"),
-        text("way"),
-        number("max_datagram"),
-        number("epoch"),
-    )
-}
-
 async fn read(
     members: &Members,
     player: &Mesh,
     url: &str,
-    options: &DemoOptions,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut out = std::io::stdout();
-    if !options.json {
-        writeln!(
-            out,
-            "source ─► studio ═══ encrypted mesh hop ═══► edge ─► reader      (all on this machine)\n"
-        )?;
+    args: &DemoArgs,
+    stop: impl Future<Output = ()>,
+) -> Outcome {
+    tokio::pin!(stop);
+    let mut screen = Screen::new(args);
+    screen.introduce()?;
+    let reader = tokio::select! {
+        reader = player.open(url) => reader?,
+        () = &mut stop => return Ok(()),
+    };
+    screen.begin(Hop::of(members).await.as_ref(), url)?;
+    tokio::select! {
+        over = watch(members, reader, args, &mut screen) => over?,
+        () = &mut stop => {}
     }
-    let mut reader = player.open(url).await?;
-    let mut shown = hop(members).await;
-    if let (false, Some(hop)) = (options.json, &shown) {
-        writeln!(out, "{}", describe(hop))?;
-        writeln!(out, "Watch it yourself:   ffplay {url}   or   vlc {url}")?;
-        writeln!(out, "Ctrl-C ends.\n")?;
-    }
-    let mut report = Report::new(&[90_000, 48_000]);
-    let mut tick =
-        tokio::time::interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
+    Ok(screen.end()?)
+}
+
+/// The hop's state, asked for.
+type Asked<'a> = Pin<Box<dyn Future<Output = Option<Hop>> + 'a>>;
+
+/// Reads and shows, second after second.
+async fn watch(members: &Members, mut reader: Reader, args: &DemoArgs, screen: &mut Screen) -> Outcome {
+    let mut report = Report::new(&[90_000, 48_000], args.link.rtt / 2);
+    let start = tokio::time::Instant::now() + Duration::from_secs(1);
+    let mut tick = tokio::time::interval_at(start, Duration::from_secs(1));
+    // Packets are not kept waiting for the answer.
+    let mut asked: Option<(Second, Asked<'_>)> = None;
     let mut seconds = 0;
     loop {
         tokio::select! {
@@ -108,33 +87,25 @@ async fn read(
                 Some(packet) => report.handle(Instant::now(), &packet),
                 None => return Err("the stream ended".into()),
             },
-            _ = tick.tick() => {
-                let second = report.second();
-                if options.json {
-                    let mut object = serde_json::to_value(&second)?;
-                    if let (Some(object), Some(hop)) = (object.as_object_mut(), hop(members).await) {
-                        object.insert("hop".to_owned(), hop);
-                    }
-                    writeln!(out, "{object}")?;
-                } else {
-                    writeln!(out, "{}", second.line())?;
-                }
-                out.flush()?;
+            _ = tick.tick() => asked = Some((report.second(), Box::pin(Hop::of(members)))),
+            (second, hop) = answer(&mut asked) => {
+                screen.show(&second, hop.as_ref())?;
                 seconds += 1;
                 if seconds % ROTATION == 0 {
                     members.rotate()?;
                 }
-                if !options.json && seconds % ROTATION == 1 && seconds > 1 {
-                    let now = hop(members).await;
-                    if let Some(hop) = now.as_ref().filter(|_| now != shown) {
-                        writeln!(out, "        new certificates: key epoch {}", hop.get("epoch").unwrap_or_default())?;
-                    }
-                    shown = now;
-                }
-                if options.seconds.is_some_and(|limit| seconds >= limit) {
+                if args.seconds.is_some_and(|limit| seconds >= limit) {
                     return Ok(());
                 }
             }
         }
     }
+}
+
+/// Waits for the answer to what was asked, once.
+async fn answer(asked: &mut Option<(Second, Asked<'_>)>) -> (Second, Option<Hop>) {
+    let Some((_, hop)) = asked else { return std::future::pending().await };
+    let hop = hop.await;
+    let second = asked.take().map(|(second, _)| second).unwrap_or_default();
+    (second, hop)
 }

@@ -1,4 +1,4 @@
-//! What the demo's reader saw, a line or a JSON object a second.
+//! What the demo's reader saw in a second.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,16 @@ use msm_core::rtp::Header;
 use msm_core::stats::ReceiverStats;
 use serde::Serialize;
 
+use super::conditions::milliseconds;
 use super::source::{SEND_TIME_ID, age};
 
 /// One second of the demo.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Second {
-    second: u64,
+    pub(crate) second: u64,
     /// Packets since the start, all tracks.
     pub(crate) packets: u64,
-    /// Packets missing since the start.
-    pub(crate) lost: u64,
-    /// Missing packets that nothing brought back.
+    /// Packets that the reader missed since the start: nothing brought them back in time.
     pub(crate) unrecovered: u64,
     /// Bits of RTP in this second.
     pub(crate) bitrate: u64,
@@ -27,21 +26,28 @@ pub(crate) struct Second {
     pub(crate) latency_ms: f64,
     /// The same, 99th percentile.
     pub(crate) latency_p99_ms: f64,
+    /// What of that is not the link's delay: the wait for packets that had to come again, above all. The median.
+    pub(crate) waited_ms: f64,
+    /// The same, 99th percentile.
+    pub(crate) waited_p99_ms: f64,
 }
 
 /// Counts packets and makes a [`Second`] of them.
 pub(crate) struct Report {
     tracks: Vec<(Option<ReceiverStats>, u32)>,
+    /// Of the link, one way.
+    delay: Duration,
     second: u64,
     bits: u64,
     latencies: Vec<Duration>,
 }
 
 impl Report {
-    /// `clock_rates` are those of the tracks, in their order.
-    pub(crate) fn new(clock_rates: &[u32]) -> Self {
+    /// `clock_rates` are those of the tracks, in their order; `delay` is the link's.
+    pub(crate) fn new(clock_rates: &[u32], delay: Duration) -> Self {
         Self {
             tracks: clock_rates.iter().map(|rate| (None, *rate)).collect(),
+            delay,
             second: 0,
             bits: 0,
             latencies: Vec::new(),
@@ -73,38 +79,21 @@ impl Report {
         self.latencies.sort_unstable();
         let at = |share: usize| {
             let index = (self.latencies.len() * share / 100).min(self.latencies.len().saturating_sub(1));
-            self.latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+            self.latencies.get(index).copied().unwrap_or_default()
         };
-        let (latency_ms, latency_p99_ms) = (at(50), at(99));
-        let lost: u64 = self.stats().map(ReceiverStats::lost).sum();
+        let (latency, latency_p99) = (at(50), at(99));
         let report = Second {
             second: self.second,
             packets: self.stats().map(ReceiverStats::packets).sum(),
-            lost,
-            // Nothing repairs on a plain hop.
-            unrecovered: lost,
+            unrecovered: self.stats().map(ReceiverStats::lost).sum(),
             bitrate: std::mem::take(&mut self.bits),
-            jitter_ms: self.stats().map(|stats| stats.jitter().as_secs_f64() * 1000.0).fold(0.0, f64::max),
-            latency_ms,
-            latency_p99_ms,
+            jitter_ms: self.stats().map(|stats| milliseconds(stats.jitter())).fold(0.0, f64::max),
+            latency_ms: milliseconds(latency),
+            latency_p99_ms: milliseconds(latency_p99),
+            waited_ms: milliseconds(latency.saturating_sub(self.delay)),
+            waited_p99_ms: milliseconds(latency_p99.saturating_sub(self.delay)),
         };
         self.latencies.clear();
         report
-    }
-}
-
-impl Second {
-    /// For people.
-    pub(crate) fn line(&self) -> String {
-        format!(
-            "{:>4} s  {:>8} packets  {:>7.1} kbit/s  lost {}  jitter {:.2} ms  added latency {:.2} ms (p99 {:.2})",
-            self.second,
-            self.packets,
-            self.bitrate as f64 / 1000.0,
-            self.lost,
-            self.jitter_ms,
-            self.latency_ms,
-            self.latency_p99_ms,
-        )
     }
 }

@@ -5,7 +5,7 @@ use crate::lab::Lab;
 use crate::need::{Peer, have};
 use msm_core::rng::Rng;
 use msm_core::seq::Unwrapper;
-use msm_fec::xor::recover::{Limits, Recovered, Store, StoreLimits};
+use msm_fec::xor::recover::{Decoder, Limits, Recovered, Scheme, Store, StoreLimits};
 use msm_fec::xor::{st2022, ulpfec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
@@ -50,7 +50,7 @@ pub(crate) fn datagrams(sockets: Vec<UdpSocket>) -> Receiver<(usize, Vec<u8>)> {
     let (sender, receiver) = channel();
     for (at, socket) in sockets.into_iter().enumerate() {
         let sender = sender.clone();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         std::thread::spawn(move || {
             let mut buffer = vec![0; 2048];
             while let Ok(len) = socket.recv(&mut buffer) {
@@ -80,35 +80,8 @@ fn record(from: &Receiver<(usize, Vec<u8>)>, is_repair: impl Fn(usize, &[u8]) ->
     came
 }
 
-/// A decoder of either scheme.
-trait Decode {
-    fn source(&mut self, index: u64, store: &Store);
-    fn repair(&mut self, packet: &[u8], store: &Store);
-    fn poll(&mut self) -> Option<Recovered<'_>>;
-}
-
-macro_rules! decode {
-    ($($module:ident),*) => {$(
-        impl Decode for $module::Decoder {
-            fn source(&mut self, index: u64, store: &Store) {
-                self.handle_source(index, store);
-            }
-            fn repair(&mut self, packet: &[u8], store: &Store) {
-                // Before the first source packet there is none to place it by; everything else is a fault.
-                if let Err(refusal) = self.handle_repair(packet, store) {
-                    assert_eq!(refusal.name(), "no_source", "{:02x?}", &packet[..32.min(packet.len())]);
-                }
-            }
-            fn poll(&mut self) -> Option<Recovered<'_>> {
-                self.poll_recovered()
-            }
-        }
-    )*};
-}
-decode!(st2022, ulpfec);
-
 /// Which packets come back of `lost`. Each is byte for byte what was not let through.
-fn recover(came: &[Came], lost: &BTreeSet<u64>, mut decoder: impl Decode) -> BTreeSet<u64> {
+fn recover<S: Scheme>(came: &[Came], lost: &BTreeSet<u64>, mut decoder: Decoder<S>) -> BTreeSet<u64> {
     let mut store = Store::new(StoreLimits::default());
     let mut recovered = BTreeMap::new();
     for packet in came {
@@ -116,11 +89,16 @@ fn recover(came: &[Came], lost: &BTreeSet<u64>, mut decoder: impl Decode) -> BTr
             Came::Source(index, _) if lost.contains(index) => {}
             Came::Source(index, packet) => {
                 store.insert(*index, packet);
-                decoder.source(*index, &store);
+                decoder.handle_source(*index, &store);
             }
-            Came::Repair(packet) => decoder.repair(packet, &store),
+            // Before the first source packet there is none to place it by; everything else is a fault.
+            Came::Repair(packet) => {
+                if let Err(refusal) = decoder.handle_repair(packet, &store) {
+                    assert_eq!(refusal.name(), "no_source", "{:02x?}", &packet[..32.min(packet.len())]);
+                }
+            }
         }
-        while let Some(Recovered { index, packet }) = decoder.poll() {
+        while let Some(Recovered { index, packet }) = decoder.poll_recovered() {
             assert!(recovered.insert(index, packet.to_vec()).is_none(), "{index} comes twice");
         }
     }

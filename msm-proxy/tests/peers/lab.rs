@@ -98,7 +98,8 @@ impl Lab {
         self.dir.path().join(name)
     }
 
-    fn namespace(&self, place: Place) -> String {
+    /// The name of a namespace.
+    pub(crate) fn namespace(&self, place: Place) -> String {
         let letter = match place {
             Place::Server => 's',
             Place::Proxy => 'p',
@@ -152,7 +153,12 @@ impl Lab {
 
     /// The body of an HTTP answer 200, asked for in the proxy's namespace; `None` for any other answer.
     pub(crate) fn http(&self, port: u16, path: &str) -> Option<String> {
-        let mut command = self.command(Place::Proxy, "bash");
+        self.http_at(Place::Proxy, port, path)
+    }
+
+    /// The same in any namespace.
+    pub(crate) fn http_at(&self, place: Place, port: u16, path: &str) -> Option<String> {
+        let mut command = self.command(place, "bash");
         let ask = format!(
             "exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET {path} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && cat <&3"
         );

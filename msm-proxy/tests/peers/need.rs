@@ -15,12 +15,15 @@ pub(crate) enum Peer {
     /// What GLib speaks TLS by.
     GstTls,
     Live555,
+    Nftables,
     Openssl,
     /// That of today.
     SidOpenssl,
     /// Its server and agent. The one that not every machine can have: it is built with Go.
     Spire,
     Tshark,
+    /// A network interface that a program makes: the kernel's.
+    Tun,
     Vlc,
 }
 
@@ -59,11 +62,18 @@ fn missing(peer: Peer) -> Option<String> {
         Peer::Openssl => &["openssl"],
         Peer::Spire => return spire_missing(),
         Peer::Tshark => &["tshark", "dumpcap"],
+        Peer::Nftables => &["nft"],
+        Peer::Tun => return tun_missing(),
         Peer::Live555 => return in_sid_missing(&["openRTSP", "live555MediaServer"]),
         Peer::SidOpenssl => return in_sid_missing(&["openssl"]),
         Peer::Vlc => return in_sid_missing(&["cvlc"]),
     };
     programs.iter().find(|program| !on_path(program)).map(|program| format!("{program} is not installed"))
+}
+
+fn tun_missing() -> Option<String> {
+    let missing = !Path::new("/dev/net/tun").exists();
+    missing.then(|| format!("/dev/net/tun is not there, {NOT_HERE}"))
 }
 
 fn on_path(program: &str) -> bool {

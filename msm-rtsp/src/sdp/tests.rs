@@ -53,7 +53,7 @@ fn readers_see_our_names_only() {
     a=extmap:1 urn:x
     a=control:trackID=0
     ");
-    let group = TrackWay { group: Some(("239.9.9.9".parse().unwrap(), 6000, 4)), keying: None };
+    let group = TrackWay { group: Some(("239.9.9.9".parse().unwrap(), 6000, 4)), ..TrackWay::default() };
     let rewritten = String::from_utf8(description.for_reader(false, &[group])).unwrap();
     assert!(rewritten.contains("m=video 6000 RTP/AVP 96\r\nc=IN IP4 239.9.9.9/4\r\n"), "{rewritten}");
 }

@@ -10,6 +10,7 @@ use msm_rtsp::sdp::Description;
 use msm_rtsp::url::{RtspUrl, presentation};
 
 use super::{Refusal, authorize, open, via_of};
+use crate::hop::protect;
 use crate::serve::connection::{Announced, Context};
 use crate::srtp::{OwnKey, SUITE, SharedKey};
 
@@ -38,10 +39,12 @@ pub(super) async fn describe(
         }
     }
     let caller = context.caller();
-    let (_, handle) = open(&context.worker, &url, via_of(&context.worker, request), &caller).await?;
+    let (resolved, handle) = open(&context.worker, &url, via_of(&context.worker, request), &caller).await?;
     let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
     let ways = if listening.shared.settings.srtp {
         context.offered.borrow_mut().describe(&base, handle.description.tracks.len())?
+    } else if context.member.is_some() {
+        protect::offers(&handle.description.tracks, &resolved.protection)
     } else {
         Vec::new()
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_auth::identity::svid::PeerIdentity;
-use msm_core::route::Action;
+use msm_core::route::{Action, Protection};
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, method_name};
 use msm_rtsp::proxy::via;
@@ -117,6 +117,12 @@ async fn dispatch(context: &Rc<Context>, request: &Request, asked: Instant) -> R
 /// A member begins an association, or goes on with one by a new connection.
 async fn associate(context: &Context, identity: &PeerIdentity, header: &str) -> Result<Response, Refusal> {
     let header = HopHeader::parse(header).ok_or_else(|| Refusal::new(400, "Msm-Hop cannot be read"))?;
+    if header.path.is_some() {
+        let association = context.association();
+        let association =
+            association.ok_or_else(|| Refusal::new(455, "the connection carries no association"))?;
+        return Ok(accept::open_path(&association, &header)?);
+    }
     let caller = accept::Caller {
         worker: &context.worker,
         connection: &context.connection,
@@ -174,7 +180,21 @@ pub(crate) async fn open(
     via: Vec<String>,
     caller: &Caller,
 ) -> Result<(Resolved, Arc<HubHandle>), Error> {
-    let resolved = authorize(worker, url, Action::Read, caller)?;
+    open_with(worker, url, via, caller, None).await
+}
+
+/// The same, with other protection than the route's.
+pub(crate) async fn open_with(
+    worker: &Rc<Worker>,
+    url: &RtspUrl,
+    via: Vec<String>,
+    caller: &Caller,
+    protection: Option<Protection>,
+) -> Result<(Resolved, Arc<HubHandle>), Error> {
+    let mut resolved = authorize(worker, url, Action::Read, caller)?;
+    if let Some(protection) = protection {
+        resolved.protection = protection;
+    }
     let key = resolved.key();
     let registry = &worker.shared.registry;
     if !resolved.is_upstream() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_core::rng::Rng;
-use msm_core::route::Action;
+use msm_core::route::{Action, Protection};
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, Version};
 use msm_rtsp::profile::Profile;
@@ -171,6 +171,12 @@ struct Hop {
     header: HopHeader,
 }
 
+impl Hop {
+    fn of(&self) -> (&Rc<Association>, &HopHeader) {
+        (&self.association, &self.header)
+    }
+}
+
 impl Setting<'_> {
     async fn reader(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
         let worker = self.worker;
@@ -179,9 +185,9 @@ impl Setting<'_> {
             Some(session) => session,
             None => {
                 let quota = worker.shared.readers.take()?;
-                let handle = self.stream().await?;
+                let (handle, protection) = self.stream().await?;
                 self.track_of(handle.tracks().len())?;
-                let role = Role::Reader(ReaderRole::new(handle.lease(), seed, quota));
+                let role = Role::Reader(ReaderRole::new(handle.lease(), protection, seed, quota));
                 return self.begin(role).await;
             }
         };
@@ -195,22 +201,23 @@ impl Setting<'_> {
     }
 
     /// The stream for a new reader: the one that all share, or one of its own.
-    async fn stream(&self) -> Result<Arc<HubHandle>, Refusal> {
+    async fn stream(&self) -> Result<(Arc<HubHandle>, Protection), Refusal> {
         let worker = self.worker;
         let url = self.url()?;
         let via = via_of(worker, self.request);
         let (resolved, handle) = open(worker, &url, via.clone(), &self.origin.owner.caller()).await?;
+        let protection = resolved.protection.clone();
         if !handle.unshared {
-            return Ok(handle);
+            return Ok((handle, protection));
         }
         // The first reader takes the one that was described; whoever comes next gets another.
         worker.shared.registry.forget(&resolved.key(), handle.id);
         if handle.worker == worker.id && handle.claim() {
-            return Ok(handle);
+            return Ok((handle, protection));
         }
         let own = pull::open(worker, &resolved, None, via).await?;
         own.claim();
-        Ok(own)
+        Ok((own, protection))
     }
 
     async fn publisher(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
@@ -302,7 +309,7 @@ impl Setting<'_> {
             .set_up(track, self.spec.mode)
             .map_err(|status| Refusal::new(status, "this track is set up already, or the mode differs"))?;
         let mut answer = TransportSpec { destination: None, ..self.spec.clone() };
-        let mut label = None;
+        let mut told = None;
         let mut key_mgmt: Option<zeroize::Zeroizing<String>> = None;
         match &mut state.role {
             Role::Reader(reader) => {
@@ -318,7 +325,23 @@ impl Setting<'_> {
                 let path = match &self.hop {
                     Some(hop) => {
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
-                        label = Some(inlet.label);
+                        let handle = reader.lease.handle();
+                        let description = &handle.description;
+                        let latency = description.tracks.get(track).map(|described| {
+                            accept::protect_reader(
+                                hop.of(),
+                                &outlet,
+                                described,
+                                &reader.protection,
+                                &handle.name,
+                            )
+                        });
+                        let latency = latency.transpose()?.flatten();
+                        told = Some(HopHeader {
+                            label: Some(inlet.label.ssrc()),
+                            latency,
+                            ..HopHeader::default()
+                        });
                         answer.ssrc = Some(outlet.label.ssrc());
                         Path::Hop { inlet, outlet }
                     }
@@ -346,7 +369,18 @@ impl Setting<'_> {
                 let inlet = match &self.hop {
                     Some(hop) => {
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
-                        label = Some(inlet.label);
+                        let PublisherRole { description, resolved, .. } = &**publisher;
+                        let wishes = description.tracks.get(track).map(|described| {
+                            accept::protect_publisher(
+                                hop.of(),
+                                &inlet,
+                                described,
+                                &resolved.protection,
+                                &self.base,
+                            )
+                        });
+                        let wishes = wishes.transpose()?.unwrap_or_default();
+                        told = Some(HopHeader { label: Some(inlet.label.ssrc()), ..wishes });
                         Inlet::Hop { inlet, outlet }
                     }
                     None => self.inlet(session, track, &mut answer)?,
@@ -366,9 +400,8 @@ impl Setting<'_> {
         if let Some(value) = key_mgmt {
             response = response.with("KeyMgmt", value.as_str());
         }
-        if let Some(label) = label {
-            let header = HopHeader { label: Some(label.ssrc()), ..HopHeader::default() };
-            response = response.with(HEADER, header.to_string());
+        if let Some(told) = told {
+            response = response.with(HEADER, told.to_string());
         }
         if self.request.version == Version::V2_0 {
             let seekable = matches!(&state.role, Role::Reader(reader) if reader.lease.unshared);

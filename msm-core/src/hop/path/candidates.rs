@@ -1,7 +1,8 @@
 //! Addresses under challenge.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use super::Ends;
 
 /// Addresses that may be under challenge at a time; the oldest gives way.
 const CANDIDATES: usize = 3;
@@ -16,7 +17,7 @@ const LIFE: Duration = Duration::from_secs(5);
 /// An address under challenge.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
-    pub(super) address: SocketAddr,
+    pub(super) address: Ends,
     nonce: [u8; 16],
     since: Instant,
     /// When the last challenge was sent; its answer measures the round trip if it was the only one.
@@ -54,7 +55,7 @@ pub(super) struct Lengths {
 /// A challenge to send.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Challenge {
-    pub(super) to: SocketAddr,
+    pub(super) to: Ends,
     pub(super) nonce: [u8; 16],
     /// Bytes of the datagram.
     pub(super) length: usize,
@@ -66,7 +67,7 @@ pub(super) struct Candidates(Vec<Candidate>);
 
 impl Candidates {
     /// So many bytes came from this address; whether it is under challenge.
-    pub(super) fn credit(&mut self, from: SocketAddr, bytes: usize) -> bool {
+    pub(super) fn credit(&mut self, from: Ends, bytes: usize) -> bool {
         let Some(candidate) = self.0.iter_mut().find(|candidate| candidate.address == from) else {
             return false;
         };
@@ -75,7 +76,7 @@ impl Candidates {
     }
 
     /// Takes what an answer costs from an address's credit; false if that is not enough.
-    pub(super) fn pay(&mut self, to: SocketAddr, bytes: usize) -> bool {
+    pub(super) fn pay(&mut self, to: Ends, bytes: usize) -> bool {
         let candidate = self.0.iter_mut().find(|candidate| candidate.address == to);
         let Some(candidate) = candidate.filter(|candidate| candidate.may_cost(bytes)) else { return false };
         candidate.credit = candidate.credit.saturating_sub(bytes);
@@ -83,7 +84,7 @@ impl Candidates {
     }
 
     /// Puts an address under challenge.
-    pub(super) fn add(&mut self, now: Instant, address: SocketAddr, known: bool, nonce: [u8; 16]) {
+    pub(super) fn add(&mut self, now: Instant, address: Ends, known: bool, nonce: [u8; 16]) {
         self.0.retain(|own| own.address != address && now.saturating_duration_since(own.since) < LIFE);
         if self.0.len() >= CANDIDATES {
             // One that the signalling named stays.

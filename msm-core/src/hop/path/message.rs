@@ -10,7 +10,7 @@ const BYTES: usize = 4 + 4 + 4 + 16 + 4;
 /// What a message is for. The subtype of the APP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Are you there, at this address?
+    /// Are you there, at this address, which is not in use yet? Answered there, or not at all.
     Challenge = 1,
     /// I am: the challenge's nonce.
     Response = 2,
@@ -20,6 +20,8 @@ pub enum Kind {
     ProbeAck = 4,
     /// Nothing comes from you. Goes by another way than the one that it speaks of.
     Blocked = 5,
+    /// Are you still there, at the address in use? Answered by that, whatever this came by.
+    Check = 6,
 }
 
 /// One message.
@@ -67,6 +69,7 @@ impl Message {
             3 => Kind::Probe,
             4 => Kind::ProbeAck,
             5 => Kind::Blocked,
+            6 => Kind::Check,
             _ => return None,
         };
         let nonce = packet.get(12..28)?.try_into().ok()?;
@@ -81,7 +84,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_cut_short() {
-        for kind in [Kind::Challenge, Kind::Response, Kind::Probe, Kind::ProbeAck, Kind::Blocked] {
+        for kind in [Kind::Challenge, Kind::Response, Kind::Probe, Kind::ProbeAck, Kind::Blocked, Kind::Check]
+        {
             let message = Message { kind, nonce: [9; 16], size: 1472 };
             let mut out = [0xff; 600];
             for pad_to in [0, 33, 400] {

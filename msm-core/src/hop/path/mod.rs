@@ -4,6 +4,7 @@
 //! the other member's, but anybody may have put any address on its envelope. See [`Path`].
 
 mod candidates;
+mod ends;
 mod message;
 mod meter;
 mod mtu;
@@ -11,10 +12,10 @@ mod mtu;
 #[cfg(test)]
 mod tests;
 
+pub use ends::Ends;
 pub use message::{Kind, Message};
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use self::candidates::{Candidates, Challenge, Lengths};
@@ -40,7 +41,9 @@ pub struct PathConfig {
     pub ceiling: usize,
     /// After so long without an answer UDP counts as blocked. Default 1 s.
     pub give_up: Duration,
-    /// How often a blocked way is tried again. Default 5 s.
+    /// How soon a way that ended is tried again. Default 5 s.
+    pub first_retry: Duration,
+    /// How often from then on. Default 5 s.
     pub retry: Duration,
     /// How long the other side may be silent before it is asked. Default 800 ms: with `give_up` and the word to the other side, an
     /// end of the way is known to both within 2 s.
@@ -56,6 +59,7 @@ impl Default for PathConfig {
             base: 1200,
             ceiling: 1472,
             give_up: Duration::from_secs(1),
+            first_retry: Duration::from_secs(5),
             retry: Duration::from_secs(5),
             keep_alive: Duration::from_millis(800),
             measure: Duration::from_secs(10),
@@ -67,13 +71,13 @@ impl Default for PathConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathEvent {
     /// The other member is there: packets may go to this address.
-    Validated(SocketAddr),
+    Validated(Ends),
     /// It is there now.
     Moved {
         /// Where it was.
-        from: SocketAddr,
+        from: Ends,
         /// Where it is.
-        to: SocketAddr,
+        to: Ends,
     },
     /// Nothing passes, in one direction at least.
     Blocked {
@@ -82,7 +86,7 @@ pub enum PathEvent {
         told: bool,
     },
     /// It passes again.
-    Unblocked(SocketAddr),
+    Unblocked(Ends),
     /// The largest UDP payload that passes.
     Mtu(usize),
     /// The round trip was measured.
@@ -106,7 +110,7 @@ pub enum Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
     /// Where to.
-    pub to: SocketAddr,
+    pub to: Ends,
     /// What.
     pub message: Message,
     /// How long it is to be at least, before protection: see [`Message::write`].
@@ -120,7 +124,7 @@ enum State {
     /// An address is under challenge for the first time; given up then.
     Trying { until: Instant },
     /// The address that packets go to.
-    Open(SocketAddr),
+    Open(Ends),
     /// Nothing passes; the next try.
     Blocked { again: Instant },
 }
@@ -151,7 +155,7 @@ pub struct Path {
     config: PathConfig,
     rng: Rng,
     /// Where the signalling says the peer may be.
-    remotes: Vec<SocketAddr>,
+    remotes: Vec<Ends>,
     state: State,
     started: bool,
     was_open: bool,
@@ -194,10 +198,16 @@ impl Path {
     }
 
     /// Where the signalling says that the peer may be: which of two it is, whichever answers first tells. More are ignored.
-    pub fn add_remote(&mut self, remote: SocketAddr) {
+    pub fn add_remote(&mut self, remote: impl Into<Ends>) {
+        let remote = remote.into();
         if self.remotes.len() < REMOTES && !self.remotes.contains(&remote) {
             self.remotes.push(remote);
         }
+    }
+
+    /// How soon it is tried again from now on if it ends.
+    pub fn set_first_retry(&mut self, first_retry: Duration) {
+        self.config.first_retry = first_retry;
     }
 
     /// Begins. With a known address it is challenged at once; otherwise the peer's first packet is waited for.
@@ -219,9 +229,10 @@ impl Path {
         }
     }
 
-    /// Packets that authenticated came from this address. Answers whether outputs are to be drained.
+    /// Packets that authenticated came from this address, to that one of ours. Answers whether outputs are to be drained.
     #[inline]
-    pub fn handle_authenticated(&mut self, now: Instant, from: SocketAddr, bytes: usize) -> bool {
+    pub fn handle_authenticated(&mut self, now: Instant, from: impl Into<Ends>, bytes: usize) -> bool {
+        let from = from.into();
         if self.state == State::Open(from) {
             self.heard = now;
             if self.check.is_some() {
@@ -232,7 +243,7 @@ impl Path {
         self.stranger(now, from, bytes)
     }
 
-    fn stranger(&mut self, now: Instant, from: SocketAddr, bytes: usize) -> bool {
+    fn stranger(&mut self, now: Instant, from: Ends, bytes: usize) -> bool {
         if !self.started {
             return false;
         }
@@ -243,7 +254,7 @@ impl Path {
         self.candidates.due(self.lengths()).is_some_and(|due| due <= now)
     }
 
-    fn challenge(&mut self, now: Instant, address: SocketAddr, known: bool) {
+    fn challenge(&mut self, now: Instant, address: Ends, known: bool) {
         let nonce = self.nonce();
         self.candidates.add(now, address, known, nonce);
     }
@@ -255,12 +266,36 @@ impl Path {
 
     /// A message that authenticated, in a datagram of `datagram` bytes, which counts as with
     /// [`handle_authenticated`](Self::handle_authenticated).
-    pub fn handle_message(&mut self, now: Instant, from: SocketAddr, datagram: usize, message: &Message) {
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        from: impl Into<Ends>,
+        datagram: usize,
+        message: &Message,
+    ) {
+        let from = from.into();
         self.handle_authenticated(now, from, datagram);
         match message.kind {
             // As long as the question (`RFC 9000 §8.2.2`): the way back takes as much.
-            Kind::Challenge => self.answer(now, from, Kind::Response, message, datagram),
+            Kind::Challenge | Kind::Check => self.answer(now, from, Kind::Response, message, datagram),
             Kind::Probe => self.answer(now, from, Kind::ProbeAck, message, 0),
+            Kind::Response => self.handle_response(now, &message.nonce),
+            Kind::ProbeAck => {
+                self.search.handle_ack(&message.nonce);
+                self.announce();
+            }
+            Kind::Blocked => self.handle_blocked(now),
+        }
+    }
+
+    /// A message of this path that authenticated, and came by the ends of another: whoever sends packets on there, and faster,
+    /// neither moves this path nor keeps what they say from counting. What they ask is answered by this one.
+    pub fn handle_elsewhere(&mut self, now: Instant, datagram: usize, message: &Message) {
+        match message.kind {
+            // It asks whether this path is there as well, and is sent by none of ours.
+            Kind::Challenge => {}
+            Kind::Check => self.answer_in_use(now, Kind::Response, message, datagram),
+            Kind::Probe => self.answer_in_use(now, Kind::ProbeAck, message, 0),
             Kind::Response => self.handle_response(now, &message.nonce),
             Kind::ProbeAck => {
                 self.search.handle_ack(&message.nonce);
@@ -277,14 +312,28 @@ impl Path {
         }
     }
 
-    fn answer(&mut self, now: Instant, to: SocketAddr, kind: Kind, question: &Message, length: usize) {
-        let length = length.max(self.lengths().least);
-        let in_use = self.state == State::Open(to);
-        if (in_use || self.candidates.pay(to, length)) && self.take_token(now) {
-            let size = u16::try_from(length).unwrap_or(u16::MAX);
-            let message = Message { kind, nonce: question.nonce, size };
-            self.answers.push_back(Transmit { to, message, pad_to: self.padding(length) });
+    /// To the address that it came from; and to the one in use, as a copy from elsewhere may have been faster, and the question
+    /// itself is then taken for the copy.
+    fn answer(&mut self, now: Instant, to: Ends, kind: Kind, question: &Message, length: usize) {
+        let cost = length.max(self.lengths().least);
+        if self.state != State::Open(to) && self.candidates.pay(to, cost) && self.take_token(now) {
+            self.push_answer(to, kind, question, cost);
         }
+        self.answer_in_use(now, kind, question, length);
+    }
+
+    fn answer_in_use(&mut self, now: Instant, kind: Kind, question: &Message, length: usize) {
+        if let State::Open(to) = self.state
+            && self.take_token(now)
+        {
+            self.push_answer(to, kind, question, length.max(self.lengths().least));
+        }
+    }
+
+    fn push_answer(&mut self, to: Ends, kind: Kind, question: &Message, length: usize) {
+        let size = u16::try_from(length).unwrap_or(u16::MAX);
+        let message = Message { kind, nonce: question.nonce, size };
+        self.answers.push_back(Transmit { to, message, pad_to: self.padding(length) });
     }
 
     /// What a message is padded to, so that its datagram has this length at most.
@@ -368,15 +417,15 @@ impl Path {
         self.announce();
     }
 
-    fn measure(&mut self, now: Instant, to: SocketAddr) {
+    fn measure(&mut self, now: Instant, to: Ends) {
         let rng = &mut self.rng;
         if let Some(nonce) = self.meter.poll(now, || nonce(rng)) {
-            let message = Message { kind: Kind::Challenge, nonce, size: 0 };
+            let message = Message { kind: Kind::Check, nonce, size: 0 };
             self.answers.push_back(Transmit { to, message, pad_to: 0 });
         }
     }
 
-    fn keep_alive(&mut self, now: Instant, to: SocketAddr) {
+    fn keep_alive(&mut self, now: Instant, to: Ends) {
         let silent = now.saturating_duration_since(self.heard) >= self.config.keep_alive;
         let mut check = match self.check {
             Some(check) if check.until <= now => return self.block(now, false),
@@ -386,7 +435,7 @@ impl Path {
         };
         if check.next <= now {
             check.next = now + CHECK_PAUSE;
-            let message = Message { kind: Kind::Challenge, nonce: check.nonce, size: 0 };
+            let message = Message { kind: Kind::Check, nonce: check.nonce, size: 0 };
             self.answers.push_back(Transmit { to, message, pad_to: 0 });
         }
         self.check = Some(check);
@@ -400,7 +449,7 @@ impl Path {
             self.remotes.insert(0, address);
             self.remotes.truncate(REMOTES);
         }
-        self.state = State::Blocked { again: now + self.config.retry };
+        self.state = State::Blocked { again: now + self.config.first_retry };
         self.check = None;
         self.meter.stop();
         self.candidates.clear();
@@ -467,7 +516,7 @@ impl Path {
     }
 
     /// Where packets may go.
-    pub fn destination(&self) -> Option<SocketAddr> {
+    pub fn destination(&self) -> Option<Ends> {
         match self.state {
             State::Open(address) => Some(address),
             _ => None,

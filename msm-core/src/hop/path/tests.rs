@@ -1,17 +1,18 @@
 use super::*;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 const OVERHEAD: usize = 21;
 
 /// A datagram under way: whose it is, from and to where, its bytes, and what it says.
-type Datagram = (usize, SocketAddr, SocketAddr, usize, Message);
+type Datagram = (usize, Ends, Ends, usize, Message);
 
 /// Two paths and a link between them, in one thread under virtual time.
 struct Net {
     now: Instant,
     paths: [Path; 2],
     /// Where each really is, and so what its packets' source is.
-    at: [SocketAddr; 2],
+    at: [Ends; 2],
     delay: Duration,
     /// Larger datagrams vanish.
     mtu: usize,
@@ -32,8 +33,8 @@ struct Net {
     validated: [Option<Instant>; 2],
 }
 
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1], port))
+fn address(port: u16) -> Ends {
+    SocketAddr::from(([10, 0, 0, 1], port)).into()
 }
 
 #[expect(clippy::disallowed_methods, reason = "virtual time begins somewhere")]
@@ -72,7 +73,7 @@ impl Net {
         while let Some(Transmit { to, message, pad_to }) = self.paths[side].poll_transmit(self.now) {
             let mut out = [0; 9216];
             let bytes = message.write(5, pad_to, &mut out).unwrap() + OVERHEAD;
-            *self.to.entry(to).or_default() += bytes;
+            *self.to.entry(to.remote).or_default() += bytes;
             self.sent += 1;
             let lost = self.lose > 0 && self.rng.next_u32().is_multiple_of(self.lose);
             if !self.open[side] || bytes > self.mtu || lost {
@@ -93,7 +94,7 @@ impl Net {
     }
 
     /// Delivers a datagram: whoever has the address gets it.
-    fn deliver(&mut self, to_side: usize, from: SocketAddr, to: SocketAddr, bytes: usize, message: &Message) {
+    fn deliver(&mut self, to_side: usize, from: Ends, to: Ends, bytes: usize, message: &Message) {
         if self.at[to_side] == to {
             self.paths[to_side].handle_message(self.now, from, bytes, message);
             self.drain(to_side);
@@ -271,7 +272,7 @@ fn of_two_addresses_that_signalling_names_the_one_that_answers_is_used() {
         net.start();
         net.run(Duration::from_millis(200));
         assert_eq!(net.paths[0].destination(), Some(address(place)));
-        assert!(!net.to.contains_key(&address(4)), "two at most");
+        assert!(!net.to.contains_key(&address(4).remote), "two at most");
     }
 }
 
@@ -311,7 +312,7 @@ fn copies_from_a_victims_address_move_nothing_and_cost_the_victim_little() {
         net.run(Duration::from_millis(20));
         assert_eq!(net.paths[1].destination(), Some(address(1)));
     }
-    let reached = net.to.get(&victim).copied().unwrap_or(0);
+    let reached = net.to.get(&victim.remote).copied().unwrap_or(0);
     assert!(reached > 0 && reached <= 3 * copied, "{reached} of {copied}");
 }
 
@@ -438,4 +439,61 @@ fn an_answer_that_is_lost_or_late_measures_nothing() {
     assert!(!net.events[0][before..].iter().any(told), "{:?}", net.events[0]);
     net.run(Duration::from_secs(10));
     assert!(net.events[0][before..].iter().any(told), "asked again");
+}
+
+#[test]
+fn whoever_races_every_packet_does_not_silence_the_way() {
+    for by_another_path in [false, true] {
+        let mut net = net(1472);
+        net.start();
+        net.run(Duration::from_secs(2));
+        let keeps = net.paths.each_ref().map(Path::destination);
+        let deadline = net.now + Duration::from_secs(20);
+        while net.now < deadline {
+            net.now += Duration::from_millis(20);
+            for side in [0, 1] {
+                net.paths[side].handle_timeout(net.now);
+                let mut sent = Vec::new();
+                while let Some(transmit) = net.paths[side].poll_transmit(net.now) {
+                    if Some(transmit.to) == keeps[side] {
+                        sent.push(transmit);
+                    }
+                }
+                for Transmit { message, pad_to, .. } in sent {
+                    // The packet itself comes later, and is a replay by then.
+                    let (other, bytes) = (1 - side, pad_to.max(Message::MIN_BYTES) + OVERHEAD);
+                    if by_another_path {
+                        net.paths[other].handle_elsewhere(net.now, bytes, &message);
+                    } else {
+                        net.paths[other].handle_message(net.now, address(666), bytes, &message);
+                    }
+                }
+            }
+            for (path, keeps) in net.paths.iter().zip(keeps) {
+                assert_eq!(path.destination(), keeps);
+            }
+        }
+    }
+}
+
+#[test]
+fn of_two_own_addresses_the_one_that_was_reached_answers() {
+    let mut net = net(1472);
+    let own = |last: u8| Some([10, 0, last, 9].into());
+    net.start();
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.paths[1].destination(), Some(address(1)));
+    // The dialling member's packets come to another of our addresses: it is asked from there, and answered from there.
+    let there = Ends { local: own(2), ..address(1) };
+    net.paths[1].handle_authenticated(net.now, there, 1500);
+    let asked: Vec<_> = std::iter::from_fn(|| net.paths[1].poll_transmit(net.now)).collect();
+    assert!(asked.iter().all(|transmit| transmit.to == there), "{asked:?}");
+    let challenge = asked[0].message;
+    let answer = Message { kind: Kind::Response, ..challenge };
+    net.paths[1].handle_message(net.now, there, 1200, &answer);
+    assert_eq!(net.paths[1].destination(), Some(there));
+    assert!(
+        std::iter::from_fn(|| net.paths[1].poll_event())
+            .any(|event| event == PathEvent::Moved { from: address(1), to: there })
+    );
 }

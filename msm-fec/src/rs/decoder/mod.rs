@@ -1,90 +1,29 @@
 //! The receiver's side.
 
+mod aside;
 mod block;
+mod blocks;
 mod recover;
 mod refusal;
 mod seen;
+mod types;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use msm_core::seq;
 
 use super::encoder::MAX_PACKET_BYTES;
 use super::kernel::Kernel;
 use super::payload::{Header, Symbol};
-use super::ring::Sources;
-use block::{Block, Stored};
+pub use crate::sources::Recovered;
+use crate::sources::Sources;
+use aside::Aside;
+use block::Block;
+use blocks::Blocks;
 use recover::{Outcome, Recovery};
 pub use refusal::Refusal;
 use seen::Seen;
-
-/// Most indices that a decoder looks back and ahead: with more, 16 bits would not say which packet is meant.
-pub const MAX_WINDOW: usize = 16_384;
-
-/// Limits of a [`Decoder`].
-#[derive(Debug, Clone, Copy)]
-pub struct DecoderConfig {
-    /// Longest packet that can be recovered, at most [`MAX_PACKET_BYTES`].
-    pub packet_bytes: usize,
-    /// How many packets a block may be older than the newest, or ahead of it, at most [`MAX_WINDOW`].
-    pub window: usize,
-    /// Most blocks with gaps that are kept: the oldest is given up for another one.
-    pub blocks: usize,
-    /// Most memory for repairs of such blocks, as much again for packets that are recovered and wait to be polled, and a
-    /// little more for the sums of the block that is recovered.
-    pub memory_bytes: usize,
-    /// Whether what was recovered as the packet of an index is one. What does not is given up with its block.
-    pub verify: fn(index: u64, packet: &[u8]) -> bool,
-}
-
-impl Default for DecoderConfig {
-    /// Packets of an Ethernet frame, 8192 of them, 64 blocks, 1 MiB, and RTP's sequence number.
-    fn default() -> Self {
-        Self { packet_bytes: 1500, window: 8192, blocks: 64, memory_bytes: 1 << 20, verify: is_rtp }
-    }
-}
-
-/// Whether `packet` is RTP (RFC 3550 §5.1) with the index's sequence number.
-#[must_use]
-pub fn is_rtp(index: u64, packet: &[u8]) -> bool {
-    let [first, _, high, low, ..] = packet else { return false };
-    packet.len() >= 12 && first >> 6 == 2 && u16::from_be_bytes([*high, *low]) == index as u16
-}
-
-/// What became of a repair packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// All source packets of its block were there.
-    Unneeded,
-    /// It is kept until enough of its block is there.
-    Kept,
-    /// It made its block complete: see [`Decoder::poll_recovered`].
-    Recovered,
-}
-
-/// A packet that was lost, and is back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recovered<'a> {
-    /// Its index.
-    pub index: u64,
-    /// Its bytes, as they were protected.
-    pub packet: &'a [u8],
-}
-
-/// How often what happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Packets that were recovered.
-    pub recovered: u64,
-    /// Repair packets of blocks that were complete.
-    pub unneeded: u64,
-    /// Blocks that were given up with gaps as they left the window.
-    pub expired: u64,
-    /// Blocks that were given up with gaps for another one.
-    pub crowded: u64,
-    /// Packets that were recovered and not polled before memory was needed again.
-    pub unpolled: u64,
-}
+pub use types::{Counts, DecoderConfig, MAX_WINDOW, Taken, is_rtp};
 
 /// Recovers lost packets from repair packets.
 ///
@@ -100,18 +39,9 @@ pub struct Decoder {
     config: DecoderConfig,
     kernel: Kernel,
     seen: Seen,
-    blocks: VecDeque<Block>,
-    /// Where a block ends that leaves the window first.
-    oldest: u64,
-    /// Buffers for symbols, and how many of them there are in blocks; and lists of such.
-    spare: Vec<Vec<u8>>,
-    lists: Vec<Vec<Stored>>,
-    stored: usize,
+    blocks: Blocks,
     recovery: Recovery,
-    /// What was recovered: index and length of each, the bytes one after the other.
-    ready: VecDeque<(u64, usize)>,
-    bytes: Vec<u8>,
-    polled: usize,
+    aside: Aside,
     counts: Counts,
     refused: BTreeMap<&'static str, u64>,
 }
@@ -135,15 +65,9 @@ impl Decoder {
             config,
             kernel,
             seen: Seen::new(2 * config.window),
-            blocks: VecDeque::new(),
-            oldest: u64::MAX,
-            spare: Vec::new(),
-            lists: Vec::new(),
-            stored: 0,
+            blocks: Blocks::default(),
             recovery: Recovery::default(),
-            ready: VecDeque::new(),
-            bytes: Vec::new(),
-            polled: 0,
+            aside: Aside::default(),
             counts: Counts::default(),
             refused: BTreeMap::new(),
         }
@@ -170,9 +94,7 @@ impl Decoder {
     /// Bytes that are kept.
     #[must_use]
     pub fn memory(&self) -> usize {
-        (self.stored + self.spare.len()) * self.config.packet_bytes
-            + self.bytes.capacity()
-            + self.recovery.memory()
+        self.blocks.buffers() * self.config.packet_bytes + self.aside.memory() + self.recovery.memory()
     }
 
     /// A source packet came, and `sources` has it. False if it came before or was recovered, or is too old to tell.
@@ -231,18 +153,16 @@ impl Decoder {
         let newest = newest.max(self.seen.end().saturating_sub(1));
         let first = self.place(newest, header)?;
         self.expire();
-        let same = |block: &Block| (block.first, block.header.step) == (first, header.step);
-        let at = match self.blocks.iter().position(same) {
+        let at = match self.blocks.position(first, header.step) {
             Some(at) => at,
             None => {
-                let mut block =
-                    Block { first, header, bytes: symbol.body.len(), repairs: Vec::new(), missing: 0 };
+                let bytes = symbol.body.len();
+                let mut block = Block { first, header, bytes, repairs: Vec::new(), missing: 0 };
                 block.count(&self.seen);
                 if block.missing == 0 {
                     self.counts.unneeded += 1;
                     return Ok(Taken::Unneeded);
                 }
-                block.repairs = self.lists.pop().unwrap_or_default();
                 self.open(block)
             }
         };
@@ -270,11 +190,9 @@ impl Decoder {
     fn open(&mut self, block: Block) -> usize {
         while !self.blocks.is_empty() && self.blocks.len() >= self.config.blocks {
             self.counts.crowded += 1;
-            self.close(0);
+            self.blocks.close(0);
         }
-        self.oldest = self.oldest.min(block.last());
-        self.blocks.push_back(block);
-        self.blocks.len() - 1
+        self.blocks.open(block)
     }
 
     /// Whether a repair can be one of the block, and is new.
@@ -293,26 +211,20 @@ impl Decoder {
     /// Keeps a repair of the block, for whose memory older blocks are given up.
     fn store(&mut self, at: usize, number: u8, symbol: Symbol<'_>) -> Result<Taken, Refusal> {
         let mut at = at;
-        while (self.stored + 1) * self.config.packet_bytes > self.config.memory_bytes {
+        while (self.blocks.stored() + 1) * self.config.packet_bytes > self.config.memory_bytes {
             if at == 0 {
-                let first = self.blocks.front().map_or(0, |block| block.first);
-                if self.blocks.front().is_some_and(|block| block.repairs.is_empty()) {
-                    self.close(0);
+                let oldest = self.blocks.get(0).map(|block| (block.first, block.repairs.is_empty()));
+                let (first, is_empty) = oldest.unwrap_or((0, false));
+                if is_empty {
+                    self.blocks.close(0);
                 }
                 return Err(Refusal::Memory(first));
             }
             self.counts.crowded += 1;
-            self.close(0);
+            self.blocks.close(0);
             at -= 1;
         }
-        if let Some(block) = self.blocks.get_mut(at) {
-            let spare = self.spare.pop();
-            let mut body = spare.unwrap_or_else(|| Vec::with_capacity(self.config.packet_bytes));
-            body.clear();
-            body.extend_from_slice(symbol.body);
-            self.stored += 1;
-            block.repairs.push(Stored { number, length: symbol.length, body });
-        }
+        self.blocks.store(at, number, symbol, self.config.packet_bytes);
         Ok(Taken::Kept)
     }
 
@@ -323,8 +235,9 @@ impl Decoder {
         one: Option<(u8, Symbol<'_>)>,
         sources: &impl Sources,
     ) -> Result<Taken, Refusal> {
-        if !self.recovery.is_empty() {
-            self.put_aside();
+        // Copies what was recovered and not polled, as its memory is needed.
+        while let Some((index, packet)) = self.recovery.poll() {
+            self.counts.unpolled += self.aside.keep(index, packet, self.config.memory_bytes);
         }
         let Some(block) = self.blocks.get(at) else { return Ok(Taken::Kept) };
         let first = block.first;
@@ -335,67 +248,27 @@ impl Decoder {
             Outcome::Recovered => Ok(Taken::Recovered),
             Outcome::Inconsistent => Err(Refusal::Inconsistent(first)),
         };
-        self.close(at);
+        self.blocks.close(at);
         for index in self.recovery.indices() {
             self.counts.recovered += 1;
             self.seen.insert(index);
-            for block in self.blocks.iter_mut().filter(|block| block.has(index)) {
-                block.missing -= block.missing.min(1);
-            }
+            self.blocks.found(index);
         }
         taken
-    }
-
-    /// Copies what was recovered and not polled, as its memory is needed.
-    fn put_aside(&mut self) {
-        if self.ready.is_empty() {
-            self.bytes.clear();
-            self.polled = 0;
-        }
-        while let Some((index, packet)) = self.recovery.poll() {
-            if self.bytes.len() + packet.len() > self.config.memory_bytes {
-                self.counts.unpolled += self.ready.len() as u64;
-                self.ready.clear();
-                self.bytes.clear();
-                self.polled = 0;
-            }
-            if self.bytes.capacity() - self.bytes.len() < packet.len() {
-                let most = (2 * self.bytes.capacity()).min(self.config.memory_bytes);
-                self.bytes.reserve_exact(most.max(self.bytes.len() + packet.len()) - self.bytes.len());
-            }
-            self.bytes.extend_from_slice(packet);
-            self.ready.push_back((index, packet.len()));
-        }
-    }
-
-    /// Takes back a block's memory.
-    fn close(&mut self, at: usize) {
-        if let Some(mut block) = self.blocks.remove(at) {
-            self.stored -= block.repairs.len();
-            self.spare.extend(block.repairs.drain(..).map(|repair| repair.body));
-            self.lists.push(block.repairs);
-        }
-        self.oldest = self.blocks.iter().map(Block::last).min().unwrap_or(u64::MAX);
     }
 
     /// Gives up blocks that have left the window.
     fn expire(&mut self) {
         let start = self.seen.end().saturating_sub(1 + self.config.window as u64);
-        while self.oldest < start {
-            let Some(at) = self.blocks.iter().position(|block| block.last() < start) else { return };
+        while self.blocks.expire(start) {
             self.counts.expired += 1;
-            self.close(at);
         }
     }
 
     /// The next packet that was recovered, those of a block in order.
     pub fn poll_recovered(&mut self) -> Option<Recovered<'_>> {
-        let Some((index, length)) = self.ready.pop_front() else {
-            return self.recovery.poll().map(|(index, packet)| Recovered { index, packet });
-        };
-        let start = self.polled;
-        self.polled += length;
-        self.bytes.get(start..self.polled).map(|packet| Recovered { index, packet })
+        let next = if self.aside.is_empty() { self.recovery.poll() } else { self.aside.poll() };
+        next.map(|(index, packet)| Recovered { index, packet })
     }
 }
 

@@ -1,15 +1,12 @@
 //! Lost packets of one block.
 
 use super::super::code::{Solution, combine_lengths};
-use super::super::kernel::{BLOCK_BYTES, Kernel};
+use super::super::kernel::{BLOCK_BYTES, Batch, Kernel};
 use super::super::payload::Symbol;
 use super::super::ring::Sources;
 use super::super::rows::Rows;
 use super::block::Block;
 use super::seen::Seen;
-
-/// Packets that are added up at a time.
-const BATCH: usize = 16;
 
 /// What came of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,21 +36,17 @@ pub(super) struct Recovery {
     solution: Solution,
     rows: Rows,
     lost: Vec<u8>,
-    /// Of each symbol that is used, its point, its length, and what it is multiplied with for each of the lost.
+    /// Of each symbol that is used, its point, and what it is multiplied with for each of the lost: the repairs first.
     points: Vec<u8>,
-    lengths: Vec<u16>,
     coefficients: Vec<u8>,
+    /// What these are for: the code, and what of it is lost. A burst takes the same of all blocks that interleave.
+    solved: (u8, Vec<u8>),
+    /// The length that all symbols have; or else that of each.
+    same: Option<u16>,
+    lengths: Vec<u16>,
     /// Index, row and length of each packet, and which is polled next.
     found: Vec<(u64, usize, usize)>,
     next: usize,
-}
-
-/// A part of a sum: source packets or repairs that wait for the kernel.
-struct Sum<'a> {
-    batch: [&'a [u8]; BATCH],
-    filled: usize,
-    /// Symbols that have been added up.
-    done: usize,
 }
 
 impl Recovery {
@@ -108,18 +101,27 @@ impl Recovery {
     ) -> Result<(), Gap> {
         let stored = block.repairs.iter().map(|repair| (repair.number, repair.symbol()));
         let used = stored.chain(one).take(self.lost.len());
-        self.points.clear();
-        self.points.extend(used.clone().map(|(number, _)| number));
-        if !self.solution.set(block.header.code, &self.lost, &self.points) {
-            return Err(Gap::Inconsistent);
+        let code = block.header.code;
+        let known = self.solved.0 == code
+            && self.solved.1 == self.lost
+            && used.clone().map(|(number, _)| number).eq(self.points.iter().copied().take(self.lost.len()));
+        if !known {
+            self.solved.0 = 0;
+            self.points.clear();
+            self.points.extend(used.clone().map(|(number, _)| number));
+            if !self.solution.set(code, &self.lost, &self.points) {
+                return Err(Gap::Inconsistent);
+            }
+            let mut start = 0;
+            for lost in self.lost.iter().copied().chain([code]) {
+                self.points.extend(start..lost);
+                start = lost + 1;
+            }
+            self.coefficients.clear();
+            self.solution.coefficients(&self.points, &mut self.coefficients);
+            self.solved.0 = code;
+            self.solved.1.clone_from(&self.lost);
         }
-        let mut start = 0;
-        for lost in self.lost.iter().copied().chain([block.header.code]) {
-            self.points.extend(start..lost);
-            start = lost + 1;
-        }
-        self.coefficients.clear();
-        self.solution.coefficients(&self.points, &mut self.coefficients);
         self.add_up(kernel, block, used.map(|(_, symbol)| symbol), sources)
     }
 
@@ -128,42 +130,51 @@ impl Recovery {
         &mut self,
         kernel: Kernel,
         block: &Block,
-        used: impl Iterator<Item = Symbol<'a>>,
+        used: impl Iterator<Item = Symbol<'a>> + Clone,
         sources: &'a impl Sources,
     ) -> Result<(), Gap> {
-        let Self { rows, lost, points, lengths, coefficients, .. } = self;
+        let Self { rows, lost, points, coefficients, .. } = self;
         rows.set(lost.len(), block.bytes.div_ceil(BLOCK_BYTES));
-        lengths.clear();
-        let mut sum = Sum { batch: [&[]; BATCH], filled: 0, done: 0 };
-        for symbol in used {
-            lengths.push(symbol.length);
-            sum.push(symbol.body);
-            sum.flush_if_full(kernel, rows, coefficients, lost.len())?;
-        }
         let others = points.iter().skip(lost.len()).take_while(|position| **position < block.header.sources);
-        for position in others {
-            let packet = sources.get(block.index(*position)).ok_or(Gap::Gone)?;
-            if packet.len() > block.bytes {
-                return Err(Gap::Inconsistent);
-            }
-            lengths.push(packet.len() as u16);
-            sum.push(packet);
-            sum.flush_if_full(kernel, rows, coefficients, lost.len())?;
+        let packet = |position: &u8| match sources.get(block.index(*position)) {
+            Some(packet) if packet.len() <= block.bytes => Ok(packet),
+            Some(_) => Err(Gap::Inconsistent),
+            None => Err(Gap::Gone),
+        };
+        let mut sum = Sum { kernel, rows, coefficients, lost: lost.len(), batch: Batch::default(), done: 0 };
+        let mut lengths = used.clone().map(|symbol| symbol.length);
+        let first = lengths.next().unwrap_or(0);
+        let mut same = lengths.all(|length| length == first);
+        for symbol in used.clone() {
+            sum.push(symbol.body)?;
         }
-        // The zeros that nobody sends count for the lengths, for which all coefficients have to add up to 1.
-        lengths.resize(points.len(), 0);
-        sum.flush(kernel, rows, coefficients, lost.len())
+        for position in others.clone() {
+            let packet = packet(position)?;
+            same &= packet.len() == usize::from(first);
+            sum.push(packet)?;
+        }
+        sum.flush()?;
+        self.lengths.clear();
+        self.same = (same && block.header.sources == block.header.code).then_some(first);
+        if self.same.is_none() {
+            self.lengths.extend(used.map(|symbol| symbol.length));
+            for position in others {
+                self.lengths.push(packet(position)?.len() as u16);
+            }
+            // The zeros that nobody sends count for the lengths, for which all coefficients have to add up to 1.
+            self.lengths.resize(points.len(), 0);
+        }
+        Ok(())
     }
 
     /// Whether all that was recovered are packets.
     fn judge(&mut self, block: &Block, seen: &Seen, verify: fn(u64, &[u8]) -> bool) -> Outcome {
-        let first = self.lengths.first().copied().unwrap_or(0);
-        let same = self.lengths.iter().all(|length| *length == first);
         for (row, position) in self.lost.iter().enumerate() {
             let index = block.index(*position);
-            let coefficients = self.coefficients.iter().skip(row).step_by(self.lost.len()).copied();
-            let lengths = self.lengths.iter().copied();
-            let length = if same { first } else { combine_lengths(coefficients.zip(lengths)) };
+            let length = self.same.unwrap_or_else(|| {
+                let coefficients = self.coefficients.iter().skip(row).step_by(self.lost.len());
+                combine_lengths(coefficients.copied().zip(self.lengths.iter().copied()))
+            });
             let length = usize::from(length);
             let symbol = self.rows.row(row).get(..block.bytes).unwrap_or_default();
             let Some((packet, zeros)) = symbol.split_at_checked(length) else { return Outcome::Inconsistent };
@@ -189,51 +200,43 @@ impl Recovery {
         Some((index, self.rows.row(row).get(..length).unwrap_or_default()))
     }
 
-    /// Whether packets wait.
-    pub(super) fn is_empty(&self) -> bool {
-        self.next >= self.found.len()
-    }
-
     /// Bytes that it keeps.
     pub(super) fn memory(&self) -> usize {
         self.rows.memory() + self.coefficients.capacity()
     }
 }
 
-impl<'a> Sum<'a> {
-    fn push(&mut self, symbol: &'a [u8]) {
-        if let Some(place) = self.batch.get_mut(self.filled) {
-            *place = symbol;
-            self.filled += 1;
-        }
+/// A sum that grows by a batch of symbols at a time.
+struct Sum<'a, 'r> {
+    kernel: Kernel,
+    rows: &'r mut Rows,
+    coefficients: &'r [u8],
+    lost: usize,
+    batch: Batch<'a>,
+    /// Symbols that have been added up.
+    done: usize,
+}
+
+impl<'a> Sum<'a, '_> {
+    #[inline]
+    fn push(&mut self, symbol: &'a [u8]) -> Result<(), Gap> {
+        self.batch.push(symbol);
+        if self.batch.is_full() { self.flush() } else { Ok(()) }
     }
 
-    fn flush_if_full(
-        &mut self,
-        kernel: Kernel,
-        rows: &mut Rows,
-        coefficients: &[u8],
-        lost: usize,
-    ) -> Result<(), Gap> {
-        if self.filled < BATCH { Ok(()) } else { self.flush(kernel, rows, coefficients, lost) }
-    }
-
-    /// Adds the symbols that wait to `rows`, of which each has as many coefficients as are `lost`.
-    fn flush(
-        &mut self,
-        kernel: Kernel,
-        rows: &mut Rows,
-        coefficients: &[u8],
-        lost: usize,
-    ) -> Result<(), Gap> {
-        let stride = rows.stride();
+    /// Adds the symbols that wait, of which each has as many coefficients as are lost.
+    fn flush(&mut self) -> Result<(), Gap> {
+        let stride = self.rows.stride();
         let valid = if self.done == 0 { 0 } else { stride };
-        let until = self.done + self.filled;
-        let coefficients = coefficients.get(self.done * lost..until * lost).unwrap_or_default();
-        let symbols = self.batch.get(..self.filled).unwrap_or_default();
+        let until = self.done + self.batch.len();
+        if until == self.done {
+            return Ok(());
+        }
+        let coefficients =
+            self.coefficients.get(self.done * self.lost..until * self.lost).unwrap_or_default();
+        let added = self.kernel.add(self.rows.blocks(0, 0), stride, valid, coefficients, &self.batch);
         self.done = until;
-        self.filled = 0;
-        let added = kernel.add(rows.blocks(0, 0), stride, valid, coefficients, symbols);
+        self.batch.clear();
         added.then_some(()).ok_or(Gap::Inconsistent)
     }
 }

@@ -1,68 +1,14 @@
 //! The sender's side.
 
 mod group;
+mod types;
 
 use std::collections::VecDeque;
 
-use super::kernel::Kernel;
-use super::payload::OVERHEAD_BYTES;
+use super::kernel::{Batch, Kernel};
 pub use super::shape::{Shape, ShapeError};
 use group::Group;
-
-/// Longest packet that can be protected: its repair has to fit a datagram with all headers.
-pub const MAX_PACKET_BYTES: usize = 65_400;
-
-/// Most groups of blocks whose repairs wait to be polled. A burst of packets can fill several.
-pub const MAX_WAITING_GROUPS: usize = 16;
-
-/// Packets that are added up at a time.
-const BATCH: usize = 16;
-
-/// Limits of an [`Encoder`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EncoderConfig {
-    /// Longest packet that is protected, at most [`MAX_PACKET_BYTES`]. Repairs are up to [`OVERHEAD_BYTES`] and an RTP header longer.
-    pub packet_bytes: usize,
-    /// Most memory for blocks, those whose repairs wait included: a shape that takes more than half of it is refused.
-    pub memory_bytes: usize,
-}
-
-impl Default for EncoderConfig {
-    /// Packets of an Ethernet frame, 4 MiB.
-    fn default() -> Self {
-        Self { packet_bytes: 1500, memory_bytes: 4 << 20 }
-    }
-}
-
-/// Why a source packet is not protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// It has no bytes.
-    #[error("an empty packet")]
-    Empty,
-    /// It is longer than configured.
-    #[error("a packet of {length} bytes where {allowed} are allowed")]
-    Long {
-        /// Its length.
-        length: usize,
-        /// The configured length.
-        allowed: usize,
-    },
-}
-
-/// A repair payload to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Repair<'a> {
-    /// Index of the block's first source packet.
-    pub first: u64,
-    /// How many source packets the block has.
-    pub sources: u8,
-    /// From one source packet's index to the next one's.
-    pub step: u8,
-    /// What the repair packet carries behind its RTP header.
-    pub payload: &'a [u8],
-}
+pub use types::{EncoderConfig, MAX_PACKET_BYTES, MAX_WAITING_GROUPS, Repair, SourceError};
 
 /// Makes repair packets of source packets as these are sent.
 ///
@@ -186,13 +132,13 @@ impl Encoder {
         packets: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(), SourceError> {
         let mut result = Ok(());
-        let mut batch: [&[u8]; BATCH] = [&[]; BATCH];
-        let (mut start, mut filled) = (first, 0);
+        let mut batch = Batch::default();
+        let mut start = first;
         for packet in packets {
             if packet.is_empty() || packet.len() > self.config.packet_bytes {
-                self.take(start, batch.get(..filled).unwrap_or_default());
-                start += filled as u64 + 1;
-                filled = 0;
+                self.take(start, &batch);
+                start += batch.len() as u64 + 1;
+                batch.clear();
                 result = result.and(Err(if packet.is_empty() {
                     SourceError::Empty
                 } else {
@@ -200,39 +146,41 @@ impl Encoder {
                 }));
                 continue;
             }
-            if let Some(place) = batch.get_mut(filled) {
-                *place = packet;
-                filled += 1;
-            }
-            if filled == BATCH {
+            batch.push(packet);
+            if batch.is_full() {
                 self.take(start, &batch);
-                start += filled as u64;
-                filled = 0;
+                start += batch.len() as u64;
+                batch.clear();
             }
         }
-        self.take(start, batch.get(..filled).unwrap_or_default());
+        self.take(start, &batch);
         result
     }
 
-    fn take(&mut self, first: u64, packets: &[&[u8]]) {
-        if packets.is_empty() {
+    fn take(&mut self, first: u64, batch: &Batch<'_>) {
+        if batch.is_empty() {
             return;
         }
         if first != self.next {
             self.finish();
         }
-        let (mut index, mut packets) = (first, packets);
-        self.next = first + packets.len() as u64;
-        while !packets.is_empty() {
+        self.next = first + batch.len() as u64;
+        let mut taken = 0;
+        while taken < batch.len() {
             if self.open.is_empty() {
                 let Some(shape) = self.shape else { return };
                 self.make_room(shape);
-                self.open.begin(shape, self.config.packet_bytes, index);
+                self.open.begin(shape, self.config.packet_bytes, first + taken as u64);
             }
-            let (now, later) = packets.split_at(self.open.room().min(packets.len()));
-            self.open.add(self.kernel, now);
-            index += now.len() as u64;
-            packets = later;
+            let room = self.open.room();
+            if taken == 0 && batch.len() <= room {
+                taken = batch.len();
+                self.open.add(self.kernel, batch);
+            } else {
+                let part: Batch<'_> = batch.sources().iter().skip(taken).take(room).copied().collect();
+                taken += part.len();
+                self.open.add(self.kernel, &part);
+            }
             if self.open.room() == 0 {
                 self.finish();
             }
@@ -294,8 +242,6 @@ impl Encoder {
         self.ready.front_mut()?.poll()
     }
 }
-
-const _: () = assert!(MAX_PACKET_BYTES + OVERHEAD_BYTES < u16::MAX as usize);
 
 #[cfg(test)]
 mod tests;

@@ -4,19 +4,19 @@
 //! that the others are held to.
 #![allow(clippy::indexing_slicing, reason = "a call is checked as a whole before its loops begin")]
 
+mod batch;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "vector instructions that not every CPU has: one SAFETY comment a block")]
 mod x86;
+
+pub use batch::{BATCH, Batch};
 
 /// Bytes that rows are counted in: the widest vector.
 pub const BLOCK_BYTES: usize = 64;
 
 /// A part of a row.
 pub type Block = [u8; BLOCK_BYTES];
-
-/// Most sources that one pass over the rows takes in; more are several passes. Their factors are on the stack.
-const BATCH: usize = 16;
 
 /// A way to compute. It can only be had where the CPU has the instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Kernel {
         }
     }
 
-    /// Adds to each row what all `sources`, each times its coefficient for that row, add up to. A source counts as followed by zeros.
+    /// Adds to each row what all sources of `batch`, each times its coefficient for that row, add up to.
     ///
     /// `coefficients` has one for each row, source after source: their number says how many rows there are. A row is the first blocks
     /// of `stride` in `rows`. Blocks from `valid` on hold nothing of value yet: they are taken for zeros, and those up to the end of
@@ -93,13 +93,14 @@ impl Kernel {
         stride: usize,
         valid: usize,
         coefficients: &[u8],
-        sources: &[&[u8]],
+        batch: &Batch<'_>,
     ) -> bool {
-        let longest = sources.iter().map(|source| source.len().div_ceil(BLOCK_BYTES)).max().unwrap_or(0);
+        let longest = batch.longest().div_ceil(BLOCK_BYTES);
         if longest == 0 {
             return true;
         }
-        let count = coefficients.len() / sources.len();
+        let sources = batch.sources();
+        let count = coefficients.len() / sources.len().max(1);
         if count == 0
             || count * sources.len() != coefficients.len()
             || longest > stride
@@ -107,15 +108,12 @@ impl Kernel {
         {
             return false;
         }
-        let mut valid = valid;
-        for (sources, coefficients) in sources.chunks(BATCH).zip(coefficients.chunks(BATCH * count)) {
-            let work = Work { stride, valid, longest, count, coefficients, sources };
-            match self.0 {
-                Kind::Portable => portable::add(rows, &work),
-                #[cfg(target_arch = "x86_64")]
-                _ => self.x86(rows, &work),
-            }
-            valid = valid.max(longest);
+        let whole = batch.shortest() / BLOCK_BYTES;
+        let work = Work { stride, valid, whole, longest, count, coefficients, sources };
+        match self.0 {
+            Kind::Portable => portable::add(rows, &work),
+            #[cfg(target_arch = "x86_64")]
+            _ => self.x86(rows, &work),
         }
         true
     }
@@ -139,6 +137,8 @@ impl Kernel {
 struct Work<'a> {
     stride: usize,
     valid: usize,
+    /// Blocks that all sources have whole, and those that the longest of them has, the last in part.
+    whole: usize,
     longest: usize,
     count: usize,
     coefficients: &'a [u8],

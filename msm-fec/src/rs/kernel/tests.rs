@@ -37,13 +37,39 @@ fn plainly(
     rows
 }
 
+/// Sources of any number, a batch at a time.
+fn add(
+    kernel: Kernel,
+    rows: &mut [Block],
+    stride: usize,
+    valid: usize,
+    coefficients: &[u8],
+    sources: &[&[u8]],
+) -> bool {
+    let (mut valid, mut rest) = (valid, coefficients);
+    let each = coefficients.len() / sources.len().max(1);
+    let mut batches = sources.chunks(BATCH).peekable();
+    while let Some(sources) = batches.next() {
+        let batch: Batch<'_> = sources.iter().copied().collect();
+        // What is too much is the last one's.
+        let mine = if batches.peek().is_some() { each * batch.len() } else { rest.len() };
+        let (now, later) = rest.split_at(mine);
+        if !kernel.add(rows, stride, valid, now, &batch) {
+            return false;
+        }
+        rest = later;
+        valid = valid.max(batch.longest().div_ceil(BLOCK_BYTES));
+    }
+    true
+}
+
 #[test]
 fn every_kernel_multiplies_by_every_constant() {
     let all: Vec<u8> = (0..=255).collect();
     for kernel in Kernel::available() {
         for constant in 0..=255 {
             let mut rows = [[0xee; BLOCK_BYTES]; 4];
-            assert!(kernel.add(&mut rows, 4, 0, &[constant], &[&all]));
+            assert!(add(kernel, &mut rows, 4, 0, &[constant], &[&all]));
             for (factor, product) in all.iter().zip(rows.as_flattened()) {
                 assert_eq!(*product, gf::mul(constant, *factor), "{}: {constant} × {factor}", kernel.name());
             }
@@ -82,7 +108,7 @@ fn every_kernel_adds_sources_of_any_length_at_any_address() {
         for kernel in Kernel::available() {
             let mut after = before.clone();
             let (rows, _) = after[shift..].as_chunks_mut::<BLOCK_BYTES>();
-            assert!(kernel.add(rows, stride, valid, &coefficients, &sources));
+            assert!(add(kernel, rows, stride, valid, &coefficients, &sources));
             assert!(rows == expected, "{} in round {round}", kernel.name());
             assert_eq!(after[..shift], before[..shift]);
         }
@@ -94,13 +120,14 @@ fn what_does_not_fit_is_refused() {
     for kernel in Kernel::available() {
         let mut rows = [[1; BLOCK_BYTES]; 4];
         let long = [7; 3 * BLOCK_BYTES];
-        assert!(!kernel.add(&mut rows, 2, 2, &[3, 3], &[&long]), "longer than a row");
-        assert!(!kernel.add(&mut rows, 3, 2, &[3, 3], &[&long]), "the last row is cut");
-        assert!(!kernel.add(&mut rows, 1, 1, &[3, 3, 3], &[&[1], &[2]]), "a coefficient too many");
-        assert!(!kernel.add(&mut rows, 1, 1, &[], &[&[1]]), "no coefficient");
-        assert!(!kernel.add(&mut rows, usize::MAX, 1, &[1, 1, 1], &[&[1]]));
-        assert!(kernel.add(&mut rows, 1, 1, &[], &[]));
-        assert!(kernel.add(&mut rows, 1, 1, &[1], &[&[]]));
+        assert!(!add(kernel, &mut rows, 2, 2, &[3, 3], &[&long]), "longer than a row");
+        assert!(!add(kernel, &mut rows, 3, 2, &[3, 3], &[&long]), "the last row is cut");
+        assert!(!add(kernel, &mut rows, 1, 1, &[3, 3, 3], &[&[1], &[2]]), "a coefficient too many");
+        assert!(!add(kernel, &mut rows, 1, 1, &[], &[&[1]]), "no coefficient");
+        assert!(!add(kernel, &mut rows, usize::MAX, 1, &[1, 1, 1], &[&[1]]));
+        assert!(add(kernel, &mut rows, 1, 1, &[], &[]));
+        assert!(add(kernel, &mut rows, 1, 1, &[1], &[&[]]));
+        assert!(kernel.add(&mut rows, 1, 1, &[], &Batch::default()));
         assert_eq!(rows, [[1; BLOCK_BYTES]; 4]);
     }
 }

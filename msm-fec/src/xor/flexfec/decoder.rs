@@ -1,9 +1,7 @@
 //! From repair packets to source packets (RFC 8627 §6.3).
 
 use super::{Header, Pattern};
-use crate::xor::recover::{
-    Counters, Cover, EXTRA_LEVELS, Engine, Limits, Recovered, Refusal, Repair, Sources,
-};
+use crate::xor::recover::{self, Cover, EXTRA_LEVELS, Engine, Limits, Refusal, Repair, Scheme, Sources};
 use msm_core::rtp::RtpView;
 
 /// What a [`Decoder`] is for.
@@ -22,61 +20,47 @@ pub struct DecoderOptions {
 /// Recovers packets of one stream. See [`crate::xor`] for how it is driven.
 ///
 /// A repair packet that protects several streams is read, but not made use of: [`Refusal::SeveralStreams`].
+pub type Decoder = recover::Decoder<FlexFec>;
+
+/// FlexFEC, with what was agreed on.
 #[derive(Clone, Debug)]
-pub struct Decoder {
-    options: DecoderOptions,
-    engine: Engine,
-}
+pub struct FlexFec(DecoderOptions);
 
 impl Decoder {
     /// A decoder that has seen nothing.
     #[must_use]
     pub fn new(options: DecoderOptions) -> Self {
-        Self { options, engine: Engine::new(options.ssrc, options.limits) }
+        Self { scheme: FlexFec(options), engine: Engine::new(options.ssrc, options.limits) }
     }
+}
 
-    /// A source packet came, and `sources` finds it.
-    pub fn handle_source(&mut self, index: u64, sources: &impl Sources) {
-        self.engine.handle_source(index, sources);
-    }
-
-    /// Takes a repair packet, a whole RTP packet.
-    ///
-    /// # Errors
-    ///
-    /// Why it is of no use; counted.
-    pub fn handle_repair(&mut self, packet: &[u8], sources: &impl Sources) -> Result<(), Refusal> {
-        self.engine.counters.repairs += 1;
-        let result = self.read(packet, sources);
-        result.inspect_err(|refusal| self.engine.counters.refuse(*refusal))
-    }
-
-    fn read(&mut self, packet: &[u8], sources: &impl Sources) -> Result<(), Refusal> {
+impl Scheme for FlexFec {
+    fn read(&mut self, engine: &mut Engine, packet: &[u8], sources: &impl Sources) -> Result<(), Refusal> {
         let view = RtpView::parse(packet).map_err(|_| Refusal::NotRtp)?;
-        if view.payload_type() != self.options.payload_type {
+        if view.payload_type() != self.0.payload_type {
             return Err(Refusal::PayloadType);
         }
-        if self.options.repair_ssrc.is_some_and(|ssrc| ssrc != view.ssrc()) {
+        if self.0.repair_ssrc.is_some_and(|ssrc| ssrc != view.ssrc()) {
             return Err(Refusal::OtherStream);
         }
         let payload = view.payload();
         let Some(header) = Header::parse(payload, view.csrcs())? else {
             // R = 1 and F = 0 are the version 2 of the packet's own header (RFC 8627 §4.2.2.3).
             let source = RtpView::parse(payload).map_err(|_| Refusal::Inconsistent)?;
-            if source.ssrc() != self.options.ssrc {
+            if source.ssrc() != self.0.ssrc {
                 return Err(Refusal::OtherStream);
             }
-            return self.engine.handle_copy(payload, sources);
+            return engine.handle_copy(payload, sources);
         };
         let mut ours = None;
         for (at, protected) in header.protected().enumerate() {
             if at > 0 {
                 return Err(Refusal::SeveralStreams);
             }
-            ours = Some(protected).filter(|protected| protected.ssrc == self.options.ssrc);
+            ours = Some(protected).filter(|protected| protected.ssrc == self.0.ssrc);
         }
         let protected = ours.ok_or(Refusal::OtherStream)?;
-        let base = self.engine.place(protected.base)?;
+        let base = engine.place(protected.base)?;
         let cover = match protected.pattern {
             Pattern::Mask(mask) => Cover::mask(base, mask),
             Pattern::Fixed { columns, rows: 0 | 1 } => Cover::stride(base, 1, usize::from(columns)),
@@ -84,23 +68,6 @@ impl Decoder {
         };
         let body = header.len..payload.len();
         let repair = Repair { head: header.head, cover, body, levels: [None; EXTRA_LEVELS] };
-        self.engine.handle_repair(payload, repair, sources)
-    }
-
-    /// The next packet that was recovered, each once.
-    pub fn poll_recovered(&mut self) -> Option<Recovered<'_>> {
-        self.engine.poll_recovered()
-    }
-
-    /// What became of repair packets.
-    #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        &self.engine.counters
-    }
-
-    /// Repair packets that wait for source packets.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.engine.open()
+        engine.handle_repair(payload, repair, sources)
     }
 }

@@ -3,8 +3,8 @@
 use super::{Header, MAX_MASK, Pattern};
 use crate::xor::block::Block;
 use crate::xor::grid::Grid;
-use crate::xor::outbox::{EncodeError, Line, Outbox, payload_type};
-use crate::xor::recover::{FIXED, Head, Parity};
+use crate::xor::outbox::{EncodeError, Line, Outbox, payload_type, source};
+use crate::xor::recover::{FIXED, Parity};
 
 /// Which packets repair packets protect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,15 +212,6 @@ impl Shape {
 
 const fn dimensions(columns: usize, rows: usize) -> EncodeError {
     EncodeError::Dimensions { scheme: "FlexFEC", columns, rows }
-}
-
-/// The protected parts of a source packet within a limit.
-pub(crate) fn source(packet: &[u8], limit: usize) -> Result<(Head, &[u8]), EncodeError> {
-    let len = packet.len();
-    if len > limit {
-        return Err(EncodeError::TooLong { len, limit });
-    }
-    Head::split(packet).map_err(|_| EncodeError::NotRtp { len })
 }
 
 fn push(outbox: &mut Outbox, options: &EncoderOptions, parity: &Parity, base: u64, pattern: Pattern) {

@@ -13,8 +13,7 @@ mod sdp;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{Decoder, DecoderOptions};
-pub(crate) use encoder::source;
+pub use decoder::{Decoder, DecoderOptions, FlexFec};
 pub use encoder::{Encoder, EncoderOptions, Shape};
 pub use header::{Header, MAX_MASK, MAX_STREAMS, Pattern, Protected};
 pub use sdp::RepairWindow;

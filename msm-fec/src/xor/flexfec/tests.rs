@@ -13,7 +13,7 @@ const OPTIONS: DecoderOptions = DecoderOptions {
     limits: Limits { window: 1024, open: 128, recovered_bytes: 256 << 10, packet: 2048 },
 };
 
-fn receiver() -> Receiver<Decoder> {
+fn receiver() -> Receiver<decoder::FlexFec> {
     Receiver::new(Decoder::new(OPTIONS))
 }
 

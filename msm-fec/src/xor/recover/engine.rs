@@ -2,9 +2,9 @@
 
 use super::cover::Bits;
 use super::parity::{FIXED, Head, add};
-use super::repair::{Level, Recovered, Repair};
+use super::repair::{Level, Repair};
 use super::seen::Seen;
-use super::{Counters, Limits, Refusal, Sources, Store, StoreLimits};
+use super::{Counters, Limits, Recovered, Refusal, Sources, Store, StoreLimits};
 use std::collections::VecDeque;
 
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ enum Attempt {
 
 /// See [`super`].
 #[derive(Clone, Debug)]
-pub(crate) struct Engine {
+pub struct Engine {
     limits: Limits,
     ssrc: u32,
     seen: Seen,
@@ -148,8 +148,8 @@ impl Engine {
 
     pub(crate) fn poll_recovered(&mut self) -> Option<Recovered<'_>> {
         while let Some(index) = self.ready.pop_front() {
-            if self.recovered.lookup(index).is_some() {
-                return self.recovered.lookup(index).map(|packet| Recovered { index, packet });
+            if self.recovered.get(index).is_some() {
+                return self.recovered.get(index).map(|packet| Recovered { index, packet });
             }
             self.counters.refuse(Refusal::Overrun);
         }
@@ -231,7 +231,7 @@ impl Engine {
         let repair = &open.repair;
         let lost = repair.cover.index(open.missing.first().ok_or(Refusal::Empty)?);
         let find = |index| {
-            let packet = sources.lookup(index).or_else(|| self.recovered.lookup(index));
+            let packet = sources.get(index).or_else(|| self.recovered.get(index));
             Head::split(packet.ok_or(Refusal::Expired)?)
         };
         let mut head = repair.head;

@@ -25,15 +25,6 @@ impl Default for Limits {
     }
 }
 
-/// A packet that was lost, as it was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recovered<'a> {
-    /// Its index.
-    pub index: u64,
-    /// The whole RTP packet.
-    pub packet: &'a [u8],
-}
-
 /// Levels of protection behind level 0 that are followed.
 pub(crate) const EXTRA_LEVELS: usize = 3;
 

@@ -1,18 +1,7 @@
 //! Recent packets, by index.
 
+use crate::sources::Sources;
 use std::collections::VecDeque;
-
-/// Where a decoder finds the source packets that came. A caller's order window can be it.
-pub trait Sources {
-    /// The whole RTP packet of this index, as it was before SRTP; `None` if it is not kept any more, or never came.
-    fn lookup(&self, index: u64) -> Option<&[u8]>;
-}
-
-impl<S: Sources + ?Sized> Sources for &S {
-    fn lookup(&self, index: u64) -> Option<&[u8]> {
-        (**self).lookup(index)
-    }
-}
 
 /// How much a [`Store`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +110,7 @@ impl Store {
 }
 
 impl Sources for Store {
-    fn lookup(&self, index: u64) -> Option<&[u8]> {
+    fn get(&self, index: u64) -> Option<&[u8]> {
         let entry =
             self.slots.get(self.slot(index)).copied().flatten().filter(|entry| entry.index == index)?;
         self.bytes.get(entry.at..entry.at + entry.len)
@@ -139,13 +128,13 @@ mod tests {
         for index in 0..10 {
             assert!(store.insert(index, &[index as u8; 30]));
         }
-        let kept: Vec<u64> = (0..10).filter(|index| store.lookup(*index).is_some()).collect();
+        let kept: Vec<u64> = (0..10).filter(|index| store.get(*index).is_some()).collect();
         assert_eq!(kept, [7, 8, 9]);
-        assert_eq!(store.lookup(8), Some(&[8; 30][..]));
+        assert_eq!(store.get(8), Some(&[8; 30][..]));
         assert!(!store.insert(10, &[0; 101]), "more than there is");
-        assert_eq!(store.lookup(9), Some(&[9; 30][..]), "and it costs nothing");
+        assert_eq!(store.get(9), Some(&[9; 30][..]), "and it costs nothing");
         store.clear();
-        assert_eq!(store.lookup(9), None);
+        assert_eq!(store.get(9), None);
     }
 
     #[test]
@@ -154,10 +143,10 @@ mod tests {
         for index in 10..20 {
             assert!(store.insert(index, &[1]));
         }
-        assert!(store.lookup(15).is_none() && store.lookup(16).is_some());
+        assert!(store.get(15).is_none() && store.get(16).is_some());
         assert!(!store.insert(15, &[2]), "an old one takes no new one's place");
         assert!(!store.insert(19, &[2]), "nor does a copy");
-        assert_eq!(store.lookup(19), Some(&[1][..]));
+        assert_eq!(store.get(19), Some(&[1][..]));
     }
 
     proptest! {
@@ -169,11 +158,11 @@ mod tests {
                 let packet = vec![at as u8; len];
                 if store.insert(index, &packet) {
                     truth.insert(index, packet);
-                    prop_assert!(store.lookup(index).is_some());
+                    prop_assert!(store.get(index).is_some());
                 }
                 let mut bytes = 0;
                 for index in 0..60 {
-                    if let Some(found) = store.lookup(index) {
+                    if let Some(found) = store.get(index) {
                         prop_assert_eq!(Some(found), truth.get(&index).map(Vec::as_slice));
                         bytes += found.len();
                     }

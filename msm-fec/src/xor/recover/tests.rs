@@ -3,9 +3,9 @@
 use super::*;
 use crate::xor::Line;
 use crate::xor::flexfec::{Decoder, DecoderOptions, Encoder, EncoderOptions, Shape};
-use crate::xor::testing::{Decode, FEC_PT, FEC_SSRC, Receiver, SSRC, packets};
+use crate::xor::testing::{FEC_PT, FEC_SSRC, Receiver, SSRC, packets};
 
-fn receiver(limits: Limits) -> Receiver<Decoder> {
+fn receiver(limits: Limits) -> Receiver<crate::xor::flexfec::FlexFec> {
     Receiver::new(Decoder::new(DecoderOptions {
         ssrc: SSRC,
         payload_type: FEC_PT,
@@ -34,7 +34,7 @@ fn the_oldest_repair_packet_gives_way() {
         receiver.repair(repair).unwrap();
     }
     assert_eq!(receiver.decoder.open(), 4);
-    assert_eq!(Decode::counters(&receiver.decoder).refused(Refusal::Crowded), 2);
+    assert_eq!(receiver.decoder.counters().refused(Refusal::Crowded), 2);
     for (at, (_, sources)) in pairs.iter().enumerate() {
         receiver.source(1000 + 2 * at as u64, &sources[0]);
     }

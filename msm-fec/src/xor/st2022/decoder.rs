@@ -2,9 +2,7 @@
 
 use super::header::HEADERS;
 use super::{Direction, FecPacket, MAX_COLUMNS, MAX_MATRIX, MAX_ROWS};
-use crate::xor::recover::{
-    Counters, Cover, EXTRA_LEVELS, Engine, Limits, Recovered, Refusal, Repair, Sources,
-};
+use crate::xor::recover::{self, Cover, EXTRA_LEVELS, Engine, Limits, Refusal, Repair, Scheme, Sources};
 
 /// The largest matrix that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,28 +33,25 @@ pub struct DecoderOptions {
     pub limits: Limits,
 }
 
-/// Recovers packets of one stream. See [`crate::xor`] for how it is driven.
+/// Recovers packets of one stream, by packets of either FEC stream. See [`crate::xor`] for how it is driven.
 ///
 /// L and D are what the first FEC packets say. What says otherwise later is refused, until [`Decoder::forget_dimensions`].
+pub type Decoder = recover::Decoder<St2022>;
+
+/// ST 2022-1, with what is known of the matrix.
 #[derive(Clone, Debug)]
-pub struct Decoder {
-    dimensions: Dimensions,
+pub struct St2022 {
+    allowed: Dimensions,
     columns: Option<u8>,
     rows: Option<u8>,
-    engine: Engine,
 }
 
 impl Decoder {
     /// A decoder that has seen nothing.
     #[must_use]
     pub fn new(options: DecoderOptions) -> Self {
-        let engine = Engine::new(options.ssrc, options.limits);
-        Self { dimensions: options.dimensions, columns: None, rows: None, engine }
-    }
-
-    /// A source packet came, and `sources` finds it.
-    pub fn handle_source(&mut self, index: u64, sources: &impl Sources) {
-        self.engine.handle_source(index, sources);
+        let scheme = St2022 { allowed: options.dimensions, columns: None, rows: None };
+        Self { scheme, engine: Engine::new(options.ssrc, options.limits) }
     }
 
     /// The SSRC of source packets, which recovered ones will have.
@@ -70,18 +65,20 @@ impl Decoder {
         self.engine.ssrc()
     }
 
-    /// Takes a packet of either FEC stream, whole.
-    ///
-    /// # Errors
-    ///
-    /// Why it is of no use; counted.
-    pub fn handle_repair(&mut self, packet: &[u8], sources: &impl Sources) -> Result<(), Refusal> {
-        self.engine.counters.repairs += 1;
-        let result = self.read(packet, sources);
-        result.inspect_err(|refusal| self.engine.counters.refuse(*refusal))
+    /// L and D, as far as they are known.
+    #[must_use]
+    pub const fn matrix(&self) -> (Option<u8>, Option<u8>) {
+        (self.scheme.columns, self.scheme.rows)
     }
 
-    fn read(&mut self, packet: &[u8], sources: &impl Sources) -> Result<(), Refusal> {
+    /// Learns L and D anew: for a sender that begins again.
+    pub const fn forget_dimensions(&mut self) {
+        (self.scheme.columns, self.scheme.rows) = (None, None);
+    }
+}
+
+impl Scheme for St2022 {
+    fn read(&mut self, engine: &mut Engine, packet: &[u8], sources: &impl Sources) -> Result<(), Refusal> {
         let fec = FecPacket::parse(packet)?;
         let (columns, rows) = match fec.direction {
             Direction::Column => (fec.offset, Some(fec.count)),
@@ -96,47 +93,19 @@ impl Decoder {
             return Err(Refusal::Changed);
         }
         let matrix = u16::from(columns) * u16::from(known_rows.unwrap_or(1));
-        let allowed = self.dimensions;
+        let allowed = self.allowed;
         if columns > allowed.columns
             || known_rows.is_some_and(|rows| rows > allowed.rows)
             || matrix > allowed.matrix
         {
             return Err(Refusal::Dimensions);
         }
-        let base = self.engine.place(fec.base)?;
+        let base = engine.place(fec.base)?;
         let cover = Cover::stride(base, u64::from(fec.offset), usize::from(fec.count));
         let body = HEADERS..packet.len();
         let repair = Repair { head: fec.head, cover, body, levels: [None; EXTRA_LEVELS] };
-        self.engine.handle_repair(packet, repair, sources)?;
+        engine.handle_repair(packet, repair, sources)?;
         (self.columns, self.rows) = (Some(columns), known_rows);
         Ok(())
-    }
-
-    /// L and D, as far as they are known.
-    #[must_use]
-    pub const fn matrix(&self) -> (Option<u8>, Option<u8>) {
-        (self.columns, self.rows)
-    }
-
-    /// Learns L and D anew: for a sender that begins again.
-    pub const fn forget_dimensions(&mut self) {
-        (self.columns, self.rows) = (None, None);
-    }
-
-    /// The next packet that was recovered, each once.
-    pub fn poll_recovered(&mut self) -> Option<Recovered<'_>> {
-        self.engine.poll_recovered()
-    }
-
-    /// What became of FEC packets.
-    #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        &self.engine.counters
-    }
-
-    /// FEC packets that wait for source packets.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.engine.open()
     }
 }

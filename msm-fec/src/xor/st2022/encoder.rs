@@ -1,9 +1,8 @@
 //! From source packets to FEC packets.
 
 use super::{Direction, FecPacket, MAX_COLUMNS, MAX_MATRIX, MAX_ROWS};
-use crate::xor::flexfec::source;
 use crate::xor::grid::Grid;
-use crate::xor::outbox::{EncodeError, Outbox, payload_type};
+use crate::xor::outbox::{EncodeError, Outbox, payload_type, source};
 use crate::xor::recover::Parity;
 use std::collections::VecDeque;
 

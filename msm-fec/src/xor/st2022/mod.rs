@@ -12,7 +12,7 @@ mod header;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{Decoder, DecoderOptions, Dimensions};
+pub use decoder::{Decoder, DecoderOptions, Dimensions, St2022};
 pub use encoder::{Encoder, EncoderOptions};
 pub use header::{Direction, FecPacket};
 

@@ -4,7 +4,7 @@ use crate::xor::testing::{Receiver, SSRC, Sent, losses, packets};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-fn receiver() -> Receiver<Decoder> {
+fn receiver() -> Receiver<decoder::St2022> {
     Receiver::new(Decoder::new(DecoderOptions { ssrc: SSRC, ..Default::default() }))
 }
 

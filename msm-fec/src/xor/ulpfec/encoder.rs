@@ -3,8 +3,7 @@
 use super::MAX_MASK;
 use super::header::Header;
 use crate::xor::block::Block;
-use crate::xor::flexfec::source;
-use crate::xor::outbox::{EncodeError, Line, Outbox, payload_type};
+use crate::xor::outbox::{EncodeError, Line, Outbox, payload_type, source};
 
 /// What an [`Encoder`] is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

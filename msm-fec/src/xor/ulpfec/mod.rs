@@ -13,7 +13,7 @@ mod header;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{Decoder, DecoderOptions};
+pub use decoder::{Decoder, DecoderOptions, UlpFec};
 pub use encoder::{Encoder, EncoderOptions};
 
 /// Packets that the long mask names.

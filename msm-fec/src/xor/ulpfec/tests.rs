@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const LINE: Line = Line { payload_type: FEC_PT, ssrc: SSRC, sequence: 0 };
 
-fn receiver() -> Receiver<Decoder> {
+fn receiver() -> Receiver<decoder::UlpFec> {
     receiver_of(SSRC, FEC_PT)
 }
 
-fn receiver_of(ssrc: u32, payload_type: u8) -> Receiver<Decoder> {
+fn receiver_of(ssrc: u32, payload_type: u8) -> Receiver<decoder::UlpFec> {
     Receiver::new(Decoder::new(DecoderOptions { ssrc, payload_type, limits: Default::default() }))
 }
 

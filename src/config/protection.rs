@@ -1,0 +1,134 @@
+//! `protection` of a route: what is done against loss, under one latency budget.
+
+use super::units::{self, Percent};
+use msm_core::route::{self, Protection};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What is done against loss on the hops behind a route, and towards readers that come by it. One number says how much:
+/// `latency`. How it is used is found out from what the path does, unless it is pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProtectionConfig {
+    /// How much later than without loss a packet may be handed on: the delay that you can afford. At least the round trip, better three
+    /// of them; at most `10s`. Without loss nothing waits. `0s` turns protection off.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub latency: Duration,
+    /// Everything that may be sent beside the media, as a share of it.
+    pub overhead: Percent,
+    /// Forward error correction: `auto`, `off`, or always a share such as `20%`.
+    pub fec: FecConfig,
+    /// Whether lost packets are asked for again.
+    pub nack: NackConfig,
+    /// Several ways of one stream between two members.
+    pub paths: PathsConfig,
+}
+
+impl Default for ProtectionConfig {
+    fn default() -> ProtectionConfig {
+        ProtectionConfig {
+            latency: Protection::LATENCY,
+            overhead: Percent(Protection::OVERHEAD),
+            fec: FecConfig::Auto,
+            nack: NackConfig::Auto,
+            paths: PathsConfig::default(),
+        }
+    }
+}
+
+/// Forward error correction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FecConfig {
+    /// As much as is measured to be needed.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// Always this share of the media.
+    Share(Percent),
+}
+
+impl FromStr for FecConfig {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<FecConfig, String> {
+        match text {
+            "auto" => Ok(FecConfig::Auto),
+            "off" => Ok(FecConfig::Off),
+            share => share.parse().map(FecConfig::Share),
+        }
+    }
+}
+
+impl fmt::Display for FecConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FecConfig::Auto => f.write_str("auto"),
+            FecConfig::Off => f.write_str("off"),
+            FecConfig::Share(share) => share.fmt(f),
+        }
+    }
+}
+
+/// Whether lost packets are asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum NackConfig {
+    /// While a round trip fits into the latency.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// Several ways of one stream between two members.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PathsConfig {
+    /// The addresses of this machine that the ways begin at, the main one first; at most 4. Default: one way, as the system routes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<IpAddr>,
+    /// How they are used.
+    pub mode: PathModeConfig,
+}
+
+/// How several ways are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum PathModeConfig {
+    /// Everything goes by each of them.
+    #[default]
+    Duplicate,
+    /// The media goes by the first, what protects it by the others.
+    Spread,
+}
+
+impl From<&ProtectionConfig> for Protection {
+    fn from(given: &ProtectionConfig) -> Protection {
+        Protection {
+            latency: given.latency,
+            overhead: given.overhead.0,
+            fec: match given.fec {
+                FecConfig::Auto => route::Fec::Auto,
+                FecConfig::Off => route::Fec::Off,
+                FecConfig::Share(Percent(share)) => route::Fec::Share(share),
+            },
+            nack: given.nack == NackConfig::Auto,
+            paths: route::Paths {
+                from: given.paths.from.clone(),
+                mode: match given.paths.mode {
+                    PathModeConfig::Duplicate => route::PathMode::Duplicate,
+                    PathModeConfig::Spread => route::PathMode::Spread,
+                },
+            },
+        }
+    }
+}

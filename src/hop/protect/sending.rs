@@ -1,0 +1,198 @@
+//! A protected track on its way to another member.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use msm_core::hop::Label;
+use msm_core::route::Protection;
+use msm_core::rtcp::{Acceptance, Compound};
+use msm_core::rtp::{HEADER_LEN, patch_header};
+use msm_fec::nack::rtx::{self, Identity};
+use msm_fec::nack::{HistoryLimits, Kept, Store, wire};
+use msm_fec::protect::wire::Message;
+use msm_fec::protect::{Sender, SenderConfig, ToReceiver};
+
+use super::{Counts, Formats};
+use crate::hop::outlet::Outlet;
+use crate::status::{FlowProtection, milliseconds};
+
+/// What is between a packet and its answer at most, beside the budget: a round trip that is longer has no use.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// How much longer than the longest source packet what protects it is, SRTP aside.
+pub(crate) const LONGER: usize = HEADER_LEN + msm_fec::rs::payload::OVERHEAD_BYTES;
+
+/// Which flow a datagram belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The one beside the media's, as RTP.
+    Beside,
+    /// The media's, as RTCP.
+    Control,
+}
+
+/// The sender's half.
+pub(crate) struct Sending {
+    sender: Sender<Kept>,
+    store: Store,
+    formats: Formats,
+    /// The flow for repair packets and retransmissions.
+    pub(crate) beside: Rc<Outlet>,
+    next: u16,
+    timestamp: u32,
+    /// Whether what was lost is sent again.
+    answers: bool,
+    /// Whether packets with a marker end a burst: those of video do. Others come one by one.
+    marks: bool,
+    label: Label,
+    /// For the log.
+    stream: String,
+    latency: Duration,
+    packets: u64,
+    counts: Counts,
+    /// Packets that were asked for and are not kept any more, or have no payload type to be sent again under.
+    unanswered: u64,
+}
+
+/// How a track is to be protected.
+pub(crate) struct SendPlan {
+    pub(crate) formats: Formats,
+    pub(crate) marks: bool,
+    pub(crate) stream: String,
+    pub(crate) protection: Protection,
+}
+
+impl Sending {
+    pub(crate) fn new(plan: SendPlan, label: Label, beside: Rc<Outlet>, first: u16) -> Self {
+        let SendPlan { formats, marks, stream, protection } = plan;
+        let latency = protection.latency;
+        let age = latency + SLACK;
+        let history = HistoryLimits { bytes: super::HISTORY_BYTES, age, ..HistoryLimits::default() };
+        let config =
+            SenderConfig { limits: super::limits(&protection), history, ..SenderConfig::new(latency) };
+        Self {
+            sender: Sender::new(config),
+            store: Store::new(super::HISTORY_BYTES, age),
+            formats,
+            beside,
+            next: first & 0x7fff,
+            timestamp: 0,
+            answers: protection.nack,
+            marks,
+            label,
+            stream,
+            latency,
+            packets: 0,
+            counts: Counts::default(),
+            unanswered: 0,
+        }
+    }
+
+    /// A packet of the hop, as it is before SRTP, is about to be sent.
+    #[inline]
+    pub(crate) fn handle_source(&mut self, now: Instant, index: u64, packet: &[u8]) {
+        let Some(kept) = self.store.push(now, packet) else { return };
+        let [_, marker_pt, _, _, t0, t1, t2, t3, ..] = *packet else { return };
+        self.timestamp = u32::from_be_bytes([t0, t1, t2, t3]);
+        let last = !self.marks || marker_pt & 0x80 != 0;
+        self.packets += 1;
+        self.counts.media_bytes += packet.len() as u64;
+        self.sender.handle_source(now, index, packet, last, kept);
+    }
+
+    /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for.
+    pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) -> usize {
+        for message in Message::all(compound) {
+            if let Message::Report(report) = message
+                && self.sender.handle_report(now, &report)
+            {
+                let why = self.sender.explain();
+                tracing::info!(stream = self.stream, label = %self.label, why, "protection");
+            }
+        }
+        if self.answers
+            && let Ok(compound) = Compound::parse(compound, Acceptance::ReducedSize)
+        {
+            let numbers = wire::requests(&compound, self.label.ssrc()).flat_map(|nack| nack.lost());
+            let mut asked = 0;
+            self.sender.handle_request(now, numbers.inspect(|_| asked += 1));
+            return asked;
+        }
+        0
+    }
+
+    /// Source packets that were sent so far.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.sender.handle_timeout(now);
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.sender.poll_timeout()
+    }
+
+    /// Writes the next datagram, as it is before SRTP, to `room`. To be called until there is none.
+    pub(crate) fn poll_transmit(&mut self, room: &mut Vec<u8>) -> Option<Flow> {
+        loop {
+            let ssrc = self.beside.label.ssrc();
+            room.clear();
+            match self.sender.poll_transmit()? {
+                ToReceiver::Repair(repair) => {
+                    room.extend_from_slice(&[0x80; HEADER_LEN]);
+                    room.extend_from_slice(repair.payload);
+                    patch_header(room, self.formats.repair, self.next, self.timestamp, ssrc);
+                    self.counts.repair_packets += 1;
+                }
+                ToReceiver::Again(answer) => {
+                    let rtx = self.store.get(answer.reference).and_then(|packet| {
+                        let media = packet.get(1)? & 0x7f;
+                        let identity = Identity { ssrc, payload_type: self.formats.rtx_of(media)? };
+                        room.resize(packet.len() + rtx::OVERHEAD, 0);
+                        rtx::Writer::new(identity, self.next).write(packet, room).ok()
+                    });
+                    let Some(length) = rtx else {
+                        self.unanswered += 1;
+                        continue;
+                    };
+                    room.truncate(length);
+                    self.counts.retransmitted += 1;
+                }
+                ToReceiver::Next(next) => {
+                    room.extend_from_slice(Message::Next(next).write(self.label.ssrc()).as_ref());
+                    self.counts.beside_bytes += room.len() as u64;
+                    return Some(Flow::Control);
+                }
+            }
+            self.next = self.next.wrapping_add(1);
+            self.counts.beside_bytes += room.len() as u64;
+            return Some(Flow::Beside);
+        }
+    }
+
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Packets that were asked for and could not be sent again.
+    pub(crate) const fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
+    pub(crate) fn status(&self, label: Label) -> FlowProtection {
+        let Counts { media_bytes, beside_bytes, repair_packets, retransmitted, .. } = self.counts;
+        FlowProtection {
+            label: label.to_string(),
+            stream: self.stream.clone(),
+            latency_ms: milliseconds(self.latency),
+            packets: self.packets,
+            repair_packets,
+            retransmitted,
+            overhead: beside_bytes as f64 / (media_bytes as f64).max(1.0),
+            plan: self.sender.explain().to_owned(),
+            ..FlowProtection::default()
+        }
+    }
+}

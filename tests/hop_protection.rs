@@ -1,0 +1,196 @@
+//! What is lost between two members, and comes all the same.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
+
+mod common;
+#[path = "common/member.rs"]
+mod member;
+#[path = "common/pair.rs"]
+mod pair;
+#[path = "common/relay.rs"]
+mod relay;
+#[path = "common/stage.rs"]
+mod stage;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::VIDEO;
+use msm::FlowProtection;
+use msm_core::rng::Rng;
+use pair::numbered;
+use relay::Way;
+use stage::{Stage, is_rtp};
+use tokio::time::timeout;
+
+/// Drops one datagram in `each`, both ways, and counts the media's.
+fn lose(stage: &Stage, each: u32) -> Arc<AtomicU64> {
+    let lost = Arc::new(AtomicU64::new(0));
+    let (counted, mut rng) = (Arc::clone(&lost), Rng::new(7));
+    stage.relay.set(move |way, datagram| {
+        if !rng.next_u32().is_multiple_of(each) {
+            return vec![datagram.to_vec()];
+        }
+        counted.fetch_add(u64::from(way == Way::ToDialler && is_rtp(datagram)), Ordering::Relaxed);
+        vec![]
+    });
+    lost
+}
+
+fn protection(stage: &Stage, receives: bool) -> FlowProtection {
+    let mesh = if receives { &stage.near } else { &stage.far };
+    let status = mesh.block_on(mesh.mesh.status());
+    let flows = status.hops.into_iter().flat_map(|hop| hop.protection);
+    flows
+        .filter(|flow| flow.receives == receives)
+        .max_by_key(|flow| flow.packets)
+        .expect("no flow is protected")
+}
+
+#[test]
+fn packets_that_are_lost_are_sent_again_in_order() {
+    let mut stage = Stage::new();
+    let lost = lose(&stage, 10);
+    stage.pass(2000);
+    let flow = protection(&stage, true);
+    assert!(lost.load(Ordering::Relaxed) > 100, "{lost:?}");
+    assert!(flow.recovered_by_nack > 50, "{flow:?}");
+    assert_eq!(flow.unrecovered, 0, "{flow:?}");
+    let sent = protection(&stage, false);
+    assert!(sent.retransmitted >= flow.recovered_by_nack, "{sent:?}");
+    assert_eq!(stage.near.counter("msm_dropped_total{reason=\"hop_beside"), 0.0, "{}", stage.near.metrics());
+}
+
+#[test]
+fn what_is_not_lost_costs_next_to_nothing() {
+    let mut stage = Stage::new();
+    stage.pass(1500);
+    std::thread::sleep(Duration::from_millis(100));
+    let (came, sent) = (protection(&stage, true), protection(&stage, false));
+    assert_eq!(
+        (came.lost, came.unrecovered, sent.retransmitted, sent.repair_packets),
+        (0, 0, 0, 0),
+        "{came:?} {sent:?}"
+    );
+    assert!(sent.overhead <= 0.005, "{sent:?}");
+}
+
+/// What comes of `count` packets that are sent in frames of eight, each 5 ms after the one before.
+fn frames(stage: &mut Stage, count: u16) -> u64 {
+    let mut came = 0;
+    let first = stage.next;
+    for number in first..first + count {
+        let mut packet = numbered(number);
+        if number % 8 != 7 {
+            // The marker is the last packet's of a frame.
+            packet[1] &= 0x7f;
+        }
+        stage.publisher.send(&packet);
+        if number % 8 == 7 {
+            std::thread::sleep(Duration::from_millis(5));
+            while stage.reader.try_recv(Duration::from_micros(1)).is_some() {
+                came += 1;
+            }
+        }
+    }
+    stage.next += count;
+    while stage.reader.try_recv(Duration::from_millis(300)).is_some() {
+        came += 1;
+    }
+    came
+}
+
+#[test]
+fn without_protection_what_is_lost_is_lost() {
+    let mut stage = Stage::by(", protection: {latency: 0s}");
+    let lost = lose(&stage, 10);
+    let came = frames(&mut stage, 800);
+    let lost = lost.load(Ordering::Relaxed);
+    assert!(lost > 30 && came == 800 - lost, "{came} came, {lost} were lost");
+    let status = stage.near.block_on(stage.near.mesh.status());
+    assert!(status.hops.iter().all(|hop| hop.protection.is_empty()), "{status:?}");
+}
+
+#[test]
+fn repair_packets_bring_back_what_is_not_asked_for() {
+    let mut stage = Stage::by(", protection: {latency: 150ms, nack: off, overhead: 100%}");
+    let lost = lose(&stage, 20);
+    // What is lost is measured first.
+    frames(&mut stage, 2000);
+    let before = protection(&stage, true);
+    frames(&mut stage, 4000);
+    let flow = protection(&stage, true);
+    assert!(lost.load(Ordering::Relaxed) > 150);
+    let (fec, unrecovered) =
+        (flow.recovered_by_fec - before.recovered_by_fec, flow.unrecovered - before.unrecovered);
+    assert_eq!(flow.recovered_by_nack, 0, "{flow:?}");
+    let sent = protection(&stage, false);
+    assert!(fec > 100 && unrecovered * 20 < fec, "{unrecovered} of {}: {flow:?} {sent:?}", fec + unrecovered);
+    assert!(sent.repair_packets > 0 && sent.overhead <= 1.1, "{sent:?}");
+}
+
+#[test]
+fn what_an_application_publishes_to_a_member_is_protected_too() {
+    let stage = Stage::new();
+    let mut rng = Rng::new(3);
+    stage.relay.set(
+        move |_, datagram| {
+            if rng.next_u32().is_multiple_of(10) { vec![] } else { vec![datagram.to_vec()] }
+        },
+    );
+    let url = stage.near.url("from/app");
+    let options = msm::Options::default().latency(Duration::from_millis(80));
+    stage.near.block_on(async {
+        let publisher = stage.near.mesh.publish_with(&url, VIDEO, &options).await.unwrap();
+        let mut reader = stage.near.mesh.open(&url).await.unwrap();
+        for number in 0..1000u16 {
+            let sent = numbered(number);
+            publisher.send(0, sent.clone()).unwrap();
+            let packet = timeout(Duration::from_secs(5), reader.next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(packet.payload[..], sent[12..], "{number}");
+        }
+    });
+    let status = stage.far.block_on(stage.far.mesh.status());
+    let flow = status.hops.into_iter().flat_map(|hop| hop.protection).find(|flow| flow.receives);
+    let flow = flow.expect("no flow is protected");
+    assert_eq!((flow.latency_ms, flow.unrecovered), (80.0, 0), "{flow:?}");
+    assert!(flow.recovered_by_nack > 50, "{flow:?}");
+}
+
+#[test]
+fn packets_in_another_order_wait_for_each_other() {
+    let mut stage = Stage::new();
+    let mut held: Option<Vec<u8>> = None;
+    stage.relay.set(move |way, datagram| {
+        if way == Way::ToAcceptor || !is_rtp(datagram) || datagram[1] & 0x7f != 96 {
+            return vec![datagram.to_vec()];
+        }
+        match held.take() {
+            Some(earlier) => vec![datagram.to_vec(), earlier],
+            None => {
+                held = Some(datagram.to_vec());
+                vec![]
+            }
+        }
+    });
+    for pair in 0..100u16 {
+        let packets = [numbered(stage.next), numbered(stage.next + 1)];
+        stage.next += 2;
+        for packet in &packets {
+            stage.publisher.send(packet);
+            // Not as one burst: the relay would see them, and the members, in any grouping.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for packet in &packets {
+            stage.line.check(&stage.reader.recv(), packet);
+        }
+        assert_eq!(protection(&stage, true).unrecovered, 0, "pair {pair}");
+    }
+}
