@@ -167,10 +167,10 @@ fn paths_outlive_the_connection_and_its_keys() {
     assert_eq!(stage.near.counter("msm_hop_path_failures_total{path=\"2\"}"), 0.0);
 }
 
-/// Genuine packets of one path, questions among them, which somebody sends on by the other or from elsewhere, and faster.
-/// A datagram, and by which path and which way it went.
+/// The path that a datagram came by, its direction, and itself.
 type Copied = (usize, Way, Vec<u8>);
 
+/// Genuine packets of one path, questions among them, which somebody sends on by the other or from elsewhere, and faster.
 #[test]
 fn copies_from_elsewhere_neither_add_nor_move_a_path() {
     let mut stage = Stage::by(PATHS);

@@ -25,6 +25,7 @@ mod matrix;
 mod media;
 mod mending;
 mod need;
+mod paths;
 mod process;
 mod protection;
 mod proxy;
