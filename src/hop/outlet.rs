@@ -1,5 +1,7 @@
 //! A flow to another member: numbered, protected, and sent in as few calls as it came.
 
+mod protected;
+
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
@@ -8,7 +10,7 @@ use msm_auth::srtp::{self, MasterKey};
 use msm_core::hop::path::Ends;
 use msm_core::hop::split::{SECOND_HEADER, cut};
 use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
-use msm_core::hub::{Kind, NotSent, Outgoing, ReaderId, SendOutcome};
+use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome};
 use msm_core::route::PathMode;
 use msm_core::rtp::Header;
 
@@ -16,15 +18,13 @@ use super::association::{Association, Take};
 use super::doubt::Doubt;
 use super::inlet::Inlet;
 use super::keys::{self, MKI_BYTES, RTP_OVERHEAD};
-use super::protect::sending::{self, Flow};
+use super::protect::sending;
 use super::protect::timer::Timer;
 use super::protect::{Counts, Sending};
 use super::report;
 use crate::error::Error;
 use crate::hub::dest::SendErrors;
 use crate::hub::put_off::{Owner, PutOff};
-use crate::hub::shard::Shard;
-use crate::status::FlowProtection;
 
 /// The most packets and bytes of one GSO send.
 const MAX_SEGMENTS: usize = msm_core::burst::MAX_SEGMENTS;
@@ -32,6 +32,10 @@ const MAX_RUN: usize = msm_core::burst::MAX_RUN_BYTES;
 
 /// How much longer a packet becomes, at most.
 const LONGER: usize = Trailer::MAX_BYTES + RTP_OVERHEAD;
+
+/// Packets that are looked at together by what protects them: it costs a third of one by one, and they are still in the cache when
+/// they are sealed.
+const RUN: usize = 16;
 
 /// From this index on the peer is told where the numbers are: before, it cannot mistake them.
 const TELL_FROM: u64 = 1 << 14;
@@ -63,6 +67,19 @@ struct State {
     sending: Option<Sending>,
     /// What protects it, on its way.
     room: Vec<u8>,
+    /// Packets in the batch that are to be seen by what protects them before they are sealed.
+    waiting: Vec<Waiting>,
+}
+
+/// A packet that is not sealed yet.
+struct Waiting {
+    /// Where it begins in the buffer, and its bytes.
+    start: usize,
+    plain: usize,
+    index: u64,
+    /// Where the hub keeps it.
+    position: Option<u64>,
+    trailer: Trailer,
 }
 
 /// Packets of one size that wait to be sent together.
@@ -105,6 +122,7 @@ impl Outlet {
                 told: 0,
                 sending: None,
                 room: Vec::new(),
+                waiting: Vec::with_capacity(RUN),
             }),
             timer: Rc::default(),
             counted: Cell::default(),
@@ -286,113 +304,11 @@ impl Outlet {
             }
         }
         if state.sending.is_some() {
+            self.seal(now, state, association, &mut batch);
             self.add_protection(state, association, &mut batch, &mut outcome);
         }
         batch.send(&mut outcome);
         outcome
-    }
-
-    /// Adds what protects the packets that were sent.
-    fn add_protection(
-        &self,
-        state: &mut State,
-        association: &Association,
-        batch: &mut Batch<'_>,
-        outcome: &mut SendOutcome,
-    ) {
-        let State { sender, sending: Some(sending), room, .. } = state else { return };
-        if self.paths.get() == Some(PathMode::Spread) {
-            // What the path of the media loses does not go with what repairs it.
-            batch.send(outcome);
-            batch.take = Take::Others;
-        }
-        while let Some(flow) = sending.poll_transmit(room) {
-            let plain = room.len();
-            let longer = if flow == Flow::Control { keys::RTCP_OVERHEAD } else { RTP_OVERHEAD };
-            room.resize(plain + longer, 0);
-            let protected = match flow {
-                Flow::Control => sender.protect_rtcp(room, plain),
-                Flow::Beside => sending.beside.state.borrow_mut().sender.protect_rtp(room, plain),
-            };
-            let Some(datagram) = protected.ok().and_then(|length| room.get(..length)) else {
-                association.port.counters.add("hop_protect", 1);
-                continue;
-            };
-            if !batch.takes(datagram.len()) {
-                batch.send(outcome);
-            }
-            batch.bytes().extend_from_slice(datagram);
-            batch.push(datagram.len());
-        }
-        sending.beside.tell_in_time(association);
-        self.timer.arm(sending.poll_timeout());
-    }
-
-    /// Looks for what is to be sent again in the hub, of which this is a reader's track.
-    pub(crate) fn keep_in(&self, shard: &Rc<Shard>, id: ReaderId, track: usize) {
-        if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
-            sending.keep_in(shard, id, track);
-        }
-    }
-
-    /// Protects what is sent from now on.
-    pub(crate) fn protect_by(self: &Rc<Self>, sending: Sending) {
-        self.state.borrow_mut().sending = Some(sending);
-        tokio::task::spawn_local(watch(Rc::downgrade(self), Rc::clone(&self.timer)));
-    }
-
-    /// The receiver asks for packets, or says what it measured.
-    pub(crate) fn handle_feedback(&self, now: Instant, compound: &[u8]) {
-        if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
-            let asked = sending.handle_feedback(now, compound);
-            self.doubt.borrow_mut().handle_request(now, asked, sending.packets());
-        }
-        self.drive();
-    }
-
-    /// Sends what protection wants sent now.
-    fn drive(&self) {
-        let Some(association) = self.association.upgrade() else { return };
-        let mut buffer = association.port.buffer.borrow_mut();
-        buffer.clear();
-        let mut batch = Batch::new(Exit::Now(buffer, &association), self.takes(), 0, 0);
-        let mut outcome = SendOutcome::Sent;
-        self.add_protection(&mut self.state.borrow_mut(), &association, &mut batch, &mut outcome);
-        batch.send(&mut outcome);
-    }
-
-    fn handle_timeout(&self, now: Instant) {
-        if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
-            sending.handle_timeout(now);
-        }
-        self.drive();
-    }
-
-    /// Sends an RTCP packet that is not a report of the hub's.
-    pub(crate) fn send_control(&self, message: &[u8]) {
-        let Some(association) = self.association.upgrade() else { return };
-        let mut protected = Vec::with_capacity(message.len() + keys::RTCP_OVERHEAD);
-        if self.protect_control(message, &mut protected).is_some() {
-            association.transmit_by(self.control_takes(), &protected, protected.len());
-        }
-    }
-
-    /// What protection did since the last call.
-    pub(crate) fn fresh_counts(&self) -> Counts {
-        let state = self.state.borrow();
-        let Some(sending) = &state.sending else { return Counts::default() };
-        let unanswered = sending.unanswered();
-        if let Some(association) = self.association.upgrade() {
-            let before = self.unanswered.replace(unanswered);
-            association.port.counters.add("hop_unanswered", unanswered.saturating_sub(before));
-        }
-        let now = sending.counts();
-        now.since(self.counted.replace(now))
-    }
-
-    /// What protection has done, if the flow is protected.
-    pub(crate) fn protection(&self) -> Option<FlowProtection> {
-        self.state.borrow().sending.as_ref().map(|sending| sending.status(self.label))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one place, called for whole packets and parts")]
@@ -409,8 +325,10 @@ impl Outlet {
         outcome: &mut SendOutcome,
     ) {
         let numbered = state.line.next(original, part);
-        let length = packet.len() + numbered.trailer.len() + RTP_OVERHEAD;
+        let plain = packet.len() + numbered.trailer.len();
+        let length = plain + RTP_OVERHEAD;
         if !batch.takes(length) {
+            self.seal(now, state, association, batch);
             batch.send(outcome);
         }
         let bytes = batch.bytes();
@@ -424,13 +342,16 @@ impl Outlet {
         if let Some(end) = room.get_mut(packet.len()..) {
             numbered.trailer.write(end);
         }
-        if let Some(sending) = state.sending.as_mut().filter(|_| association.udp().is_some())
-            && let Some(plain) = room.get(..packet.len() + numbered.trailer.len())
-        {
+        if state.sending.is_some() && association.udp().is_some() {
             let index = state.line.next_index().wrapping_sub(1);
-            sending.handle_source(now, index, plain, position, numbered.trailer);
+            state.waiting.push(Waiting { start, plain, index, position, trailer: numbered.trailer });
+            batch.push(length);
+            if state.waiting.len() == RUN {
+                self.seal(now, state, association, batch);
+            }
+            return;
         }
-        match state.sender.protect_rtp(room, packet.len() + numbered.trailer.len()) {
+        match state.sender.protect_rtp(room, plain) {
             Ok(protected) if protected == length => batch.push(length),
             Ok(_) | Err(_) => {
                 bytes.truncate(start);
@@ -534,6 +455,14 @@ impl<'a> Batch<'a> {
         self.packets += 1;
     }
 
+    /// Leaves out what is in it.
+    fn forget(&mut self) {
+        let start = self.start;
+        self.bytes().truncate(start);
+        self.packets = 0;
+        self.closed = false;
+    }
+
     fn send(&mut self, outcome: &mut SendOutcome) {
         if self.packets > 0 {
             let (given, segment) = (self.given, self.segment);
@@ -562,20 +491,6 @@ impl Drop for Outlet {
         self.timer.end();
         if let Some(association) = self.association.upgrade() {
             association.port.add_counts(self.fresh_counts());
-        }
-    }
-}
-
-/// The timer of a protected flow.
-async fn watch(outlet: Weak<Outlet>, timer: Rc<Timer>) {
-    loop {
-        let due = |outlet: &Outlet| outlet.state.borrow().sending.as_ref().and_then(Sending::poll_timeout);
-        let Some(first) = outlet.upgrade().map(|outlet| due(&outlet)) else { return };
-        timer.wait(first).await;
-        let Some(outlet) = outlet.upgrade() else { return };
-        let now = Instant::now();
-        if due(&outlet).is_some_and(|due| due <= now) {
-            outlet.handle_timeout(now);
         }
     }
 }

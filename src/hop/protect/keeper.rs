@@ -19,6 +19,8 @@ pub(super) enum Sent {
     Hub { position: u64, trailer: Trailer },
     /// Here, as it was.
     Here(Kept),
+    /// Nowhere: it is too long.
+    Gone,
 }
 
 /// Keeps the packets of one track.
@@ -50,10 +52,10 @@ impl Keeper {
         packet: &[u8],
         position: Option<u64>,
         trailer: Trailer,
-    ) -> Option<Sent> {
+    ) -> Sent {
         match position.filter(|_| self.hub.is_some()) {
-            Some(position) => Some(Sent::Hub { position, trailer }),
-            None => self.store.push(now, packet).map(Sent::Here),
+            Some(position) => Sent::Hub { position, trailer },
+            None => self.store.push(now, packet).map_or(Sent::Gone, Sent::Here),
         }
     }
 
@@ -61,6 +63,7 @@ impl Keeper {
     pub(super) fn write(&self, index: u64, sent: Sent, room: &mut Vec<u8>) -> Option<()> {
         room.clear();
         match sent {
+            Sent::Gone => return None,
             Sent::Here(kept) => room.extend_from_slice(self.store.get(kept)?),
             Sent::Hub { position, trailer } => {
                 let (shard, id, track) = self.hub.as_ref()?;

@@ -11,7 +11,7 @@ use msm_core::rtp::{HEADER_LEN, patch_header};
 use msm_fec::nack::rtx::{self, Identity};
 use msm_fec::nack::{HistoryLimits, wire};
 use msm_fec::protect::wire::Message;
-use msm_fec::protect::{Sender, SenderConfig, ToReceiver};
+use msm_fec::protect::{Sender, SenderConfig, SourcePacket, ToReceiver};
 
 use super::keeper::{Keeper, Sent};
 use super::{Counts, Formats};
@@ -59,6 +59,16 @@ pub(crate) struct Sending {
     unanswered: u64,
 }
 
+/// A packet of the media.
+pub(crate) struct Source<'a> {
+    /// As it is before SRTP.
+    pub(crate) bytes: &'a [u8],
+    /// Where the hub keeps it, if it does.
+    pub(crate) position: Option<u64>,
+    /// What the hop added to it.
+    pub(crate) trailer: Trailer,
+}
+
 /// How a track is to be protected.
 pub(crate) struct SendPlan {
     pub(crate) formats: Formats,
@@ -101,23 +111,26 @@ impl Sending {
         }
     }
 
-    /// A packet of the hop, as it is before SRTP, is about to be sent. The hub keeps it at `position`, if it does.
+    /// Packets of the hop, as they are before SRTP, are about to be sent together; their indices are consecutive from `first` on.
     #[inline]
-    pub(crate) fn handle_source(
+    pub(crate) fn handle_burst<'a>(
         &mut self,
         now: Instant,
-        index: u64,
-        packet: &[u8],
-        position: Option<u64>,
-        trailer: Trailer,
+        first: u64,
+        packets: impl Iterator<Item = Source<'a>>,
     ) {
-        let Some(sent) = self.keeper.push(now, packet, position, trailer) else { return };
-        let [_, marker_pt, _, _, t0, t1, t2, t3, ..] = *packet else { return };
-        self.timestamp = u32::from_be_bytes([t0, t1, t2, t3]);
-        let last = !self.marks || marker_pt & 0x80 != 0;
-        self.packets += 1;
-        self.counts.media_bytes += packet.len() as u64;
-        self.sender.handle_source(now, index, packet, last, sent);
+        let Self { sender, keeper, timestamp, marks, packets: count, counts, .. } = self;
+        let packets = packets.map(|Source { bytes, position, trailer }| {
+            let marker = bytes.get(1).is_some_and(|byte| byte & 0x80 != 0);
+            if let Some(four) = bytes.get(4..8).and_then(|four| four.try_into().ok()) {
+                *timestamp = u32::from_be_bytes(four);
+            }
+            *count += 1;
+            counts.media_bytes += bytes.len() as u64;
+            let reference = keeper.push(now, bytes, position, trailer);
+            SourcePacket { bytes, last: !*marks || marker, reference }
+        });
+        sender.handle_burst(now, first, packets);
     }
 
     /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for.
