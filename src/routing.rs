@@ -243,6 +243,11 @@ impl Resolved {
         }
     }
 
+    /// How long packets of a plain upstream may wait for those before them, and whether these may be asked for.
+    pub(crate) fn mending(&self) -> (Duration, bool) {
+        (self.protection.latency, self.protection.nack)
+    }
+
     /// For metric labels.
     pub(crate) fn cluster_name(&self) -> &str {
         self.settings().map_or("local", |settings| &settings.name)

@@ -396,7 +396,7 @@ fn what_is_published_takes_both_paths_too() {
     let came = flow.packets + flow.recovered_by_nack + flow.recovered_by_fec;
     assert!(came > 1600 && flow.unrecovered == 0, "{flow:#?} {:?}", lossy.numbers());
     assert!(flow.recovered_by_path > 300 && flow.paths.len() == 2, "{flow:#?}");
-    assert_eq!(far.counter("msm_hop_lost_total"), 0.0);
+    assert_eq!(far.counter("msm_hop_unrecovered_total"), 0.0);
 }
 
 /// The media goes by one path and what repairs it by the other.

@@ -1,6 +1,7 @@
 //! Descriptions (`RFC 8866`): read leniently, checked, and rewritten for the side that gets them.
 
 mod beside;
+mod feedback;
 mod keying;
 mod mend;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use crate::profile::Profile;
 use crate::url::track_control;
 
 pub use beside::{Beside, Protecting};
+pub use feedback::Feedback;
 pub use keying::Keying;
 
 /// Why a description was refused.
@@ -110,6 +112,8 @@ pub struct TrackWay {
     pub group: Option<(IpAddr, u16, u8)>,
     /// The keys that it is sent under: it is described as SRTP then.
     pub keying: Option<Keying>,
+    /// How packets can be asked for again, if they can.
+    pub feedback: Option<Feedback>,
     /// What protects it.
     pub protecting: Protecting,
 }
@@ -138,6 +142,7 @@ const HOP_ATTRIBUTES: &[&str] = &[
     "end-of-candidates",
     "ssrc",
     "ssrc-group",
+    "rtcp-rsize",
     "x-sessionid",
 ];
 
@@ -162,7 +167,7 @@ impl Description {
             media.key = None;
             of_hop.push((Keying::take(&mut media.attributes, &shared), Protecting::take(media)));
         }
-        let tracks: Vec<Track> = session
+        let mut tracks: Vec<Track> = session
             .medias
             .iter()
             .zip(of_hop)
@@ -170,6 +175,7 @@ impl Description {
             .filter(|(_, (media, _))| media.proto.to_ascii_uppercase().starts_with("RTP/"))
             .map(|(index, (media, of_hop))| track(&session, media, of_hop, index))
             .collect();
+        one_of_each(&mut tracks);
         if tracks.is_empty() {
             return Err(SdpError::NoTracks);
         }
@@ -221,6 +227,7 @@ impl Description {
         session.phones.clear();
         clean(&mut session.attributes);
         session.attributes.push(Attribute::with_value("control", "*"));
+        let rtx = self.rtx_types();
         session.medias = self
             .tracks
             .iter()
@@ -232,7 +239,13 @@ impl Description {
                 media.num_ports = None;
                 media.connections.clear();
                 let way = ways.get(number);
-                let profile = track.profile().unwrap_or_default();
+                let feedback = way.and_then(|way| way.feedback);
+                let early = feedback.is_some_and(|feedback| feedback.early);
+                let profile = if early { Profile::Avpf } else { Profile::Avp };
+                if let Some(feedback) = feedback {
+                    let types = rtx.get(number).map(Vec::as_slice).unwrap_or_default();
+                    feedback.write(&mut media, &track.formats, types);
+                }
                 media.proto = match way.and_then(|way| way.keying.as_ref()) {
                     Some(keying) => {
                         keying.write(&mut media.attributes);
@@ -257,6 +270,13 @@ impl Description {
         // Writing to memory does not fail.
         let _ = session.write(&mut out);
         out
+    }
+
+    /// For each track, the payload types of packets that are sent again to readers: original, and again. They are the
+    /// same for all readers, and none is used by any track.
+    #[must_use]
+    pub fn rtx_types(&self) -> Vec<Vec<(u8, u8)>> {
+        feedback::free_types(self.tracks.iter().map(|track| track.formats.as_slice()))
     }
 
     /// The description for an upstream that the stream is published to.
@@ -331,6 +351,32 @@ fn clean(attributes: &mut Vec<Attribute>) {
             && value.split_ascii_whitespace().next().is_some_and(|kind| kind.eq_ignore_ascii_case("BUNDLE"));
         !bundle && !HOP_ATTRIBUTES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
     });
+}
+
+/// Servers that speak several profiles describe a track once for each (GStreamer): the sections have one control, and can
+/// be set up once. That with early feedback stays, where it brings anything.
+fn one_of_each(tracks: &mut Vec<Track>) {
+    let rank = |track: &Track| {
+        let profile = track.profile();
+        let early = matches!(profile, Some(Profile::Avpf | Profile::Savpf));
+        let early = early && (track.protecting.can_ask() || !track.protecting.formats.is_empty());
+        (profile.is_some_and(Profile::is_secure), early)
+    };
+    let mut kept: Vec<Track> = Vec::with_capacity(tracks.len());
+    for track in tracks.drain(..) {
+        let same = |own: &&mut Track| {
+            own.control.is_some()
+                && own.control == track.control
+                && own.media == track.media
+                && own.protocol != track.protocol
+        };
+        match kept.iter_mut().find(same) {
+            Some(own) if rank(&track) > rank(own) => *own = track,
+            Some(_) => {}
+            None => kept.push(track),
+        }
+    }
+    *tracks = kept;
 }
 
 fn track(

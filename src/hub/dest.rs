@@ -10,7 +10,9 @@ use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome, Sink};
 use msm_udp::Transmit;
 use tokio::sync::mpsc;
 
+use super::parity::Parity;
 use super::put_off::PutOff;
+use super::rtx::{Again, Rtx};
 use crate::hop::outlet::Outlet;
 use crate::net::tcp::{Connection, Queued};
 use crate::net::udp::UdpSocket;
@@ -41,6 +43,10 @@ pub(crate) enum Dest {
     Tcp { connection: Rc<Connection>, rtp_channel: u8, rtcp_channel: u8 },
     /// One of the two above, as SRTP.
     Srtp { to: Box<Dest>, track: Rc<SecureTrack> },
+    /// One of those by UDP, whose reader takes what it asks for again as retransmissions.
+    Rtx { to: Box<Dest>, rtx: Box<Rtx> },
+    /// One of those by UDP, which gets repair packets among the media.
+    Parity { to: Box<Dest>, parity: Box<Parity> },
     /// Another member.
     Hop(Rc<Outlet>),
     /// A reader inside this process.
@@ -56,11 +62,31 @@ impl Dest {
         }
     }
 
+    /// The same, with what the reader loses as it takes it.
+    pub(crate) fn again(self, again: Option<Again>) -> Self {
+        match again {
+            Some(Again::Rtx(plan)) => Self::Rtx { to: Box::new(self), rtx: Box::new(Rtx::new(plan)) },
+            Some(Again::Parity(plan)) => {
+                Self::Parity { to: Box::new(self), parity: Box::new(Parity::new(plan)) }
+            }
+            Some(Again::AsItWas { .. }) | None => self,
+        }
+    }
+
+    /// What protects it, where it is SRTP.
+    pub(crate) fn secure(&self) -> Option<&Rc<SecureTrack>> {
+        match self {
+            Self::Srtp { track, .. } => Some(track),
+            Self::Rtx { to, .. } | Self::Parity { to, .. } => to.secure(),
+            Self::Udp { .. } | Self::Tcp { .. } | Self::Hop(_) | Self::App { .. } => None,
+        }
+    }
+
     /// Sends to another port from now on: the peer's packets come from there.
     pub(crate) fn follow(&mut self, from: SocketAddr, rtcp: bool) {
         match self {
             Self::Udp { rtp_to, rtcp_to, .. } => *(if rtcp { rtcp_to } else { rtp_to }) = from,
-            Self::Srtp { to, .. } => to.follow(from, rtcp),
+            Self::Srtp { to, .. } | Self::Rtx { to, .. } | Self::Parity { to, .. } => to.follow(from, rtcp),
             Self::Tcp { .. } | Self::Hop(_) | Self::App { .. } => {}
         }
     }
@@ -125,14 +151,14 @@ impl Sink<Dest> for WorkerSink<'_> {
         match dest {
             Dest::Udp { rtp, rtcp, rtp_to, rtcp_to, source } => {
                 let (socket, to) = match packets.kind {
-                    Kind::Rtp => (rtp, *rtp_to),
+                    Kind::Rtp | Kind::Again => (rtp, *rtp_to),
                     Kind::Rtcp => (rtcp, *rtcp_to),
                 };
                 send_udp(socket, to, *source, packets.bytes, packets.segment, self.errors)
             }
             Dest::Tcp { connection, rtp_channel, rtcp_channel } => {
                 let channel = match packets.kind {
-                    Kind::Rtp => *rtp_channel,
+                    Kind::Rtp | Kind::Again => *rtp_channel,
                     Kind::Rtcp => *rtcp_channel,
                 };
                 match connection.send_frames(channel, packets.bytes, packets.segment).1 {
@@ -156,12 +182,32 @@ impl Sink<Dest> for WorkerSink<'_> {
                 let mut refused = || errors.srtp.set(errors.srtp.get() + 1);
                 track.protect(&packets, &mut room, &mut refused, &mut |run| self.send(to, run))
             }
+            Dest::Rtx { to, rtx } => {
+                if packets.kind != Kind::Again {
+                    return self.send(to, packets);
+                }
+                let Some(bytes) = rtx.write(packets.bytes) else { return SendOutcome::Failed };
+                let segment = bytes.len();
+                self.send(to, Outgoing { kind: Kind::Rtp, bytes, segment, ..packets })
+            }
+            Dest::Parity { to, parity } => {
+                if packets.kind != Kind::Rtp {
+                    return self.send(to, packets);
+                }
+                let Outgoing { track, kind, bytes, segment, ecn, put_off, .. } = packets;
+                let mut outcome = SendOutcome::Failed;
+                parity.handle(bytes, segment, &mut |bytes, segment| {
+                    let position = None;
+                    outcome = self.send(to, Outgoing { track, kind, bytes, segment, ecn, position, put_off });
+                });
+                outcome
+            }
             Dest::Hop(outlet) => match packets.put_off {
                 Some(line) => {
                     let mut put_off = self.put_off.borrow_mut();
                     outlet.put_off(self.now, line, &packets, &mut put_off, self.errors)
                 }
-                None => outlet.send(self.now, packets.kind, packets.bytes, packets.segment),
+                None => outlet.send(self.now, &packets),
             },
             Dest::App { queue } => {
                 let burst = AppBurst {
@@ -270,7 +316,15 @@ mod tests {
             let kind = Kind::Rtp;
             sink.send(
                 &mut dest,
-                Outgoing { track: 0, kind, bytes: &mut bytes, segment: LENGTH, ecn: 0, put_off: None },
+                Outgoing {
+                    track: 0,
+                    kind,
+                    bytes: &mut bytes,
+                    segment: LENGTH,
+                    ecn: 0,
+                    position: None,
+                    put_off: None,
+                },
             )
         };
         let mut number = 0;

@@ -13,6 +13,7 @@ use super::dest::Dest;
 use crate::error::Error;
 use crate::metrics::{HopKind, HubObserver, RouteMetrics, Sent};
 use crate::shared::Settings;
+use crate::upstream::mend::Mended;
 
 /// Asked of a stream whose upstream this process pulls from.
 pub(crate) enum Command {
@@ -204,6 +205,11 @@ impl HubHandle {
 
     pub(crate) fn observe_ingest(&self, ingest: &Ingest) {
         self.observer.ingest(&self.metrics, ingest);
+    }
+
+    /// Counts what brought lost packets back.
+    pub(crate) fn observe_mended(&self, mended: Mended) {
+        self.observer.mended(&self.metrics, mended);
     }
 
     /// `to_members` is what of it went to members.

@@ -16,10 +16,14 @@ use super::feed::{Feed, FeedReceiver, FeedSender, channel};
 use super::handle::HubHandle;
 use super::shard::Shard;
 use crate::srtp::SecureTrack;
+use crate::upstream::mend::{Mend, Mended};
 use crate::worker::Worker;
 
 /// Largest RTCP datagram written: reports of one source, CNAME and feedback.
 const RTCP_BYTES: usize = 512;
+
+/// Largest datagram that asks for packets: names every other one of the most that one request names.
+const REQUEST_BYTES: usize = 1200;
 
 /// The publisher's side of one stream, on its home worker.
 pub(crate) struct Home {
@@ -34,6 +38,8 @@ pub(crate) struct Home {
     upstream: RefCell<Vec<Option<Dest>>>,
     /// What opens each track that comes as SRTP.
     secure: RefCell<Vec<Option<Rc<SecureTrack>>>>,
+    /// What brings lost packets of each track back, where the publisher offers it.
+    mends: RefCell<Vec<Option<Box<Mend>>>>,
     /// Last time that media came, for the publisher's liveness.
     last_media: Cell<Instant>,
     /// What waits for fuller bursts, where the route allows it.
@@ -61,6 +67,7 @@ impl Home {
             remotes: RefCell::default(),
             upstream: RefCell::new(tracks.iter().map(|_| None).collect()),
             secure: RefCell::new(tracks.iter().map(|_| None).collect()),
+            mends: RefCell::new(tracks.iter().map(|_| None).collect()),
             last_media: Cell::new(now),
             held: RefCell::new(Coalescer::new(handle.coalesce, tracks.len())),
             rearm: Rc::new(Notify::new()),
@@ -89,6 +96,13 @@ impl Home {
         self.set_upstream(track, dest.secured(secure));
         if let Some(slot) = self.secure.borrow_mut().get_mut(track) {
             *slot = secure.map(Rc::clone);
+        }
+    }
+
+    /// Names what brings lost packets of a track back from now on, if anything does.
+    pub(crate) fn set_mend(&self, track: usize, mend: Option<Mend>) {
+        if let Some(slot) = self.mends.borrow_mut().get_mut(track) {
+            *slot = mend.map(Box::new);
         }
     }
 
@@ -154,8 +168,38 @@ impl Home {
         if self.ended.get() {
             return;
         }
+        let mut mends = self.mends.borrow_mut();
+        let Some(Some(mend)) = mends.get_mut(track) else {
+            return self.handle_ordered(now, track, &mut burst);
+        };
+        let source = self.ingest.borrow().source(track);
+        let due = mend.poll_timeout();
+        mend.handle(now, source, &mut burst, &mut |burst| self.handle_ordered(now, track, burst));
+        self.ask_again(now, track, mend);
+        if mend.poll_timeout() != due {
+            self.rearm.notify_one();
+        }
+    }
+
+    /// Asks the publisher for what is missing.
+    fn ask_again(&self, now: Instant, track: usize, mend: &mut Mend) {
+        let mut out = [0; REQUEST_BYTES];
+        loop {
+            let ingest = self.ingest.borrow();
+            let Some((mut writer, own, _)) = ingest.feedback(track, &mut out) else { return };
+            if !mend.poll_request(&mut writer, own) {
+                return;
+            }
+            let length = writer.len();
+            drop(ingest);
+            self.send_up(now, track, out.get_mut(..length).unwrap_or_default());
+        }
+    }
+
+    /// Packets that nothing in front of the ingest has to do with.
+    fn handle_ordered(&self, now: Instant, track: usize, burst: &mut Burst<'_>) {
         let mut ingest = self.ingest.borrow_mut();
-        ingest.handle_rtp(now, track, &mut burst);
+        ingest.handle_rtp(now, track, burst);
         self.last_media.set(now);
         // A change of source holds for this burst: readers are told before they get it.
         self.pump(now, &mut ingest);
@@ -174,7 +218,7 @@ impl Home {
             }
             return;
         }
-        self.fan_out(now, track, &mut burst);
+        self.fan_out(now, track, burst);
     }
 
     fn fan_out(&self, now: Instant, track: usize, burst: &mut Burst<'_>) {
@@ -221,6 +265,7 @@ impl Home {
     /// The publisher is about to jump (seek): what was kept is void, and a jump is no loss.
     pub(crate) fn restart(&self, now: Instant) {
         self.flush_held(now);
+        self.mends.borrow_mut().iter_mut().flatten().for_each(|mend| mend.restart());
         self.ingest.borrow_mut().restart(now);
         self.tell_remotes(|| Feed::Flush);
         self.shard.flush(now);
@@ -229,6 +274,7 @@ impl Home {
     /// The publisher's session is about to be replaced by another one, whose first packets go on where the last ones ended.
     pub(crate) fn replace_source(&self, now: Instant) {
         self.flush_held(now);
+        self.mends.borrow_mut().iter_mut().flatten().for_each(|mend| mend.restart());
         self.ingest.borrow_mut().replace_source(now);
         for track in 0..self.handle.tracks().len() {
             self.tell_remotes(|| Feed::SourceChanged { track });
@@ -270,6 +316,9 @@ impl Home {
             self.remotes.borrow_mut().iter_mut().map(|remote| std::mem::take(&mut remote.dropped)).sum();
         self.handle.metrics.add_dropped("worker_ring", ring);
         self.handle.observe_ingest(&self.ingest.borrow());
+        let mends = self.mends.borrow();
+        let mended = mends.iter().flatten().fold(Mended::default(), |sum, mend| sum.add(mend.mended()));
+        self.handle.observe_mended(mended);
     }
 
     fn tell_remotes(&self, item: impl Fn() -> Feed) {
@@ -300,15 +349,21 @@ impl Home {
             }
         }
         let mut out = [0; RTCP_BYTES];
-        let mut upstream = self.upstream.borrow_mut();
         while let Some((track, length)) = ingest.poll_transmit(now, &mut out) {
-            let (Some(Some(dest)), Some(bytes)) = (upstream.get_mut(track), out.get_mut(..length)) else {
-                continue;
-            };
-            let mut sink = self.worker.sink(now);
-            let packets = Outgoing { track, kind: Kind::Rtcp, segment: length, bytes, ecn: 0, put_off: None };
-            let _ = sink.send(dest, packets);
+            self.send_up(now, track, out.get_mut(..length).unwrap_or_default());
         }
+    }
+
+    /// Sends RTCP to the publisher.
+    fn send_up(&self, now: Instant, track: usize, bytes: &mut [u8]) {
+        let mut upstream = self.upstream.borrow_mut();
+        let Some(dest) = upstream.get_mut(track).and_then(Option::as_mut).filter(|_| !bytes.is_empty())
+        else {
+            return;
+        };
+        let (segment, kind) = (bytes.len(), Kind::Rtcp);
+        let packets = Outgoing { track, kind, segment, bytes, ecn: 0, position: None, put_off: None };
+        let _ = self.worker.sink(now).send(dest, packets);
     }
 
     fn handle_timeout(&self, now: Instant) {
@@ -316,6 +371,13 @@ impl Home {
         ingest.handle_timeout(now);
         self.pump(now, &mut ingest);
         drop(ingest);
+        for (track, mend) in self.mends.borrow_mut().iter_mut().enumerate() {
+            if let Some(mend) = mend.as_mut().filter(|mend| mend.poll_timeout().is_some_and(|due| due <= now))
+            {
+                mend.handle_timeout(now, &mut |burst| self.handle_ordered(now, track, burst));
+                self.ask_again(now, track, mend);
+            }
+        }
         if let Some(held) = &mut *self.held.borrow_mut() {
             held.handle_timeout(now, &mut |track, burst| self.fan_out(now, track, burst));
         }
@@ -325,7 +387,9 @@ impl Home {
         let ingest = self.ingest.borrow().poll_timeout();
         let ingest = ingest.map(|due| super::wake_at(due, self.worker.epoch, now));
         let held = self.held.borrow().as_ref().and_then(Coalescer::poll_timeout);
-        ingest.into_iter().chain(held).min()
+        let mends = self.mends.borrow();
+        let mends = mends.iter().flatten().filter_map(|mend| mend.poll_timeout());
+        ingest.into_iter().chain(held).chain(mends).min()
     }
 }
 

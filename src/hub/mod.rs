@@ -5,9 +5,11 @@ pub(crate) mod dest;
 pub(crate) mod feed;
 pub(crate) mod handle;
 pub(crate) mod home;
+pub(crate) mod parity;
 pub(crate) mod put_off;
 pub(crate) mod receive;
 pub(crate) mod registry;
+pub(crate) mod rtx;
 pub(crate) mod shard;
 
 use std::time::{Duration, Instant};

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use msm_core::burst::Burst;
 use msm_core::hub::{
-    Fanout, FanoutEvent, HubError, ReaderClosed, ReaderCounters, ReaderId, ReaderReport, ReaderSetup,
-    RtpInfo, SenderClock, Snapshot,
+    Fanout, FanoutEvent, History, HubError, Kept, ReaderClosed, ReaderCounters, ReaderId, ReaderReport,
+    ReaderSetup, RtpInfo, SenderClock, Snapshot,
 };
 use tokio::sync::Notify;
 
@@ -104,21 +104,20 @@ impl Shard {
         datagram: &[u8],
     ) -> bool {
         let mut fanout = self.fanout.borrow_mut();
-        let secure = match fanout.dest_mut(id, track) {
-            Some(Dest::Srtp { track, .. }) => Some(Rc::clone(track)),
-            _ => None,
-        };
+        let secure = fanout.dest_mut(id, track).and_then(|dest| dest.secure().map(Rc::clone));
+        let mut sink = self.sink(now);
         let genuine = match secure {
             Some(secure) => {
-                let opened =
-                    secure.open_rtcp(datagram, |plain| fanout.handle_reader_rtcp(now, id, track, plain));
+                let opened = secure.open_rtcp(datagram, |plain| {
+                    fanout.handle_reader_rtcp(now, id, track, plain, &mut sink);
+                });
                 if let Err(error) = opened {
                     self.handle.metrics.add_dropped(error.name(), 1);
                 }
                 opened.is_ok()
             }
             None => {
-                fanout.handle_reader_rtcp(now, id, track, datagram);
+                fanout.handle_reader_rtcp(now, id, track, datagram, &mut sink);
                 true
             }
         };
@@ -146,6 +145,22 @@ impl Shard {
         let id = self.fanout.borrow_mut().add_reader(now, setup)?;
         self.owners.borrow_mut().insert(id, on_end);
         Ok(id)
+    }
+
+    /// Keeps packets of a track for a reader that may ask for them again.
+    pub(crate) fn set_history(&self, now: Instant, id: ReaderId, track: usize, history: History) {
+        let _ = self.fanout.borrow_mut().set_history(now, id, track, Some(history));
+    }
+
+    /// Looks at a packet where it is kept, with its header as this reader got it.
+    pub(crate) fn with_packet<T>(
+        &self,
+        id: ReaderId,
+        track: usize,
+        position: u64,
+        look: impl FnOnce(Kept<'_>) -> T,
+    ) -> Option<T> {
+        self.fanout.try_borrow().ok()?.packet(id, track, position).map(look)
     }
 
     /// Starts a reader; answers the numbers of the first packet it will get, where they are known.

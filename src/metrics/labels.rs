@@ -31,6 +31,14 @@ pub(super) struct StreamLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct RecoveredLabels {
+    pub(super) route: String,
+    pub(super) cluster: String,
+    /// `fec` or `nack`.
+    pub(super) by: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct FlowLabels {
     pub(super) route: String,
     pub(super) cluster: String,

@@ -9,6 +9,7 @@ use msm_core::hub::{Fanout, Ingest, TrackStats};
 use super::labels::HopKind;
 use super::route::RouteMetrics;
 use crate::hub::dest::Dest;
+use crate::upstream::mend::Mended;
 
 /// Remembers what of one stream's counters was added already.
 pub(crate) struct HubObserver {
@@ -21,6 +22,7 @@ pub(crate) struct HubObserver {
 struct Seen {
     tracks: Vec<TrackStats>,
     ingest: BTreeMap<&'static str, u64>,
+    mended: Mended,
     /// By worker, as each has a fan-out of its own.
     fanout: BTreeMap<(usize, &'static str), u64>,
     /// Of it, what went to members.
@@ -56,6 +58,11 @@ const NOT_DROPS: &[&str] = &[
     "bytes",
     "rtcp_sent",
     "nacked",
+    "retransmitted_bytes",
+    "nack_unknown",
+    "nack_suppressed",
+    "nack_throttled",
+    "nack_foreign",
     "cache_overflow",
     "catch_up_overflow",
     "keyframe_timeout",
@@ -93,6 +100,18 @@ impl HubObserver {
         }
     }
 
+    /// Adds what brought lost packets back since the last call: the ingest has not seen that they were lost.
+    pub(crate) fn mended(&self, metrics: &RouteMetrics, mended: Mended) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut seen.mended, mended);
+        let by_nack = mended.by_nack.saturating_sub(before.by_nack);
+        let by_fec = mended.by_fec.saturating_sub(before.by_fec);
+        metrics.lost.inc_by(by_nack + by_fec);
+        metrics.recovered_by_nack.inc_by(by_nack);
+        metrics.recovered_by_fec.inc_by(by_fec);
+        metrics.add_dropped("repair_useless", mended.useless.saturating_sub(before.useless));
+    }
+
     /// Adds what one worker's fan-out counted since the last call. `to_members` is what of it went to members so far, to
     /// readers that are gone too.
     pub(crate) fn fanout(
@@ -108,6 +127,9 @@ impl HubObserver {
             let before = seen.fanout.insert((worker, name), count).unwrap_or(0);
             let fresh = count.saturating_sub(before);
             match name {
+                "retransmitted" => {
+                    metrics.retransmitted.inc_by(fresh);
+                }
                 "packets" => all.packets = fresh,
                 "bytes" => all.bytes = fresh,
                 _ if NOT_DROPS.contains(&name) => {}

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{FlowLabels, HopKind, ReasonLabels, StreamLabels};
+use super::labels::{FlowLabels, HopKind, ReasonLabels, RecoveredLabels, StreamLabels};
 
 /// Those of all routes.
 pub(super) struct Routes {
@@ -19,6 +19,8 @@ pub(super) struct Routes {
     bytes: Family<FlowLabels, Counter>,
     lost: Family<StreamLabels, Counter>,
     unrecovered: Family<StreamLabels, Counter>,
+    recovered: Family<RecoveredLabels, Counter>,
+    retransmitted: Family<StreamLabels, Counter>,
     duplicates: Family<StreamLabels, Counter>,
     reordered: Family<StreamLabels, Counter>,
     reader_lost: Family<StreamLabels, Counter>,
@@ -35,6 +37,8 @@ impl Routes {
             bytes: Family::default(),
             lost: Family::default(),
             unrecovered: Family::default(),
+            recovered: Family::default(),
+            retransmitted: Family::default(),
             duplicates: Family::default(),
             reordered: Family::default(),
             reader_lost: Family::default(),
@@ -57,6 +61,16 @@ impl Routes {
         );
         registry.register("lost", "Packets lost on the way from the publisher", own.lost.clone());
         registry.register("unrecovered", "Lost packets that nothing brought back", own.unrecovered.clone());
+        registry.register(
+            "recovered",
+            "Lost packets that were brought back, by what did it",
+            own.recovered.clone(),
+        );
+        registry.register(
+            "retransmitted",
+            "Packets that were sent again to readers who asked for them",
+            own.retransmitted.clone(),
+        );
         registry.register("duplicates", "Packets received twice, forwarded once", own.duplicates.clone());
         registry.register("reordered", "Packets received late and forwarded", own.reordered.clone());
         registry.register("reader_lost", "Packets that readers reported lost", own.reader_lost.clone());
@@ -89,7 +103,14 @@ impl Routes {
                     bytes: self.bytes.get_or_create_owned(&labels),
                 }
             };
+            let recovered = |by| {
+                let labels = RecoveredLabels { route: route.into(), cluster: cluster.into(), by };
+                self.recovered.get_or_create_owned(&labels)
+            };
             Arc::new(RouteMetrics {
+                recovered_by_nack: recovered("nack"),
+                recovered_by_fec: recovered("fec"),
+                retransmitted: self.retransmitted.get_or_create_owned(&labels),
                 received: HopKind::ALL.map(|hop| flow(hop, "rx")),
                 sent: HopKind::ALL.map(|hop| flow(hop, "tx")),
                 lost: self.lost.get_or_create_owned(&labels),
@@ -127,6 +148,9 @@ pub(crate) struct RouteMetrics {
     sent: [Traffic; 2],
     pub(super) lost: Counter,
     pub(super) unrecovered: Counter,
+    pub(super) recovered_by_nack: Counter,
+    pub(super) recovered_by_fec: Counter,
+    pub(super) retransmitted: Counter,
     pub(super) duplicates: Counter,
     pub(super) reordered: Counter,
     pub(crate) reader_lost: Counter,

@@ -20,6 +20,7 @@ use crate::quota::QuotaPass;
 use crate::routing::Resolved;
 use crate::serve::connection::Announced;
 use crate::srtp::{SecureTrack, SharedKey};
+use crate::upstream::mend::{Mend, Offer};
 use crate::upstream::push;
 use crate::worker::Worker;
 
@@ -148,9 +149,21 @@ impl PublisherRole {
         Ok(FrameSink(home))
     }
 
+    /// What the publisher offers against loss of a track.
+    fn offer(&self, track: usize, over_udp: bool) -> Option<Offer> {
+        let (budget, asks) = self.resolved.mending();
+        Offer::of(self.description.tracks.get(track)?, budget, asks && over_udp)
+    }
+
     fn open(&self, worker: &Rc<Worker>, home: &Rc<Home>) -> Vec<Receiving> {
         let mut receiving = Vec::new();
         for TrackInlet { track, inlet, secure } in &self.inlets {
+            let offer = match inlet {
+                Inlet::Udp { .. } => self.offer(*track, true),
+                Inlet::Interleaved(_) => self.offer(*track, false),
+                Inlet::Hop { .. } => None,
+            };
+            home.set_mend(*track, offer.map(Mend::new));
             let (ssrc, opener) = secure.as_ref().map_or((0, None), |(ssrc, opener)| (*ssrc, Some(opener)));
             match inlet {
                 Inlet::Udp { pair, check, reports } => {

@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
+use msm_core::hub::{History, ReaderId, ReaderSetup, ReaderTrack, RtpInfo};
 use msm_core::route::Protection;
 
 use super::group::GroupReader;
@@ -16,6 +16,7 @@ use crate::hub::dest::Dest;
 use crate::hub::handle::{HubHandle, Lease, PlayAnswer, PlayRequest};
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
+use crate::hub::rtx::{Again, HISTORY};
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::pair::Pair;
 use crate::net::tcp::Connection;
@@ -47,6 +48,8 @@ pub(crate) struct TrackPath {
     pub(crate) path: Path,
     /// What protects it, where it is SRTP.
     pub(crate) secure: Option<Rc<SecureTrack>>,
+    /// How it gets what it lost, if it does.
+    pub(crate) again: Option<Again>,
 }
 
 /// The reader of a session.
@@ -70,6 +73,14 @@ struct Placed {
     reports: Vec<SocketAddr>,
     _receiving: Vec<Receiving>,
     owner: Weak<Worker>,
+}
+
+/// A track on its way to the worker that it is sent from.
+struct Entering {
+    track: usize,
+    ssrc: u32,
+    again: Option<Again>,
+    to: Portable,
 }
 
 /// A path without the sockets of a worker, so that it can go to another.
@@ -299,13 +310,14 @@ fn choose(worker: &Rc<Worker>, handle: &Arc<HubHandle>) -> usize {
 }
 
 /// The path of a track; keys stay on the session's worker.
-fn portable(worker: &Rc<Worker>, track: &TrackPath) -> Result<Option<(usize, u32, Portable)>, Error> {
+fn portable(worker: &Rc<Worker>, track: &TrackPath) -> Result<Option<Entering>, Error> {
+    let entering = |to| Entering { track: track.track, ssrc: track.ssrc, again: track.again.clone(), to };
     let dest = match &track.path {
         Path::Shared { listener, rtp_to, rtcp_to, source } => {
             let shared =
                 Portable::Shared { listener: *listener, rtp_to: *rtp_to, rtcp_to: *rtcp_to, source: *source };
             match &track.secure {
-                None => return Ok(Some((track.track, track.ssrc, shared))),
+                None => return Ok(Some(entering(shared))),
                 Some(_) => shared.open(worker)?,
             }
         }
@@ -323,7 +335,7 @@ fn portable(worker: &Rc<Worker>, track: &TrackPath) -> Result<Option<(usize, u32
         // The group is a reader of its own.
         Path::Group(_) => return Ok(None),
     };
-    Ok(Some((track.track, track.ssrc, Portable::Local(dest.secured(track.secure.as_ref())))))
+    Ok(Some(entering(Portable::Local(dest.secured(track.secure.as_ref())))))
 }
 
 impl Portable {
@@ -343,6 +355,7 @@ impl Portable {
 struct Sendable {
     track: usize,
     ssrc: u32,
+    again: Option<Again>,
     listener: usize,
     rtp_to: SocketAddr,
     rtcp_to: SocketAddr,
@@ -350,18 +363,19 @@ struct Sendable {
 }
 
 impl Sendable {
-    fn new((track, ssrc, portable): (usize, u32, Portable)) -> Option<Self> {
-        match portable {
+    fn new(entering: Entering) -> Option<Self> {
+        let Entering { track, ssrc, again, to } = entering;
+        match to {
             Portable::Shared { listener, rtp_to, rtcp_to, source } => {
-                Some(Self { track, ssrc, listener, rtp_to, rtcp_to, source })
+                Some(Self { track, ssrc, again, listener, rtp_to, rtcp_to, source })
             }
             Portable::Local(_) => None,
         }
     }
 
-    fn open(self) -> (usize, u32, Portable) {
-        let Self { track, ssrc, listener, rtp_to, rtcp_to, source } = self;
-        (track, ssrc, Portable::Shared { listener, rtp_to, rtcp_to, source })
+    fn open(self) -> Entering {
+        let Self { track, ssrc, again, listener, rtp_to, rtcp_to, source } = self;
+        Entering { track, ssrc, again, to: Portable::Shared { listener, rtp_to, rtcp_to, source } }
     }
 }
 
@@ -369,18 +383,38 @@ impl Sendable {
 async fn enter(
     worker: Rc<Worker>,
     handle: Arc<HubHandle>,
-    tracks: Vec<(usize, u32, Portable)>,
+    tracks: Vec<Entering>,
     seed: u64,
     late_join: bool,
     on_end: OnEnd,
 ) -> Result<ReaderId, Error> {
     let shard = worker.shard(&handle).await?;
     let mut reader_tracks = Vec::with_capacity(tracks.len());
-    for (track, ssrc, portable) in tracks {
-        let dest = portable.open(&worker)?;
+    let (mut histories, mut hops) = (Vec::new(), Vec::new());
+    for Entering { track, ssrc, again, to } in tracks {
+        let at_once = match &again {
+            Some(Again::Rtx(_)) => Some(true),
+            Some(Again::AsItWas { at_once }) => Some(*at_once),
+            Some(Again::Parity(_)) | None => None,
+        };
+        if let Some(at_once) = at_once {
+            histories.push((track, History { age: HISTORY, answers: true, at_once }));
+        }
+        let dest = to.open(&worker)?.again(again);
+        if let Dest::Hop(outlet) = &dest {
+            hops.push((track, Rc::clone(outlet)));
+        }
         reader_tracks.push(ReaderTrack { track, dest, ssrc, payload_types: Vec::new() });
     }
-    shard
-        .add_reader(Instant::now(), ReaderSetup { seed, tracks: reader_tracks, late_join }, on_end)
-        .map_err(Error::from)
+    let now = Instant::now();
+    let id = shard
+        .add_reader(now, ReaderSetup { seed, tracks: reader_tracks, late_join }, on_end)
+        .map_err(Error::from)?;
+    for (track, history) in histories {
+        shard.set_history(now, id, track, history);
+    }
+    for (track, outlet) in hops {
+        outlet.keep_in(&shard, id, track);
+    }
+    Ok(id)
 }

@@ -68,7 +68,7 @@ impl SecureTrack {
     fn added(&self, kind: Kind) -> usize {
         let sender = self.sender.borrow();
         match kind {
-            Kind::Rtp => sender.rtp_overhead(),
+            Kind::Rtp | Kind::Again => sender.rtp_overhead(),
             Kind::Rtcp => sender.rtcp_overhead(),
         }
     }
@@ -81,7 +81,7 @@ impl SecureTrack {
         refused: &mut dyn FnMut(),
         send: &mut dyn FnMut(Outgoing<'_>) -> SendOutcome,
     ) -> SendOutcome {
-        let Outgoing { track, kind, segment, ecn, put_off, .. } = *packets;
+        let Outgoing { track, kind, segment, ecn, position, put_off, .. } = *packets;
         let added = self.added(kind);
         let mut sender = self.sender.borrow_mut();
         let grown = segment.saturating_add(added);
@@ -90,7 +90,7 @@ impl SecureTrack {
         for packet in packets.bytes.chunks(segment.max(1)) {
             let length = packet.len() + added;
             if !out.is_empty() && out.len() + length > MAX_RUN_BYTES {
-                outcome = send(Outgoing { track, kind, bytes: out, segment: grown, ecn, put_off });
+                outcome = send(Outgoing { track, kind, bytes: out, segment: grown, ecn, position, put_off });
                 out.clear();
             }
             let start = out.len();
@@ -98,7 +98,7 @@ impl SecureTrack {
             out.resize(start + length, 0);
             let Some(room) = out.get_mut(start..) else { continue };
             let protected = match kind {
-                Kind::Rtp => sender.protect_rtp(room, packet.len()),
+                Kind::Rtp | Kind::Again => sender.protect_rtp(room, packet.len()),
                 Kind::Rtcp => sender.protect_rtcp(room, packet.len()),
             };
             if protected != Ok(length) {
@@ -107,7 +107,7 @@ impl SecureTrack {
             }
         }
         if !out.is_empty() {
-            outcome = send(Outgoing { track, kind, bytes: out, segment: grown, ecn, put_off });
+            outcome = send(Outgoing { track, kind, bytes: out, segment: grown, ecn, position, put_off });
         }
         outcome
     }
@@ -229,8 +229,15 @@ mod tests {
         let whole: Vec<Vec<u8>> =
             (0..60).map(|number| packet(number, 1160)).chain([packet(60, 100)]).collect();
         let mut bytes = whole.concat();
-        let outgoing =
-            Outgoing { track: 0, kind: Kind::Rtp, bytes: &mut bytes, segment: 1172, ecn: 0, put_off: None };
+        let outgoing = Outgoing {
+            track: 0,
+            kind: Kind::Rtp,
+            bytes: &mut bytes,
+            segment: 1172,
+            ecn: 0,
+            position: None,
+            put_off: None,
+        };
         let (mut sent, mut refused) = (Vec::new(), 0);
         let outcome = from.protect(&outgoing, &mut Vec::new(), &mut || refused += 1, &mut |run| {
             assert!(run.bytes.len() <= MAX_RUN_BYTES);
@@ -254,8 +261,15 @@ mod tests {
             panic!("a copy was delivered");
         });
         assert_eq!(errors, [SrtpError::Replayed]);
-        let outgoing =
-            Outgoing { track: 0, kind: Kind::Rtp, bytes: &mut bytes, segment: 1172, ecn: 0, put_off: None };
+        let outgoing = Outgoing {
+            track: 0,
+            kind: Kind::Rtp,
+            bytes: &mut bytes,
+            segment: 1172,
+            ecn: 0,
+            position: None,
+            put_off: None,
+        };
         let outcome = from.protect(&outgoing, &mut Vec::new(), &mut || refused += 1, &mut |_| {
             panic!("a packet was protected twice")
         });
@@ -267,8 +281,15 @@ mod tests {
         let (from, to) = pair();
         let report = [0x80, 201, 0, 1, 0, 0, 0, 8];
         let mut bytes = report;
-        let outgoing =
-            Outgoing { track: 0, kind: Kind::Rtcp, bytes: &mut bytes, segment: 8, ecn: 0, put_off: None };
+        let outgoing = Outgoing {
+            track: 0,
+            kind: Kind::Rtcp,
+            bytes: &mut bytes,
+            segment: 8,
+            ecn: 0,
+            position: None,
+            put_off: None,
+        };
         let mut wire = Vec::new();
         let _ = to.protect(&outgoing, &mut Vec::new(), &mut || panic!("refused"), &mut |run| {
             wire = run.bytes.to_vec();
@@ -285,7 +306,8 @@ mod tests {
     fn sealed(from: &SecureTrack, plain: &[u8], kind: Kind) -> Vec<u8> {
         let mut bytes = plain.to_vec();
         let segment = bytes.len();
-        let outgoing = Outgoing { track: 0, kind, bytes: &mut bytes, segment, ecn: 0, put_off: None };
+        let outgoing =
+            Outgoing { track: 0, kind, bytes: &mut bytes, segment, ecn: 0, position: None, put_off: None };
         let mut wire = Vec::new();
         let _ = from.protect(&outgoing, &mut Vec::new(), &mut || panic!("refused"), &mut |run| {
             wire = run.bytes.to_vec();

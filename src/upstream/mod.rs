@@ -2,6 +2,7 @@
 
 pub(crate) mod connect;
 pub(crate) mod link;
+pub(crate) mod mend;
 pub(crate) mod play;
 pub(crate) mod pull;
 pub(crate) mod push;

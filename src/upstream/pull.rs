@@ -15,6 +15,7 @@ use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
 use super::link::{Link, OnFrames};
+use super::mend::{Mend, Offer};
 use super::play;
 use super::reach::{self, Found, describe};
 use super::track::{Ask, order, set_up};
@@ -57,6 +58,8 @@ struct Pull {
     /// The transport is not changed any more: it was, or a reader paused before anything came.
     settled: bool,
     via: Vec<String>,
+    /// How long packets may wait for those before them, and whether these may be asked for.
+    mending: (Duration, bool),
     _quota: QuotaPass,
     _pass: UpstreamPass,
 }
@@ -114,6 +117,7 @@ pub(crate) async fn open(
         wanted: None,
         settled: false,
         via,
+        mending: resolved.mending(),
         _quota: quota,
         _pass: worker.upstream(),
     };
@@ -375,6 +379,12 @@ impl Pull {
         Ok(())
     }
 
+    /// What the upstream offers against loss of a track.
+    fn offer(&self, track: usize, over_udp: bool) -> Option<Offer> {
+        let (budget, asks) = self.mending;
+        Offer::of(self.described.description.tracks.get(track)?, budget, asks && over_udp)
+    }
+
     async fn set_up(&mut self, mut transports: Vec<Transport>) -> Result<(), Error> {
         let mut tracks = Vec::new();
         let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
@@ -387,6 +397,7 @@ impl Pull {
                 track,
                 announced: None,
                 answered: None,
+                feedback: self.offer(number, true).is_some(),
             };
             tracks.push(set_up(&mut self.link, &self.settings, &mut transports, &ask, &mut ignore).await?);
         }
@@ -405,6 +416,12 @@ impl Pull {
             if let Some((pair, check)) = &track.sockets {
                 self.receiving.push(receive_track(&self.worker, &home, number, pair, check));
             }
+            // What goes by TCP is not lost.
+            let offer = self.offer(number, track.sockets.is_some());
+            if let Some(offer) = &offer {
+                tracing::info!(hub = self.handle.id, track = number, ?offer, "lost packets are brought back");
+            }
+            home.set_mend(number, offer.map(Mend::new));
             home.set_secure(number, track.dest, track.secure.as_ref(), track.ssrc);
         }
         self.home = Some(home);

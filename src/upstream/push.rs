@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
 use msm_rtsp::message::Method;
-use msm_rtsp::sdp::{Description, TrackWay};
+use msm_rtsp::sdp::{Description, Feedback, TrackWay};
 use msm_rtsp::transport::Mode;
 use msm_rtsp::url::{join_control, track_control};
 
@@ -17,9 +17,11 @@ use super::track::{Ask, UpstreamTrack, order, set_up};
 use crate::error::Error;
 use crate::hop;
 use crate::hub::home::Home;
+use crate::hub::parity::ParityPlan;
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
-use crate::routing::{ClusterSettings, Resolved};
+use crate::hub::rtx::{self, Again};
+use crate::routing::{ClusterSettings, Resolved, Transport};
 use crate::srtp::{OwnKey, PeerKey, SUITE, random_ssrc};
 use crate::worker::Worker;
 
@@ -54,6 +56,7 @@ pub(crate) async fn start(
                 settings: Arc::clone(settings),
                 description: description.clone(),
                 via: via.clone(),
+                parity: rtx::parity(&resolved.protection),
             };
             let recording = push.begin(link).await?;
             tracing::info!(
@@ -82,6 +85,8 @@ struct Push {
     settings: Arc<ClusterSettings>,
     description: Description,
     via: Vec<String>,
+    /// Repair packets among the media, as a percentage of it, where the route says so.
+    parity: Option<u8>,
 }
 
 /// One such session: a reader of the hub.
@@ -95,8 +100,15 @@ struct Recording {
 impl Push {
     /// Has the server record, and sends.
     async fn begin(&self, mut link: Box<Link>) -> Result<Recording, Error> {
-        let tracks = announce(&mut link, &self.settings, &self.description).await?;
-        let (id, receiving) = attach(&self.worker, &self.home, &tracks)?;
+        // What is encrypted by TLS goes by TCP, where nothing is lost.
+        let parity = self.parity.filter(|_| !link.is_tls() && self.settings.transport != Transport::Tcp);
+        let tracks = announce(&mut link, &self.settings, &self.description, parity.is_some()).await?;
+        let types = self.description.rtx_types();
+        let plan = |track: usize| {
+            let (_, number) = types.get(track)?.first()?;
+            ParityPlan::share(*number, parity?)
+        };
+        let (id, receiving) = attach(&self.worker, &self.home, &tracks, &plan)?;
         let shard = &self.home.shard;
         let recorded = match record(&mut link).await {
             Ok(()) => shard.play(Instant::now(), id).map_err(Error::from),
@@ -143,11 +155,16 @@ async fn announce(
     link: &mut Link,
     settings: &ClusterSettings,
     description: &Description,
+    parity: bool,
 ) -> Result<Vec<UpstreamTrack>, Error> {
     let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
     link.ask(|client, now| client.options(now), &mut ignore).await?;
     let mut own = Vec::new();
     let mut ways = Vec::new();
+    if parity {
+        let feedback = Feedback { early: true, parity, time: 0 };
+        ways = vec![TrackWay { feedback: Some(feedback), ..TrackWay::default() }; description.tracks.len()];
+    }
     for _ in description.tracks.iter().filter(|_| settings.srtp) {
         let key = OwnKey::new(SUITE, random_ssrc()?)?;
         ways.push(TrackWay { keying: Some(key.attributes()?), ..TrackWay::default() });
@@ -169,6 +186,7 @@ async fn announce(
             track: None,
             announced: own.get(number),
             answered: answered.get(number),
+            feedback: parity,
         };
         tracks.push(set_up(link, settings, &mut transports, &ask, &mut ignore).await?);
     }
@@ -180,6 +198,7 @@ fn attach(
     worker: &Rc<Worker>,
     home: &Rc<Home>,
     tracks: &[UpstreamTrack],
+    parity: &dyn Fn(usize) -> Option<ParityPlan>,
 ) -> Result<(ReaderId, Vec<Receiving>), Error> {
     let mut rng = msm_core::rng::Rng::new(worker.shared.seed());
     let reader_tracks = tracks
@@ -187,7 +206,11 @@ fn attach(
         .enumerate()
         .map(|(track, upstream)| ReaderTrack {
             track,
-            dest: upstream.dest.clone().secured(upstream.secure.as_ref()),
+            dest: upstream
+                .dest
+                .clone()
+                .secured(upstream.secure.as_ref())
+                .again(parity(track).map(Again::Parity)),
             ssrc: upstream.ssrc,
             payload_types: Vec::new(),
         })

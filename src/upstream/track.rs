@@ -34,6 +34,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) announced: Option<&'a OwnKey>,
     /// The key that the server answered the announcement with, of its reports.
     pub(crate) answered: Option<&'a PeerKey>,
+    /// What is offered against loss in the profile that it was described with is used.
+    pub(crate) feedback: bool,
 }
 
 /// A track that was set up.
@@ -143,6 +145,9 @@ impl Keys {
     fn profile(&self, ask: &Ask<'_>) -> Profile {
         let described = ask.track.and_then(Track::profile).unwrap_or_default();
         match self {
+            // Servers that describe another profile take the plain one as well, which most clients ask for.
+            Self::Plain if ask.feedback && ask.mode == Mode::Record => Profile::Avpf,
+            Self::Plain if ask.feedback => described.plain(),
             Self::Plain => Profile::Avp,
             Self::Secure { .. } => described.secure(),
         }
@@ -312,8 +317,15 @@ impl UpstreamTrack {
         let [a, b, c, d] = self.ssrc.to_be_bytes();
         let mut report = [0x80, 201, 0, 1, a, b, c, d];
         let segment = report.len();
-        let report =
-            Outgoing { track: 0, kind: Kind::Rtcp, bytes: &mut report, segment, ecn: 0, put_off: None };
+        let report = Outgoing {
+            track: 0,
+            kind: Kind::Rtcp,
+            bytes: &mut report,
+            segment,
+            ecn: 0,
+            position: None,
+            put_off: None,
+        };
         let _ = secure.protect(&report, &mut Vec::new(), &mut || {}, &mut |sealed| {
             let _ = pair.rtcp.send(&packet(rtcp_to, sealed.bytes));
             SendOutcome::Sent

@@ -53,6 +53,18 @@ pub struct FanoutConfig {
     pub keyframe_retry: Duration,
     /// Mean time between sender reports to a reader, randomised by RFC 3550 §6.2. Default 5 s.
     pub report_interval: Duration,
+    /// The longest time for which packets are kept to be sent again, whatever readers are
+    /// [promised](super::Fanout::set_history). Default 2 s.
+    pub history: Duration,
+    /// The most bytes of one track that are kept for that, bookkeeping included and beside the keyframe cache. Default 2 MiB.
+    pub history_bytes: usize,
+    /// Answers to a reader's requests, in bytes as a percentage of what it was sent. With [`again_burst`](Self::again_burst)
+    /// it is the most that a reader, or whoever pretends to be it, can have sent beside the media. Default 50.
+    pub again_percent: u32,
+    /// Bytes of answers that may go out at once after a time without any. Default 256 KiB.
+    pub again_burst: u64,
+    /// The round trip to a reader while none was measured: a packet is sent again once in three quarters of it. Default 20 ms.
+    pub again_rtt: Duration,
     /// CNAME of sender reports until the publisher's is known; empty makes one of the reader's seed.
     pub cname: String,
 }
@@ -69,6 +81,11 @@ impl Default for FanoutConfig {
             keyframe_wait: Duration::from_secs(10),
             keyframe_retry: Duration::from_secs(1),
             report_interval: Duration::from_secs(5),
+            history: Duration::from_secs(2),
+            history_bytes: 2 * 1024 * 1024,
+            again_percent: 50,
+            again_burst: 256 * 1024,
+            again_rtt: Duration::from_millis(20),
             cname: String::new(),
         }
     }

@@ -78,6 +78,18 @@ counters! {
         rtcp_unmapped,
         /// Packets that readers asked for again.
         nacked,
+        /// Of them, those that were sent again.
+        retransmitted,
+        /// Their bytes.
+        retransmitted_bytes,
+        /// Of them, those that were never sent to the reader, or are not kept any more.
+        nack_unknown,
+        /// Of them, those that had been sent again a moment ago.
+        nack_suppressed,
+        /// Of them, those that would have been too many.
+        nack_throttled,
+        /// Requests for another source than the reader gets.
+        nack_foreign,
         /// Keyframe requests from readers.
         keyframe_requests,
     }

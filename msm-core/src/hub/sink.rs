@@ -7,6 +7,9 @@ pub enum Kind {
     Rtp,
     /// One RTCP datagram.
     Rtcp,
+    /// One RTP packet that was sent before, in the same numbers: the reader asked for it (RFC 4585 §6.2.1). A sink that
+    /// knows how the reader takes such packets may send it in another form (RFC 4588).
+    Again,
 }
 
 /// Packets for one reader: what one GSO send, or one write of interleaved frames, carries.
@@ -24,6 +27,9 @@ pub struct Outgoing<'a> {
     pub segment: usize,
     /// The ECN field that the packets came with.
     pub ecn: u8,
+    /// Where the hub keeps the first of the packets, if it keeps all of them: the others follow it. For
+    /// [`Fanout::packet`](super::Fanout::packet), as long as they are kept.
+    pub position: Option<u64>,
     /// The reader's line, if the sink may put the packets off until it is [flushed](Sink::flush), which follows before
     /// anything else happens. `None`: they are to be sent now.
     pub put_off: Option<usize>,

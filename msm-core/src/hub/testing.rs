@@ -132,6 +132,9 @@ pub(super) struct Got {
     pub(super) packets: Vec<Vec<u8>>,
     pub(super) times: Vec<Instant>,
     pub(super) rtcp: Vec<Vec<u8>>,
+    pub(super) again: Vec<Vec<u8>>,
+    /// Where the hub says that it keeps each packet.
+    pub(super) positions: Vec<Option<u64>>,
     /// Packets of each send.
     pub(super) runs: Vec<usize>,
     pub(super) full: bool,
@@ -179,10 +182,15 @@ impl Sink<usize> for Recorder {
         }
         match packets.kind {
             Kind::Rtcp => got.rtcp.push(packets.bytes.to_vec()),
+            Kind::Again => {
+                assert_eq!(packets.bytes.len(), packets.segment);
+                got.again.push(packets.bytes.to_vec());
+            }
             Kind::Rtp => {
                 let run: Vec<_> = packets.bytes.chunks(packets.segment).map(<[u8]>::to_vec).collect();
                 assert!(run.len() <= crate::burst::MAX_SEGMENTS);
                 got.runs.push(run.len());
+                got.positions.extend((0..).take(run.len()).map(|n| Some(packets.position? + n)));
                 got.times.extend(run.iter().map(|_| self.now.unwrap_or_else(epoch)));
                 got.packets.extend(run);
             }
@@ -232,6 +240,10 @@ impl World {
         let infos = self.fanout.play(self.now, id).unwrap();
         self.drain();
         infos
+    }
+
+    pub(super) fn reader_rtcp(&mut self, id: ReaderId, track: usize, datagram: &[u8]) {
+        self.fanout.handle_reader_rtcp(self.now, id, track, datagram, &mut self.sink);
     }
 
     /// Lets time pass, with all timeouts on the way.

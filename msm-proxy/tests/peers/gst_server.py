@@ -52,6 +52,8 @@ def arguments():
     parser.add_argument("--config", type=int, default=-1, help="seconds between parameter sets; -1 with each IDR, 0 never")
     parser.add_argument("--file", help="serve this Matroska file (H.264, Opus) to each client from its beginning")
     parser.add_argument("--srtp", action="store_true", help="SRTP, keyed by MIKEY")
+    parser.add_argument("--rtx", type=int, help="keep packets so many milliseconds, and send them again when asked (AVPF)")
+    parser.add_argument("--ulpfec", type=int, help="repair packets, as a percentage of the media")
     parser.add_argument("--record", action="store_true", help="take publishers")
     return parser.parse_args()
 
@@ -65,6 +67,38 @@ def counted(media, counts):
             counts[name] += 1
 
         bin_.get_by_name(name).connect("handoff", handoff)
+
+
+def with_fec(media, percentage):
+    """Has the media's streams describe repair packets, and make them."""
+
+    def added(_pipeline, element):
+        if element.get_factory().get_name() == "rtpbin":
+            element.connect(
+                "request-fec-encoder",
+                lambda _bin, session: media.get_stream(session).request_ulpfec_encoder(session),
+            )
+
+    media.get_element().get_parent().connect("element-added", added)
+    for number in range(media.n_streams()):
+        stream = media.get_stream(number)
+        stream.set_ulpfec_pt(122 + number)
+        stream.set_ulpfec_percentage(percentage)
+
+
+def watch_decoders(media, decoders):
+    """Of a recording that announces repair packets."""
+
+    def added(_pipeline, _bin, element):
+        if element.get_factory() and element.get_factory().get_name() == "rtpulpfecdec":
+            decoders.append(element)
+
+    media.get_element().get_parent().connect("deep-element-added", added)
+
+
+def repaired(decoders):
+    sums = (sum(decoder.get_property(name) for decoder in decoders) for name in ("recovered", "unrecovered"))
+    return tuple(sums)
 
 
 def protect(server, factory, method, tls, client_ca):
@@ -109,6 +143,10 @@ def main():
         factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
         factory.set_launch(RECORD)
         counts = {"video": 0, "audio": 0}
+        if options.ulpfec:
+            decoders = []
+            factory.connect("media-configure", lambda _factory, media: watch_decoders(media, decoders))
+            GLib.timeout_add(500, lambda: say("repaired", *repaired(decoders)) or True)
         factory.connect("media-configure", lambda _factory, media: counted(media, counts))
         GLib.timeout_add(500, lambda: say("frames", counts["video"], counts["audio"]) or True)
     elif options.file:
@@ -123,6 +161,13 @@ def main():
     for name in options.transports.split(","):
         protocols |= names[name]
     factory.set_protocols(protocols)
+    if options.rtx or options.ulpfec:
+        factory.set_profiles(GstRtsp.RTSPProfile.AVP | GstRtsp.RTSPProfile.AVPF)
+    if options.rtx:
+        factory.set_do_retransmission(True)
+        factory.set_retransmission_time(options.rtx * Gst.MSECOND)
+    if options.ulpfec and not options.record:
+        factory.connect("media-configure", lambda _factory, media: with_fec(media, options.ulpfec))
     if options.srtp:
         factory.set_profiles(GstRtsp.RTSPProfile.SAVP)
     if "multicast" in options.transports:

@@ -137,6 +137,27 @@ impl Lab {
         self.start(name, command).finish(limit)
     }
 
+    /// Loses every so manieth of the datagrams that come to a namespace and meet `condition`.
+    pub(crate) fn lose(&self, at: Place, one_in: u32, condition: &str) {
+        let namespace = self.namespace(at);
+        // Datagrams that are sent in one call are to be cut apart before they are lost.
+        let proxy = self.namespace(Place::Proxy);
+        sh(&format!(
+            "ip -n {proxy} link set dev {DOWN} gso_max_segs 1
+             ip netns exec {namespace} nft 'add table ip lossy'
+             ip netns exec {namespace} nft 'add chain ip lossy in {{ type filter hook input priority 0; }}'
+             ip netns exec {namespace} nft 'add rule ip lossy in {condition} numgen inc mod {one_in} == 0 counter drop'"
+        ));
+    }
+
+    /// How many of them were lost so far.
+    pub(crate) fn lost(&self, at: Place) -> u64 {
+        let output = self.command(at, "nft").args(["list", "table", "ip", "lossy"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let count = text.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next());
+        count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("nothing is counted: {text}"))
+    }
+
     /// How many UDP datagrams came to sockets of a namespace, and how many multicast packets to the namespace.
     pub(crate) fn datagrams(&self, place: Place) -> Datagrams {
         let mut command = self.command(place, "cat");

@@ -23,6 +23,7 @@ mod lab;
 mod lossy;
 mod matrix;
 mod media;
+mod mending;
 mod need;
 mod paths;
 mod process;

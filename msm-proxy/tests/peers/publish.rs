@@ -41,7 +41,7 @@ fn gstreamer_tcp(lab: &Lab, url: &str, _seconds: u32) -> Process {
 }
 
 /// Waits until the proxy answers DESCRIBE of `path` by 200.
-fn published(lab: &Lab, publisher: &mut Process, path: &str) {
+pub(crate) fn published(lab: &Lab, publisher: &mut Process, path: &str) {
     let url = url(path);
     let host = crate::lab::PROXY;
     let ask = format!(

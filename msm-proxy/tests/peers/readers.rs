@@ -39,6 +39,9 @@ pub(crate) const FFMPEG_MULTICAST: Reader =
     ffmpeg(Over::Multicast, |lab, name, url| start_ffmpeg(lab, name, url, "udp_multicast"));
 pub(crate) const GST_UDP: Reader =
     gst(Over::Udp, |lab, name, url| start_gst(lab, name, url, "protocols=udp"));
+/// With time to ask for what is lost, and to ask again.
+pub(crate) const GST_PATIENT: Reader =
+    gst(Over::Udp, |lab, name, url| start_gst(lab, name, url, "protocols=udp latency=1000"));
 pub(crate) const GST_TCP: Reader =
     gst(Over::Tcp, |lab, name, url| start_gst(lab, name, url, "protocols=tcp"));
 /// Takes any certificate.

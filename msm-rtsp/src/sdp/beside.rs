@@ -3,7 +3,7 @@
 use sdp_types::{Attribute, Media};
 
 /// Encoding names of formats that repair or repeat what the other formats carry.
-const ENCODINGS: &[&str] = &["rtx", "x-msm-rs"];
+const ENCODINGS: &[&str] = &["rtx", "x-msm-rs", "ulpfec"];
 
 /// A payload type that protects the others of its section.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,12 @@ impl Protecting {
         (96..=127_u8).rev().filter(move |number| used >> number & 1 == 0)
     }
 
+    /// Whether packets can be asked for again. GStreamer's server says so by naming the type of those that come then.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        self.nack || self.formats.iter().any(|format| format.encoding == "rtx")
+    }
+
     /// Takes it out of a section: it is of this hop alone.
     pub(super) fn take(media: &mut Media) -> Self {
         let mut own = Self::default();
@@ -61,6 +67,12 @@ impl Protecting {
             } else if name.eq_ignore_ascii_case(LATENCY) {
                 own.latency = value.trim().parse().ok();
             }
+        }
+        let is_own = |number: u8| own.formats.iter().any(|own| own.number == number);
+        let is_other = |word: &str| !word.parse::<u8>().is_ok_and(is_own);
+        if !media.fmt.split_ascii_whitespace().any(is_other) {
+            // A section of repair alone, which protects another one: it is media as any.
+            own.formats.clear();
         }
         let formats = &mut own.formats;
         media.attributes.retain(|attribute| {

@@ -62,9 +62,9 @@ fn readers_see_our_names_only() {
 fn keys_of_the_hop_are_taken_out_and_its_profile_is_told() {
     for (protocol, profile, plain) in [
         ("RTP/AVP", Some(Profile::Avp), "RTP/AVP"),
-        ("RTP/AVPF", Some(Profile::Avpf), "RTP/AVPF"),
+        ("RTP/AVPF", Some(Profile::Avpf), "RTP/AVP"),
         ("RTP/SAVP", Some(Profile::Savp), "RTP/AVP"),
-        ("rtp/savpf", Some(Profile::Savpf), "RTP/AVPF"),
+        ("rtp/savpf", Some(Profile::Savpf), "RTP/AVP"),
         ("RTP/SAVP/TCP", Some(Profile::Savp), "RTP/AVP"),
         ("RTP/XAVP", None, "RTP/AVP"),
     ] {
@@ -231,7 +231,7 @@ fn keys_are_read_and_go_nowhere_else() {
     assert!(!format!("{description:?}").contains("SECRET"));
     let plain = String::from_utf8(description.for_reader(false, &[])).unwrap();
     assert!(
-        !plain.contains("SECRET") && plain.contains("RTP/AVP 96") && plain.contains("RTP/AVPF 0"),
+        !plain.contains("SECRET") && plain.contains("RTP/AVP 96") && plain.contains("RTP/AVP 0"),
         "{plain}"
     );
 
@@ -241,7 +241,7 @@ fn keys_are_read_and_go_nowhere_else() {
     };
     let ways = [TrackWay { keying: Some(own.clone()), ..TrackWay::default() }];
     let written = String::from_utf8(description.for_reader(false, &ways)).unwrap();
-    assert!(!written.contains("SECRET") && written.contains("RTP/AVPF 0"), "{written}");
+    assert!(!written.contains("SECRET") && written.contains("RTP/AVP 0"), "{written}");
     let again = parse(&written).unwrap();
     assert_eq!(again.tracks[0].keying, own);
     assert_eq!(again.tracks[0].profile(), Some(Profile::Savp));
@@ -259,6 +259,107 @@ fn keys_that_are_offered_as_capabilities_go_nowhere() {
     let plain = String::from_utf8(description.for_reader(false, &[])).unwrap();
     assert!(!["SECRET", "cap", "cfg"].iter().any(|word| plain.contains(word)), "{plain}");
     assert!(!format!("{description:?}").contains("SECRET"), "{description:?}");
+}
+
+const REPAIRED: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=x\r\nt=0 0\r\n\
+    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:v\r\n\
+    m=video 0 RTP/AVPF 96 98 99\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=RTCP-fb:* nack pli\r\n\
+    a=rtcp-fb:96 nack\r\na=rtcp-rsize\r\na=rtpmap:98 RTX/90000\r\na=fmtp:98 apt=96;rtx-time=200\r\n\
+    a=rtpmap:99 ulpfec/90000\r\na=ssrc-group:FID 1 2\r\na=control:v\r\n\
+    m=audio 0 RTP/AVP 0 97\r\na=rtpmap:97 opus/48000/2\r\na=rtcp-fb:97 nack pli\r\na=control:a\r\n";
+
+#[test]
+fn repair_of_the_hop_is_taken_out_of_the_media() {
+    let description = parse(REPAIRED).unwrap();
+    let [video, audio] = description.tracks.as_slice() else { panic!("one of each: {description:?}") };
+    assert_eq!(video.profile(), Some(Profile::Avpf));
+    assert_eq!(video.formats.iter().map(|format| format.number).collect::<Vec<_>>(), [96]);
+    let beside = |number, encoding: &str, parameters: &str| Beside {
+        number,
+        encoding: encoding.into(),
+        clock_rate: 90_000,
+        parameters: parameters.into(),
+    };
+    let formats = vec![beside(98, "rtx", "apt=96;rtx-time=200"), beside(99, "ulpfec", "")];
+    assert_eq!(video.protecting, Protecting { nack: true, formats, latency: None });
+    let audio = (audio.protecting.nack, audio.protecting.can_ask(), audio.formats.len());
+    assert_eq!(audio, (false, false, 2));
+    let written = String::from_utf8(description.for_reader(false, &[])).unwrap();
+    insta::assert_snapshot!(written.replace('\r', ""), @r"
+    v=0
+    o=- 1 1 IN IP4 0.0.0.0
+    s=x
+    c=IN IP4 0.0.0.0
+    t=0 0
+    a=control:*
+    m=video 0 RTP/AVP 96
+    a=rtpmap:96 H264/90000
+    a=fmtp:96 packetization-mode=1
+    a=rtcp-fb:* nack pli
+    a=control:trackID=0
+    m=audio 0 RTP/AVP 0 97
+    a=rtpmap:97 opus/48000/2
+    a=rtcp-fb:97 nack pli
+    a=control:trackID=1
+    ");
+    // A section of repair alone is what it was, and so are profiles that bring nothing.
+    let alone = "v=0\r\ns=x\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:v\r\n\
+        m=video 0 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\na=control:v\r\n\
+        m=video 0 RTP/AVP 100\r\na=rtpmap:100 ulpfec/90000\r\na=control:f\r\n";
+    let tracks = parse(alone).unwrap().tracks;
+    assert_eq!(tracks.iter().map(|track| track.profile()).collect::<Vec<_>>(), [Some(Profile::Avp); 2]);
+    assert_eq!(tracks[1].formats[0].number, 100);
+}
+
+#[test]
+fn readers_are_told_how_to_ask_again() {
+    let description = parse(REPAIRED).unwrap();
+    let way = |early| TrackWay {
+        feedback: Some(Feedback { early, parity: false, time: 1000 }),
+        ..TrackWay::default()
+    };
+    assert_eq!(description.rtx_types(), [vec![(96, 127)], vec![(0, 126), (97, 125)]]);
+    let written = String::from_utf8(description.for_reader(false, &[way(true), way(false)])).unwrap();
+    insta::assert_snapshot!(written.replace('\r', ""), @r"
+    v=0
+    o=- 1 1 IN IP4 0.0.0.0
+    s=x
+    c=IN IP4 0.0.0.0
+    t=0 0
+    a=control:*
+    m=video 0 RTP/AVPF 96 127
+    a=rtpmap:96 H264/90000
+    a=fmtp:96 packetization-mode=1
+    a=rtcp-fb:* nack pli
+    a=rtcp-fb:96 nack
+    a=rtpmap:127 rtx/90000
+    a=fmtp:127 apt=96;rtx-time=1000
+    a=control:trackID=0
+    m=audio 0 RTP/AVP 0 97 126 125
+    a=rtpmap:97 opus/48000/2
+    a=rtcp-fb:97 nack pli
+    a=rtcp-fb:0 nack
+    a=rtcp-fb:97 nack
+    a=rtpmap:126 rtx/8000
+    a=fmtp:126 apt=0;rtx-time=1000
+    a=rtpmap:125 rtx/48000/2
+    a=fmtp:125 apt=97;rtx-time=1000
+    a=control:trackID=1
+    ");
+    // It is what we understand of others.
+    let again = parse(&written).unwrap();
+    assert!(again.tracks.iter().all(|track| track.protecting.can_ask()));
+    assert_eq!(again.tracks[1].formats.len(), 2);
+    let feedback = Some(Feedback { early: true, parity: true, time: 1000 });
+    let ways = [TrackWay { feedback, ..TrackWay::default() }];
+    let written = String::from_utf8(description.for_reader(false, &ways)).unwrap();
+    let repaired = "m=video 0 RTP/AVPF 96 127\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
+        a=rtcp-fb:* nack pli\r\na=rtpmap:127 ulpfec/90000\r\na=fmtp:127 apt=96\r\na=control:trackID=0\r\n";
+    assert!(written.contains(repaired), "{written}");
+    // With no number free, packets come as they were.
+    let mut text = String::from("v=0\r\ns=x\r\nm=audio 0 RTP/AVP");
+    (96..127).for_each(|number| text += &format!(" {number}"));
+    assert_eq!(parse(&(text + "\r\n")).unwrap().rtx_types(), [vec![(96, 127)]]);
 }
 
 #[test]

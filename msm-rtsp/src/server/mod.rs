@@ -3,8 +3,10 @@
 
 mod connection;
 mod negotiate;
+mod players;
 mod session;
 
 pub use connection::{Asked, Connection, PUBLIC, ServerConfig, ServerEvent};
 pub use negotiate::{Offer, Srtp, negotiate};
+pub use players::takes_early_feedback;
 pub use session::{Session, SessionId, State};

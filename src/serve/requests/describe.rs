@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use msm_core::route::Action;
 use msm_rtsp::message::{Request, Response, Version};
-use msm_rtsp::sdp::Description;
+use msm_rtsp::sdp::{Description, Feedback, TrackWay};
+use msm_rtsp::server::takes_early_feedback;
 use msm_rtsp::url::{RtspUrl, presentation};
 
 use super::{Refusal, authorize, open, via_of};
 use crate::hop::protect;
+use crate::hub::rtx;
 use crate::serve::connection::{Announced, Context};
 use crate::srtp::{OwnKey, SUITE, SharedKey};
 
@@ -41,10 +43,20 @@ pub(super) async fn describe(
     let caller = context.caller();
     let (resolved, handle) = open(&context.worker, &url, via_of(&context.worker, request), &caller).await?;
     let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
-    let ways = if listening.shared.settings.srtp {
-        context.offered.borrow_mut().describe(&base, handle.description.tracks.len())?
+    let tracks = handle.description.tracks.len();
+    let settings = &listening.shared.settings;
+    let ways = if settings.srtp {
+        context.offered.borrow_mut().describe(&base, tracks)?
     } else if context.member.is_some() {
         protect::offers(&handle.description.tracks, &resolved.protection)
+    } else if settings.tls.is_none() && settings.member.is_none() {
+        let early = takes_early_feedback(request.headers.get("User-Agent"));
+        let feedback = rtx::history(&resolved.protection).map(|history| Feedback {
+            early,
+            parity: false,
+            time: u32::try_from(history.as_millis()).unwrap_or(u32::MAX),
+        });
+        vec![TrackWay { feedback, ..TrackWay::default() }; tracks]
     } else {
         Vec::new()
     };

@@ -11,7 +11,7 @@ use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, Version};
 use msm_rtsp::profile::Profile;
 use msm_rtsp::sdp::Description;
-use msm_rtsp::server::{self, Offer, negotiate};
+use msm_rtsp::server::{self, Offer, negotiate, takes_early_feedback};
 use msm_rtsp::transport::{Delivery, Lower, Mode, TransportSpec};
 use msm_rtsp::url::{MatchPolicy, RtspUrl, Target, match_control, match_track};
 
@@ -23,6 +23,7 @@ use crate::hop::association::Association;
 use crate::hub::dest::Dest;
 use crate::hub::handle::HubHandle;
 use crate::hub::receive::PeerCheck;
+use crate::hub::rtx::{self, Again, RtxPlan};
 use crate::serve::admission::Refused;
 use crate::serve::connection::{Announced, Channel, Context};
 use crate::serve::group;
@@ -359,7 +360,8 @@ impl Setting<'_> {
                     // half done: the player dies.
                     answer.ssrc = None;
                 }
-                reader.tracks.push(TrackPath { track, ssrc, path, secure });
+                let again = self.again(reader, track, &path, ssrc);
+                reader.tracks.push(TrackPath { track, ssrc, path, secure, again });
             }
             Role::Publisher(publisher) => {
                 let keys = self
@@ -413,6 +415,23 @@ impl Setting<'_> {
     /// Whether the track is SRTP of a plain hop.
     fn is_secured(&self) -> bool {
         self.hop.is_none() && self.spec.profile.is_secure()
+    }
+
+    /// How a reader gets what it lost. By TCP nothing is lost, and a group's readers are one.
+    fn again(&self, reader: &ReaderRole, track: usize, path: &Path, media: u32) -> Option<Again> {
+        if self.is_secured() || !matches!(path, Path::Shared { .. } | Path::Own { .. }) {
+            return None;
+        }
+        let types = reader.lease.description.rtx_types().into_iter().nth(track).unwrap_or_default();
+        rtx::history(&reader.protection)?;
+        // What they were described with, and readers in another profile know nothing of.
+        let types = Some(types).filter(|types| self.spec.profile == Profile::Avpf && !types.is_empty());
+        let at_once = takes_early_feedback(self.request.headers.get("User-Agent"));
+        let Some(types) = types else { return Some(Again::AsItWas { at_once }) };
+        let mut rng = Rng::new(self.worker.shared.seed());
+        // Another source than the media's.
+        let ssrc = Some(rng.next_u32()).filter(|ssrc| *ssrc != media).unwrap_or(!media);
+        Some(Again::Rtx(RtxPlan { ssrc, types, first: rng.next_u16() & 0x7fff }))
     }
 
     /// Where a reader's track goes.

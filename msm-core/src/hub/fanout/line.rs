@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::super::{FanoutCounters, Kind, NotSent, Outgoing, ReaderCounters, SendOutcome, Sink};
+use super::again::Again;
 use super::cache::{Cache, Facts};
 use super::reader::ReaderId;
 use crate::rng::Rng;
@@ -60,6 +61,8 @@ pub(super) struct Batch<'a> {
     pub(super) highest: u16,
     /// Valid packets.
     pub(super) packets: u64,
+    /// Where the cache ended before the burst.
+    pub(super) start: u64,
     /// The end of the cache, behind the burst's last packet.
     pub(super) end: u64,
     pub(super) keyed: bool,
@@ -84,9 +87,12 @@ pub(super) struct Line<D> {
     pub(super) timestamp_offset: u32,
     pub(super) ssrc: u32,
     payload_types: Option<Box<[u8; 128]>>,
+    /// Position of the first packet that was sent, or could have been, with these offsets.
+    pub(super) since: u64,
     full_since: Option<Instant>,
     stalled: bool,
     pub(super) late_join: bool,
+    pub(super) again: Option<Again>,
     pub(super) counters: ReaderCounters,
     pub(super) stats: SenderStats,
     pub(super) next_report: Option<Instant>,
@@ -114,9 +120,11 @@ impl<D> Line<D> {
             timestamp_offset: rng.next_u32(),
             ssrc,
             payload_types: payload_type_table(payload_types),
+            since: 0,
             full_since: None,
             stalled: false,
             late_join,
+            again: None,
             counters: ReaderCounters::default(),
             stats: SenderStats::new(ssrc),
             next_report: None,
@@ -136,13 +144,24 @@ impl<D> Line<D> {
         (sequence.wrapping_add(self.sequence_offset), timestamp.wrapping_add(self.timestamp_offset))
     }
 
+    /// A sequence number of the reader's in the track's line.
+    pub(super) fn unmap(&self, sequence: u16) -> u16 {
+        sequence.wrapping_sub(self.sequence_offset)
+    }
+
+    /// A marker and payload type as the reader gets it.
+    pub(super) fn marker_pt(&self, marker_pt: u8) -> u8 {
+        self.payload_types.as_ref().map_or(marker_pt, |table| translate(table, marker_pt))
+    }
+
     /// Whether the reader has a line that reports can speak of.
     pub(super) fn has_sent(&self) -> bool {
         self.stats.packets() != 0
     }
 
-    /// Lets the packet with `sequence` of the track's line be the next of this one.
-    pub(super) fn align(&mut self, sequence: u16) {
+    /// Lets the packet with `sequence` of the track's line, which is at `position` if it is kept, be the next of this one.
+    pub(super) fn align(&mut self, sequence: u16, position: u64) {
+        self.since = position;
         self.sequence_offset = self.next_sequence.wrapping_sub(sequence);
     }
 
@@ -168,6 +187,8 @@ impl<D> Line<D> {
     ) -> bool {
         let mut stalled = false;
         let mut left = batch.packets;
+        // Where each packet is, if all of them are kept.
+        let kept = batch.end - batch.start == batch.packets;
         for run in batch.runs {
             let (Some(packets), Some(facts)) =
                 (bytes.get_mut(run.bytes.clone()), batch.facts.get(run.segments.clone()))
@@ -183,6 +204,7 @@ impl<D> Line<D> {
                 bytes: packets,
                 segment: run.segment,
                 ecn: batch.ecn,
+                position: kept.then(|| batch.end.saturating_sub(left)),
                 put_off,
             };
             match sink.send(&mut self.dest, outgoing) {
@@ -206,7 +228,12 @@ impl<D> Line<D> {
     }
 
     #[inline]
-    fn patch<'f>(&self, packets: &mut [u8], segment: usize, facts: impl Iterator<Item = &'f Facts>) {
+    pub(super) fn patch<'f>(
+        &self,
+        packets: &mut [u8],
+        segment: usize,
+        facts: impl Iterator<Item = &'f Facts>,
+    ) {
         let (sequence, timestamp, ssrc) = (self.sequence_offset, self.timestamp_offset, self.ssrc);
         let segment = segment.max(1);
         match &self.payload_types {
@@ -306,7 +333,7 @@ impl<D> Line<D> {
             }
             if fresh {
                 let prefix = if cache.gop() == Some(cursor) { cache.prefix_len() } else { 0 };
-                self.align(sequence.wrapping_sub(prefix));
+                self.align(sequence.wrapping_sub(prefix), cursor);
             }
             let mut sent_bytes = 0;
             let mut position = cursor;
@@ -319,13 +346,16 @@ impl<D> Line<D> {
             let slice_end = cursor.saturating_add(pace.slice.max(1) as u64);
             while position < slice_end {
                 let most = usize::try_from(slice_end - position).unwrap_or(1);
-                let Some((entries, bytes, segment)) = cache.run(position, most) else { break };
+                let Some((entries, bytes, segment)) = cache.run(&mut position, most) else { break };
                 let count = entries.len() as u64;
                 let len = bytes.len() as u64;
                 let octets = entries.iter().map(|entry| u64::from(entry.payload_len)).sum();
                 let last = entries.last().map_or(0, |entry| entry.facts.sequence);
                 self.patch(bytes, segment, entries.iter().map(|entry| &entry.facts));
-                let outgoing = Outgoing { track, kind: Kind::Rtp, bytes, segment, ecn: 0, put_off: None };
+                let kept = Some(position);
+                let kind = Kind::Rtp;
+                let outgoing =
+                    Outgoing { track, kind, bytes, segment, ecn: 0, position: kept, put_off: None };
                 match sink.send(&mut self.dest, outgoing) {
                     SendOutcome::Sent => self.sent(count, len, octets, counters),
                     SendOutcome::Failed => self.failed(count, counters),
@@ -381,17 +411,16 @@ impl<D> Line<D> {
         let mut sent_bytes = 0;
         let mut full = false;
         cache.prefix_mut().each(|packet, payload_len, marker_pt| {
-            let set = Facts { sequence, marker_pt, timestamp: facts.timestamp };
+            let own = Facts { sequence, marker_pt, timestamp: facts.timestamp };
             let len = packet.len();
             sequence = sequence.wrapping_add(1);
             if full || len == 0 {
                 return;
             }
-            self.patch(packet, len, std::iter::once(&set));
-            match sink.send(
-                &mut self.dest,
-                Outgoing { track, kind: Kind::Rtp, bytes: packet, segment: len, ecn: 0, put_off: None },
-            ) {
+            self.patch(packet, len, std::iter::once(&own));
+            let (kind, bytes) = (Kind::Rtp, packet);
+            let set = Outgoing { track, kind, bytes, segment: len, ecn: 0, position: None, put_off: None };
+            match sink.send(&mut self.dest, set) {
                 SendOutcome::Sent => self.sent(1, len as u64, u64::from(payload_len), counters),
                 SendOutcome::Failed => self.failed(1, counters),
                 SendOutcome::Full => {

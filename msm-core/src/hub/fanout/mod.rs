@@ -1,5 +1,6 @@
 //! The readers' side of the hub.
 
+mod again;
 mod cache;
 mod line;
 mod reader;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+pub use self::again::{History, Kept};
 use self::cache::Facts;
 use self::line::{Batch, Line, Pace, PreparedRun, State};
 pub use self::reader::{
@@ -71,7 +73,8 @@ pub struct Snapshot {
 ///   [`handle_source_changed`](Self::handle_source_changed),
 ///   [`handle_reader_rtcp`](Self::handle_reader_rtcp), [`handle_timeout`](Self::handle_timeout).
 /// * **Commands:** [`add_reader`](Self::add_reader), [`play`](Self::play), [`pause`](Self::pause),
-///   [`remove`](Self::remove), [`flush`](Self::flush), [`bye`](Self::bye), [`restore`](Self::restore).
+///   [`remove`](Self::remove), [`flush`](Self::flush), [`bye`](Self::bye), [`restore`](Self::restore),
+///   [`set_history`](Self::set_history).
 /// * **Outputs**, drained after each: [`poll_event`](Self::poll_event), then [`poll_timeout`](Self::poll_timeout).
 ///   Packets go to the sink while the input is handled.
 ///
@@ -161,6 +164,7 @@ impl<D> Fanout<D> {
             facts: &self.facts,
             highest: fan.up.highest().unwrap_or(taken.first),
             packets,
+            start: end_before,
             end: fan.up.cache.end(),
             keyed: fan.up.keyed,
         };
@@ -169,10 +173,10 @@ impl<D> Fanout<D> {
         let together = fan.lines.len() > 1;
         for (key, line) in &mut fan.lines {
             match line.state {
-                State::Live if line.begins_with(taken.first) => line.align(taken.first),
+                State::Live if line.begins_with(taken.first) => line.align(taken.first, end_before),
                 State::Live => {}
                 State::Start => {
-                    line.align(taken.first);
+                    line.align(taken.first, end_before);
                     line.state = State::Live;
                 }
                 State::Idle => continue,
@@ -410,6 +414,7 @@ impl<D> Fanout<D> {
             fan.cname = cname;
             fan.floor = None;
             fan.catch_up = None;
+            fan.keep_history(&self.config);
             let gop = fan.up.cache.gop();
             for (_, line) in &mut fan.lines {
                 match (line.state, gop) {
@@ -425,7 +430,7 @@ impl<D> Fanout<D> {
         }
     }
 
-    /// Bytes of packets in the keyframe caches, bookkeeping included.
+    /// Bytes of packets that are kept, bookkeeping included.
     pub fn cached_bytes(&self) -> usize {
         self.tracks.iter().map(|fan| fan.up.cache.used()).sum()
     }

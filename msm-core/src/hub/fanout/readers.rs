@@ -180,7 +180,11 @@ impl<D> Fanout<D> {
             .lines
             .into_iter()
             .filter_map(|(track, key)| {
-                let line = self.tracks.get_mut(track)?.lines.try_remove(key)?;
+                let fan = self.tracks.get_mut(track)?;
+                let line = fan.lines.try_remove(key)?;
+                if line.again.is_some() {
+                    fan.keep_history(&self.config);
+                }
                 Some((track, line.dest, line.counters))
             })
             .collect();

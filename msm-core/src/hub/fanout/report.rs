@@ -68,7 +68,15 @@ impl<D> Fanout<D> {
     }
 
     /// Takes an RTCP datagram of a reader: its report, keyframe requests, BYE. Compound or not (RFC 5506).
-    pub fn handle_reader_rtcp(&mut self, now: Instant, id: ReaderId, track: usize, datagram: &[u8]) {
+    /// What it asks for again goes to `sink`.
+    pub fn handle_reader_rtcp(
+        &mut self,
+        now: Instant,
+        id: ReaderId,
+        track: usize,
+        datagram: &[u8],
+        sink: &mut impl Sink<D>,
+    ) {
         let Some(key) = self.line_key(id, track) else {
             self.counters.unknown_track += 1;
             return;
@@ -79,6 +87,7 @@ impl<D> Fanout<D> {
         };
         let mut keyframe = false;
         let mut bye = false;
+        let mut asked = false;
         let mut last = None;
         let Some(fan) = self.tracks.get_mut(track) else { return };
         let Some(line) = fan.lines.get_mut(key) else { return };
@@ -86,6 +95,9 @@ impl<D> Fanout<D> {
         let mut report = |line: &mut Line<D>, blocks: ReportBlocks<'_>| {
             for block in blocks {
                 last = line.stats.handle_report_block(now, &block, rate).or(last);
+            }
+            if let (Some(again), Some(rtt)) = (&mut line.again, last.and_then(|report| report.rtt)) {
+                again.set_rtt(rtt);
             }
         };
         for packet in compound.packets() {
@@ -100,10 +112,14 @@ impl<D> Fanout<D> {
                 }
                 Ok(Packet::Nack(nack)) => {
                     self.counters.nacked += nack.lost().count() as u64;
+                    asked = true;
                 }
                 Ok(_) => self.counters.rtcp_unmapped += 1,
                 Err(_) => self.counters.rtcp_malformed += 1,
             }
+        }
+        if asked {
+            self.answer(now, track, key, &compound, sink);
         }
         if let Some(report) = last {
             self.events.push_back(FanoutEvent::ReaderReport { id, track, report });
@@ -140,9 +156,9 @@ fn send<D>(
     if segment == 0 {
         return;
     }
-    match sink
-        .send(&mut line.dest, Outgoing { track, kind: Kind::Rtcp, bytes, segment, ecn: 0, put_off: None })
-    {
+    let kind = Kind::Rtcp;
+    let report = Outgoing { track, kind, bytes, segment, ecn: 0, position: None, put_off: None };
+    match sink.send(&mut line.dest, report) {
         SendOutcome::Sent => counters.rtcp_sent += 1,
         SendOutcome::Full | SendOutcome::Failed => counters.rtcp_failed += 1,
     }

@@ -170,6 +170,8 @@ impl Upstream {
         }
         let mut taken =
             Taken { first: first.header.sequence.wrapping_add(self.sequence_shift), ..Taken::default() };
+        self.cache.begin(burst.arrival());
+        let keeps = self.keyed || self.cache.has_history();
         let mut newest = self.newest;
         let mut codec = (u8::MAX, Codec::Other);
         for segment in burst.segments() {
@@ -188,9 +190,7 @@ impl Upstream {
             }
             facts.push(fact);
             newest = Some(self.newer(newest, &fact, burst.arrival()));
-            if self.keyed
-                && let Some(packet) = burst.bytes().get(segment.range())
-            {
+            if keeps && let Some(packet) = burst.bytes().get(segment.range()) {
                 if codec.0 != header.payload_type {
                     codec = (header.payload_type, self.info.codec(header.payload_type));
                 }

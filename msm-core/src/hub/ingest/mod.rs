@@ -335,6 +335,16 @@ impl Ingest {
         None
     }
 
+    /// Begins a datagram of feedback to the source of `track`, if that is known: a report without a block and our name, which
+    /// come first in each (RFC 4585 §3.1). Returns the writer, our SSRC and the source's.
+    pub fn feedback<'o>(&self, track: usize, out: &'o mut [u8]) -> Option<(Writer<'o>, u32, u32)> {
+        let own = self.tracks.get(track)?;
+        let source = own.lock.ssrc()?;
+        let mut writer = Writer::new(out);
+        writer.receiver_report(own.own_ssrc, &[]).ok()?.sdes_cname(own.own_ssrc, &self.cname).ok()?;
+        Some((writer, own.own_ssrc, source))
+    }
+
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<IngestEvent> {
         self.events.pop_front()

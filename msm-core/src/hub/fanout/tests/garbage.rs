@@ -1,11 +1,14 @@
 //! "A panic is our bug, never bad input": bursts, calls and times at random.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::super::super::testing::*;
 use super::super::super::*;
 use crate::burst::Burst;
 use crate::rng::Rng;
+use crate::rtcp::Writer;
 
 /// A burst that is RTP, mutated, cut, or nothing of the kind.
 fn garbage(rng: &mut Rng, publisher: &mut Publisher) -> Vec<u8> {
@@ -32,7 +35,13 @@ proptest! {
     #[test]
     fn nothing_panics_and_nothing_grows(seed: u64) {
         let mut rng = Rng::new(seed);
-        let config = FanoutConfig { cache_bytes: 20_000, max_readers: 6, ..FanoutConfig::default() };
+        let config = FanoutConfig {
+            cache_bytes: 20_000,
+            history_bytes: rng.range(0..20_000) as usize,
+            max_readers: 6,
+            ..FanoutConfig::default()
+        };
+        let most = 20_000 + tracks().len() * config.history_bytes;
         let mut world = World::new(config);
         let mut ingest = Ingest::new(tracks(), IngestConfig::default(), seed, world.now);
         let mut publisher = Publisher::new(1 + rng.range(0..20) as u32, Sets::Apart);
@@ -52,9 +61,23 @@ proptest! {
                     world.play(join);
                 }
                 (1, Some(id)) => drop(world.fanout.remove(id)),
+                (10, Some(id)) => {
+                    let (answers, at_once) = (rng.range(0..4) != 0, rng.range(0..2) == 0);
+                    let history = History { age: Duration::from_millis(rng.range(0..4_000)), answers, at_once };
+                    let _ = world.fanout.set_history(now, id, track, (rng.range(0..6) != 0).then_some(history));
+                }
+                (11, Some(id)) => {
+                    let ssrc = ssrc_of(rng.range(0..4) as usize, track);
+                    let lost: Vec<u16> = (0..rng.range(1..300)).map(|_| rng.next_u16()).collect();
+                    let mut buffer = [0; 2_000];
+                    let mut writer = Writer::new(&mut buffer);
+                    writer.nack(7, ssrc, &lost).unwrap();
+                    world.reader_rtcp(id, track, writer.as_bytes());
+                    let _ = world.fanout.packet(id, track, rng.range(0..2_000));
+                }
                 (2, Some(id)) => world.fanout.pause(now, id).unwrap(),
                 (3, Some(id)) => drop(world.play(id)),
-                (4, Some(id)) => world.fanout.handle_reader_rtcp(now, id, track, &bytes),
+                (4, Some(id)) => world.fanout.handle_reader_rtcp(now, id, track, &bytes, &mut world.sink),
                 (5, _) => ingest.handle_rtcp(now, track, &bytes),
                 (6, _) => world.fanout.handle_source_changed(now, track),
                 (7, _) => world.fanout.flush(now),
@@ -93,7 +116,7 @@ proptest! {
                 }
             }
             prop_assert!(ingest.poll_transmit(now, &mut out).is_none(), "the ingest never stops sending");
-            prop_assert!(world.fanout.cached_bytes() <= 20_000);
+            prop_assert!(world.fanout.cached_bytes() <= most);
         }
     }
 }

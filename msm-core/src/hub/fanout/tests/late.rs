@@ -60,6 +60,7 @@ proptest! {
         slice in 1usize..20,
         bitrate in 200_000u64..5_000_000,
         whole: bool,
+        history: bool,
     ) {
         let config = FanoutConfig {
             catch_up_min_bitrate: bitrate,
@@ -67,6 +68,12 @@ proptest! {
             ..FanoutConfig::default()
         };
         let mut world = World::new(config);
+        if history {
+            // Kept beside what late readers need, and nothing to them.
+            let id = world.join(20, true);
+            let keep = History { age: Duration::from_millis(50), answers: true, at_once: true };
+            world.fanout.set_history(world.now, id, VIDEO, Some(keep)).unwrap();
+        }
         let mut publisher = Publisher::new(gop, sets);
         publisher.fragments = fragments;
         publisher.size = size;

@@ -1,5 +1,6 @@
 //! The fan-out under virtual time, publisher and readers in one thread.
 
+mod again;
 mod garbage;
 mod late;
 mod live;

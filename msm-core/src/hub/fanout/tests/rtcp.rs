@@ -106,7 +106,7 @@ fn a_readers_report_gives_loss_jitter_and_round_trip() {
     writer.receiver_report(9, &[ReportBlock { ssrc: 1, ..block }, block]).unwrap();
     writer.sdes_cname(9, "player").unwrap().pli(9, ssrc_of(0, AUDIO)).unwrap();
     writer.nack(9, ssrc_of(0, AUDIO), &[4, 5, 9]).unwrap().bye(&[9], "").unwrap();
-    world.fanout.handle_reader_rtcp(world.now, id, AUDIO, writer.as_bytes());
+    world.reader_rtcp(id, AUDIO, writer.as_bytes());
     world.events.clear();
     world.drain();
     let Some(FanoutEvent::ReaderReport { report, track: AUDIO, .. }) = world.events.pop_front() else {
@@ -123,16 +123,11 @@ fn a_readers_report_gives_loss_jitter_and_round_trip() {
 #[test]
 fn garbage_from_a_reader_is_counted() {
     let (mut world, id) = playing_audio();
-    world.fanout.handle_reader_rtcp(world.now, id, AUDIO, &[0x80, 201, 0, 200, 0, 0, 0, 1]);
-    world.fanout.handle_reader_rtcp(world.now, id, AUDIO, &[]);
-    world.fanout.handle_reader_rtcp(world.now, id, 9, &[]);
+    world.reader_rtcp(id, AUDIO, &[0x80, 201, 0, 200, 0, 0, 0, 1]);
+    world.reader_rtcp(id, AUDIO, &[]);
+    world.reader_rtcp(id, 9, &[]);
     // APP cannot be mapped.
-    world.fanout.handle_reader_rtcp(
-        world.now,
-        id,
-        AUDIO,
-        &[0x80, 204, 0, 2, 0, 0, 0, 1, b'a', b'b', b'c', b'd'],
-    );
+    world.reader_rtcp(id, AUDIO, &[0x80, 204, 0, 2, 0, 0, 0, 1, b'a', b'b', b'c', b'd']);
     let counters = world.fanout.counters();
     assert_eq!((counters.rtcp_malformed, counters.unknown_track, counters.rtcp_unmapped), (2, 1, 1));
     assert_eq!(world.fanout.poll_event(), None);

@@ -1,5 +1,13 @@
-//! The last keyframe of one track and everything since, in one bounded arena.
+//! The last keyframe of one track and everything since, and what readers may have sent again, in one bounded arena.
 
+mod history;
+mod search;
+mod sets;
+
+use std::time::{Duration, Instant};
+
+use self::history::History;
+pub(super) use self::sets::Sets;
 use crate::burst::{MAX_RUN_BYTES, MAX_SEGMENTS};
 use crate::codec::PayloadInfo;
 use crate::seq;
@@ -28,60 +36,6 @@ const ENTRY_COST: usize = size_of::<Entry>();
 /// The first allocation of an arena.
 const FIRST_ALLOCATION: usize = 64 * 1024;
 
-/// The most parameter sets that are kept apart, and their bytes.
-const MAX_SETS: usize = 8;
-const MAX_SET_BYTES: usize = 8 * 1024;
-
-/// Packets with parameter sets, kept apart from the access units that need them.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sets {
-    bytes: Vec<u8>,
-    /// End of each packet in `bytes`, its payload length, marker and payload type.
-    packets: Vec<(usize, u16, u8)>,
-    /// A picture followed: the next set begins a new group.
-    closed: bool,
-}
-
-impl Sets {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.packets.clear();
-        self.closed = false;
-    }
-
-    fn push(&mut self, packet: &[u8], payload_len: u16, marker_pt: u8) {
-        if self.closed {
-            self.clear();
-        }
-        if self.packets.len() < MAX_SETS && self.bytes.len() + packet.len() <= MAX_SET_BYTES {
-            self.bytes.extend_from_slice(packet);
-            // The access unit goes on behind a prefix: no marker.
-            self.packets.push((self.bytes.len(), payload_len, marker_pt & 0x7f));
-        }
-    }
-
-    fn copy_from(&mut self, other: &Sets) {
-        self.clear();
-        self.bytes.extend_from_slice(&other.bytes);
-        self.packets.extend_from_slice(&other.packets);
-    }
-
-    pub(super) fn len(&self) -> u16 {
-        self.packets.len() as u16
-    }
-
-    /// The packets with payload length, marker and payload type.
-    pub(super) fn each(&mut self, mut f: impl FnMut(&mut [u8], u16, u8)) {
-        let mut start = 0;
-        for &(end, payload_len, marker_pt) in &self.packets {
-            if let Some(packet) = self.bytes.get_mut(start..end) {
-                f(packet, payload_len, marker_pt);
-            }
-            start = end;
-        }
-    }
-}
-
 /// What [`Cache::push`] saw.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Pushed {
@@ -91,8 +45,8 @@ pub(super) struct Pushed {
     pub(super) overflow: bool,
 }
 
-/// Packets since the last keyframe's access unit. Packets have positions that count on for ever, so that a late reader
-/// keeps its place when the front is cut off.
+/// Packets since the last keyframe's access unit, and with a [history](Self::set_history) those of the last while. Packets
+/// have positions that count on for ever, so that a late reader keeps its place when the front is cut off.
 #[derive(Debug, Clone)]
 pub(super) struct Cache {
     limit: usize,
@@ -112,6 +66,7 @@ pub(super) struct Cache {
     complete: bool,
     sets: Sets,
     prefix: Sets,
+    history: Option<History>,
 }
 
 impl Cache {
@@ -132,6 +87,30 @@ impl Cache {
             complete: false,
             sets: Sets::default(),
             prefix: Sets::default(),
+            history: None,
+        }
+    }
+
+    /// Keeps packets for so long from now on, also without keyframes, at most so many bytes; or no longer than late readers
+    /// need them.
+    pub(super) fn set_history(&mut self, keep: Option<(Duration, usize)>) {
+        let floor = self.history.as_ref().map_or_else(|| self.end(), History::floor);
+        if keep.is_none() && self.history.is_some() {
+            self.cut(self.gop.unwrap_or(self.unit));
+        }
+        self.history = keep.map(|(age, bytes)| History::new(age, bytes, floor));
+    }
+
+    pub(super) fn has_history(&self) -> bool {
+        self.history.is_some()
+    }
+
+    /// What follows came now.
+    #[inline]
+    pub(super) fn begin(&mut self, now: Instant) {
+        let end = self.end();
+        if let Some(history) = &mut self.history {
+            history.begin(now, end);
         }
     }
 
@@ -183,8 +162,9 @@ impl Cache {
                 self.begin_unit(facts.timestamp);
             }
         } else if floor.is_none() && self.is_before_gop(facts.sequence) {
-            // Late, of the GOP before: whoever starts at this keyframe must not see it.
-            return pushed;
+            let (end, first) = (self.end(), self.first);
+            let Some(history) = &mut self.history else { return pushed };
+            history.hide(end, first);
         }
         self.unit_has_sets |= info.parameter_sets;
         if info.only_parameter_sets && !info.starts_keyframe {
@@ -192,19 +172,28 @@ impl Cache {
         } else if !info.parameter_sets {
             self.sets.closed = true;
         }
-        if self.unit_skipped {
+        if self.unit_skipped && self.history.is_none() {
             return pushed;
         }
-        if info.starts_keyframe && step > 0 && !self.unit_is_key {
+        if info.starts_keyframe && step > 0 && !self.unit_is_key && !self.unit_skipped {
             self.begin_gop(floor);
             pushed.keyframe = true;
         }
-        if !self.make_room(packet.len() + ENTRY_COST) {
-            let had_gop = self.gop.is_some();
-            self.clear();
+        let need = packet.len() + ENTRY_COST;
+        if !self.fits(need) {
+            pushed = Pushed { keyframe: false, overflow: self.gop.is_some() };
             self.unit_skipped = true;
-            return Pushed { keyframe: false, overflow: had_gop };
+            if self.history.is_none() {
+                self.clear();
+                return pushed;
+            }
+            self.gop = None;
+            self.unit = self.end();
         }
+        if self.unit_skipped && self.history.as_ref().is_some_and(|own| need > own.bytes()) {
+            return pushed;
+        }
+        self.make_room(need, floor);
         let offset = self.base.wrapping_add(self.arena.len() as u32);
         self.arena.extend_from_slice(packet);
         // A validated packet is at most 65,535 bytes long.
@@ -217,7 +206,7 @@ impl Cache {
         self.unit_has_sets = false;
         self.unit_is_key = false;
         self.unit_skipped = false;
-        if self.gop.is_none() {
+        if self.gop.is_none() && self.history.is_none() {
             // Without a keyframe, nothing before this access unit is of use.
             self.clear();
         }
@@ -233,7 +222,7 @@ impl Cache {
         } else {
             self.prefix.copy_from(&self.sets);
         }
-        if floor.is_none_or(|floor| floor >= self.unit) {
+        if self.history.is_none() && floor.is_none_or(|floor| floor >= self.unit) {
             self.cut(self.unit);
         }
     }
@@ -244,24 +233,33 @@ impl Cache {
             .is_some_and(|first| seq::distance(first.facts.sequence, sequence) < 0)
     }
 
-    fn make_room(&mut self, need: usize) -> bool {
+    /// Whether the GOP, or the access unit that may begin one, keeps its limit with `need` more bytes.
+    #[inline]
+    fn fits(&mut self, need: usize) -> bool {
+        if self.history.is_some() {
+            return self.unit_skipped || self.used_from(self.gop.unwrap_or(self.unit)) + need <= self.limit;
+        }
         if self.used() + need > self.limit
             && let Some(gop) = self.gop
         {
             // Whoever still reads the GOP before has had its time.
             self.cut(gop);
         }
-        let wanted = self.arena.len() + need;
-        if self.used() + need > self.limit {
-            return false;
+        self.used() + need <= self.limit
+    }
+
+    #[inline]
+    fn make_room(&mut self, need: usize, floor: Option<u64>) {
+        let mut limit = self.limit;
+        if self.history.is_some() {
+            limit = self.make_way(need, floor);
         }
+        let wanted = self.arena.len() + need;
         if wanted > self.arena.capacity() {
             // Doubling, but never past the limit.
-            let target =
-                (self.arena.capacity() * 2).max(FIRST_ALLOCATION).max(wanted).min(self.limit.max(wanted));
+            let target = (self.arena.capacity() * 2).max(FIRST_ALLOCATION).max(wanted).min(limit.max(wanted));
             self.arena.reserve_exact(target - self.arena.len());
         }
-        true
     }
 
     pub(super) fn used(&self) -> usize {
@@ -298,9 +296,15 @@ impl Cache {
         self.unit = self.first;
     }
 
-    /// Forgets all packets. With `sets`, the parameter sets too: another source follows.
+    /// Forgets all packets. With `sets`, the parameter sets too: another source follows, and its packets go on where the
+    /// old one's ended, which readers may still ask for.
     pub(super) fn flush(&mut self, sets: bool) {
-        self.clear();
+        if sets && self.history.is_some() {
+            self.gop = None;
+            self.unit = self.end();
+        } else {
+            self.clear();
+        }
         self.highest = None;
         self.unit_timestamp = None;
         self.unit_is_key = false;
@@ -311,9 +315,14 @@ impl Cache {
     }
 
     /// One run of packets from `position` on, at most `most`: its entries, its bytes to patch, the length of each packet
-    /// but the last. `None` at the end, and where the front was cut off.
-    pub(super) fn run(&mut self, position: u64, most: usize) -> Option<(&[Entry], &mut [u8], usize)> {
+    /// but the last. `None` at the end, and where the front was cut off. Moves `position` past what is not to be seen.
+    pub(super) fn run(&mut self, position: &mut u64, most: usize) -> Option<(&[Entry], &mut [u8], usize)> {
+        let mut hidden = None;
+        if let Some(history) = &self.history {
+            (*position, hidden) = history.seen_from(*position);
+        }
         let index = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        let most = hidden.map_or(most, |next| most.min(usize::try_from(next - *position).unwrap_or(most)));
         let rest = self.entries.get(index..)?;
         let first = rest.first()?;
         let size = usize::from(first.len);

@@ -1,0 +1,184 @@
+//! Packets that are lost on plain hops, and what peers and we do about it by their standards.
+
+use crate::lab::{CLIENT, Lab, PROXY, Place, SERVER};
+use crate::need::{Peer, have, workspace};
+use crate::proxy::{LOCAL, Proxy, forwarding, to_server, url};
+use crate::publish::published;
+use crate::readers::{FFMPEG_TCP, FFMPEG_UDP, GST_PATIENT, Reader};
+use crate::servers;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// One packet in so many is lost. An odd number: media and repair packets may take turns.
+const ONE_IN: u32 = 23;
+
+/// A reader behind a link that loses packets of media. Whatever it lost, the upstream was asked for nothing.
+fn reads(reader: Reader) {
+    if !have(&[Peer::GstServer, reader.peer, Peer::Ffmpeg]) {
+        return;
+    }
+    let lab = Lab::new();
+    let server = servers::gstreamer(&lab, &[]);
+    let proxy = Proxy::start(&lab, &to_server("udp"));
+    lab.lose(Place::Client, ONE_IN, &format!("ip saddr {PROXY} udp sport 8000"));
+    reader.read(&lab, &url("test"));
+    let lost = lab.lost(Place::Client);
+    let again = proxy.metric("msm_retransmitted_total", &[]);
+    assert!(lost > 5, "{lost} packets were lost");
+    assert!(again >= lost as f64 / 2.0, "{lost} were lost, {again} sent again");
+    assert_eq!(proxy.metric("msm_lost_total", &[]), 0.0, "between server and proxy nothing was lost");
+    assert_eq!(servers::count(&server, "play"), 1);
+}
+
+#[test]
+fn gstreamer_gets_retransmissions() {
+    reads(GST_PATIENT);
+}
+
+#[test]
+fn ffmpeg_gets_packets_again() {
+    reads(FFMPEG_UDP);
+}
+
+/// A server that keeps packets, behind a link that loses them. tshark reads what we ask for.
+#[test]
+fn gstreamer_s_server_is_asked_again() {
+    if !have(&[Peer::GstServer, Peer::Ffmpeg, Peer::Tshark]) {
+        return;
+    }
+    let lab = Lab::new();
+    let _server = servers::gstreamer(&lab, &["--rtx", "500"]);
+    let proxy = Proxy::start(&lab, &to_server("udp"));
+    let mut command = lab.command(Place::Server, "dumpcap");
+    command.args([
+        "-q",
+        "-i",
+        "srv0",
+        "-f",
+        "udp and dst host 10.71.0.2 or src host 10.71.0.2",
+        "-w",
+        "up.pcapng",
+    ]);
+    let mut capture = lab.start("dumpcap", command);
+    capture.until(Duration::from_secs(10), "capture", |process| process.err().contains("File:"));
+    // Reports are small, and media in this stream mostly is not.
+    lab.lose(Place::Proxy, ONE_IN, &format!("ip saddr {SERVER} udp length > 60"));
+    FFMPEG_TCP.read(&lab, &url("test"));
+    proxy.print_losses();
+    let lost = lab.lost(Place::Proxy);
+    let recovered = proxy.metric("msm_recovered_total", &["by=\"nack\""]);
+    assert!(lost > 5, "{lost} packets were lost");
+    assert!(recovered >= lost as f64 / 2.0, "{lost} were lost, {recovered} came again");
+    assert_eq!(proxy.metric("msm_unrecovered_total", &[]), 0.0);
+    capture.interrupt(Duration::from_secs(10));
+    let asked = requests(&lab);
+    assert!(asked.len() as f64 >= recovered / 2.0, "tshark reads {} requests", asked.len());
+    assert!(asked.iter().all(|request| request.starts_with("201,202,205\t")), "{asked:?}");
+}
+
+/// What tshark reads of the requests in `up.pcapng`: kinds of packets, senders, sources, numbers.
+fn requests(lab: &Lab) -> Vec<String> {
+    let read = |filter: &str| {
+        let mut command = Command::new("tshark");
+        command.arg("-r").arg(lab.file("up.pcapng")).args(["--enable-heuristic", "rtcp_udp", "-T", "fields"]);
+        command.args([
+            "--enable-heuristic",
+            "rtp_udp",
+            "-Y",
+            filter,
+            "-e",
+            "rtcp.pt",
+            "-e",
+            "rtcp.senderssrc",
+        ]);
+        command.args(["-e", "rtcp.mediassrc", "-e", "rtcp.rtpfb.nack_pid", "-e", "rtcp.rtpfb.nack_blp"]);
+        let finished = lab.run("tshark", command, Duration::from_secs(60)).success();
+        finished.out.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(read("rtcp.rtpfb.fmt == 1 && _ws.malformed"), Vec::<String>::new());
+    read(&format!("ip.dst == {SERVER} && rtcp.rtpfb.fmt == 1"))
+}
+
+/// A server that sends repair packets among the media (RFC 5109): what they give back is not asked for.
+#[test]
+fn repair_packets_of_gstreamer_s_server_are_used() {
+    if !have(&[Peer::GstServer, Peer::Ffmpeg]) {
+        return;
+    }
+    let lab = Lab::new();
+    let _server = servers::gstreamer(&lab, &["--ulpfec", "100"]);
+    let proxy = Proxy::start(&lab, &forwarding(&format!("rtsp://{SERVER}:8554"), "transport: udp"));
+    // Without loss nobody sees that there are such packets.
+    FFMPEG_TCP.read(&lab, &url("test"));
+    assert_eq!(proxy.metric("msm_lost_total", &[]), 0.0);
+    lab.lose(Place::Proxy, ONE_IN, &format!("ip saddr {SERVER} udp length > 60"));
+    FFMPEG_TCP.read(&lab, &url("test"));
+    proxy.print_losses();
+    let lost = lab.lost(Place::Proxy);
+    let recovered = proxy.metric("msm_recovered_total", &["by=\"fec\""]);
+    assert!(recovered > 3.0, "{lost} were lost, {recovered} computed");
+}
+
+/// GStreamer's recorder announces retransmissions; the link to the proxy loses packets of what it publishes.
+#[test]
+fn a_publisher_is_asked_again() {
+    if !have(&[Peer::Gstreamer, Peer::Ffmpeg]) {
+        return;
+    }
+    let lab = Lab::new();
+    let proxy = Proxy::start(&lab, LOCAL);
+    let mut command = lab.command(Place::Client, "/usr/bin/python3");
+    command.arg(workspace().join("msm-proxy/tests/peers/gst_publisher.py")).args([
+        &url("cam"),
+        "avpf",
+        "0",
+        "20",
+    ]);
+    let mut publisher = lab.start("gst-publisher", command);
+    published(&lab, &mut publisher, "cam");
+    lab.lose(Place::Proxy, ONE_IN, &format!("ip saddr {CLIENT} udp length > 60"));
+    FFMPEG_TCP.read(&lab, &url("cam"));
+    proxy.print_losses();
+    let lost = lab.lost(Place::Proxy);
+    let recovered = proxy.metric("msm_recovered_total", &["by=\"nack\""]);
+    assert!(lost > 5, "{lost} packets were lost");
+    assert!(recovered >= lost as f64 / 2.0, "{lost} were lost, {recovered} came again");
+    assert_eq!(proxy.metric("msm_unrecovered_total", &[]), 0.0);
+}
+
+/// Repair packets that we send, to a server that takes them: GStreamer's decoder is the judge.
+#[test]
+fn a_server_that_records_takes_our_repair_packets() {
+    if !have(&[Peer::GstServer, Peer::Gstreamer, Peer::Ffmpeg]) {
+        return;
+    }
+    let lab = Lab::new();
+    let server = servers::gstreamer(&lab, &["--record", "--ulpfec", "50"]);
+    let config = to_server("udp").replace("backends:", "protection: {fec: 50%}, backends:");
+    let _proxy = Proxy::start(&lab, &config);
+    lab.lose(Place::Server, 41, "ip saddr 10.71.0.2 udp length > 60");
+    let mut command = lab.command(Place::Client, "/usr/bin/python3");
+    command.arg(workspace().join("msm-proxy/tests/peers/gst_publisher.py")).args([
+        &url("test"),
+        "avp",
+        "0",
+        "8",
+    ]);
+    let _publisher = lab.start("gst-publisher", command);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let (recovered, unrecovered) = loop {
+        let out = server.out();
+        let last = out.lines().rfind(|line| line.starts_with("repaired ")).unwrap_or("repaired 0 0");
+        let mut counts = last.split(' ').skip(1).map(|count| count.parse::<u64>().unwrap());
+        let counts = (counts.next().unwrap(), counts.next().unwrap());
+        if counts.0 >= 5 || Instant::now() > deadline {
+            break counts;
+        }
+        sleep(Duration::from_millis(200));
+    };
+    // Repair packets are lost, too, and nothing repairs them: one in three, and two where small packets pass the link.
+    let lost = lab.lost(Place::Server);
+    assert!(recovered >= 5, "{recovered} recovered, {unrecovered} not, of {lost} lost");
+    assert!(unrecovered <= 2 * recovered, "{recovered} recovered, {unrecovered} not, of {lost} lost");
+}
