@@ -187,7 +187,7 @@ impl Home {
         loop {
             let ingest = self.ingest.borrow();
             let Some((mut writer, own, _)) = ingest.feedback(track, &mut out) else { return };
-            if !mend.poll_request(&mut writer, own) {
+            if !mend.poll_request(now, &mut writer, own) {
                 return;
             }
             let length = writer.len();

@@ -9,7 +9,8 @@ mod offer;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use msm_core::burst::{Burst, SegmentTable};
 use msm_core::rtcp::Writer;
@@ -25,6 +26,10 @@ pub(crate) use self::offer::Offer;
 
 /// Missing packets of a track that are tracked, at most; a larger step of its numbers is a new start.
 const MAX_GAPS: usize = 1024;
+
+/// Least time between two requests for one packet. GStreamer answers each, and not always at once: round trips that were short
+/// say nothing about that.
+const LEAST_ROUND: Duration = Duration::from_millis(10);
 
 /// Packets and bytes of a track that wait for those before them, at most.
 const MAX_PACKETS: usize = 4096;
@@ -61,6 +66,8 @@ pub(crate) struct Mend {
     last: Option<(u32, u16)>,
     table: SegmentTable,
     scratch: Vec<u8>,
+    /// What the request that is being written names.
+    wanted: Vec<u64>,
     /// Of lines before this one, and what no line has.
     before: Mended,
 }
@@ -69,6 +76,8 @@ pub(crate) struct Mend {
 struct Line {
     numbers: Unwrapper,
     requester: Requester,
+    /// Packets that were asked for a moment ago, the latest last.
+    asked: VecDeque<(u64, Instant)>,
     window: Window,
     /// Where retransmissions come from, once one was of use.
     rtx: Option<u32>,
@@ -85,6 +94,7 @@ impl Mend {
             last: None,
             table: SegmentTable::new(),
             scratch: Vec::new(),
+            wanted: Vec::new(),
             before: Mended::default(),
         }
     }
@@ -185,10 +195,25 @@ impl Mend {
     }
 
     /// Writes a request that is due behind what the writer has; whether there was one. To be called until there is none.
-    pub(crate) fn poll_request(&mut self, writer: &mut Writer<'_>, own_ssrc: u32) -> bool {
+    pub(crate) fn poll_request(&mut self, now: Instant, writer: &mut Writer<'_>, own_ssrc: u32) -> bool {
         let Some((ssrc, line)) = self.line.as_mut().filter(|_| self.offer.nack) else { return false };
-        let Some(request) = line.requester.poll_transmit() else { return false };
-        write_request(writer, own_ssrc, *ssrc, request.passes()).is_ok()
+        while line.asked.front().is_some_and(|(_, at)| now.saturating_duration_since(*at) >= LEAST_ROUND) {
+            line.asked.pop_front();
+        }
+        while let Some(request) = line.requester.poll_transmit() {
+            self.wanted.clear();
+            let asked = &mut line.asked;
+            for index in request.passes().flatten() {
+                if asked.len() < MAX_GAPS && asked.iter().all(|(other, _)| other != index) {
+                    asked.push_back((*index, now));
+                    self.wanted.push(*index);
+                }
+            }
+            if !self.wanted.is_empty() {
+                return write_request(writer, own_ssrc, *ssrc, [self.wanted.as_slice()]).is_ok();
+            }
+        }
+        false
     }
 
     /// The upstream goes on elsewhere (a seek, another session): what is missing is no loss.
@@ -233,6 +258,7 @@ impl Line {
         Self {
             numbers: Unwrapper::new(),
             requester: Requester::new(requests),
+            asked: VecDeque::new(),
             window: Window::new(waits),
             rtx: None,
             fec: offer.ulpfec.map(|payload_type| Fec::new(ssrc, payload_type)),

@@ -76,7 +76,7 @@ impl World {
         loop {
             let mut buffer = [0; 1200];
             let mut writer = Writer::new(&mut buffer);
-            if !self.mend.poll_request(&mut writer, 99) {
+            if !self.mend.poll_request(self.now, &mut writer, 99) {
                 return;
             }
             let compound = Compound::parse(writer.as_bytes(), Acceptance::ReducedSize).unwrap();

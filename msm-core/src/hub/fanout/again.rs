@@ -192,7 +192,7 @@ impl<D> Fanout<D> {
         let key = self.line_key(id, track).ok_or(HubError::UnknownReader { id })?;
         let fan = self.tracks.get_mut(track).ok_or(HubError::UnknownTrack { track })?;
         if let Some(line) = fan.lines.get_mut(key) {
-            line.again = history.map(|history| Again::new(now, history, &self.config));
+            line.again = history.map(|history| Box::new(Again::new(now, history, &self.config)));
         }
         fan.keep_history(&self.config);
         Ok(())

@@ -92,7 +92,8 @@ pub(super) struct Line<D> {
     full_since: Option<Instant>,
     stalled: bool,
     pub(super) late_join: bool,
-    pub(super) again: Option<Again>,
+    /// Boxed, as few readers have it, and all lines are gone through with each burst.
+    pub(super) again: Option<Box<Again>>,
     pub(super) counters: ReaderCounters,
     pub(super) stats: SenderStats,
     pub(super) next_report: Option<Instant>,
