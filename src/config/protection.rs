@@ -92,7 +92,8 @@ pub enum NackConfig {
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PathsConfig {
-    /// The addresses of this machine that the ways begin at, the main one first; at most 4. Default: one way, as the system routes.
+    /// The addresses of this machine that the ways begin at, the main one first; at most 4. Which link what comes from an address takes is
+    /// for the system's routes to say (`ip rule add from …`). Default: one way, as the system routes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<IpAddr>,
     /// How they are used.

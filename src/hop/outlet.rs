@@ -406,7 +406,7 @@ impl Outlet {
         if let Some(next) = next
             && self.protect_control(&next.write(self.label.ssrc()), &mut protected).is_some()
         {
-            association.transmit(&protected, protected.len());
+            association.transmit_by(self.control_takes(), &protected, protected.len());
         }
     }
 
