@@ -129,8 +129,8 @@ fn a_hop_is_counted_by_its_way_and_its_falls_and_its_round_trip_measured() {
         mesh.wait_value("msm_hops{way=\"udp\"}", 1.0);
     }
     let rtt = "msm_hop_rtt_seconds_count";
-    near.wait_counter(&format!("{rtt}{{cluster=\"far\",direction=\"dialled\"}}"), 1.0);
-    far.wait_counter(&format!("{rtt}{{cluster=\"\",direction=\"accepted\"}}"), 1.0);
+    near.wait_counter(&format!("{rtt}{{cluster=\"far\",direction=\"dialled\""), 1.0);
+    far.wait_counter(&format!("{rtt}{{cluster=\"\",direction=\"accepted\""), 1.0);
     assert_eq!(near.counter("msm_hop_fallbacks_total"), 0.0);
 
     relay.set(|_, _| vec![]);
