@@ -91,6 +91,27 @@ pub(crate) struct Reading<'lab> {
 }
 
 impl Reading<'_> {
+    /// Waits for its end, and counts the packets that it says were missing in the end: for a link that loses some.
+    ///
+    /// # Panics
+    ///
+    /// When it failed for another reason.
+    pub(crate) fn missed(self) -> u64 {
+        let finished = self.process.finish(LIMIT);
+        let (mut missed, mut told) = (0, finished.status.is_some_and(|status| status.success()));
+        for line in finished.err.lines().chain(finished.out.lines()) {
+            // Of ffmpeg, and of `gst_reader.py`.
+            let of_ffmpeg = line.split("RTP: missed ").nth(1).and_then(|rest| rest.strip_suffix(" packets"));
+            let of_gst = line.strip_prefix("ERROR: ").and_then(|rest| rest.strip_suffix(" packets lost"));
+            if let Some(count) = of_ffmpeg.or(of_gst) {
+                missed += count.parse::<u64>().unwrap();
+                told = true;
+            }
+        }
+        assert!(told, "{}: {:?}\n{}", finished.name, finished.status, finished.err);
+        missed
+    }
+
     /// Waits for its end and judges what it got.
     pub(crate) fn done(self) {
         let finished = self.process.finish(LIMIT).success();
