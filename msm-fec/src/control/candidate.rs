@@ -25,6 +25,9 @@ const LITTLE: f64 = 1.02;
 /// Twice as much loss as the target is worth this share of the media, and less in proportion; more than twice is out of the question.
 const DOUBLE: f64 = 0.16;
 
+/// So many repair packets are not all lost: they tell of what is before them, and no probes need to.
+pub(crate) const TELLING: usize = 3;
+
 /// A plan that is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
@@ -110,6 +113,8 @@ pub(super) struct Blocks {
     /// What a repair packet costs, and what everything may.
     repair: f64,
     limit: f64,
+    /// What probes cost, where repair packets do not tell what they would.
+    probes: f64,
     unseen: f64,
 }
 
@@ -138,6 +143,7 @@ impl Blocks {
             share,
             repair,
             limit: limits.overhead,
+            probes: conditions.probe_cost(),
             // What a code leaves of bursts was lost in one that was longer than its repair packets, which are at the end, too.
             unseen: if conditions.forward.is_bursty() { conditions.ends(packets) } else { 0.0 },
         })
@@ -154,6 +160,7 @@ impl Blocks {
             share: 0.0,
             repair: 0.0,
             limit: limits.overhead,
+            probes: conditions.probe_cost(),
             unseen: conditions.ends(conditions.traffic.packets) * again.powf(conditions.probes()),
         };
         let asked = conditions.asked(limits);
@@ -174,8 +181,11 @@ impl Blocks {
         let part = (repairs as f64 - share * source).clamp(0.0, 1.0);
         let left = more + (fewer - more) * part;
         let (ahead, answers) = (share * self.repair, left * asked.costs);
+        let telling = repairs * self.code.depth >= TELLING || repairs > 0 && !asked.any();
+        let probes = if telling { 0.0 } else { self.probes };
         // Beyond the limit requests are not answered.
-        let answered = if answers > 0.0 { ((self.limit - ahead).max(0.0) / answers).min(1.0) } else { 1.0 };
+        let left_over = (self.limit - ahead - probes).max(0.0);
+        let answered = if answers > 0.0 { (left_over / answers).min(1.0) } else { 1.0 };
         Candidate {
             code: Some(Code { repair: repairs, ..self.code }),
             asked: *asked,
@@ -183,7 +193,7 @@ impl Blocks {
             share,
             ahead,
             residual: left * (1.0 - answered * (1.0 - asked.leaves(self.unseen))),
-            overhead: ahead + answers * answered,
+            overhead: ahead + probes + answers * answered,
         }
     }
 }
@@ -243,6 +253,12 @@ impl Conditions {
     fn ends(&self, packets: f64) -> f64 {
         let (again, packets) = (self.forward.stays_lost(1), packets.clamp(1.0, 1e4));
         if again < 1.0 { (1.0 - again.powf(packets)) / (1.0 - again) / packets } else { 1.0 }
+    }
+
+    /// What they cost, as a share of the media, where something is lost.
+    fn probe_cost(&self) -> f64 {
+        let media = (self.traffic.packets * self.traffic.bytes).max(1.0);
+        if self.forward.sane().loss > 0.0 { (self.probes() * PROBE_BYTES / media).min(0.1) } else { 0.0 }
     }
 
     /// Probes behind a burst.

@@ -56,7 +56,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { overhead: 0.5, target: 5e-6, gap_target: 3e-5, fec: true, nack: true, share: None }
+        Self { overhead: 0.5, target: 5e-6, gap_target: 2e-5, fec: true, nack: true, share: None }
     }
 }
 

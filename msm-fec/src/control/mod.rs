@@ -8,6 +8,7 @@ mod conditions;
 mod plan;
 mod rounds;
 
+pub(crate) use candidate::TELLING;
 pub use chain::Chain;
 pub use channel::Channel;
 pub use conditions::{Conditions, Limits, Traffic};

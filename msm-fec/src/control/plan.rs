@@ -14,7 +14,7 @@ pub const MAX_SPAN: usize = 8;
 pub const MAX_DEPTH: usize = 32;
 /// What repair packets have to be worth, as times less loss, where the target is out of reach without and packets can be asked for; and
 /// as much more as this by runs of losses that were seen.
-const WORTH: f64 = 1.25;
+const WORTH: f64 = 1.4;
 /// See [`WORTH`].
 const DOUBT: f64 = 20.0;
 

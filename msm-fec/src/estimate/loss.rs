@@ -6,6 +6,9 @@ pub const FAST_PACKETS: u64 = 1024;
 /// Packets that the slow estimate remembers, at least; at most twice as many.
 pub const SLOW_PACKETS: u64 = 65_536;
 
+/// Packets that the quick estimate remembers, at least; at most twice as many. It is believed in only if it differs by more than chance.
+const QUICK_PACKETS: u64 = 256;
+
 /// Losses and packets that are believed in before any was seen: 5 %, until the first forty have come.
 const PRIOR: (f64, f64) = (2.0, 40.0);
 
@@ -58,6 +61,7 @@ fn mean(counts: Counts, single: u64) -> f64 {
 /// rate `l` is `p = l`, `r = 1 - l`.
 #[derive(Debug, Clone, Default)]
 pub struct Loss {
+    quick: Counts,
     fast: Counts,
     slow: Counts,
     /// Received since the last loss, not in the counts yet: what keeps a packet at one addition.
@@ -80,13 +84,14 @@ impl Loss {
     /// `count` packets in a row are missing.
     pub fn handle_gap(&mut self, count: u64) {
         let received = std::mem::take(&mut self.pending);
+        self.quick.add(received, count, QUICK_PACKETS);
         self.fast.add(received, count, FAST_PACKETS);
         self.slow.add(received, count, SLOW_PACKETS);
     }
 
     /// A packet that was missing came by itself: it was late, not lost.
     pub fn handle_late(&mut self) {
-        for counts in [&mut self.fast, &mut self.slow] {
+        for counts in [&mut self.quick, &mut self.fast, &mut self.slow] {
             counts.lost = counts.lost.saturating_sub(1);
             counts.runs = counts.runs.min(counts.lost);
         }
@@ -136,13 +141,23 @@ impl Loss {
         if frequency * self.pending as f64 > OVER {
             return (fast.rate().min(3.0 / self.pending as f64), mean(fast, SINGLE));
         }
-        let expected = frequency * fast.packets as f64;
-        let (deviations, runs) = CHANCE;
-        let chance = deviations * expected.sqrt() + runs;
-        if (fast.runs as f64 - expected).abs() <= chance {
-            return (slow.rate(), mean(slow, SINGLE));
+        let mut quick = self.quick;
+        quick.add(self.pending, 0, QUICK_PACKETS);
+        // What is new is compared with what was before it.
+        let older = slow.packets.saturating_sub(fast.packets);
+        let frequency = match slow.runs.saturating_sub(fast.runs) {
+            runs if older > fast.packets => runs as f64 / older as f64,
+            _ => frequency,
+        };
+        let (deviations, more) = CHANCE;
+        for counts in [quick, fast] {
+            let expected = frequency * counts.packets as f64;
+            let chance = deviations * expected.sqrt() + more;
+            if (counts.runs as f64 - expected).abs() > chance {
+                return (counts.rate(), mean(if counts.runs >= ENOUGH { counts } else { slow }, SINGLE));
+            }
         }
-        (fast.rate(), mean(if fast.runs >= ENOUGH { fast } else { slow }, SINGLE))
+        (slow.rate(), mean(slow, SINGLE))
     }
 
     /// The fit: probabilities `(p, r)` that the good and the bad state are left.

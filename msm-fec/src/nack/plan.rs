@@ -8,15 +8,17 @@
 use super::{MAX_ANSWERS, MAX_REQUESTS};
 
 /// Copies of request and answer, the cheapest first: a request is a few bytes, an answer a packet.
-const OPTIONS: [(u8, u8); 16] = [
+const OPTIONS: [(u8, u8); 18] = [
     (1, 1),
     (2, 1),
     (3, 1),
     (4, 1),
+    (8, 1),
     (MAX_REQUESTS, 1),
     (2, 2),
     (3, 2),
     (4, 2),
+    (8, 2),
     (MAX_REQUESTS, 2),
     (3, 3),
     (4, 3),
@@ -142,7 +144,7 @@ impl Plan {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { requests: 8, answers: 4, share: 0.1, target: 1e-9 };
+    const LIMITS: Limits = Limits { requests: MAX_REQUESTS, answers: MAX_ANSWERS, share: 0.1, target: 1e-9 };
 
     /// What is left after `rounds` rounds, and the answers that it takes for each packet.
     fn prospects(plan: &Plan, rounds: u32) -> (f64, f64) {

@@ -49,6 +49,8 @@ pub struct Requester {
     loss: Loss,
     reorder: Reorder,
     rtt: Rtt,
+    /// No less loss is expected.
+    floor: f64,
     plan: Plan,
     passes: [Vec<u64>; MAX_ANSWERS as usize],
     events: VecDeque<Event>,
@@ -75,6 +77,7 @@ impl Requester {
             loss,
             reorder: Reorder::new(),
             rtt: Rtt::new(),
+            floor: 0.0,
             passes: Default::default(),
             events: VecDeque::new(),
             stats: RequesterStats::default(),
@@ -94,6 +97,11 @@ impl Requester {
     /// Does not ask before so long after a packet was found missing, because it may be repaired without.
     pub const fn set_hold_off(&mut self, hold_off: Duration) {
         self.hold_off = hold_off;
+    }
+
+    /// Is prepared for so much loss at least, because what makes it less may end.
+    pub const fn set_loss_floor(&mut self, loss: f64) {
+        self.floor = loss.clamp(0.0, 0.9);
     }
 
     /// The packet `index` came.
@@ -148,7 +156,8 @@ impl Requester {
             return;
         }
         self.loss.handle_gap(count);
-        self.plan = Plan::new(self.loss.bound(), self.loss.burst(), self.config.limits());
+        let loss = self.loss.bound().max(self.floor);
+        self.plan = Plan::new(loss, self.loss.burst(), self.config.limits());
         self.stats.gaps += count;
         let first = now + self.reorder.delay(now).min(self.config.budget / 2).max(self.hold_off);
         let deadline = now + self.config.budget;

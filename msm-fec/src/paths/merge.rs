@@ -224,6 +224,16 @@ impl Merge {
         self.covered
     }
 
+    /// The share of packets that the worst of the paths that bring some loses by itself.
+    #[must_use]
+    pub fn worst(&self) -> f64 {
+        let loss = |path: &Path| {
+            let lost = path.lost();
+            lost as f64 / (lost + path.received).max(1) as f64
+        };
+        self.paths.iter().filter(|path| path.alive).map(loss).fold(0.0, f64::max)
+    }
+
     /// By how much the later of the paths that bring packets is later than the first.
     #[must_use]
     pub fn skew(&self) -> Duration {

@@ -31,6 +31,8 @@ pub(super) struct Choice {
     probes: f64,
     plans: Plans,
     made: Option<Instant>,
+    #[cfg(test)]
+    made_count: u32,
     /// When the first report came, and when one was last looked at: its loss, and its round trip.
     first: Option<Instant>,
     looked: Option<Instant>,
@@ -50,6 +52,8 @@ impl Choice {
             probes: 1.0,
             plans: Plans::default(),
             made: None,
+            #[cfg(test)]
+            made_count: 0,
             first: None,
             looked: None,
             looked_at: (0.0, None),
@@ -152,6 +156,10 @@ impl Choice {
             return None;
         }
         self.made = Some(now);
+        #[cfg(test)]
+        {
+            self.made_count += 1;
+        }
         let plan = key.conditions(self.budget).plan(limits);
         self.plans.insert(key, plan.clone());
         Some(plan)
@@ -190,3 +198,7 @@ impl Choice {
         changed
     }
 }
+
+#[cfg(test)]
+#[path = "choice_tests.rs"]
+mod tests;

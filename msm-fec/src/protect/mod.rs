@@ -19,6 +19,8 @@ mod receiver;
 mod report;
 mod reporting;
 mod sender;
+#[cfg(test)]
+mod testing;
 mod traffic;
 mod types;
 mod ways;

@@ -189,8 +189,11 @@ impl Receiver {
         }
     }
 
-    /// What one path lacks another may have, and that is later.
+    /// What one path lacks another may have, and that is later. And each may be the last.
     fn wait_for_paths(&mut self) {
+        if let Some(merge) = self.merge.as_ref().filter(|_| self.config.mode == Mode::Duplicate) {
+            self.requester.set_loss_floor(merge.worst());
+        }
         let skew = self.merge.as_ref().map_or(Duration::ZERO, Merge::skew);
         let skew = if skew > TOGETHER { (skew * 5 / 4).min(self.config.budget / 2) } else { Duration::ZERO };
         let known = self.requester.rtt().smoothed().is_some();
@@ -306,3 +309,7 @@ impl Receiver {
         &self.requester
     }
 }
+
+#[cfg(test)]
+#[path = "receiver_tests.rs"]
+mod tests;

@@ -16,7 +16,7 @@ const CHANGE: f64 = 1.25;
 /// Until round trips are known reports are this far apart.
 const FIRST: Duration = Duration::from_millis(25);
 /// Round trips after which their mean and variation are known.
-pub(super) const SETTLED: u32 = 8;
+pub(super) const SETTLED: u32 = 12;
 /// Reports that wait for their echo: as many as are sent in a second.
 const WAITING: usize = 16;
 

@@ -9,7 +9,7 @@ use super::report::{Next, Report};
 use super::traffic::Meter;
 use super::types::{SenderConfig, SourcePacket, ToReceiver};
 use super::ways::Ways;
-use crate::control::{Limits, Plan};
+use crate::control::{Limits, Plan, TELLING, Traffic};
 use crate::nack::{History, Responder, ResponderConfig, Tail, TailConfig};
 use crate::paths::Mode;
 
@@ -180,17 +180,20 @@ impl<R: Copy> Sender<R> {
         let Some(traffic) = self.meter.traffic() else { return false };
         let changed = self.choice.handle_report(now, report, traffic, self.counts.packets);
         self.tail.set_burst(self.choice.probes());
-        self.follow(now);
+        self.follow(now, traffic);
         changed
     }
 
     /// What follows from the plan for who answers and who tells.
-    fn follow(&mut self, now: Instant) {
+    fn follow(&mut self, now: Instant, traffic: Traffic) {
         let Some(plan) = self.choice.plan() else { return };
-        let share = (self.choice.allowed(now) - plan.ahead).max(0.0);
+        // Repair packets tell of all that is before them.
+        let told = plan.code.is_some_and(|code| code.repair * code.depth >= TELLING);
+        self.probes = !(told || plan.code.is_some() && plan.rounds.is_empty());
+        let probes = if self.probes { f64::from(self.tail.probes()) } else { 0.0 };
+        let told = probes * PROBE_BYTES as f64 / (traffic.packets * traffic.bytes).max(1.0);
+        let share = (self.choice.allowed(now) - plan.ahead - told.min(0.1)).max(0.0);
         self.responder.set_config(ResponderConfig { share, ..self.responder.config() });
-        let told = plan.code.is_some_and(|code| code.span == 1 && code.repair * code.depth >= 3);
-        self.probes = !(plan.code.is_some() && (plan.rounds.is_empty() || told));
     }
 
     /// It is as late as [`poll_timeout`](Self::poll_timeout) said.
@@ -275,3 +278,7 @@ impl<R: Copy> Sender<R> {
         self.config.budget
     }
 }
+
+#[cfg(test)]
+#[path = "sender_tests.rs"]
+mod tests;
