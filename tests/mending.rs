@@ -133,7 +133,7 @@ fn what_is_lost_is_sent_again_and_readers_miss_nothing() {
         scene.send_again(number);
     }
     (5..10).for_each(|number| scene.gets(number));
-    scene.mesh.wait_value("msm_recovered_total{by=\"nack\"", 3.0);
+    scene.mesh.wait_value("cluster=\"back\",by=\"nack\"", 3.0);
     scene.mesh.wait_value("msm_lost_total", 3.0);
     assert_eq!(scene.mesh.counter("msm_unrecovered_total"), 0.0);
     scene.mesh.wait_value("reason=\"repair_useless\"", 2.0);

@@ -110,8 +110,8 @@ impl Mend {
         self.follow(now, source);
         let Some((ssrc, line)) = &mut self.line else {
             let is_media = |header: &Header| !self.offer.is_repair(header.payload_type);
-            let valid = burst.segments().iter().filter(|own| own.valid && is_media(&own.header));
-            self.last = valid.map(|own| (own.header.ssrc, own.header.sequence)).next_back();
+            let mut valid = burst.segments().iter().filter(|own| own.valid && is_media(&own.header));
+            self.last = valid.next_back().map(|own| (own.header.ssrc, own.header.sequence));
             return deliver(burst);
         };
         if line.pass_run(*ssrc, &self.offer, burst) {

@@ -110,6 +110,10 @@ fn keep(out: &mut Vec<Vec<u8>>, burst: &mut Burst<'_>) {
         assert_eq!(segment.valid, Header::parse(&packet).is_ok());
         if let Ok(header) = Header::parse(&packet) {
             assert_eq!(header, segment.header);
+            // What came before the source was known, and is of no type of the track's.
+            if header.payload_type != 96 {
+                continue;
+            }
         }
         out.push(packet);
     }
