@@ -25,6 +25,7 @@ use crate::hop::accept::AssociationDirectory;
 use crate::hop::fallback::Fallbacks;
 use crate::hop::members::Members;
 use crate::hop::port::PortSettings;
+use crate::hop::protect::HISTORY_BYTES;
 use crate::net::pair::PairRange;
 use crate::net::tls::pem::ServerTls;
 use crate::net::udp::SocketOptions;
@@ -46,6 +47,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         fanout: FanoutConfig {
             max_readers: limits.readers as usize,
             cache_bytes: limits.gop_cache,
+            history_bytes: HISTORY_BYTES,
             ..FanoutConfig::default()
         },
         rtsp: Limits {

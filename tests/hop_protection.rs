@@ -66,6 +66,11 @@ fn packets_that_are_lost_are_sent_again_in_order() {
     let sent = protection(&stage, false);
     assert!(sent.retransmitted >= flow.recovered_by_nack, "{sent:?}");
     assert_eq!(stage.near.counter("msm_dropped_total{reason=\"hop_beside"), 0.0, "{}", stage.near.metrics());
+    assert_eq!(
+        stage.far.counter("msm_dropped_total{reason=\"hop_unanswered"),
+        0.0,
+        "the hub has what was asked for"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::de::Dead;
 use super::listener::{ListenerConfig, Protocol};
 use super::nearest::nearest;
 use super::problem::Problem;
-use super::protection::{FecConfig, ProtectionConfig};
+use super::protection::{FecConfig, PathsConfig, ProtectionConfig};
 use super::tree::{Kind, Tree, join_index, join_key};
 use super::units::PortRange;
 use super::{ClusterConfig, Config, Fallback, Hop, RouteConfig, Start, TransportConfig};
@@ -383,6 +383,12 @@ fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
             report.add(&at.then("coalesce"), "is longer than `100ms`, more than a live stream can bear");
         }
         check_protection(&given.protection, &at.then("protection"), report);
+        check_paths(
+            config,
+            &given.protection.paths,
+            &at.then("protection").then("paths").then("from"),
+            report,
+        );
         let url = at.then("match").then("url");
         let pattern = match UrlPattern::parse(&given.r#match.url) {
             Ok(pattern) => pattern,
@@ -418,6 +424,19 @@ const MAX_COALESCE: Duration = Duration::from_millis(100);
 
 /// Longest `protection.latency`.
 const MAX_LATENCY: Duration = Duration::from_secs(10);
+
+/// What leaves by several addresses comes back to them: the member's port must be on each.
+fn check_paths(config: &Config, given: &PathsConfig, at: &At, report: &mut Report<'_>) {
+    let mesh = config.listeners.iter().find(|listener| listener.protocol == Protocol::Mesh);
+    let Some(mesh) = mesh.filter(|mesh| !mesh.address.ip().is_unspecified()) else { return };
+    if given.from.iter().any(|from| *from != mesh.address.ip()) {
+        let message = format!(
+            "has an address that the mesh listener is not on: it is on {} alone; write `[::]` there",
+            mesh.address.ip()
+        );
+        report.add(at, message);
+    }
+}
 
 fn check_protection(given: &ProtectionConfig, at: &At, report: &mut Report<'_>) {
     if given.latency > MAX_LATENCY {

@@ -220,6 +220,20 @@ fn protection_is_one_number_and_what_is_pinned() {
         let found = problems(&format!("routes: [{{protection: {yaml}}}]"));
         assert!(found.len() == 1 && found[0].starts_with(wanted), "{yaml}: {found:?}");
     }
+    // What leaves by an address comes back to it, to the mesh port.
+    for (address, is_good) in [("0.0.0.0:8050", true), ("[::]:8050", true), ("10.0.0.1:8050", false)] {
+        let listeners = format!("listeners: [{{name: m, protocol: mesh, address: '{address}'}}]");
+        let found = problems(&format!(
+            "identity: {{ephemeral: {{trust_domain: a.example, path: /a}}}}\n{listeners}\n\
+             routes: [{{protection: {{paths: {{from: [10.0.0.1, 10.0.1.1]}}}}}}]"
+        ));
+        let wanted =
+            "msm.yaml:3: routes[0].protection.paths.from: has an address that the mesh listener is not on";
+        assert!(
+            if is_good { found.is_empty() } else { found[0].starts_with(wanted) },
+            "{address}: {found:?}"
+        );
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use msm_auth::srtp::{self, MasterKey};
 use msm_core::hop::path::Ends;
 use msm_core::hop::split::{SECOND_HEADER, cut};
 use msm_core::hop::{Label, NextIndex, Part, SendLine, Trailer};
-use msm_core::hub::{Kind, NotSent, Outgoing, SendOutcome};
+use msm_core::hub::{Kind, NotSent, Outgoing, ReaderId, SendOutcome};
 use msm_core::route::PathMode;
 use msm_core::rtp::Header;
 
@@ -23,6 +23,7 @@ use super::report;
 use crate::error::Error;
 use crate::hub::dest::SendErrors;
 use crate::hub::put_off::{Owner, PutOff};
+use crate::hub::shard::Shard;
 use crate::status::FlowProtection;
 
 /// The most packets and bytes of one GSO send.
@@ -148,15 +149,15 @@ impl Outlet {
     }
 
     /// Sends packets of one size, of which the last may be shorter.
-    pub(crate) fn send(&self, now: Instant, kind: Kind, packets: &[u8], segment: usize) -> SendOutcome {
+    pub(crate) fn send(&self, now: Instant, packets: &Outgoing<'_>) -> SendOutcome {
         let Some(association) = self.association.upgrade() else { return SendOutcome::Failed };
-        match kind {
+        match packets.kind {
             Kind::Rtp => {
-                let outcome = self.send_rtp(now, &association, packets, segment);
+                let outcome = self.send_rtp(now, &association, packets);
                 self.tell_in_time(&association);
                 outcome
             }
-            Kind::Rtcp => self.send_rtcp(&association, packets),
+            Kind::Rtcp => self.send_rtcp(&association, packets.bytes),
             // The hop has its own numbers, and so its own answers.
             Kind::Again => SendOutcome::Failed,
         }
@@ -175,19 +176,13 @@ impl Outlet {
         let to = association.udp().filter(|_| self.paths.get().is_none());
         let (Kind::Rtp, Some(to)) = (packets.kind, to) else {
             drop(association);
-            return self.send(now, packets.kind, packets.bytes, packets.segment);
+            return self.send(now, packets);
         };
         let count = packets.bytes.len().div_ceil(packets.segment.max(1));
         put_off.begin(&association.port.socket, packets.bytes.len() + count * LONGER, errors);
         let start = put_off.buffer().len();
         let exit = Exit::Later(put_off, to, Rc::clone(self));
-        let outcome = self.protect_all(
-            now,
-            &association,
-            Batch::new(exit, Take::One, start, line),
-            packets.bytes,
-            packets.segment,
-        );
+        let outcome = self.protect_all(now, &association, Batch::new(exit, Take::One, start, line), packets);
         self.tell_in_time(&association);
         outcome
     }
@@ -199,17 +194,11 @@ impl Outlet {
         }
     }
 
-    fn send_rtp(
-        &self,
-        now: Instant,
-        association: &Association,
-        packets: &[u8],
-        segment: usize,
-    ) -> SendOutcome {
+    fn send_rtp(&self, now: Instant, association: &Association, packets: &Outgoing<'_>) -> SendOutcome {
         let mut buffer = association.port.buffer.borrow_mut();
         buffer.clear();
         let batch = Batch::new(Exit::Now(buffer, association), self.takes(), 0, 0);
-        self.protect_all(now, association, batch, packets, segment)
+        self.protect_all(now, association, batch, packets)
     }
 
     fn protect_all(
@@ -217,8 +206,7 @@ impl Outlet {
         now: Instant,
         association: &Association,
         mut batch: Batch<'_>,
-        packets: &[u8],
-        segment: usize,
+        packets: &Outgoing<'_>,
     ) -> SendOutcome {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
@@ -232,7 +220,10 @@ impl Outlet {
             most = most.saturating_sub(sending::LONGER);
         }
         let mut outcome = SendOutcome::Sent;
-        for packet in packets.chunks(segment.max(1)) {
+        let mut position = packets.position;
+        for packet in packets.bytes.chunks(packets.segment.max(1)) {
+            let kept = position;
+            position = position.map(|position| position + 1);
             let Some([_, _, high, low]) = packet.first_chunk() else { continue };
             let original = u16::from_be_bytes([*high, *low]);
             if packet.len() + Trailer::MAX_BYTES <= most {
@@ -242,7 +233,7 @@ impl Outlet {
                     association,
                     &mut batch,
                     original,
-                    Part::Whole,
+                    (Part::Whole, kept),
                     packet,
                     &mut outcome,
                 );
@@ -258,7 +249,16 @@ impl Outlet {
                 association.port.counters.add("hop_too_large", 1);
                 continue;
             };
-            self.protect(now, state, association, &mut batch, original, Part::First, head, &mut outcome);
+            self.protect(
+                now,
+                state,
+                association,
+                &mut batch,
+                original,
+                (Part::First, None),
+                head,
+                &mut outcome,
+            );
             batch.given.bytes += packet.len() as u64;
             batch.given.packets += 1;
             let mut second = [0; 2048];
@@ -271,7 +271,16 @@ impl Outlet {
                     *first = 0x80;
                 }
                 rest.copy_from_slice(tail);
-                self.protect(now, state, association, &mut batch, original, Part::Second, room, &mut outcome);
+                self.protect(
+                    now,
+                    state,
+                    association,
+                    &mut batch,
+                    original,
+                    (Part::Second, None),
+                    room,
+                    &mut outcome,
+                );
             } else {
                 association.port.counters.add("hop_too_large", 1);
             }
@@ -317,6 +326,13 @@ impl Outlet {
         }
         sending.beside.tell_in_time(association);
         self.timer.arm(sending.poll_timeout());
+    }
+
+    /// Looks for what is to be sent again in the hub, of which this is a reader's track.
+    pub(crate) fn keep_in(&self, shard: &Rc<Shard>, id: ReaderId, track: usize) {
+        if let Some(sending) = self.state.borrow_mut().sending.as_mut() {
+            sending.keep_in(shard, id, track);
+        }
     }
 
     /// Protects what is sent from now on.
@@ -388,7 +404,7 @@ impl Outlet {
         association: &Association,
         batch: &mut Batch<'_>,
         original: u16,
-        part: Part,
+        (part, position): (Part, Option<u64>),
         packet: &[u8],
         outcome: &mut SendOutcome,
     ) {
@@ -411,7 +427,8 @@ impl Outlet {
         if let Some(sending) = state.sending.as_mut().filter(|_| association.udp().is_some())
             && let Some(plain) = room.get(..packet.len() + numbered.trailer.len())
         {
-            sending.handle_source(now, state.line.next_index().wrapping_sub(1), plain);
+            let index = state.line.next_index().wrapping_sub(1);
+            sending.handle_source(now, index, plain, position, numbered.trailer);
         }
         match state.sender.protect_rtp(room, packet.len() + numbered.trailer.len()) {
             Ok(protected) if protected == length => batch.push(length),

@@ -115,6 +115,7 @@ fn attach(worker: &Rc<Worker>, home: &Rc<Home>, flows: &Flows) -> Result<ReaderI
             reader: ReaderRef { owner: worker.id, worker: worker.id, hub: home.handle.id, reader: id, track },
             of: Rc::downgrade(outlet),
         });
+        outlet.keep_in(&home.shard, id, track);
     }
     Ok(id)
 }

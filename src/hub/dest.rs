@@ -207,7 +207,7 @@ impl Sink<Dest> for WorkerSink<'_> {
                     let mut put_off = self.put_off.borrow_mut();
                     outlet.put_off(self.now, line, &packets, &mut put_off, self.errors)
                 }
-                None => outlet.send(self.now, packets.kind, packets.bytes, packets.segment),
+                None => outlet.send(self.now, &packets),
             },
             Dest::App { queue } => {
                 let burst = AppBurst {

@@ -390,7 +390,7 @@ async fn enter(
 ) -> Result<ReaderId, Error> {
     let shard = worker.shard(&handle).await?;
     let mut reader_tracks = Vec::with_capacity(tracks.len());
-    let mut histories = Vec::new();
+    let (mut histories, mut hops) = (Vec::new(), Vec::new());
     for Entering { track, ssrc, again, to } in tracks {
         let at_once = match &again {
             Some(Again::Rtx(_)) => Some(true),
@@ -401,6 +401,9 @@ async fn enter(
             histories.push((track, History { age: HISTORY, answers: true, at_once }));
         }
         let dest = to.open(&worker)?.again(again);
+        if let Dest::Hop(outlet) = &dest {
+            hops.push((track, Rc::clone(outlet)));
+        }
         reader_tracks.push(ReaderTrack { track, dest, ssrc, payload_types: Vec::new() });
     }
     let now = Instant::now();
@@ -409,6 +412,9 @@ async fn enter(
         .map_err(Error::from)?;
     for (track, history) in histories {
         shard.set_history(now, id, track, history);
+    }
+    for (track, outlet) in hops {
+        outlet.keep_in(&shard, id, track);
     }
     Ok(id)
 }

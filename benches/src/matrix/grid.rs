@@ -28,7 +28,7 @@ pub const PACKETS: u64 = 200_000;
 pub const MANY_PACKETS: u64 = 3_000_000;
 
 /// Packets of a cell in a quick run, of which the figures are rough.
-pub const QUICK_PACKETS: u64 = 20_000;
+pub const QUICK_PACKETS: u64 = 60_000;
 
 /// Every cell, in the order of the table.
 #[must_use]

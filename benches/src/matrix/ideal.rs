@@ -4,6 +4,7 @@
 //! code recovers all of them from any `k` of the `k + m`, and nothing can from fewer. So a packet of the stream is lost for good if it is lost and more
 //! than `m` of its block are.
 
+use msm_fec::control::Chain;
 use msm_link::Loss;
 
 use super::cell::Cell;
@@ -39,72 +40,22 @@ impl Code {
         of(frames.unwrap_or(1))
     }
 
-    /// Share of source packets that is lost for good where the wire loses as `loss` says: exactly, by following the chain's states and
-    /// the number of packets that are lost through the block.
+    /// Share of source packets that is lost for good where the wire loses as `loss` says: exactly ([`Chain::residuals`]).
     #[must_use]
     pub fn residual(self, loss: Loss) -> f64 {
-        let chain = Gilbert::of(loss);
-        let size = (self.k + self.m) as usize;
-        // By how many packets are lost so far: the probability of being in either state, and the expected number of source packets
-        // among the lost ones where that is so.
-        let mut probability = vec![[0.0; 2]; size + 1];
-        let mut sources = vec![[0.0; 2]; size + 1];
-        if let Some(first) = probability.first_mut() {
-            *first = [1.0 - chain.bad, chain.bad];
-        }
-        for packet in 0..self.k + self.m {
-            let source = if packet < self.k { 1.0 } else { 0.0 };
-            let mut next_probability = vec![[0.0; 2]; size + 1];
-            let mut next_sources = vec![[0.0; 2]; size + 1];
-            for (count, (from, from_sources)) in probability.iter().zip(&sources).enumerate() {
-                for (state, (&here, &here_sources)) in from.iter().zip(from_sources).enumerate() {
-                    if here == 0.0 {
-                        continue;
-                    }
-                    let lost = chain.lost.get(state).copied().unwrap_or_default();
-                    let outcomes = [(count, 1.0 - lost, 0.0), (count + 1, lost, source)];
-                    for (count, chance, source) in outcomes.into_iter().filter(|outcome| outcome.1 > 0.0) {
-                        let (Some(to), Some(to_sources)) =
-                            (next_probability.get_mut(count), next_sources.get_mut(count))
-                        else {
-                            continue;
-                        };
-                        let moves = chain.moves.get(state).copied().unwrap_or_default();
-                        for ((to, to_sources), moves) in to.iter_mut().zip(to_sources).zip(moves) {
-                            *to += here * chance * moves;
-                            *to_sources += (here_sources + here * source) * chance * moves;
-                        }
-                    }
-                }
-            }
-            (probability, sources) = (next_probability, next_sources);
-        }
-        sources.iter().skip(self.m as usize + 1).flatten().sum::<f64>() / self.k.max(1) as f64
+        chain(loss).residuals(self.k as usize, self.m as usize).pop().unwrap_or_default()
     }
 }
 
-/// A loss model as a chain of two states, good and bad.
-struct Gilbert {
-    /// Share of packets that meets the bad state.
-    bad: f64,
-    /// Probability to be lost in either.
-    lost: [f64; 2],
-    /// Probability to be in either at the next packet, from either.
-    moves: [[f64; 2]; 2],
-}
-
-impl Gilbert {
-    fn of(loss: Loss) -> Self {
-        match loss {
-            Loss::GilbertElliott { to_bad, to_good, loss_in_good, loss_in_bad } => Self {
-                bad: if to_bad > 0.0 { to_bad / (to_bad + to_good) } else { 0.0 },
-                lost: [loss_in_good, loss_in_bad],
-                moves: [[1.0 - to_bad, to_bad], [to_good, 1.0 - to_good]],
-            },
-            Loss::Random(_) | Loss::None => {
-                Self { bad: 0.0, lost: [loss.rate(); 2], moves: [[1.0, 0.0], [0.0, 1.0]] }
-            }
-        }
+/// A loss model as a chain of two states.
+fn chain(loss: Loss) -> Chain {
+    match loss {
+        Loss::GilbertElliott { to_bad, to_good, loss_in_good, loss_in_bad } => Chain {
+            bad: if to_bad > 0.0 { to_bad / (to_bad + to_good) } else { 0.0 },
+            lost: [loss_in_good, loss_in_bad],
+            moves: [[1.0 - to_bad, to_bad], [to_good, 1.0 - to_good]],
+        },
+        Loss::Random(_) | Loss::None => Chain::random(loss.rate()),
     }
 }
 

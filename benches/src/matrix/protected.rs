@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use std::time::Instant;
 
 use msm_fec::control::Limits;
+use msm_fec::nack::Request;
 use msm_fec::order::{Source, Verdict};
+use msm_fec::paths::MAX_PATHS;
 use msm_fec::protect::{self, Next, ReceiverConfig, Report, SenderConfig, ToReceiver, ToSender};
 
 use super::cell::Cell;
@@ -96,14 +98,18 @@ impl<M: Means + 'static> Scheme for Protected<M> {
         let mut sender = SenderConfig::new(budget);
         sender.limits = Limits { nack: M::NACK, fec: M::FEC, ..Limits::default() };
         sender.history.age = budget + cell.rtt;
-        let receiver = ReceiverConfig { nack: M::NACK, ..ReceiverConfig::new(budget) };
+        sender.paths = cell.path_count();
+        let mut receiver = ReceiverConfig { nack: M::NACK, ..ReceiverConfig::new(budget) };
+        receiver.paths = cell.path_count();
         let sending = Sending {
             inner: protect::Sender::new(sender),
-            media: VecDeque::new(),
+            out: VecDeque::new(),
             bytes: vec![0; PACKET_BYTES],
         };
         let receiving = Receiving {
             inner: protect::Receiver::new(receiver),
+            paths: cell.path_count(),
+            out: VecDeque::new(),
             ready: VecDeque::new(),
             bytes: vec![0; PACKET_BYTES],
         };
@@ -115,8 +121,15 @@ impl<M: Means + 'static> Scheme for Protected<M> {
 #[derive(Debug)]
 pub struct Sending {
     inner: protect::Sender<Media>,
-    media: VecDeque<Media>,
+    /// What is to be sent, by each of the paths it takes.
+    out: VecDeque<(usize, Wire)>,
     bytes: Vec<u8>,
+}
+
+/// Puts `packet` in line for each of the paths that `paths` has a bit of.
+fn put(out: &mut VecDeque<(usize, Wire)>, paths: u8, packet: &Wire) {
+    let all = (0..MAX_PATHS).filter(|path| paths >> path & 1 != 0);
+    out.extend(all.map(|path| (path, packet.clone())));
 }
 
 impl Sender for Sending {
@@ -127,14 +140,14 @@ impl Sender for Sending {
             media.write(&mut self.bytes);
         }
         self.inner.handle_source(now, media.index, &self.bytes, media.last, media);
-        self.media.push_back(media);
+        put(&mut self.out, self.inner.choose_paths(), &Wire::Media(media));
     }
 
-    fn handle_arrival(&mut self, now: Instant, _: usize, packet: Wire) {
+    fn handle_arrival(&mut self, now: Instant, path: usize, packet: Wire) {
         match packet {
-            Wire::Request(numbers, _) => self.inner.handle_request(now, numbers),
+            Wire::Request(numbers, _) => self.inner.handle_request_by(now, path, numbers),
             Wire::Report(report) => {
-                self.inner.handle_report(now, &report);
+                self.inner.handle_report_by(now, path, &report);
             }
             _ => {}
         }
@@ -145,17 +158,16 @@ impl Sender for Sending {
     }
 
     fn poll_transmit(&mut self, _: Instant) -> Option<(usize, Wire)> {
-        if let Some(media) = self.media.pop_front() {
-            return Some((0, Wire::Media(media)));
-        }
-        Some((
-            0,
-            match self.inner.poll_transmit()? {
+        if self.out.is_empty() {
+            let (paths, what) = self.inner.poll_transmit_by()?;
+            let packet = match what {
                 ToReceiver::Again(answer) => Wire::Again(answer.reference),
                 ToReceiver::Next(next) => Wire::Next(next),
                 ToReceiver::Repair(repair) => Wire::Repair(repair.payload.into()),
-            },
-        ))
+            };
+            put(&mut self.out, paths, &packet);
+        }
+        self.out.pop_front()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -172,17 +184,20 @@ impl Sender for Sending {
 #[derive(Debug)]
 pub struct Receiving {
     inner: protect::Receiver,
+    paths: usize,
+    /// What is to be sent, by all paths.
+    out: VecDeque<(usize, Wire)>,
     ready: VecDeque<u64>,
     bytes: Vec<u8>,
 }
 
 impl Receiving {
-    fn take(&mut self, now: Instant, media: Media, source: Source) {
+    fn take(&mut self, now: Instant, path: usize, media: Media, source: Source) {
         if self.inner.wants_bytes() {
             media.write(&mut self.bytes);
         }
         loop {
-            match self.inner.handle_packet(now, media.index, source, &self.bytes) {
+            match self.inner.handle_packet_by(now, path, media.index, source, &self.bytes) {
                 Verdict::Pass => self.ready.push_back(media.index),
                 Verdict::Again => {
                     self.drain();
@@ -202,13 +217,30 @@ impl Receiving {
     }
 }
 
+/// A request, with the fields that it takes on the wire: one names a packet and 16 behind it.
+fn written(request: Request<'_>) -> Wire {
+    let mut numbers = Vec::new();
+    let mut fields = 0;
+    for pass in request.passes() {
+        let mut base: Option<u64> = None;
+        for index in pass {
+            numbers.push(*index as u16);
+            if base.is_none_or(|base| index - base > 16) {
+                base = Some(*index);
+                fields += 1;
+            }
+        }
+    }
+    Wire::Request(numbers.into(), fields)
+}
+
 impl Receiver for Receiving {
     type Packet = Wire;
 
-    fn handle_arrival(&mut self, now: Instant, _: usize, packet: Wire) {
+    fn handle_arrival(&mut self, now: Instant, path: usize, packet: Wire) {
         match packet {
-            Wire::Media(media) => self.take(now, media, Source::Media),
-            Wire::Again(media) => self.take(now, media, Source::Nack),
+            Wire::Media(media) => self.take(now, path, media, Source::Media),
+            Wire::Again(media) => self.take(now, path, media, Source::Nack),
             Wire::Repair(payload) => self.inner.handle_repair(now, &payload),
             Wire::Next(next) => self.inner.handle_next(now, next),
             Wire::Request(..) | Wire::Report(_) => {}
@@ -222,28 +254,14 @@ impl Receiver for Receiving {
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<(usize, Wire)> {
-        Some((
-            0,
-            match self.inner.poll_transmit(now)? {
+        if self.out.is_empty() {
+            let packet = match self.inner.poll_transmit(now)? {
                 ToSender::Report(report) => Wire::Report(report),
-                ToSender::Request(request) => {
-                    let mut numbers = Vec::new();
-                    let mut fields = 0;
-                    for pass in request.passes() {
-                        let mut base: Option<u64> = None;
-                        for index in pass {
-                            numbers.push(*index as u16);
-                            // One field names a packet and 16 behind it.
-                            if base.is_none_or(|base| index - base > 16) {
-                                base = Some(*index);
-                                fields += 1;
-                            }
-                        }
-                    }
-                    Wire::Request(numbers.into(), fields)
-                }
-            },
-        ))
+                ToSender::Request(request) => written(request),
+            };
+            put(&mut self.out, (1 << self.paths) - 1, &packet);
+        }
+        self.out.pop_front()
     }
 
     fn poll_delivery(&mut self, _: Instant) -> Option<u64> {

@@ -34,5 +34,5 @@ pub const VARIANTS: &[Variant] = &[
     Variant { name: UNPROTECTED, run: run::<Unprotected>, paths: true },
     Variant { name: NACK, run: run::<Protected<NackOnly>>, paths: false },
     Variant { name: FEC, run: run::<Protected<FecOnly>>, paths: false },
-    Variant { name: CONTROLLER, run: run::<Protected<Controlled>>, paths: false },
+    Variant { name: CONTROLLER, run: run::<Protected<Controlled>>, paths: true },
 ];

@@ -1,4 +1,6 @@
-//! A path's losses as a chain of two states, and what a block code leaves of them.
+//! A path's losses as they are measured: how many, and how many in a row.
+
+use super::Chain;
 
 /// A Gilbert-Elliott channel that loses everything in one of its two states and nothing in the other. Random loss is the case in
 /// which a loss says nothing about the next packet.
@@ -13,6 +15,9 @@ pub struct Channel {
 /// Longest block that is looked at: what fits a code over GF(2^8).
 const MAX_BLOCK: usize = 255;
 
+/// Longer runs than those of random loss by more than this, on average, are bursts.
+const BURSTY: f64 = 0.4;
+
 impl Channel {
     /// Losses that are independent of each other.
     pub fn random(loss: f64) -> Self {
@@ -25,6 +30,12 @@ impl Channel {
         let least = 1.0 / (1.0 - loss);
         let burst = if self.burst.is_finite() { self.burst.clamp(least, 10_000.0) } else { least };
         Self { loss, burst }
+    }
+
+    /// Whether runs are longer than those of random loss, by more than what is measured is off.
+    pub fn is_bursty(self) -> bool {
+        let Self { loss, burst } = self.sane();
+        burst - 1.0 / (1.0 - loss) > BURSTY
     }
 
     /// Chances that a loss ends, and that one begins, from one packet to the one `step` packets later.
@@ -48,49 +59,22 @@ impl Channel {
         (1.0 - ends).powi(i32::try_from(count).unwrap_or(i32::MAX))
     }
 
-    /// What is left of the losses of source packets by an ideal (MDS) code that adds `repair` packets to `source` ones: the chance
-    /// that a source packet is lost and more than `repair` packets of its block are. The packets of a block are `step` apart.
-    pub fn after_code(self, source: usize, repair: usize, step: u32) -> f64 {
+    /// The same as a chain that advances with each `step`th packet.
+    pub fn chain(self, step: u32) -> Chain {
         let own = self.sane();
-        let total = source.saturating_add(repair).min(MAX_BLOCK);
-        if source == 0 || own.loss == 0.0 {
+        let (ends, begins) = own.transitions(step);
+        Chain { bad: own.loss, lost: [0.0, 1.0], moves: [[1.0 - begins, begins], [ends, 1.0 - ends]] }
+    }
+
+    /// What is left of the losses of source packets by an ideal (MDS) code that adds `repair` packets to `source` ones, `step`
+    /// packets apart: see [`Chain::residuals`].
+    pub fn after_code(self, source: usize, repair: usize, step: u32) -> f64 {
+        if source == 0 || self.sane().loss == 0.0 {
             return 0.0;
         }
-        let (ends, begins) = own.transitions(step);
-        // By number of losses so far: chance, and expected number of lost source packets with it, in either state.
-        let mut good = vec![(0.0, 0.0); total + 2];
-        let mut bad = good.clone();
-        if let (Some(good), Some(bad)) = (good.first_mut(), bad.first_mut()) {
-            // The state before the first packet.
-            (good.0, bad.0) = (1.0 - own.loss, own.loss);
-        }
-        for position in 0..total {
-            let is_source = if position < source { 1.0 } else { 0.0 };
-            let mut next_good = vec![(0.0, 0.0); total + 2];
-            let mut next_bad = next_good.clone();
-            for losses in 0..=position {
-                let (Some(from_good), Some(from_bad)) = (good.get(losses), bad.get(losses)) else { break };
-                let stays = (
-                    from_good.0 * (1.0 - begins) + from_bad.0 * ends,
-                    from_good.1 * (1.0 - begins) + from_bad.1 * ends,
-                );
-                let lost = (
-                    from_good.0 * begins + from_bad.0 * (1.0 - ends),
-                    from_good.1 * begins + from_bad.1 * (1.0 - ends),
-                );
-                if let Some(place) = next_good.get_mut(losses) {
-                    place.0 += stays.0;
-                    place.1 += stays.1;
-                }
-                if let Some(place) = next_bad.get_mut(losses + 1) {
-                    place.0 += lost.0;
-                    place.1 += lost.1 + lost.0 * is_source;
-                }
-            }
-            (good, bad) = (next_good, next_bad);
-        }
-        let lost: f64 = good.iter().zip(&bad).skip(repair + 1).map(|(good, bad)| good.1 + bad.1).sum();
-        lost / source as f64
+        let source = source.min(MAX_BLOCK);
+        let most = repair.min(MAX_BLOCK - source);
+        self.chain(step).residuals(source, most).pop().unwrap_or_default()
     }
 }
 

@@ -12,6 +12,15 @@ const PRIOR: (f64, f64) = (2.0, 40.0);
 /// Losses that the fast estimate must have seen to be taken for more than chance.
 const ENOUGH: u64 = 8;
 
+/// So many standard deviations, and runs, the number of runs lately may be from what it is over a longer time by chance.
+const CHANCE: (f64, f64) = (4.0, 2.0);
+
+/// After a time in which so many runs were to be expected, and none came, the loss is over.
+const OVER: f64 = 10.0;
+
+/// Runs of one that are believed in before any was seen, where plans are made of it.
+const SINGLE: u64 = 2;
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     packets: u64,
@@ -35,6 +44,11 @@ impl Counts {
     fn rate(self) -> f64 {
         if self.packets == 0 { 0.0 } else { self.lost as f64 / self.packets as f64 }
     }
+}
+
+/// Mean run, with a few runs of one beside what was seen, so that the first loss of two packets does not make all loss come in pairs.
+fn mean(counts: Counts, single: u64) -> f64 {
+    ((counts.lost + single) as f64 / (counts.runs + single) as f64).max(1.0)
 }
 
 /// How much is lost, and how much of it in a row.
@@ -110,9 +124,25 @@ impl Loss {
     #[must_use]
     pub fn burst(&self) -> f64 {
         let (fast, slow) = self.settled();
-        // A few runs of one, so that the first loss of two packets does not make all loss come in pairs.
-        let mean = |counts: Counts| (counts.lost + ENOUGH) as f64 / (counts.runs + ENOUGH) as f64;
-        if fast.runs >= 4 * ENOUGH { mean(fast) } else { mean(slow) }.max(1.0)
+        mean(if fast.runs >= 4 * ENOUGH { fast } else { slow }, ENOUGH)
+    }
+
+    /// Loss rate and mean run to plan by: over the slow memory, unless what came lately tells by more than chance that the path has
+    /// changed, for the better or the worse. A plan that follows each fluctuation is most of the time too large or too small.
+    #[must_use]
+    pub fn current(&self) -> (f64, f64) {
+        let (fast, slow) = self.settled();
+        let frequency = slow.runs as f64 / slow.packets.max(1) as f64;
+        if frequency * self.pending as f64 > OVER {
+            return (fast.rate().min(3.0 / self.pending as f64), mean(fast, SINGLE));
+        }
+        let expected = frequency * fast.packets as f64;
+        let (deviations, runs) = CHANCE;
+        let chance = deviations * expected.sqrt() + runs;
+        if (fast.runs as f64 - expected).abs() <= chance {
+            return (slow.rate(), mean(slow, SINGLE));
+        }
+        (fast.rate(), mean(if fast.runs >= ENOUGH { fast } else { slow }, SINGLE))
     }
 
     /// The fit: probabilities `(p, r)` that the good and the bad state are left.
@@ -172,6 +202,30 @@ mod tests {
         assert!(loss.bound() < 0.02 && loss.rate() > 1e-4);
         feed(&mut loss, &mut rng, (0.0, 1.0), 2_000_000);
         assert!(loss.rate() < 1e-4, "{}", loss.rate());
+    }
+
+    #[test]
+    fn what_is_planned_by_stays_until_the_path_changes() {
+        for (p, r) in [(0.01, 0.99), (0.1, 0.9), (0.005, 0.1)] {
+            let (mut loss, mut rng) = (Loss::new(), Rng::new(3));
+            feed(&mut loss, &mut rng, (p, r), 60_000);
+            let (rate, mut differs) = (p / (p + r), 0);
+            for _ in 0..600 {
+                feed(&mut loss, &mut rng, (p, r), 200);
+                let (now, burst) = loss.current();
+                differs += u32::from((now / rate - 1.0).abs() > 0.25 || (burst * r - 1.0).abs() > 0.25);
+            }
+            assert!(differs <= 6, "{p} {r}: {differs}");
+            // For the worse, and for the better.
+            feed(&mut loss, &mut rng, (0.3, 0.7), 800);
+            assert!(loss.current().0 > 0.1, "{:?}", loss.current());
+            feed(&mut loss, &mut rng, (0.3, 0.7), 60_000);
+            feed(&mut loss, &mut rng, (0.001, 1.0), 4_000);
+            assert!(loss.current().0 < 0.01, "{:?}", loss.current());
+            feed(&mut loss, &mut rng, (0.0, 1.0), 20_000);
+            assert!(loss.current().0 < 0.001, "{:?}", loss.current());
+        }
+        assert_eq!(Loss::new().current(), (0.0, 1.0));
     }
 
     #[test]

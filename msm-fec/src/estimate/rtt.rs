@@ -14,6 +14,7 @@ pub struct Rtt {
     smoothed: Option<Duration>,
     variation: Duration,
     least: Duration,
+    samples: u32,
 }
 
 impl Rtt {
@@ -26,6 +27,7 @@ impl Rtt {
     /// A round trip was measured.
     pub fn handle_sample(&mut self, sample: Duration) {
         let sample = sample.min(MOST);
+        self.samples = self.samples.saturating_add(1);
         let Some(smoothed) = self.smoothed else {
             self.smoothed = Some(sample);
             self.variation = sample / 2;
@@ -48,6 +50,12 @@ impl Rtt {
     #[must_use]
     pub const fn variation(&self) -> Duration {
         self.variation
+    }
+
+    /// Round trips that were measured.
+    #[must_use]
+    pub const fn samples(&self) -> u32 {
+        self.samples
     }
 
     /// The shortest of late.

@@ -74,6 +74,13 @@ impl Gap {
         }
     }
 
+    /// Is asked for first no later than `due`.
+    pub(super) fn hasten(&mut self, due: Instant) {
+        if self.open && self.rounds == 0 {
+            self.due = self.due.min(due);
+        }
+    }
+
     /// What to do at `now`, and sets when to look again.
     pub(super) fn step(&mut self, now: Instant, timing: &Timing, plan: &Plan) -> Step {
         if now >= self.deadline {

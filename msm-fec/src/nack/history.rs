@@ -198,6 +198,16 @@ impl<R: Copy> History<R> {
         self.slots.get(index as usize & mask)?.as_ref().map(|sent| sent.reference)
     }
 
+    /// The length of a packet, if it is kept; zero otherwise.
+    #[must_use]
+    pub fn bytes_of(&self, index: u64) -> u32 {
+        if !(self.first..self.next).contains(&index) {
+            return 0;
+        }
+        let mask = self.slots.len().wrapping_sub(1);
+        self.slots.get(index as usize & mask).and_then(Option::as_ref).map_or(0, |sent| sent.len)
+    }
+
     /// Index after the last packet.
     #[must_use]
     pub const fn next_index(&self) -> u64 {

@@ -36,6 +36,22 @@ pub const MAX_ANSWERS: u8 = 4;
 /// Copies of a request, at most.
 pub const MAX_REQUESTS: u8 = 8;
 
+/// How often a [`Requester`] asks for what, for who plans with it.
+#[derive(Debug)]
+pub(crate) struct Schedule(plan::Plan);
+
+impl Schedule {
+    pub(crate) fn new(loss: f64, burst: f64, config: &RequesterConfig) -> Self {
+        Self(plan::Plan::new(loss, burst, config.limits()))
+    }
+
+    /// Copies of the request and of the answer, and the chance that it brings nothing, with `behind` rounds after it.
+    pub(crate) fn round(&self, risk: f64, behind: u32) -> (u32, u32, f64) {
+        let round = self.0.round(risk, behind);
+        (round.requests.into(), round.answers.into(), round.fails)
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod testing {
     use std::time::{Duration, Instant};

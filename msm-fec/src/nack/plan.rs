@@ -8,16 +8,20 @@
 use super::{MAX_ANSWERS, MAX_REQUESTS};
 
 /// Copies of request and answer, the cheapest first: a request is a few bytes, an answer a packet.
-const OPTIONS: [(u8, u8); 12] = [
+const OPTIONS: [(u8, u8); 16] = [
     (1, 1),
     (2, 1),
     (3, 1),
+    (4, 1),
+    (MAX_REQUESTS, 1),
     (2, 2),
     (3, 2),
     (4, 2),
+    (MAX_REQUESTS, 2),
     (3, 3),
     (4, 3),
     (6, 3),
+    (MAX_REQUESTS, 3),
     (4, 4),
     (6, 4),
     (MAX_REQUESTS, MAX_ANSWERS),
@@ -25,6 +29,20 @@ const OPTIONS: [(u8, u8); 12] = [
 
 /// Loss has its price: whoever loses `l` of the packets is not promised less than `l` to this power.
 const POWER: i32 = 9;
+
+/// What copies cost, as a share of the media, has to be worth it: for each of these shares, half of what would be lost is not.
+const HALVES: f64 = 0.08;
+
+/// Where no more than this would be lost, only copies that cost next to nothing are added.
+const SOFT: f64 = 2e-6;
+/// See [`SOFT`].
+const CHEAP: f64 = 0.005;
+
+/// A request, in packets of the media; it names what was lost in a row.
+const REQUEST: f64 = 0.075;
+
+/// Runs of losses that are longer than this, on average, are bursts.
+const BURST: f64 = 2.0;
 
 /// What a round does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +53,8 @@ pub(super) struct Round {
     pub(super) answers: u8,
     /// Probability that it brings nothing.
     pub(super) fails: f64,
+    /// Probability that it is the request that does not come.
+    unasked: f64,
 }
 
 /// Bounds of what a plan may choose.
@@ -52,27 +72,37 @@ pub(super) struct Limits {
 pub(super) struct Plan {
     rounds: [Option<Round>; OPTIONS.len()],
     loss: f64,
+    /// Probabilities that a round fails at its best; and that it does behind one whose request was lost: only requests go that way, so
+    /// in bursts what took them is still there.
     best: f64,
+    stuck: f64,
     share: f64,
     target: f64,
+    /// What a request costs for each of the packets that it names.
+    request: f64,
 }
 
 impl Plan {
     /// For packets lost with probability `loss`, `burst` in a row on average, both ways.
     pub(super) fn new(loss: f64, burst: f64, limits: Limits) -> Self {
         let loss = if loss.is_nan() { 0.9 } else { loss.clamp(1e-6, 0.9) };
-        // A copy goes right behind the one before it, so it is lost with it as the next packet of a burst is.
+        // A copy goes right behind the one before it, so it is lost with it as the next packet of a burst is. Answers to one request
+        // go one after the other, and then their copies: these are as far apart as packets were lost in a row.
         let again = (1.0 - 1.0 / burst.max(1.0)).clamp(loss, 0.95);
+        let apart = if burst < BURST { again } else { loss + (1.0 - loss) * again.powf(burst) };
         let rounds = OPTIONS.map(|(requests, answers)| {
             let allowed = requests <= limits.requests.max(1) && answers <= limits.answers.max(1);
-            let request = loss * again.powi(i32::from(requests) - 1);
-            let answer = loss * again.powi(i32::from(answers) - 1);
-            let fails = 1.0 - (1.0 - request) * (1.0 - answer);
-            allowed.then_some(Round { requests, answers, fails })
+            let unasked = loss * again.powi(i32::from(requests) - 1);
+            let unanswered = loss * apart.powi(i32::from(answers) - 1);
+            let fails = 1.0 - (1.0 - unasked) * (1.0 - unanswered);
+            allowed.then_some(Round { requests, answers, fails, unasked })
         });
         let best = rounds.iter().flatten().map(|round| round.fails).fold(1.0, f64::min);
+        let stuck = again.powi(i32::from(limits.requests.max(1)));
+        let stuck = if burst < BURST { best } else { stuck.max(best) };
         let target = limits.target.max(loss.powi(POWER));
-        Self { rounds, loss, best, share: limits.share, target }
+        let request = REQUEST / burst.max(1.0);
+        Self { rounds, loss, best, stuck, share: limits.share, target, request }
     }
 
     /// The probability that a packet is missing in the first place.
@@ -82,15 +112,25 @@ impl Plan {
 
     /// The copies of this round, if `behind` more rounds can follow it, for a packet that got here with probability `risk`.
     pub(super) fn round(&self, risk: f64, behind: u32) -> Round {
-        let after = self.best.powi(i32::try_from(behind.min(64)).unwrap_or(64));
-        let mut chosen = Round { requests: 1, answers: 1, fails: 1.0 };
+        let behind = i32::try_from(behind.min(64)).unwrap_or(64);
+        let (after, stuck) = (self.best.powi(behind), self.stuck.powi(behind));
+        let left = |round: &Round| risk * (round.unasked * stuck + (round.fails - round.unasked) * after);
+        let cost =
+            |round: &Round| risk * (f64::from(round.answers) + f64::from(round.requests) * self.request);
+        let mut chosen = Round { requests: 1, answers: 1, fails: 1.0, unasked: 0.0 };
+        let mut least = f64::MAX;
         for round in self.rounds.iter().flatten() {
-            let copies = f64::from(round.answers.saturating_sub(1));
-            if copies * risk > self.share || round.fails >= chosen.fails {
+            let copies = f64::from(round.answers.saturating_sub(1)) * risk;
+            if copies > self.share || left(round) >= least {
                 continue;
             }
-            chosen = *round;
-            if risk * chosen.fails * after <= self.target {
+            let more = cost(round) - cost(&chosen);
+            let worth = (least / left(round)).log2() * HALVES >= more && (least > SOFT || more <= CHEAP);
+            if !worth {
+                continue;
+            }
+            (chosen, least) = (*round, left(round));
+            if least <= self.target {
                 break;
             }
         }
@@ -137,7 +177,8 @@ mod tests {
         assert_eq!(Plan::new(0.2, 1.0, LIMITS).round(0.2, 0).answers, 1);
         // Limits hold.
         let plan = Plan::new(0.1, 1.0, Limits { requests: 0, answers: 0, ..LIMITS });
-        assert_eq!(plan.round(1e-4, 0), Round { requests: 1, answers: 1, fails: plan.best });
+        let only = plan.round(1e-4, 0);
+        assert_eq!((only.requests, only.answers, only.fails), (1, 1, plan.best));
     }
 
     #[test]

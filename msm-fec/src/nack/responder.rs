@@ -91,6 +91,12 @@ impl Responder {
         self.tokens = self.tokens.min(config.burst as f64);
     }
 
+    /// What it may do.
+    #[must_use]
+    pub const fn config(&self) -> ResponderConfig {
+        self.config
+    }
+
     /// A round trip was measured.
     pub const fn set_rtt(&mut self, rtt: Duration) {
         self.config.rtt = rtt;

@@ -16,6 +16,9 @@ const MOST: u32 = 12;
 /// Most time between two probes of a row.
 const SPACING: Duration = Duration::from_millis(2);
 
+/// The same as [`TailConfig::target`] where packets are lost in bursts: less is out of reach.
+const BURST_TARGET: f64 = 1e-5;
+
 /// What probes may do.
 #[derive(Debug, Clone, Copy)]
 pub struct TailConfig {
@@ -44,6 +47,7 @@ impl TailConfig {
 pub struct Tail {
     config: TailConfig,
     loss: f64,
+    burst: f64,
     next: u64,
     /// When the next probe goes, and how many are left.
     due: Option<Instant>,
@@ -59,7 +63,23 @@ impl Tail {
     #[must_use]
     pub const fn new(config: TailConfig) -> Self {
         let tokens = 20.0 * config.probe_bytes as f64;
-        Self { config, loss: 0.02, next: 0, due: None, left: 0, now: None, tokens, sent: 0, throttled: 0 }
+        Self {
+            config,
+            loss: 0.02,
+            burst: 1.0,
+            next: 0,
+            due: None,
+            left: 0,
+            now: None,
+            tokens,
+            sent: 0,
+            throttled: 0,
+        }
+    }
+
+    /// How many packets are lost in a row, on average.
+    pub const fn set_burst(&mut self, burst: f64) {
+        self.burst = burst.clamp(1.0, 100.0);
     }
 
     /// Loss on the way, to be prepared for: [`crate::estimate::Loss::bound`] of the receiver.
@@ -76,8 +96,12 @@ impl Tail {
     #[must_use]
     pub fn probes(&self) -> u32 {
         let loss = self.loss.max(1e-9);
-        let copies = (self.config.target.max(1e-12).ln() / loss.ln()).ceil();
-        (copies as u32).saturating_sub(1).clamp(1, MOST)
+        // What took the last packet is still there for the first probe, and so on.
+        let again = (1.0 - 1.0 / self.burst).max(loss);
+        let target = self.config.target.max(1e-12);
+        let target = if again > 2.0 * loss { target.max(BURST_TARGET) } else { target };
+        let probes = ((target / loss).ln() / again.ln()).ceil();
+        (probes as u32).clamp(1, MOST)
     }
 
     /// The packet `index` of `bytes` was sent; the last of its frame or not, as far as is known.

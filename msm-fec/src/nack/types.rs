@@ -16,7 +16,7 @@ pub struct RequesterConfig {
     pub max_requests: u8,
     /// Copies of an answer that are asked for, at most [`MAX_ANSWERS`].
     pub max_answers: u8,
-    /// What copies of answers may take, beside the first of each, as a share of the media. Default 0.1.
+    /// What copies of answers may take, beside the first of each, as a share of the media. Default 0.25.
     pub copy_share: f64,
     /// Share of packets that may stay lost. Default 1e-9.
     pub target: f64,
@@ -31,7 +31,7 @@ impl RequesterConfig {
             max_gaps: 4096,
             max_requests: MAX_REQUESTS,
             max_answers: MAX_ANSWERS,
-            copy_share: 0.1,
+            copy_share: 0.25,
             target: 1e-9,
         }
     }

@@ -1,6 +1,7 @@
 //! First copy wins.
 
 mod alive;
+mod cover;
 mod line;
 
 use std::collections::VecDeque;
@@ -83,6 +84,10 @@ pub struct Merge {
     next: u64,
     behind: Option<u64>,
     restarts: u64,
+    /// Packets that came by one path and that another had lost.
+    covered: u64,
+    /// When it was last looked at which paths are alive.
+    checked: Option<Instant>,
     events: VecDeque<Event>,
 }
 
@@ -100,6 +105,8 @@ impl Merge {
             next: 0,
             behind: None,
             restarts: 0,
+            covered: 0,
+            checked: None,
             events: VecDeque::new(),
         }
     }
@@ -140,10 +147,17 @@ impl Merge {
         if !own.alive {
             self.revive(path, index);
         } else if index >= own.next {
+            let passed = own.next..index;
             own.next = index + 1;
             own.since += 1;
+            if !passed.is_empty() {
+                self.pass_over(path, passed);
+            }
         } else if index >= own.begin {
             own.since += 1;
+            if before {
+                self.uncover(path, index);
+            }
         }
         if index.is_multiple_of(SAMPLED) {
             self.sample(now, path, index, before);
@@ -156,9 +170,24 @@ impl Merge {
         own.first += 1;
         if ahead {
             own.recovered += 1;
+            self.cover(path, index);
             return Admit::Recovered;
         }
         Admit::First
+    }
+
+    /// The packet that `path` brought first had no room, and will be given again.
+    pub fn take_back(&mut self, path: usize, index: u64) {
+        let words = self.seen.len();
+        let Some(word) = self.seen.get_mut((index >> 6) as usize & (words - 1)) else { return };
+        let (Some(mask), Some(own)) = (word.get_mut(path), self.paths.get_mut(path)) else { return };
+        let bit = 1 << (index & 63);
+        if *mask & bit != 0 && index < self.next {
+            *mask &= !bit;
+            own.received = own.received.saturating_sub(1);
+            own.since = own.since.saturating_sub(1);
+            own.first = own.first.saturating_sub(1);
+        }
     }
 
     fn sample(&mut self, now: Instant, path: usize, index: u64, before: bool) {
@@ -186,6 +215,19 @@ impl Merge {
     #[must_use]
     pub fn stats(&self, path: usize) -> Option<PathStats> {
         self.paths.get(path).map(Path::stats)
+    }
+
+    /// Packets that came by one path and that another, which brings packets, had lost: each once. That is what more than one path is
+    /// for, whether or not the packet had to be waited for.
+    #[must_use]
+    pub const fn covered(&self) -> u64 {
+        self.covered
+    }
+
+    /// By how much the later of the paths that bring packets is later than the first.
+    #[must_use]
+    pub fn skew(&self) -> Duration {
+        self.paths.iter().filter(|path| path.alive).map(Path::skew).max().unwrap_or_default()
     }
 
     /// New starts of the line.

@@ -27,6 +27,7 @@ fn the_first_copy_wins_and_each_path_is_told_of() {
         }
     }
     let (fast, slow) = (stats(&merge, 0), stats(&merge, 1));
+    assert_eq!(merge.covered(), 101);
     assert_eq!((fast.lost, fast.recovered, fast.first), (102, 0, 921));
     assert_eq!((slow.lost, slow.recovered, slow.first), (0, 101, 101));
     assert_eq!((slow.duplicates, slow.received), (1018, 1018));
@@ -140,4 +141,61 @@ proptest! {
         let total: u64 = (0..3).map(|path| stats(&merge, path).first).sum();
         prop_assert_eq!(total, seen.len() as u64);
     }
+}
+
+#[test]
+fn what_one_path_lost_and_another_brought_is_counted_once() {
+    for skew in [0, 7] {
+        let (now, mut rng) = (epoch(), Rng::new(5 + skew));
+        let mut merge = Merge::new(MergeConfig::default());
+        let (mut covered, mut lost) = (0, 0);
+        let mut queue = Vec::new();
+        for index in 0..5000_u64 {
+            let arrives: Vec<bool> = (0..2).map(|_| rng.next_f64() >= 0.1).collect();
+            for (path, _) in arrives.iter().enumerate().filter(|(_, arrives)| **arrives) {
+                queue.push((index + skew * path as u64, path, index));
+            }
+            // The ends are not told apart from what is still under way.
+            if (100..4900).contains(&index) {
+                covered += u64::from(arrives[0] != arrives[1]);
+                lost += u64::from(!arrives[0] && !arrives[1]);
+            }
+        }
+        queue.sort_unstable();
+        let mut before = 0;
+        for (at, path, index) in queue {
+            merge.handle_packet(now + ms(at), path, index);
+            if index < 100 {
+                before = merge.covered();
+            }
+        }
+        assert!(
+            lost > 0 && merge.covered().abs_diff(covered + before) <= 60,
+            "{} {covered}",
+            merge.covered()
+        );
+    }
+    // Overtaken on its own path: not lost after all.
+    let (now, mut merge) = (epoch(), Merge::new(MergeConfig::default()));
+    for (path, index) in [(0, 1), (1, 1), (0, 2), (1, 3), (0, 3), (1, 2)] {
+        merge.handle_packet(now, path, index);
+    }
+    assert_eq!(merge.covered(), 0);
+}
+
+#[test]
+fn a_timeout_that_was_handled_does_not_stay() {
+    let (now, mut merge) = (epoch(), Merge::new(MergeConfig::default()));
+    merge.handle_packet(now, 0, 1);
+    merge.handle_packet(now, 1, 1);
+    // Path 0 is silent from here on, and the source pauses before that has been so for long enough.
+    merge.handle_packet(now + ms(480), 1, 2);
+    let (at, _) = merge.poll_timeout().unwrap();
+    merge.handle_timeout(at);
+    assert_eq!((at, merge.poll_timeout(), merge.poll_event()), (now + ms(500), None, None));
+    merge.handle_packet(now + ms(520), 1, 3);
+    let (at, _) = merge.poll_timeout().unwrap();
+    merge.handle_timeout(at);
+    assert_eq!((at, merge.poll_event()), (now + ms(520), Some(Event::Died { path: 0 })));
+    assert_eq!(merge.poll_timeout(), None);
 }

@@ -92,6 +92,10 @@ impl Path {
         self.most_skew = most.max(skew);
     }
 
+    pub(super) const fn skew(&self) -> Duration {
+        self.skew
+    }
+
     pub(super) fn stats(&self) -> PathStats {
         PathStats {
             received: self.received,

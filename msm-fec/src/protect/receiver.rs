@@ -3,51 +3,34 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::report::{Next, Report};
-use crate::nack::{Arrival, Request, Requester, RequesterConfig};
-use crate::order::{Delivered, Limits, Source, Verdict, Window};
-use crate::rs::decoder::{Decoder, DecoderConfig};
+use super::counts::ReceiverCounts;
+use super::ends::block_of;
+use super::report::Next;
+use super::reporting::{Reporting, SETTLED};
+use super::types::{ReceiverConfig, ToSender};
+use crate::nack::{Arrival, Requester, RequesterConfig};
+use crate::order::{Delivered, Source, Verdict, Window};
+use crate::paths::{Admit, Merge, MergeConfig, Mode, PathStats};
+use crate::rs::decoder::{Decoder, DecoderConfig, Taken};
 use crate::rs::ring::Ring;
 
-/// Reports of what does not change are this far apart.
-const REPORT: Duration = Duration::from_secs(1);
-/// Reports of what does, and how many of them, as they can be lost.
-const URGENT: Duration = Duration::from_millis(100);
-/// See [`URGENT`].
-const TIMES: u8 = 3;
-/// A change that is told at once.
-const CHANGE: f64 = 1.25;
 /// Packets that the source ring keeps, once there are repair packets.
 const RING: usize = 2048;
+/// What a repair packet has beside its payload: the header of RTP.
+const RTP_BYTES: usize = 12;
+/// What a packet that is sent again has more: its number (RFC 4588 §4).
+const RTX_BYTES: usize = 2;
+/// What a message of the sender costs with all headers: IP, UDP, SRTCP.
+const NEXT_BYTES: u64 = 69;
+/// Packets of different paths that are no further apart than this come together, and so do repair packets of a block.
+const TOGETHER: Duration = Duration::from_millis(1);
 
-/// What a receiver may do.
-#[derive(Debug, Clone, Copy)]
-pub struct ReceiverConfig {
-    /// The latency budget.
-    pub budget: Duration,
-    /// Whether packets are asked for.
-    pub nack: bool,
-    /// Limits of the window.
-    pub window: Limits,
-    /// Bytes of source packets that are kept for the code, once there are repair packets. Default 4 MiB.
-    pub ring_bytes: usize,
-}
+/// A budget with room for a round trip, as far as is known before one was measured.
+const BLIND: Duration = Duration::from_millis(100);
 
-impl ReceiverConfig {
-    /// The defaults, for a latency budget.
-    #[must_use]
-    pub const fn new(budget: Duration) -> Self {
-        Self { budget, nack: true, window: Limits::new(budget), ring_bytes: 4 << 20 }
-    }
-}
-
-/// What is to be sent to the sender.
-#[derive(Debug, Clone, Copy)]
-pub enum ToSender<'a> {
-    /// A request for packets.
-    Request(Request<'a>),
-    /// What was measured.
-    Report(Report),
+/// How long a request waits before it is known whether there is time for it.
+fn blind(config: &ReceiverConfig) -> Duration {
+    if config.budget < BLIND { config.budget } else { Duration::ZERO }
 }
 
 /// Puts together what comes.
@@ -58,48 +41,91 @@ pub struct Receiver {
     window: Window,
     decoder: Decoder,
     ring: Option<Ring>,
-    /// Recovered packets that were the next ones.
+    /// Where there is more than one path.
+    merge: Option<Merge>,
+    /// Recovered packets that were the next ones, and buffers for such.
     passed: VecDeque<(u64, Instant, Vec<u8>)>,
+    spare: Vec<Vec<u8>>,
     out: Vec<u8>,
-    report: Reporting,
-}
-
-#[derive(Debug, Default)]
-struct Reporting {
-    id: u8,
-    sent: Option<(u8, Instant)>,
-    told: (f64, f64),
-    due: Option<Instant>,
-    left: u8,
+    reporting: Reporting,
+    hold_off: Duration,
+    counts: ReceiverCounts,
 }
 
 impl Receiver {
     /// One that has seen nothing.
     #[must_use]
     pub fn new(config: ReceiverConfig) -> Self {
+        let window = config.window.packets as u64;
+        let merge = MergeConfig { window, ..MergeConfig::default() };
+        let mut requester = Requester::new(RequesterConfig::new(config.budget));
+        requester.set_hold_off(blind(&config));
         Self {
             config,
-            requester: Requester::new(RequesterConfig::new(config.budget)),
+            requester,
             window: Window::new(config.window),
             decoder: Decoder::new(DecoderConfig::default()),
             ring: None,
+            merge: (config.paths > 1).then(|| Merge::new(merge)),
             passed: VecDeque::new(),
+            spare: Vec::new(),
             out: Vec::new(),
-            report: Reporting::default(),
+            reporting: Reporting::default(),
+            hold_off: Duration::ZERO,
+            counts: ReceiverCounts::default(),
         }
     }
 
     /// A source packet came, or came again. [`Verdict::Pass`]: the caller hands it on, and then what
     /// [`poll_delivered`](Self::poll_delivered) has; [`Verdict::Again`]: it gives it once more after that.
+    #[inline]
     pub fn handle_packet(&mut self, now: Instant, index: u64, source: Source, packet: &[u8]) -> Verdict {
+        self.handle_packet_by(now, 0, index, source, packet)
+    }
+
+    /// A source packet came by `path`, or came again: as [`handle_packet`](Self::handle_packet).
+    pub fn handle_packet_by(
+        &mut self,
+        now: Instant,
+        path: usize,
+        index: u64,
+        source: Source,
+        packet: &[u8],
+    ) -> Verdict {
+        let mut source = source;
+        if let Some(merge) = self.merge.as_mut().filter(|_| source == Source::Media) {
+            match merge.handle_packet(now, path, index) {
+                Admit::First => {}
+                Admit::Recovered => source = Source::Path,
+                Admit::Copy => {
+                    self.counts.beside_bytes += packet.len() as u64;
+                    return Verdict::Duplicate;
+                }
+                Admit::Late => return Verdict::Late,
+                // The line may begin anew: that is for the window to say.
+                Admit::Stray => {}
+            }
+        }
         let verdict = self.window.handle_packet(now, index, source, packet);
         if matches!(verdict, Verdict::Again | Verdict::Stray) {
+            if verdict == Verdict::Again
+                && let Some(merge) = &mut self.merge
+            {
+                merge.take_back(path, index);
+            }
             return verdict;
         }
         let arrival = match source {
-            // Late by the paths' difference, and no loss.
-            Source::Media | Source::Path => Arrival::Media,
-            Source::Nack | Source::Fec => Arrival::Retransmission,
+            Source::Nack | Source::Fec => {
+                self.counts.retransmitted += 1;
+                self.counts.beside_bytes += (packet.len() + RTX_BYTES) as u64;
+                Arrival::Retransmission
+            }
+            // Of another path it is late by the paths' difference, and not lost.
+            Source::Media | Source::Path => {
+                self.counts.media_bytes += packet.len() as u64;
+                Arrival::Media
+            }
         };
         self.requester.handle_packet(now, index, arrival);
         if let Some(ring) = &mut self.ring {
@@ -107,19 +133,27 @@ impl Receiver {
             self.decoder.handle_source(index, ring);
             self.take_recovered(now);
         }
-        if self.report.due.is_none() {
-            self.report.due = Some(now + URGENT);
-        }
+        self.reporting.handle_packet(now);
         verdict
     }
 
-    /// A repair packet came.
+    /// A repair packet came, by whatever path.
     pub fn handle_repair(&mut self, now: Instant, payload: &[u8]) {
+        self.counts.repair_packets += 1;
+        self.counts.beside_bytes += (payload.len() + RTP_BYTES) as u64;
+        let Some(next) = self.requester.next_index() else { return };
         let ring = self.ring.get_or_insert_with(|| Ring::new(RING, self.config.ring_bytes));
-        let newest = self.requester.next_index().unwrap_or(0).saturating_sub(1);
         // The decoder counts what it refuses.
-        if self.decoder.handle_repair(newest, payload, ring).is_ok() {
-            self.take_recovered(now);
+        let Ok(taken) = self.decoder.handle_repair(next.saturating_sub(1), payload, ring) else { return };
+        self.take_recovered(now);
+        let Some(block) = block_of(next, payload) else { return };
+        if block.end > next {
+            // It was sent: whatever of it is not there is missing.
+            self.requester.handle_next(now, block.end);
+            self.window.handle_next(now, block.end);
+        }
+        if taken == Taken::Kept {
+            self.requester.handle_unrepaired(now, block, TOGETHER);
         }
     }
 
@@ -127,77 +161,79 @@ impl Receiver {
         while let Some(recovered) = self.decoder.poll_recovered() {
             let index = recovered.index;
             if self.window.handle_packet(now, index, Source::Fec, recovered.packet) == Verdict::Pass {
-                self.passed.push_back((index, now, recovered.packet.to_vec()));
+                let mut packet = self.spare.pop().unwrap_or_default();
+                packet.clear();
+                packet.extend_from_slice(recovered.packet);
+                self.passed.push_back((index, now, packet));
             }
             self.requester.handle_packet(now, index, Arrival::Repaired);
         }
     }
 
-    /// The sender told where its line ends.
+    /// The sender told where its line ends, by whatever path.
     pub fn handle_next(&mut self, now: Instant, next: Next) {
-        self.requester.set_hold_off(next.hold_off);
+        self.counts.beside_bytes += NEXT_BYTES;
+        self.hold_off = next.hold_off.min(self.config.budget);
+        self.wait_for_paths();
         self.requester.handle_next(now, next.next);
         self.window.handle_next(now, next.next);
-        if let Some((id, sent)) = self.report.sent
-            && next.echo == Some(id)
+        if let Some(id) = next.echo
+            && let Some(rtt) = self.reporting.handle_echo(now, id)
         {
-            self.report.sent = None;
-            self.requester.handle_rtt(now.saturating_duration_since(sent));
+            let first = self.requester.rtt().smoothed().is_none();
+            self.requester.handle_rtt(rtt);
+            self.wait_for_paths();
+            if first {
+                self.requester.handle_unrepaired(now, 0..u64::MAX, self.hold_off);
+            }
         }
+    }
+
+    /// What one path lacks another may have, and that is later.
+    fn wait_for_paths(&mut self) {
+        let skew = self.merge.as_ref().map_or(Duration::ZERO, Merge::skew);
+        let skew = if skew > TOGETHER { (skew * 5 / 4).min(self.config.budget / 2) } else { Duration::ZERO };
+        let known = self.requester.rtt().smoothed().is_some();
+        self.requester.set_hold_off(if known { self.hold_off.max(skew) } else { blind(&self.config) });
+    }
+
+    /// A round trip was measured otherwise: on the path. Who knows it from the start protects from the start.
+    pub fn handle_rtt(&mut self, rtt: Duration) {
+        // It is not the first of its kind, so it is no guess.
+        let missing = SETTLED.saturating_sub(self.requester.rtt().samples()).max(1);
+        (0..missing).for_each(|_| self.requester.handle_rtt(rtt));
+        self.wait_for_paths();
     }
 
     /// It is as late as [`poll_timeout`](Self::poll_timeout) said.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.requester.handle_timeout(now);
         self.window.handle_timeout(now);
+        if let Some(merge) = &mut self.merge {
+            merge.handle_timeout(now);
+            while merge.poll_event().is_some() {}
+            self.wait_for_paths();
+        }
     }
 
     /// What leaves now, until there is nothing.
     pub fn poll_delivered(&mut self) -> Option<Delivered<'_>> {
         if let Some((index, since, packet)) = self.passed.pop_front() {
-            self.out = packet;
+            self.spare.push(std::mem::replace(&mut self.out, packet));
             return Some(Delivered { index, source: Source::Fec, since, packet: &self.out });
         }
         self.window.poll_ready()
     }
 
-    /// What to send now, until there is nothing.
+    /// What to send now, by all paths, until there is nothing.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<ToSender<'_>> {
         while self.requester.poll_event().is_some() {}
         while self.window.poll_event().is_some() {}
-        if let Some(report) = self.next_report(now) {
+        if let Some(report) = self.reporting.poll(now, &self.requester) {
             return Some(ToSender::Report(report));
         }
         let request = self.requester.poll_transmit()?;
         self.config.nack.then_some(ToSender::Request(request))
-    }
-
-    fn next_report(&mut self, now: Instant) -> Option<Report> {
-        if self.report.due.is_none_or(|due| due > now) {
-            return None;
-        }
-        let loss = self.requester.loss();
-        let (rate, burst) = (loss.rate().max(loss.recent()), loss.burst());
-        let differs = |new: f64, old: f64| new > old * CHANGE || new * CHANGE < old;
-        let told = self.report.told;
-        if differs(rate, told.0) && (rate - told.0).abs() > 0.0005 || differs(burst, told.1) {
-            self.report.told = (rate, burst);
-            self.report.left = TIMES;
-        } else if self.requester.rtt().smoothed().is_none() {
-            self.report.left = self.report.left.max(1);
-        }
-        self.report.left = self.report.left.saturating_sub(1);
-        self.report.due = Some(now + if self.report.left > 0 { URGENT } else { REPORT });
-        self.report.id = self.report.id.wrapping_add(1);
-        self.report.sent = Some((self.report.id, now));
-        let rtt = self.requester.rtt();
-        Some(Report {
-            id: self.report.id,
-            loss: rate,
-            burst,
-            rtt: rtt.smoothed().map(|smoothed| smoothed + rtt.variation()),
-            reorder: self.requester.reorder().delay(now),
-        })
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
@@ -205,13 +241,57 @@ impl Receiver {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let requester = self.requester.poll_timeout().map(|(at, _)| at);
         let window = self.window.poll_timeout().map(|(at, _)| at);
-        [requester, window, self.report.due].into_iter().flatten().min()
+        let merge = self.merge.as_ref().and_then(|merge| merge.poll_timeout().map(|(at, _)| at));
+        [requester, window, merge, self.reporting.timeout()].into_iter().flatten().min()
     }
 
     /// Whether packets' bytes are looked at before they leave: once there were repair packets.
     #[must_use]
     pub const fn wants_bytes(&self) -> bool {
         self.ring.is_some()
+    }
+
+    /// What came, and what became of it.
+    #[must_use]
+    pub fn counts(&self) -> ReceiverCounts {
+        let (window, requests) = (self.window.stats(), self.requester.stats());
+        let merge = self.merge.as_ref().filter(|_| self.config.mode == Mode::Duplicate);
+        let by_path = merge.map_or(window.recovered_path, Merge::covered);
+        ReceiverCounts {
+            packets: window.delivered,
+            lost: window.recovered_fec + window.recovered_nack + by_path + window.unrecovered,
+            recovered_by_fec: window.recovered_fec,
+            recovered_by_nack: window.recovered_nack,
+            recovered_by_path: by_path,
+            unrecovered: window.unrecovered,
+            requested: requests.requested + requests.request_copies,
+            ..self.counts
+        }
+    }
+
+    /// What is measured and done about it, in one line.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let (loss, burst) = self.requester.loss().current();
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let rtt = self.requester.rtt().smoothed();
+        let rtt = rtt.map_or("unknown".to_owned(), |rtt| format!("{:.0} ms", ms(rtt)));
+        let asks = match (self.config.nack, self.hold_off.is_zero()) {
+            (false, _) => "does not ask for packets".to_owned(),
+            (true, true) => "asks for packets at once".to_owned(),
+            (true, false) => format!("asks for packets after {:.0} ms", ms(self.hold_off)),
+        };
+        let budget = ms(self.config.budget);
+        format!(
+            "loss {:.2} % in runs of {burst:.1}, round trip {rtt}, budget {budget:.0} ms: {asks}",
+            loss * 100.0
+        )
+    }
+
+    /// What came by a path: nothing is known of it where there is but one.
+    #[must_use]
+    pub fn path(&self, path: usize) -> Option<PathStats> {
+        self.merge.as_ref().filter(|_| path < self.config.paths).and_then(|merge| merge.stats(path))
     }
 
     /// The window, for its counters.

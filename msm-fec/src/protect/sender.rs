@@ -2,50 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use super::blocks::{BATCH, Blocks};
 use super::choice::Choice;
+use super::counts::SenderCounts;
 use super::report::{Next, Report};
 use super::traffic::Meter;
-use crate::control::{Code, Limits, Plan};
-use crate::nack::{Answer, History, HistoryLimits, Responder, ResponderConfig, Tail, TailConfig};
-use crate::rs::encoder::{Encoder, EncoderConfig, Repair, Shape};
-
-/// A burst whose end was not marked is over after so long.
-const IDLE: Duration = Duration::from_millis(2);
+use super::types::{SenderConfig, SourcePacket, ToReceiver};
+use super::ways::Ways;
+use crate::control::{Limits, Plan};
+use crate::nack::{History, Responder, ResponderConfig, Tail, TailConfig};
+use crate::paths::Mode;
 
 /// What a tail probe costs with all headers: IP, UDP, SRTCP.
 const PROBE_BYTES: usize = 69;
-
-/// What a sender may do.
-#[derive(Debug, Clone, Copy)]
-pub struct SenderConfig {
-    /// The receiver's latency budget.
-    pub budget: Duration,
-    /// What protection may cost, and is to reach.
-    pub limits: Limits,
-    /// What is kept to be sent again.
-    pub history: HistoryLimits,
-    /// Longest packet.
-    pub packet_bytes: usize,
-}
-
-impl SenderConfig {
-    /// The defaults, for a latency budget.
-    #[must_use]
-    pub fn new(budget: Duration) -> Self {
-        Self { budget, limits: Limits::default(), history: HistoryLimits::default(), packet_bytes: 1500 }
-    }
-}
-
-/// What is to be sent to the receiver, beside the source packets.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ToReceiver<'a, R> {
-    /// A repair packet.
-    Repair(Repair<'a>),
-    /// A packet that was asked for.
-    Again(Answer<R>),
-    /// Where the line ends.
-    Next(Next),
-}
+/// What a repair packet has beside its payload: the header of RTP.
+const RTP_BYTES: usize = 12;
+/// What a packet that is sent again has more: its number (RFC 4588 §4).
+const RTX_BYTES: u64 = 2;
 
 /// Protects what is sent.
 #[derive(Debug)]
@@ -54,26 +27,22 @@ pub struct Sender<R: Copy> {
     history: History<R>,
     responder: Responder,
     tail: Tail,
-    /// There is one always: without a shape it has no limit to break.
-    encoder: Option<Encoder>,
+    blocks: Blocks,
     meter: Meter,
     choice: Choice,
-    /// The code of the block that is open, how many packets and bursts it has, and when the burst is over if nobody says so.
-    code: Option<Code>,
-    in_block: usize,
-    bursts: usize,
-    idle: Option<Instant>,
+    ways: Ways,
     next: u64,
     echo: Option<u8>,
-    skipped: u64,
+    reported: Option<u8>,
+    /// Whether the end of a burst is told: not where nothing is asked for, or repair packets tell it.
+    probes: bool,
+    counts: SenderCounts,
 }
 
 impl<R: Copy> Sender<R> {
     /// One that has sent nothing.
     #[must_use]
     pub fn new(config: SenderConfig) -> Self {
-        let packet_bytes = config.packet_bytes;
-        let encoder = EncoderConfig { packet_bytes, ..EncoderConfig::default() };
         Self {
             config,
             history: History::new(config.history),
@@ -86,119 +55,183 @@ impl<R: Copy> Sender<R> {
                 share: 0.004,
                 ..TailConfig::new(config.budget)
             }),
-            encoder: Encoder::new(encoder, None).ok(),
+            blocks: Blocks::new(config.packet_bytes),
             meter: Meter::default(),
             choice: Choice::new(config.limits, config.budget),
-            code: None,
-            in_block: 0,
-            bursts: 0,
-            idle: None,
+            ways: Ways::new(config.mode, config.paths),
             next: 0,
             echo: None,
-            skipped: 0,
+            reported: None,
+            probes: true,
+            counts: SenderCounts::default(),
         }
+    }
+
+    /// Other limits, from the next report on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.config.limits = limits;
+        self.choice.set_limits(limits);
+    }
+
+    /// Whether a path can be used, as its own probes tell.
+    pub fn set_path(&mut self, path: usize, usable: bool) {
+        self.ways.set_usable(path, usable);
+    }
+
+    /// The paths that the next packet takes: bit n is path n. To be called once for each packet, and each takes all of them.
+    #[inline]
+    pub fn choose_paths(&mut self) -> u8 {
+        self.ways.choose()
     }
 
     /// The packet `index` is sent; indices are consecutive. `last`: no other is expected at once, as at a frame's end.
     pub fn handle_source(&mut self, now: Instant, index: u64, packet: &[u8], last: bool, reference: R) {
+        self.handle_burst(now, index, [SourcePacket { bytes: packet, last, reference }]);
+    }
+
+    /// Packets that are sent together, with consecutive indices from `first` on. Costs less than one by one where there are repair
+    /// packets.
+    pub fn handle_burst<'a>(
+        &mut self,
+        now: Instant,
+        first: u64,
+        packets: impl IntoIterator<Item = SourcePacket<'a, R>>,
+    ) {
+        let mut batch: [&[u8]; BATCH] = [&[]; BATCH];
+        let (mut filled, mut index) = (0, first);
+        for SourcePacket { bytes, last, reference } in packets {
+            let begins = self.handle_one(now, index, bytes.len(), last, reference);
+            if begins && self.blocks.is_open() && self.blocks.timeout().is_some() {
+                self.blocks.end_burst();
+            }
+            if filled == 0 && !self.blocks.is_open() {
+                self.blocks.begin(self.choice.plan(), self.meter.deviation());
+            }
+            index = index.wrapping_add(1);
+            if self.blocks.room() == 0 {
+                continue;
+            }
+            if let Some(place) = batch.get_mut(filled) {
+                *place = bytes;
+                filled += 1;
+            }
+            if last || filled == BATCH || filled == self.blocks.room() {
+                self.encode(now, index, batch.get(..filled).unwrap_or_default(), last);
+                filled = 0;
+            }
+        }
+        self.encode(now, index, batch.get(..filled).unwrap_or_default(), false);
+    }
+
+    /// What is kept of a packet. Whether a burst begins with it.
+    #[inline]
+    fn handle_one(&mut self, now: Instant, index: u64, bytes: usize, last: bool, reference: R) -> bool {
         self.next = index.wrapping_add(1);
-        self.history.push(now, index, packet.len(), reference);
-        self.responder.handle_media(packet.len());
-        self.tail.handle_packet(now, index, packet.len(), last);
-        let begins = self.meter.handle_packet(now, packet.len());
-        if begins && self.in_block > 0 && self.idle.is_some() {
-            self.end_burst();
+        self.counts.packets += 1;
+        self.counts.media_bytes += bytes as u64;
+        self.history.push(now, index, bytes, reference);
+        self.responder.handle_media(bytes);
+        if self.probes {
+            self.tail.handle_packet(now, index, bytes, last);
         }
-        if self.in_block == 0 {
-            self.begin_block();
-        }
-        if let Some(encoder) = self.encoder.as_mut().filter(|_| self.code.is_some()) {
-            self.in_block += 1;
-            if encoder.handle_source(index, packet).is_err() {
-                self.skipped += 1;
-            }
-            self.idle = Some(now + IDLE);
-            if !encoder.has_open() {
-                self.in_block = 0;
-                self.bursts = 0;
-            }
-            if last {
-                self.end_burst();
-            }
-        }
+        self.meter.handle_packet(now, bytes)
     }
 
-    fn begin_block(&mut self) {
-        self.bursts = 0;
-        self.code = self.choice.plan().and_then(|plan| plan.code);
-        let shape = self.code.and_then(|code| {
-            // Bursts are not all as long as their mean.
-            let room = (code.source + code.source / 2).min(255 - code.repair.min(127));
-            let repair = u8::try_from(code.repair).ok()?;
-            Shape::new(u8::try_from(room).ok()?, repair, 1).ok()
-        });
-        let set = self.encoder.as_mut().is_some_and(|encoder| encoder.set_shape(shape).is_ok());
-        if shape.is_none() || !set {
-            self.code = None;
-        }
-    }
-
-    fn end_burst(&mut self) {
-        self.idle = None;
-        self.bursts += 1;
-        let Some(code) = self.code.filter(|code| self.in_block > 0 && self.bursts >= code.span) else {
+    /// The packets before `next` are of the open block.
+    fn encode(&mut self, now: Instant, next: u64, packets: &[&[u8]], last: bool) {
+        if packets.is_empty() {
             return;
-        };
-        let repairs = (code.repair * self.in_block).div_ceil(code.source.max(1)).min(code.repair);
-        if let Some(encoder) = &mut self.encoder {
-            encoder.finish_with(u8::try_from(repairs).unwrap_or(u8::MAX));
         }
-        self.in_block = 0;
+        self.blocks.handle_packets(now, next.wrapping_sub(packets.len() as u64), packets);
+        if last {
+            self.blocks.end_burst();
+        }
     }
 
     /// A request came: the numbers that it names.
     pub fn handle_request(&mut self, now: Instant, numbers: impl IntoIterator<Item = u16>) {
-        self.responder.handle_request(now, &mut self.history, numbers);
+        self.handle_request_by(now, 0, numbers);
+    }
+
+    /// A request came by `path`.
+    pub fn handle_request_by(&mut self, now: Instant, path: usize, numbers: impl IntoIterator<Item = u16>) {
+        self.ways.handle_feedback(now, path, true);
+        if self.config.limits.nack {
+            self.responder.handle_request(now, &mut self.history, numbers);
+        }
     }
 
     /// The receiver's report came. Whether the plan changed: see [`explain`](Self::explain).
     pub fn handle_report(&mut self, now: Instant, report: &Report) -> bool {
+        self.handle_report_by(now, 0, report)
+    }
+
+    /// The receiver's report came by `path`. Whether the plan changed: see [`explain`](Self::explain).
+    pub fn handle_report_by(&mut self, now: Instant, path: usize, report: &Report) -> bool {
+        self.ways.handle_feedback(now, path, false);
+        if self.reported.replace(report.id) == Some(report.id) {
+            return false;
+        }
         self.echo = Some(report.id);
         self.tail.set_loss(report.loss);
         if let Some(rtt) = report.rtt {
             self.responder.set_rtt(rtt);
         }
-        self.meter.traffic().is_some_and(|traffic| self.choice.handle_report(now, report, traffic))
+        let Some(traffic) = self.meter.traffic() else { return false };
+        let changed = self.choice.handle_report(now, report, traffic, self.counts.packets);
+        self.tail.set_burst(self.choice.probes());
+        self.follow(now);
+        changed
+    }
+
+    /// What follows from the plan for who answers and who tells.
+    fn follow(&mut self, now: Instant) {
+        let Some(plan) = self.choice.plan() else { return };
+        let share = (self.choice.allowed(now) - plan.ahead).max(0.0);
+        self.responder.set_config(ResponderConfig { share, ..self.responder.config() });
+        let told = plan.code.is_some_and(|code| code.span == 1 && code.repair * code.depth >= 3);
+        self.probes = !(plan.code.is_some() && (plan.rounds.is_empty() || told));
     }
 
     /// It is as late as [`poll_timeout`](Self::poll_timeout) said.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tail.handle_timeout(now);
-        if self.idle.is_some_and(|idle| idle <= now) {
-            self.end_burst();
-        }
+        self.blocks.handle_timeout(now);
     }
 
     /// What to send now, until there is nothing.
     pub fn poll_transmit(&mut self) -> Option<ToReceiver<'_, R>> {
+        self.poll_transmit_by().map(|(_, what)| what)
+    }
+
+    /// What to send now and the paths that it takes, bit n for path n, until there is nothing.
+    pub fn poll_transmit_by(&mut self) -> Option<(u8, ToReceiver<'_, R>)> {
         if let Some(answer) = self.responder.poll_transmit(&self.history) {
-            return Some(ToReceiver::Again(answer));
+            let paths = self.ways.answers();
+            self.counts.retransmitted += 1;
+            let bytes = u64::from(self.history.bytes_of(answer.index)) + RTX_BYTES;
+            self.counts.beside_bytes += bytes * u64::from(paths.count_ones());
+            return Some((paths, ToReceiver::Again(answer)));
         }
-        let hold_off = self.choice.plan().map_or(Duration::ZERO, |plan| plan.hold_off);
-        if let Some(id) = self.echo.take() {
-            return Some(ToReceiver::Next(Next { next: self.next, hold_off, echo: Some(id) }));
+        let echo = self.echo.take();
+        if let Some(next) = if echo.is_some() { Some(self.next) } else { self.tail.poll_transmit() } {
+            let paths = self.ways.all();
+            self.counts.beside_bytes += PROBE_BYTES as u64 * u64::from(paths.count_ones());
+            let hold_off = self.choice.plan().map_or(Duration::ZERO, |plan| plan.hold_off);
+            return Some((paths, ToReceiver::Next(Next { next, hold_off, echo })));
         }
-        if let Some(next) = self.tail.poll_transmit() {
-            return Some(ToReceiver::Next(Next { next, hold_off, echo: None }));
-        }
-        self.encoder.as_mut()?.poll_repair().map(ToReceiver::Repair)
+        let repair = self.blocks.poll_repair()?;
+        let paths = self.ways.choose();
+        self.counts.repair_packets += 1;
+        self.counts.beside_bytes += (RTP_BYTES + repair.payload.len()) as u64 * u64::from(paths.count_ones());
+        Some((paths, ToReceiver::Repair(repair)))
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let tail = self.tail.poll_timeout().map(|(at, _)| at);
-        [tail, self.idle].into_iter().flatten().min()
+        [tail, self.blocks.timeout()].into_iter().flatten().min()
     }
 
     /// The plan in force.
@@ -213,10 +246,27 @@ impl<R: Copy> Sender<R> {
         self.choice.why()
     }
 
+    /// What was sent.
+    #[must_use]
+    pub fn counts(&self) -> SenderCounts {
+        let stats = self.responder.stats();
+        // All paths but the first.
+        let copies = match self.config.mode {
+            Mode::Duplicate => self.ways.count() as u64 - 1,
+            Mode::Spread => 0,
+        };
+        SenderCounts {
+            beside_bytes: self.counts.beside_bytes + self.counts.media_bytes * copies,
+            refused: stats.suppressed + stats.unknown + stats.throttled,
+            skipped: self.blocks.skipped(),
+            ..self.counts
+        }
+    }
+
     /// Packets that are too long to be protected.
     #[must_use]
     pub const fn skipped(&self) -> u64 {
-        self.skipped
+        self.blocks.skipped()
     }
 
     /// The budget that it was made for.

@@ -7,6 +7,9 @@ use crate::control::Traffic;
 /// A pause that ends a burst.
 const PAUSE: Duration = Duration::from_millis(4);
 
+/// A source that never pauses is taken for one that does so often.
+const LONGEST: Duration = Duration::from_millis(20);
+
 /// Weight of the newest burst.
 const WEIGHT: f64 = 1.0 / 8.0;
 
@@ -18,13 +21,15 @@ pub(super) struct Meter {
     packets: u32,
     bytes: f64,
     mean: Option<Traffic>,
+    deviation: f64,
 }
 
 impl Meter {
     /// A packet was sent. Whether a burst begins with it.
     #[inline]
     pub(super) fn handle_packet(&mut self, now: Instant, bytes: usize) -> bool {
-        let begins = self.last.is_none_or(|last| now.saturating_duration_since(last) >= PAUSE);
+        let since = |at: Option<Instant>, time| at.is_none_or(|at| now.saturating_duration_since(at) >= time);
+        let begins = since(self.last, PAUSE) || since(self.first, LONGEST);
         if begins {
             self.end(now);
             self.first = Some(now);
@@ -47,6 +52,8 @@ impl Meter {
             bytes: self.bytes / packets.max(1.0),
         };
         let mix = |old: f64, new: f64| old + (new - old) * WEIGHT;
+        let differs = self.mean.map_or(0.0, |mean| (packets - mean.packets).abs());
+        self.deviation = mix(self.deviation, differs);
         let time = |old: Duration, new: Duration| {
             Duration::try_from_secs_f64(mix(old.as_secs_f64(), new.as_secs_f64())).unwrap_or(new)
         };
@@ -58,7 +65,12 @@ impl Meter {
         }));
     }
 
-    /// What is known; of a source that never pauses nothing, at first.
+    /// By how many packets bursts differ from their mean, on average.
+    pub(super) const fn deviation(&self) -> f64 {
+        self.deviation
+    }
+
+    /// What is known: nothing before the first burst is over.
     pub(super) fn traffic(&self) -> Option<Traffic> {
         self.mean
     }
@@ -85,5 +97,35 @@ mod tests {
         assert!((traffic.packets - 33.0).abs() < 1e-9 && (traffic.bytes - 1200.0).abs() < 1e-9);
         assert_eq!(traffic.length, Duration::from_micros(3200));
         assert_eq!(traffic.interval.as_millis(), 40);
+        assert!(meter.deviation() < 1e-9);
+    }
+
+    #[test]
+    fn frames_of_other_sizes_deviate() {
+        let mut meter = Meter::default();
+        for frame in 0..40u32 {
+            // Each tenth is larger.
+            for packet in 0..if frame % 10 == 0 { 40 } else { 8 } {
+                let at = epoch_of(frame) + Duration::from_micros(100) * packet;
+                meter.handle_packet(at, 1200);
+            }
+        }
+        assert!((1.0..12.0).contains(&meter.deviation()), "{}", meter.deviation());
+    }
+
+    fn epoch_of(frame: u32) -> Instant {
+        thread_local!(static START: Instant = epoch());
+        START.with(|start| *start) + Duration::from_millis(40) * frame
+    }
+
+    #[test]
+    fn who_never_pauses_sends_bursts_of_20_ms() {
+        let (mut meter, start) = (Meter::default(), epoch());
+        for packet in 0..1000u32 {
+            meter.handle_packet(start + Duration::from_millis(1) * packet, 1316);
+        }
+        let traffic = meter.traffic().unwrap();
+        assert!((traffic.packets - 20.0).abs() < 1e-9, "{traffic:?}");
+        assert_eq!((traffic.interval.as_millis(), traffic.length.as_millis()), (20, 19));
     }
 }

@@ -129,7 +129,12 @@ fn a_publisher_is_asked_again() {
     let lab = Lab::new();
     let proxy = Proxy::start(&lab, LOCAL);
     let mut command = lab.command(Place::Client, "/usr/bin/python3");
-    command.arg(workspace().join("msm-proxy/tests/peers/gst_publisher.py")).args([&url("cam"), "avpf", "0", "20"]);
+    command.arg(workspace().join("msm-proxy/tests/peers/gst_publisher.py")).args([
+        &url("cam"),
+        "avpf",
+        "0",
+        "20",
+    ]);
     let mut publisher = lab.start("gst-publisher", command);
     published(&lab, &mut publisher, "cam");
     lab.lose(Place::Proxy, ONE_IN, &format!("ip saddr {CLIENT} udp length > 60"));
@@ -154,7 +159,12 @@ fn a_server_that_records_takes_our_repair_packets() {
     let _proxy = Proxy::start(&lab, &config);
     lab.lose(Place::Server, 41, "ip saddr 10.71.0.2 udp length > 60");
     let mut command = lab.command(Place::Client, "/usr/bin/python3");
-    command.arg(workspace().join("msm-proxy/tests/peers/gst_publisher.py")).args([&url("test"), "avp", "0", "8"]);
+    command.arg(workspace().join("msm-proxy/tests/peers/gst_publisher.py")).args([
+        &url("test"),
+        "avp",
+        "0",
+        "8",
+    ]);
     let _publisher = lab.start("gst-publisher", command);
     let deadline = Instant::now() + Duration::from_secs(20);
     let (recovered, unrecovered) = loop {

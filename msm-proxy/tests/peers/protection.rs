@@ -103,7 +103,7 @@ struct Flows {
     plan: String,
 }
 
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(found) = look() {
@@ -139,7 +139,7 @@ fn near<'lab>(lab: &'lab Lab, identity: &str, protection: &str) -> Proxy<'lab> {
 }
 
 /// Publishes to the far proxy, in its own namespace, where nothing is lost: H.264 of a constant 4 Mbit/s, in a loop.
-fn publish(lab: &Lab) -> Process {
+pub(crate) fn publish(lab: &Lab) -> Process {
     let file = lab.file("constant.mkv");
     let mut command = lab.command(Place::Server, "ffmpeg");
     let encode = "-v error -nostdin -f lavfi -i testsrc2=s=320x240:r=25 -t 10 -pix_fmt yuv420p -c:v libx264 -preset ultrafast \

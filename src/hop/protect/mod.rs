@@ -3,6 +3,7 @@
 
 mod counts;
 pub(crate) mod formats;
+mod keeper;
 pub(crate) mod receiving;
 pub(crate) mod sending;
 pub(crate) mod timer;
@@ -32,7 +33,11 @@ pub(crate) const HISTORY_BYTES: usize = 8 << 20;
 /// What a sender may do for a track.
 pub(crate) fn limits(protection: &Protection) -> Limits {
     let overhead = f64::from(protection.overhead) / 100.0;
-    Limits { overhead, fec: protection.fec != Fec::Off, nack: protection.nack, ..Limits::default() }
+    let share = match protection.fec {
+        Fec::Share(share) => Some(f64::from(share) / 100.0),
+        Fec::Auto | Fec::Off => None,
+    };
+    Limits { overhead, fec: protection.fec != Fec::Off, nack: protection.nack, share, ..Limits::default() }
 }
 
 /// What the receiver's route says, as a header has it.

@@ -3,17 +3,20 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use msm_core::hop::Label;
+use msm_core::hop::{Label, Trailer};
+use msm_core::hub::ReaderId;
 use msm_core::route::Protection;
 use msm_core::rtcp::{Acceptance, Compound};
 use msm_core::rtp::{HEADER_LEN, patch_header};
 use msm_fec::nack::rtx::{self, Identity};
-use msm_fec::nack::{HistoryLimits, Kept, Store, wire};
+use msm_fec::nack::{HistoryLimits, wire};
 use msm_fec::protect::wire::Message;
 use msm_fec::protect::{Sender, SenderConfig, ToReceiver};
 
+use super::keeper::{Keeper, Sent};
 use super::{Counts, Formats};
 use crate::hop::outlet::Outlet;
+use crate::hub::shard::Shard;
 use crate::status::{FlowProtection, milliseconds};
 
 /// What is between a packet and its answer at most, beside the budget: a round trip that is longer has no use.
@@ -33,8 +36,10 @@ pub(crate) enum Flow {
 
 /// The sender's half.
 pub(crate) struct Sending {
-    sender: Sender<Kept>,
-    store: Store,
+    sender: Sender<Sent>,
+    keeper: Keeper,
+    /// A packet that is sent again.
+    again: Vec<u8>,
     formats: Formats,
     /// The flow for repair packets and retransmissions.
     pub(crate) beside: Rc<Outlet>,
@@ -72,7 +77,8 @@ impl Sending {
             SenderConfig { limits: super::limits(&protection), history, ..SenderConfig::new(latency) };
         Self {
             sender: Sender::new(config),
-            store: Store::new(super::HISTORY_BYTES, age),
+            keeper: Keeper::new(super::HISTORY_BYTES, age),
+            again: Vec::new(),
             formats,
             beside,
             next: first & 0x7fff,
@@ -88,16 +94,30 @@ impl Sending {
         }
     }
 
-    /// A packet of the hop, as it is before SRTP, is about to be sent.
+    /// Looks for packets in the hub from now on, of which this is a reader's track.
+    pub(crate) fn keep_in(&mut self, shard: &Rc<Shard>, id: ReaderId, track: usize) {
+        if self.answers {
+            self.keeper.keep_in(shard, id, track);
+        }
+    }
+
+    /// A packet of the hop, as it is before SRTP, is about to be sent. The hub keeps it at `position`, if it does.
     #[inline]
-    pub(crate) fn handle_source(&mut self, now: Instant, index: u64, packet: &[u8]) {
-        let Some(kept) = self.store.push(now, packet) else { return };
+    pub(crate) fn handle_source(
+        &mut self,
+        now: Instant,
+        index: u64,
+        packet: &[u8],
+        position: Option<u64>,
+        trailer: Trailer,
+    ) {
+        let Some(sent) = self.keeper.push(now, packet, position, trailer) else { return };
         let [_, marker_pt, _, _, t0, t1, t2, t3, ..] = *packet else { return };
         self.timestamp = u32::from_be_bytes([t0, t1, t2, t3]);
         let last = !self.marks || marker_pt & 0x80 != 0;
         self.packets += 1;
         self.counts.media_bytes += packet.len() as u64;
-        self.sender.handle_source(now, index, packet, last, kept);
+        self.sender.handle_source(now, index, packet, last, sent);
     }
 
     /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for.
@@ -147,7 +167,9 @@ impl Sending {
                     self.counts.repair_packets += 1;
                 }
                 ToReceiver::Again(answer) => {
-                    let rtx = self.store.get(answer.reference).and_then(|packet| {
+                    let Self { keeper, again, .. } = self;
+                    let rtx = keeper.write(answer.index, answer.reference, again).and_then(|()| {
+                        let packet = again.as_slice();
                         let media = packet.get(1)? & 0x7f;
                         let identity = Identity { ssrc, payload_type: self.formats.rtx_of(media)? };
                         room.resize(packet.len() + rtx::OVERHEAD, 0);

@@ -101,7 +101,7 @@ impl Mend {
         let Some((ssrc, line)) = &mut self.line else {
             let is_media = |header: &Header| !self.offer.is_repair(header.payload_type);
             let valid = burst.segments().iter().filter(|own| own.valid && is_media(&own.header));
-            self.last = valid.map(|own| (own.header.ssrc, own.header.sequence)).last();
+            self.last = valid.map(|own| (own.header.ssrc, own.header.sequence)).next_back();
             return deliver(burst);
         };
         if line.pass_run(*ssrc, &self.offer, burst) {

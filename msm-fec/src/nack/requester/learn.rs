@@ -1,6 +1,7 @@
 //! What fills a gap, and what is learnt from it.
 
-use std::time::Instant;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::super::gap::Gap;
 use super::super::types::{Arrival, Event, RequesterStats};
@@ -65,6 +66,16 @@ impl Requester {
         } else {
             self.behind = Some(index + 1);
         }
+    }
+
+    /// Repair packets of a block came, and not enough to recover what it lacks: that waits for no more than `wait` for others.
+    pub fn handle_unrepaired(&mut self, now: Instant, block: Range<u64>, wait: Duration) {
+        let due = now + wait.max(self.reorder.delay(now));
+        let start = self.gaps.partition_point(|gap| gap.index < block.start);
+        for gap in self.gaps.iter_mut().skip(start).take_while(|gap| gap.index < block.end) {
+            gap.hasten(due);
+        }
+        self.wake_at(due);
     }
 
     pub(super) fn restart(&mut self, next: u64) {

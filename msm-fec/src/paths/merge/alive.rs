@@ -15,12 +15,15 @@ impl Merge {
             self.paths.iter().filter_map(last).fold(None, |ends: Option<(Instant, Instant)>, at| {
                 Some(ends.map_or((at, at), |(oldest, newest)| (oldest.min(at), newest.max(at))))
             })?;
-        (oldest < newest).then(|| (oldest + self.config.silence).max(newest))
+        let at = (oldest + self.config.silence).max(newest);
+        // Once that was looked at, the next packet tells more.
+        (oldest < newest && self.checked.is_none_or(|checked| checked < at)).then_some(at)
     }
 
     /// Time has come to `now`: paths that were silent while others brought packets are dead.
     pub fn handle_timeout(&mut self, now: Instant) {
         let silence = self.config.silence;
+        self.checked = Some(now);
         let newest = self.paths.iter().filter_map(|path| path.last).max();
         let Some(newest) = newest.filter(|newest| *newest <= now) else { return };
         let mut died = [false; MAX_PATHS];

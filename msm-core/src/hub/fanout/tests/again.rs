@@ -145,7 +145,7 @@ fn a_gop_that_does_not_fit_is_asked_for_all_the_same() {
     let sent = world.sink.got[VIDEO].packets.clone();
     let lost = &sent[sent.len() - 50];
     nack(&mut world, id, VIDEO, ssrc_of(0, VIDEO), &[Header::parse(lost).unwrap().sequence]);
-    assert_eq!(world.sink.got[VIDEO].again, [lost.clone()]);
+    assert_eq!(world.sink.got[VIDEO].again, std::slice::from_ref(lost));
     // Who comes late waits for a keyframe, as without a history.
     let late = world.join(1, true);
     world.play(late);

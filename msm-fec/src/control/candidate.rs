@@ -1,0 +1,257 @@
+//! Plans that are looked at: what they leave, and what they cost.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::plan::{Code, MAX_DEPTH, MAX_SOURCE, Round};
+use super::rounds::{MAX_ROUNDS, Rounds};
+use super::{Channel, Conditions, Limits, Traffic};
+use crate::nack::{Tail, TailConfig};
+
+/// What a repair packet has more than the longest packet of its block: headers of its own, and tag and MKI of SRTP.
+const REPAIR_BYTES: f64 = 42.0;
+/// What a tail probe costs with all headers: IP, UDP, SRTCP.
+const PROBE_BYTES: f64 = 69.0;
+/// Headers of IP and UDP, which packets of the media have, too.
+const HEADER_BYTES: f64 = 28.0;
+/// What is sent now and then to report, as a share of the media.
+const FIXED: f64 = 0.004;
+/// A round trip is not hit to the millisecond: what is kept free for each.
+const GUARD: Duration = Duration::from_millis(1);
+/// Runs of losses that are longer than this, on average, take more than one burst's end in a row.
+const LONG: f64 = 5.0;
+/// Where the target is out of reach, no more is spent for so little less loss.
+const LITTLE: f64 = 1.02;
+/// Twice as much loss as the target is worth this share of the media, and less in proportion; more than twice is out of the question.
+const DOUBLE: f64 = 0.16;
+
+/// A plan that is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) code: Option<Code>,
+    pub(super) asked: Asked,
+    pub(super) delay: Duration,
+    pub(super) share: f64,
+    pub(super) ahead: f64,
+    pub(super) residual: f64,
+    pub(super) overhead: f64,
+}
+
+impl Candidate {
+    /// Takes the place of what is no better.
+    pub(super) fn improve(self, best: &mut Option<Self>, target: f64) {
+        if best.as_ref().is_none_or(|best| self.beats(best, target)) {
+            *best = Some(self);
+        }
+    }
+
+    /// Whether it is the better one of its kind. Below the target less loss is worth nothing, a little above it something; far above,
+    /// any that is not next to nothing.
+    fn beats(&self, other: &Self, target: f64) -> bool {
+        match (self.price(target), other.price(target)) {
+            (Some(price), Some(other_price)) => price < other_price,
+            (None, None) if self.overhead > other.overhead => self.residual * LITTLE < other.residual,
+            (None, None) => self.residual < other.residual * LITTLE,
+            (price, _) => price.is_some(),
+        }
+    }
+
+    /// Whether it is better than one of another kind: cheaper, or leaves so many `times` less.
+    pub(super) fn is_worth(&self, other: &Self, target: f64, times: f64) -> bool {
+        match (self.price(target), other.price(target)) {
+            (Some(price), Some(other_price)) => price < other_price,
+            (None, Some(_)) => false,
+            (_, None) => self.residual * times < other.residual,
+        }
+    }
+
+    /// What it costs, and what it leaves above the target; `None` where that is too much to be weighed.
+    fn price(&self, target: f64) -> Option<f64> {
+        let above = (self.residual / target.max(1e-12)).max(1.0).log2();
+        (above <= 1.0).then_some(self.overhead + above * DOUBLE)
+    }
+}
+
+/// What is asked for, and what that leaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// The most rounds that there are.
+    most: Rounds,
+    /// What they leave and cost on average, and what they leave of what is seen to be missing when the next burst comes.
+    leaves: f64,
+    costs: f64,
+    late: f64,
+}
+
+impl Asked {
+    pub(super) const fn any(&self) -> bool {
+        self.most.any()
+    }
+
+    pub(super) fn rounds(&self) -> Vec<Round> {
+        self.most.to_vec()
+    }
+
+    fn leaves(&self, unseen: f64) -> f64 {
+        self.leaves * (1.0 - unseen) + self.late * unseen
+    }
+}
+
+/// Blocks over some bursts, with any number of repair packets.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    code: Code,
+    delay: Duration,
+    /// By the number of repair packets.
+    residuals: Vec<f64>,
+    least: usize,
+    /// The most repair packets for each source packet, on average.
+    share: f64,
+    /// What a repair packet costs, and what everything may.
+    repair: f64,
+    limit: f64,
+    unseen: f64,
+}
+
+impl Blocks {
+    /// Blocks over `span` bursts; `None` if their repair packets would be too late for the first packet, or they have too many packets.
+    pub(super) fn new(conditions: &Conditions, span: usize, limits: &Limits) -> Option<Self> {
+        let traffic = conditions.traffic;
+        let packets = (traffic.packets * span as f64).round().max(1.0);
+        let depth = (packets / (MAX_SOURCE as f64 + 0.5)).ceil().max(1.0);
+        let between = traffic.interval.saturating_mul(u32::try_from(span).ok()?.checked_sub(1)?);
+        let delay = between.saturating_add(traffic.length + GUARD);
+        if delay > conditions.budget || depth > MAX_DEPTH as f64 {
+            return None;
+        }
+        let source = ((packets / depth).round() as usize).clamp(1, MAX_SOURCE);
+        let repair = 1.0 + REPAIR_BYTES / (traffic.bytes.max(1.0) + HEADER_BYTES);
+        let share = limits.share.unwrap_or(f64::MAX).min((limits.overhead - FIXED).max(0.0) / repair);
+        // Blocks may have one more, if not every block has.
+        let most = ((source as f64 * share).ceil() as usize).min(255 - source);
+        let depth = depth as usize;
+        Some(Self {
+            code: Code { source, repair: 0, span, depth },
+            delay,
+            residuals: conditions.forward.chain(depth as u32).residuals(source, most),
+            least: if limits.share.is_some() { most } else { 1 },
+            share,
+            repair,
+            limit: limits.overhead,
+            // What a code leaves of bursts was lost in one that was longer than its repair packets, which are at the end, too.
+            unseen: if conditions.forward.is_bursty() { conditions.ends(packets) } else { 0.0 },
+        })
+    }
+
+    /// No blocks: only what is asked for.
+    pub(super) fn none(conditions: &Conditions, limits: &Limits) -> Candidate {
+        let again = conditions.forward.stays_lost(1);
+        let blocks = Self {
+            code: Code { source: 1, repair: 0, span: 0, depth: 1 },
+            delay: Duration::ZERO,
+            residuals: vec![conditions.forward.sane().loss],
+            least: 0,
+            share: 0.0,
+            repair: 0.0,
+            limit: limits.overhead,
+            unseen: conditions.ends(conditions.traffic.packets) * again.powf(conditions.probes()),
+        };
+        let asked = conditions.asked(limits);
+        Candidate { code: None, ..blocks.candidate(0, &asked) }
+    }
+
+    pub(super) fn repairs(&self) -> RangeInclusive<usize> {
+        self.least..=self.residuals.len().saturating_sub(1)
+    }
+
+    /// The plan with so many repair packets.
+    pub(super) fn candidate(&self, repairs: usize, asked: &Asked) -> Candidate {
+        let source = self.code.source as f64;
+        let share = (repairs as f64 / source).min(self.share);
+        // Some blocks have this many, the others one fewer.
+        let residual = |repairs: usize| self.residuals.get(repairs).copied().unwrap_or(1.0);
+        let (more, fewer) = (residual(repairs), residual(repairs.saturating_sub(1)));
+        let part = (repairs as f64 - share * source).clamp(0.0, 1.0);
+        let left = more + (fewer - more) * part;
+        let (ahead, answers) = (share * self.repair, left * asked.costs);
+        // Beyond the limit requests are not answered.
+        let answered = if answers > 0.0 { ((self.limit - ahead).max(0.0) / answers).min(1.0) } else { 1.0 };
+        Candidate {
+            code: Some(Code { repair: repairs, ..self.code }),
+            asked: *asked,
+            delay: self.delay,
+            share,
+            ahead,
+            residual: left * (1.0 - answered * (1.0 - asked.leaves(self.unseen))),
+            overhead: ahead + answers * answered,
+        }
+    }
+}
+
+impl Conditions {
+    /// What is asked for at once.
+    fn asked(&self, limits: &Limits) -> Asked {
+        self.asked_after([Duration::ZERO], limits)
+    }
+
+    /// What is asked for when the repair packets of a block were not enough: those of its packets that were sent last can wait least for
+    /// them, and so be asked for most often.
+    pub(super) fn asked_behind(&self, span: usize, limits: &Limits) -> Asked {
+        let Traffic { interval, length, .. } = self.traffic;
+        let bursts = (0..u32::try_from(span).unwrap_or(u32::MAX)).rev();
+        self.asked_after(bursts.map(|later| interval.saturating_mul(later) + length + GUARD), limits)
+    }
+
+    fn asked_after(&self, delays: impl IntoIterator<Item = Duration>, limits: &Limits) -> Asked {
+        let rounds = |delay| match self.rounds(delay) {
+            count if count > 0 && limits.nack => Rounds::new(self, count),
+            _ => Rounds::NONE,
+        };
+        let mut asked = Asked { most: Rounds::NONE, leaves: 0.0, costs: 0.0, late: 0.0 };
+        let mut count = 0.0;
+        for delay in delays {
+            let (soon, late) = (rounds(delay), rounds(delay.saturating_add(self.traffic.interval)));
+            asked.leaves += soon.leaves;
+            asked.costs += soon.costs;
+            asked.late += late.leaves;
+            asked.most = soon;
+            count += 1.0;
+        }
+        let [leaves, costs, late] =
+            [asked.leaves, asked.costs, asked.late].map(|sum| sum / f64::max(count, 1.0));
+        Asked { leaves, costs, late, ..asked }
+    }
+
+    /// How many rounds fit behind a delay: the last one's answer has to come in time.
+    fn rounds(&self, delay: Duration) -> usize {
+        let left = self.budget.saturating_sub(self.detection).saturating_sub(delay);
+        let round = (self.rtt + GUARD).as_secs_f64();
+        ((left.as_secs_f64() / round) as usize).min(MAX_ROUNDS)
+    }
+
+    /// Whether what the next burst tells of can still be asked for twice.
+    fn is_roomy(&self) -> bool {
+        self.rounds(self.traffic.interval) >= 2
+    }
+
+    /// The runs that probes are to tell of: long ones, and where the next burst comes too late for it shorter ones, too.
+    pub(crate) fn told_by_probes(&self, burst: f64) -> f64 {
+        if burst < LONG && self.is_roomy() { 1.0 } else { burst }
+    }
+
+    /// Share of lost packets that are of a run which took the end of their `packets`, too.
+    fn ends(&self, packets: f64) -> f64 {
+        let (again, packets) = (self.forward.stays_lost(1), packets.clamp(1.0, 1e4));
+        if again < 1.0 { (1.0 - again.powf(packets)) / (1.0 - again) / packets } else { 1.0 }
+    }
+
+    /// Probes behind a burst.
+    fn probes(&self) -> f64 {
+        let Channel { loss, burst } = self.forward.sane();
+        let mut tail = Tail::new(TailConfig::new(self.budget));
+        tail.set_loss(loss);
+        tail.set_burst(self.told_by_probes(burst));
+        let afforded = self.traffic.packets * self.traffic.bytes * (0.02 + loss / 2.0) / PROBE_BYTES;
+        f64::from(tail.probes()).min(afforded.max(0.0))
+    }
+}
