@@ -170,6 +170,12 @@ fn nor_at_forty_milliseconds_with_three_round_trips() {
 }
 
 #[test]
+fn what_overtakes_the_answer_to_setup_is_protected_too() {
+    // With this seed two of the first packets are lost, which come before the answer by TCP does.
+    nothing_is_missed(&["--loss", "10%", "--seed", "320"]);
+}
+
+#[test]
 fn without_protection_what_the_link_loses_is_missed() {
     let seconds = seconds(6, &["--loss", "10%", "--latency", "0"]);
     let lost = grown(&seconds, |second| number(second, "lost"));

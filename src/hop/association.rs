@@ -203,7 +203,7 @@ impl Association {
                 Way::Tcp => "tcp".to_owned(),
             },
             max_datagram: self.path_in_use().map_or(0, |path| path.max_datagram()),
-            rtt_ms: self.path_in_use().and_then(|path| path.rtt()).map(milliseconds),
+            rtt_ms: self.rtt().map(milliseconds),
             paths: self.paths.borrow().iter().flatten().map(|path| path.status()).collect(),
             flows: self.flows.borrow().iter().filter(|flow| flow.is_alive()).count(),
             peer_expires_in: peer.expires.as_secs().saturating_sub(now),
@@ -228,6 +228,11 @@ impl Association {
             End::Out(outlet) => outlet.upgrade()?.protection(),
         };
         self.flows.borrow().iter().filter_map(of).collect()
+    }
+
+    /// The round trip of the path in use, once it was measured.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.path_in_use().and_then(|path| path.rtt())
     }
 
     /// The largest UDP payload, or what takes its place.

@@ -358,15 +358,35 @@ impl Inlet {
     }
 
     /// Protects what comes from now on.
-    pub(crate) fn protect(self: &Rc<Self>, receiving: Receiving) {
+    pub(crate) fn protect(self: &Rc<Self>, mut receiving: Receiving) {
+        // What is lost first is as dear as what is lost later: the path knows the round trip already.
+        if let Some(rtt) = self.association.upgrade().and_then(|association| association.rtt()) {
+            receiving.handle_rtt(rtt);
+        }
         receiving.beside.set_target(Target::Beside { of: Rc::downgrade(self) });
         *self.receiving.borrow_mut() = Some(receiving);
         tokio::task::spawn_local(watch(Rc::downgrade(self), Rc::clone(&self.timer)));
     }
 
-    /// Names the flow that goes back.
+    /// The sender protects nothing: nothing is waited for any more.
+    pub(crate) fn unprotect(&self, now: Instant) {
+        if let Some(receiving) = self.receiving.borrow_mut().as_mut() {
+            receiving.give_up(now);
+        }
+        self.deliver_ready(now, &mut self.state.borrow_mut().gathered, &mut []);
+        *self.receiving.borrow_mut() = None;
+    }
+
+    /// Names the flow that goes back, by which from now on is asked for what is missing.
     pub(crate) fn set_back(&self, outlet: &Rc<Outlet>) {
         *self.back.borrow_mut() = Rc::downgrade(outlet);
+        self.drive(Instant::now());
+    }
+
+    /// When something is due. Nothing is while there is no way back: it could not be asked for.
+    fn due(&self) -> Option<Instant> {
+        let has_back = self.back.borrow().strong_count() > 0;
+        self.receiving.borrow().as_ref().filter(|_| has_back).and_then(Receiving::poll_timeout)
     }
 
     /// Sends what protection wants sent, and notes when it wants to be asked next.
@@ -376,11 +396,9 @@ impl Inlet {
             let due = {
                 let mut receiving = self.receiving.borrow_mut();
                 let Some(receiving) = receiving.as_mut() else { return };
-                let back = self.back.borrow().upgrade();
-                match back
-                    .and_then(|back| receiving.poll_transmit(now, back.label, &mut message).map(|()| back))
-                {
-                    Some(back) => Err(back),
+                let Some(back) = self.back.borrow().upgrade() else { return };
+                match receiving.poll_transmit(now, back.label, &mut message) {
+                    Some(()) => Err(back),
                     None => Ok(receiving.poll_timeout()),
                 }
             };
@@ -492,12 +510,11 @@ impl Drop for Inlet {
 /// The timer of a protected flow.
 async fn watch(inlet: Weak<Inlet>, timer: Rc<Timer>) {
     loop {
-        let due = |inlet: &Inlet| inlet.receiving.borrow().as_ref().and_then(Receiving::poll_timeout);
-        let Some(first) = inlet.upgrade().map(|inlet| due(&inlet)) else { return };
+        let Some(first) = inlet.upgrade().map(|inlet| inlet.due()) else { return };
         timer.wait(first).await;
         let Some(inlet) = inlet.upgrade() else { return };
         let now = Instant::now();
-        if due(&inlet).is_some_and(|due| due <= now) {
+        if inlet.due().is_some_and(|due| due <= now) {
             inlet.handle_timeout(now);
         }
     }

@@ -394,7 +394,12 @@ impl Pull {
                     .map_or(Wanted::Nothing, |plan| Wanted::Received(protect::wishes(&plan.protection)));
                 let (coming, answer) =
                     self.member.set_up(url, "", target, wanted, self.protection.paths.mode())?;
-                pending.push((coming, plan, answer));
+                let Coming { inlet, beside } = coming;
+                // Media may overtake the answer.
+                if let (Some(beside), Some(plan)) = (beside, plan) {
+                    protect::receive(&inlet, beside, plan);
+                }
+                pending.push((inlet, answer));
             }
         }
         if self.playing.is_some() && request.range.is_some() {
@@ -408,10 +413,10 @@ impl Pull {
             });
         // All are on their way before the first answer comes.
         let played = self.member.ask(asked);
-        for (track, (Coming { inlet, beside }, plan, answer)) in pending.into_iter().enumerate() {
+        for (track, (inlet, answer)) in pending.into_iter().enumerate() {
             let answer = answer.await?;
-            if let (Some(beside), Some(plan), Some(_)) = (beside, plan, answer.header.latency) {
-                protect::receive(&inlet, beside, plan);
+            if answer.header.latency.is_none() {
+                inlet.unprotect(Instant::now());
             }
             let outlet = self.member.set_outlet(&answer, &inlet)?;
             home.set_upstream(track, Dest::Hop(Rc::clone(&outlet)));

@@ -113,6 +113,11 @@ impl Receiving {
         Ok(())
     }
 
+    /// The round trip, as the path measured it.
+    pub(crate) fn handle_rtt(&mut self, rtt: Duration) {
+        self.receiver.handle_rtt(rtt);
+    }
+
     /// The sender told where its line ends.
     pub(crate) fn handle_next(&mut self, now: Instant, next: Next) {
         self.receiver.handle_next(now, next);
@@ -122,6 +127,11 @@ impl Receiving {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.receiver.handle_timeout(now);
         self.collect();
+    }
+
+    /// Waits for nothing that is missing now.
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        self.handle_timeout(now + self.latency);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
