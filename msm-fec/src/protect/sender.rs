@@ -163,6 +163,7 @@ impl<R: Copy> Sender<R> {
 
     /// The receiver's report came. Whether the plan changed: see [`explain`](Self::explain).
     pub fn handle_report(&mut self, now: Instant, report: &Report) -> bool {
+        let report = &report.bounded();
         self.echo = Some(report.id);
         self.tail.set_loss(report.loss);
         if let Some(rtt) = report.rtt {
