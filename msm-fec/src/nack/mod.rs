@@ -30,6 +30,10 @@ pub use types::{Arrival, Event, Reason, Request, RequesterConfig, RequesterStats
 /// Packets that one request names, at most.
 pub const MAX_REQUEST: usize = 256;
 
+/// Packets that a receiver asks for, copies counted, for each packet that comes; four times what it tracks at once. So a peer whose
+/// numbers jump makes it send no more than a few times what it got.
+pub const ASKS_PER_PACKET: u64 = 16;
+
 /// Copies of an answer that are asked for at once, at most; a responder gives no more.
 pub const MAX_ANSWERS: u8 = 4;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::gap::{GRANULARITY, Gap, Step, Timing};
 use super::plan::Plan;
 use super::types::{Arrival, Event, Reason, Request, RequesterConfig, RequesterStats};
-use super::{MAX_ANSWERS, MAX_REQUEST};
+use super::{ASKS_PER_PACKET, MAX_ANSWERS, MAX_REQUEST};
 use crate::estimate::{Loss, Reorder, Rtt};
 
 /// Events that wait for being polled; the oldest give way.
@@ -40,6 +40,10 @@ pub struct Requester {
     gaps: VecDeque<Gap>,
     /// Nothing is due before.
     wake: Option<Instant>,
+    /// Packets that came, those of them that are counted in `credit`, and how many may be asked for.
+    came: u64,
+    credited: u64,
+    credit: u64,
     hold_off: Duration,
     /// Where a second packet far behind would confirm that the line starts anew.
     behind: Option<u64>,
@@ -70,6 +74,9 @@ impl Requester {
             now: None,
             gaps: VecDeque::new(),
             wake: None,
+            came: 0,
+            credited: 0,
+            credit: most_credit(&config),
             hold_off: Duration::ZERO,
             behind: None,
             ambiguous: 0,
@@ -107,6 +114,7 @@ impl Requester {
     /// The packet `index` came.
     #[inline]
     pub fn handle_packet(&mut self, now: Instant, index: u64, arrival: Arrival) {
+        self.came += 1;
         if index == self.next && self.started {
             self.next = index.wrapping_add(1);
             self.loss.handle_received();
@@ -133,6 +141,10 @@ impl Requester {
             self.started = true;
             self.next = index + 1;
         } else if index >= self.next {
+            if arrival == Arrival::Retransmission {
+                // Nobody asked for it, and what is sent first tells where the line is.
+                return;
+            }
             self.handle_next(now, index);
             self.loss.handle_received();
             self.next = index + 1;
@@ -196,12 +208,23 @@ impl Requester {
         }
         self.passes.iter_mut().for_each(Vec::clear);
         let timing = self.timing();
+        self.earn();
+        let room = MAX_REQUEST.min(usize::try_from(self.credit).unwrap_or(MAX_REQUEST));
         let mut wake: Option<Instant> = None;
         let mut named = 0;
         for place in 0..self.gaps.len() {
             let Some(gap) = self.gaps.get_mut(place).filter(|gap| gap.open) else { continue };
-            let step = if named < MAX_REQUEST { gap.step(now, &timing, &self.plan) } else { Step::Wait };
-            match step {
+            if named >= room && now < gap.deadline {
+                let due = if room < MAX_REQUEST && gap.due <= now {
+                    self.stats.throttled += 1;
+                    now + GRANULARITY
+                } else {
+                    gap.due
+                };
+                wake = Some(wake.map_or(due, |wake| wake.min(due)));
+                continue;
+            }
+            match gap.step(now, &timing, &self.plan) {
                 Step::Wait => {}
                 Step::Ask { answers, copy } => {
                     named += 1;
@@ -221,9 +244,17 @@ impl Requester {
             }
             wake = Some(wake.map_or(gap.due, |wake| wake.min(gap.due)));
         }
+        self.credit -= named as u64;
         self.wake = wake;
         self.forget_closed();
         (named > 0).then_some(Request { passes: &self.passes })
+    }
+
+    /// What came since allows so many requests.
+    fn earn(&mut self) {
+        let earned = (self.came - self.credited).saturating_mul(ASKS_PER_PACKET);
+        self.credited = self.came;
+        self.credit = self.credit.saturating_add(earned).min(most_credit(&self.config));
     }
 
     /// What happened. To be called until there is nothing.
@@ -236,6 +267,11 @@ impl Requester {
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         self.wake.map(|wake| (wake, Reason::Gap))
     }
+}
+
+/// What may be asked for at once after a time without: everything that is tracked, and three times again.
+fn most_credit(config: &RequesterConfig) -> u64 {
+    u64::try_from(config.max_gaps.max(MAX_REQUEST)).unwrap_or(u64::MAX).saturating_mul(4)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::history::History;
+use super::rtx::OVERHEAD;
 use super::{MAX_ANSWERS, MAX_REQUEST};
 
 /// Answers that wait for being polled; what is asked for beyond is refused.
@@ -17,7 +18,8 @@ const MAX_NUMBERS: usize = 8192;
 pub struct ResponderConfig {
     /// Answers, as a share of the media's bytes. Default 0.5.
     ///
-    /// A receiver gets at most `1 + share` times the media, plus `burst` once, whatever it asks for: the amplification.
+    /// A receiver gets at most `1 + share` times the media's bytes, plus `burst` once, whatever it asks for and how often: the
+    /// amplification. What a retransmission is longer by counts, too.
     pub share: f64,
     /// Bytes of answers that may go out at once after a time without any. Default 256 KiB.
     pub burst: usize,
@@ -118,7 +120,7 @@ impl Responder {
         // Zero is what no datagram has.
         self.datagram = self.datagram.wrapping_add(1).max(1);
         let at = history.time(now);
-        let window = u64::try_from((self.config.rtt * 3 / 4).as_nanos()).unwrap_or(u64::MAX);
+        let window = u64::try_from((self.config.rtt.saturating_mul(3) / 4).as_nanos()).unwrap_or(u64::MAX);
         for number in numbers.into_iter().take(MAX_NUMBERS) {
             self.stats.requested += 1;
             let index = history.extend(number);
@@ -135,7 +137,7 @@ impl Responder {
                 self.stats.suppressed += 1;
                 continue;
             }
-            let cost = f64::from(sent.len);
+            let cost = f64::from(sent.len) + OVERHEAD as f64;
             if self.tokens < cost || self.queue.len() >= MAX_QUEUE {
                 self.stats.throttled += 1;
                 continue;

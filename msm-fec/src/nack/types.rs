@@ -118,6 +118,8 @@ pub struct RequesterStats {
     pub gave_up: u64,
     /// Missing packets that were forgotten because too many were missing.
     pub overflow: u64,
+    /// How often a packet was not asked for in its time, as too many were ([`super::ASKS_PER_PACKET`]).
+    pub throttled: u64,
     /// New starts of the line.
     pub restarts: u64,
 }

@@ -146,6 +146,11 @@ impl Window {
             return self.handle_behind(index, source);
         }
         if index - self.next >= self.room() {
+            if matches!(source, Source::Nack | Source::Fec) {
+                // Only what is sent first tells where the line goes on.
+                self.stats.strays += 1;
+                return Verdict::Stray;
+            }
             if self.held > 0 || self.next < self.release {
                 self.release_all();
                 return Verdict::Again;

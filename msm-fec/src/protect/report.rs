@@ -17,6 +17,20 @@ pub struct Report {
     pub reorder: Duration,
 }
 
+impl Report {
+    /// The same, in bounds that arithmetic can take: a receiver may tell anything.
+    pub(super) fn bounded(self) -> Self {
+        let most = Duration::from_secs(60);
+        Self {
+            loss: if self.loss.is_nan() { 0.0 } else { self.loss.clamp(0.0, 1.0) },
+            burst: if self.burst.is_nan() { 1.0 } else { self.burst.clamp(1.0, 1e6) },
+            rtt: self.rtt.map(|rtt| rtt.min(most)),
+            reorder: self.reorder.min(most),
+            ..self
+        }
+    }
+}
+
 /// What a sender tells: where its line ends, and what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {

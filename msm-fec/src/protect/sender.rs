@@ -172,6 +172,7 @@ impl<R: Copy> Sender<R> {
         if self.reported.replace(report.id) == Some(report.id) {
             return false;
         }
+        let report = &report.bounded();
         self.echo = Some(report.id);
         self.tail.set_loss(report.loss);
         if let Some(rtt) = report.rtt {

@@ -37,6 +37,7 @@ impl Parity {
         if (self.sources, self.repairs) != (sources, repairs) {
             (self.sources, self.repairs) = (sources, repairs);
             self.coefficients.clear();
+            self.coefficients.reserve_exact(usize::from(sources) * usize::from(repairs));
             for source in 0..sources {
                 let weight = gf::log_product_below(sources, source);
                 let row = |repair| coefficient(sources, source, weight, sources + repair);

@@ -5,7 +5,7 @@
 )]
 
 /// The polynomial without its highest term.
-const POLYNOMIAL: u8 = 0x1D;
+pub(crate) const POLYNOMIAL: u8 = 0x1D;
 
 /// The order of the multiplicative group: logarithms count modulo this.
 pub(crate) const ORDER: u32 = 255;
