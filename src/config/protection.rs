@@ -80,9 +80,12 @@ impl fmt::Display for FecConfig {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum NackConfig {
-    /// While a round trip fits into the latency.
+    /// While a round trip fits into the latency. GStreamer's players are not told, as they take packets that come in another rhythm
+    /// than before for lost.
     #[default]
     Auto,
+    /// The same, and GStreamer's players are told as well.
+    On,
     /// Never.
     Off,
 }
@@ -122,7 +125,8 @@ impl From<&ProtectionConfig> for Protection {
                 FecConfig::Off => route::Fec::Off,
                 FecConfig::Share(Percent(share)) => route::Fec::Share(share),
             },
-            nack: given.nack == NackConfig::Auto,
+            nack: given.nack != NackConfig::Off,
+            nack_eager: given.nack == NackConfig::On,
             paths: route::Paths {
                 from: given.paths.from.clone(),
                 mode: match given.paths.mode {

@@ -14,6 +14,8 @@ pub struct Protection {
     pub fec: Fec,
     /// Whether lost packets are asked for again.
     pub nack: bool,
+    /// Whether players, too, are told so that would take packets for lost that are only late.
+    pub nack_eager: bool,
     /// The ways that media takes.
     pub paths: Paths,
 }
@@ -82,6 +84,7 @@ impl Default for Protection {
             overhead: Self::OVERHEAD,
             fec: Fec::Auto,
             nack: true,
+            nack_eager: false,
             paths: Paths::default(),
         }
     }

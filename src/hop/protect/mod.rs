@@ -66,7 +66,7 @@ fn agreed(own: &Protection, wishes: &HopHeader) -> Option<Protection> {
     };
     let overhead = own.overhead.min(wishes.overhead.unwrap_or(100));
     let nack = own.nack && wishes.nack.unwrap_or(true);
-    Some(Protection { latency, fec, overhead, nack, paths: own.paths.clone() })
+    Some(Protection { latency, fec, overhead, nack, ..own.clone() })
 }
 
 /// Protects the track that `outlet` sends: the peer calls the flow beside it `repair`, in the track that `token` names.

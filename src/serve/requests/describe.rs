@@ -50,7 +50,7 @@ pub(super) async fn describe(
     } else if context.member.is_some() {
         protect::offers(&handle.description.tracks, &resolved.protection)
     } else if settings.tls.is_none() && settings.member.is_none() {
-        let early = takes_early_feedback(request.headers.get("User-Agent"));
+        let early = takes_early_feedback(request.headers.get("User-Agent"), resolved.protection.nack_eager);
         let feedback = rtx::history(&resolved.protection).map(|history| Feedback {
             early,
             parity: false,

@@ -426,7 +426,8 @@ impl Setting<'_> {
         rtx::history(&reader.protection)?;
         // What they were described with, and readers in another profile know nothing of.
         let types = Some(types).filter(|types| self.spec.profile == Profile::Avpf && !types.is_empty());
-        let at_once = takes_early_feedback(self.request.headers.get("User-Agent"));
+        let at_once =
+            takes_early_feedback(self.request.headers.get("User-Agent"), reader.protection.nack_eager);
         let Some(types) = types else { return Some(Again::AsItWas { at_once }) };
         let mut rng = Rng::new(self.worker.shared.seed());
         // Another source than the media's.
