@@ -129,7 +129,7 @@ impl Loss {
     #[must_use]
     pub fn burst(&self) -> f64 {
         let (fast, slow) = self.settled();
-        mean(if fast.runs >= 4 * ENOUGH { fast } else { slow }, ENOUGH)
+        mean(if fast.runs >= 4 * ENOUGH { fast } else { slow }, SINGLE)
     }
 
     /// Loss rate and mean run to plan by: over the slow memory, unless what came lately tells by more than chance that the path has

@@ -38,7 +38,7 @@ pub const ASKS_PER_PACKET: u64 = 16;
 pub const MAX_ANSWERS: u8 = 4;
 
 /// Copies of a request, at most.
-pub const MAX_REQUESTS: u8 = 12;
+pub const MAX_REQUESTS: u8 = 20;
 
 /// How often a [`Requester`] asks for what, for who plans with it.
 #[derive(Debug)]

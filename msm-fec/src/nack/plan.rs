@@ -8,17 +8,19 @@
 use super::{MAX_ANSWERS, MAX_REQUESTS};
 
 /// Copies of request and answer, the cheapest first: a request is a few bytes, an answer a packet.
-const OPTIONS: [(u8, u8); 18] = [
+const OPTIONS: [(u8, u8); 20] = [
     (1, 1),
     (2, 1),
     (3, 1),
     (4, 1),
     (8, 1),
+    (12, 1),
     (MAX_REQUESTS, 1),
     (2, 2),
     (3, 2),
     (4, 2),
     (8, 2),
+    (12, 2),
     (MAX_REQUESTS, 2),
     (3, 3),
     (4, 3),
