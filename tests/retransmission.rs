@@ -95,7 +95,11 @@ fn flow(publisher: &Publisher, reader: &Asking, count: u16) -> Vec<Vec<u8>> {
 
 #[test]
 fn who_chose_the_profile_gets_retransmissions() {
-    let mesh = TestMesh::start("");
+    let usual = TestMesh::start("");
+    let _publisher = Publisher::start(&usual, "cam");
+    let told = usual.connect().ask("DESCRIBE", &usual.url("cam"), &[("User-Agent", "GStreamer/1.22.0")], b"");
+    assert!(String::from_utf8_lossy(&told.body).contains("RTP/AVP 96"), "not told, unless it is wished");
+    let mesh = TestMesh::start("routes: [{name: all, protection: {nack: on}}]\n");
     let publisher = Publisher::start(&mesh, "cam");
     let reader = Asking::start(&mesh, "cam", "GStreamer/1.22.0", "RTP/AVPF");
     assert!(reader.description.contains("m=video 0 RTP/AVPF 96 127\r\n"), "{}", reader.description);

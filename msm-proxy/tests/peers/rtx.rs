@@ -51,7 +51,7 @@ fn gstreamer_sends_again_what_we_ask_for() {
     if !have(&[Peer::Gstreamer]) {
         return;
     }
-    let lab = Lab::new();
+    let lab = Lab::alone();
     let theirs = port(&sockets(&[])[0]);
     let sockets = sockets(&[1]);
     let to = port(&sockets[0]);
@@ -121,7 +121,7 @@ fn gstreamer_asks_and_we_send_again() {
     if !have(&[Peer::Gstreamer]) {
         return;
     }
-    let lab = Lab::new();
+    let lab = Lab::alone();
     let theirs = port(&sockets(&[])[0]);
     let ours = sockets(&[1]);
     let (out, reports) = (port(&ours[0]), port(&ours[1]));
@@ -238,7 +238,7 @@ fn tshark_reads_our_requests() {
     if !have(&[Peer::Tshark]) {
         return;
     }
-    let lab = Lab::new();
+    let lab = Lab::alone();
     let mut rng = Rng::new(9);
     // Alone, a run, across the wrap, scattered, and some of them twice.
     let requests: Vec<Vec<Vec<u64>>> = vec![

@@ -295,7 +295,7 @@ fn repair_of_the_hop_is_taken_out_of_the_media() {
     m=video 0 RTP/AVP 96
     a=rtpmap:96 H264/90000
     a=fmtp:96 packetization-mode=1
-    a=rtcp-fb:* nack pli
+    a=RTCP-fb:* nack pli
     a=control:trackID=0
     m=audio 0 RTP/AVP 0 97
     a=rtpmap:97 opus/48000/2
@@ -330,7 +330,7 @@ fn readers_are_told_how_to_ask_again() {
     m=video 0 RTP/AVPF 96 127
     a=rtpmap:96 H264/90000
     a=fmtp:96 packetization-mode=1
-    a=rtcp-fb:* nack pli
+    a=RTCP-fb:* nack pli
     a=rtcp-fb:96 nack
     a=rtpmap:127 rtx/90000
     a=fmtp:127 apt=96;rtx-time=1000
@@ -354,7 +354,7 @@ fn readers_are_told_how_to_ask_again() {
     let ways = [TrackWay { feedback, ..TrackWay::default() }];
     let written = String::from_utf8(description.for_reader(false, &ways)).unwrap();
     let repaired = "m=video 0 RTP/AVPF 96 127\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
-        a=rtcp-fb:* nack pli\r\na=rtpmap:127 ulpfec/90000\r\na=fmtp:127 apt=96\r\na=control:trackID=0\r\n";
+        a=RTCP-fb:* nack pli\r\na=rtpmap:127 ulpfec/90000\r\na=fmtp:127 apt=96\r\na=control:trackID=0\r\n";
     assert!(written.contains(repaired), "{written}");
     // With no number free, packets come as they were.
     let mut text = String::from("v=0\r\ns=x\r\nm=audio 0 RTP/AVP");
