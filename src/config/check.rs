@@ -1,17 +1,17 @@
 //! What the types cannot say: references, uniqueness, and what fits together.
 
-use super::de::Dead;
+mod identity;
+mod protection;
+mod report;
+
+pub(super) use self::report::{At, Report};
 use super::listener::{ListenerConfig, Protocol};
 use super::nearest::nearest;
-use super::problem::Problem;
-use super::protection::{FecConfig, PathsConfig, ProtectionConfig};
-use super::tree::{Kind, Tree, join_index, join_key};
 use super::units::PortRange;
 use super::{ClusterConfig, Config, Fallback, Hop, RouteConfig, Start, TransportConfig};
-use msm_auth::identity::id::{IdMatch, SpiffeId, TrustDomain};
+use msm_auth::identity::id::IdMatch;
 use msm_core::route::{
-    Backend, BalanceKind, Cluster, Endpoint, PeerPattern, Protection, RewriteTemplate, Route, RouteTable,
-    UrlPattern,
+    Backend, BalanceKind, Cluster, Endpoint, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern,
 };
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -24,91 +24,6 @@ pub struct Routing {
     pub table: RouteTable,
     /// The clusters, by name.
     pub clusters: Vec<Cluster>,
-}
-
-/// The path of a key.
-#[derive(Debug, Clone)]
-pub(super) struct At(Vec<Step>);
-
-#[derive(Debug, Clone)]
-enum Step {
-    Key(String),
-    Index(usize),
-}
-
-impl At {
-    pub(super) fn key(key: &str) -> At {
-        At(vec![Step::Key(key.to_owned())])
-    }
-
-    pub(super) fn then(&self, key: &str) -> At {
-        let mut steps = self.0.clone();
-        steps.push(Step::Key(key.to_owned()));
-        At(steps)
-    }
-
-    pub(super) fn item(&self, index: usize) -> At {
-        let mut steps = self.0.clone();
-        steps.push(Step::Index(index));
-        At(steps)
-    }
-}
-
-/// Collects problems and finds their places in the document.
-pub(super) struct Report<'a> {
-    tree: &'a Tree,
-    dead: &'a Dead,
-    pub(super) problems: Vec<Problem>,
-}
-
-impl<'a> Report<'a> {
-    pub(super) fn new(tree: &'a Tree, dead: &'a Dead) -> Report<'a> {
-        Report { tree, dead, problems: Vec::new() }
-    }
-
-    /// Adds a problem at a key, or where its nearest existing parent stands.
-    pub(super) fn add(&mut self, at: &At, message: impl Into<String>) {
-        let mut node = Some(&self.tree.root);
-        let mut origin = self.tree.root.origin.clone();
-        let mut path = String::new();
-        for step in &at.0 {
-            let child = node.and_then(|node| match (&node.kind, step) {
-                (Kind::Map(entries), Step::Key(key)) => {
-                    entries.iter().find(|(own, _)| own == key).map(|(_, child)| child)
-                }
-                // Items that could not be read are not in the typed list.
-                (Kind::Seq(items), Step::Index(index)) => {
-                    items.iter().filter(|item| !self.dead.contains(&item.id)).nth(*index)
-                }
-                _ => None,
-            });
-            match child {
-                Some(child) => {
-                    origin = child.origin.clone();
-                    path = child.path.clone();
-                }
-                None => {
-                    path = match step {
-                        Step::Key(key) => join_key(&path, key),
-                        Step::Index(index) => join_index(&path, *index),
-                    };
-                }
-            }
-            node = child;
-        }
-        self.problems.push(Problem { origin, key: path, message: message.into() });
-    }
-
-    /// Whether the document has an entry here that was left out as wrong, so that its absence is no news.
-    fn is_dead(&self, map: &str, key: &str) -> bool {
-        let Kind::Map(top) = &self.tree.root.kind else { return false };
-        top.iter().filter(|(own, _)| own == map).any(|(_, node)| match &node.kind {
-            Kind::Map(entries) => {
-                entries.iter().any(|(own, child)| own == key && self.dead.contains(&child.id))
-            }
-            _ => self.dead.contains(&node.id),
-        })
-    }
 }
 
 /// Longest name of a listener, route or cluster: they are metric labels.
@@ -141,7 +56,7 @@ pub(super) fn config(config: &Config, report: &mut Report<'_>) -> Routing {
         config.clusters.iter().map(|(name, cluster)| check_cluster(name, cluster, report)).collect();
     let table = RouteTable::new(check_routes(config, report));
     check_limits(config, report);
-    check_identity(config, report);
+    identity::check(config, report);
     Routing { table, clusters }
 }
 
@@ -382,13 +297,7 @@ fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
         if given.coalesce > MAX_COALESCE {
             report.add(&at.then("coalesce"), "is longer than `100ms`, more than a live stream can bear");
         }
-        check_protection(&given.protection, &at.then("protection"), report);
-        check_paths(
-            config,
-            &given.protection.paths,
-            &at.then("protection").then("paths").then("from"),
-            report,
-        );
+        protection::check(config, &given.protection, &at.then("protection"), report);
         let url = at.then("match").then("url");
         let pattern = match UrlPattern::parse(&given.r#match.url) {
             Ok(pattern) => pattern,
@@ -421,44 +330,6 @@ fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
 
 /// Longest `coalesce`.
 const MAX_COALESCE: Duration = Duration::from_millis(100);
-
-/// Longest `protection.latency`.
-const MAX_LATENCY: Duration = Duration::from_secs(10);
-
-/// What leaves by several addresses comes back to them: the member's port must be on each.
-fn check_paths(config: &Config, given: &PathsConfig, at: &At, report: &mut Report<'_>) {
-    let mesh = config.listeners.iter().find(|listener| listener.protocol == Protocol::Mesh);
-    let Some(mesh) = mesh.filter(|mesh| !mesh.address.ip().is_unspecified()) else { return };
-    if given.from.iter().any(|from| *from != mesh.address.ip()) {
-        let message = format!(
-            "has an address that the mesh listener is not on: it is on {} alone; write `[::]` there",
-            mesh.address.ip()
-        );
-        report.add(at, message);
-    }
-}
-
-fn check_protection(given: &ProtectionConfig, at: &At, report: &mut Report<'_>) {
-    if given.latency > MAX_LATENCY {
-        report.add(&at.then("latency"), "is longer than `10s`, more than is kept to be sent again");
-    }
-    if let FecConfig::Share(share) = given.fec
-        && share > given.overhead
-    {
-        let message = format!("`{share}` is more than `overhead` allows: {}; raise it", given.overhead);
-        report.add(&at.then("fec"), message);
-    }
-    let from = &given.paths.from;
-    if from.len() > Protection::MAX_PATHS {
-        report.add(&at.then("paths").then("from"), "has more than 4 addresses");
-    }
-    for (index, address) in from.iter().enumerate() {
-        if from.iter().take(index).any(|earlier| earlier == address) {
-            report
-                .add(&at.then("paths").then("from").item(index), "is there twice; a path is another address");
-        }
-    }
-}
 
 fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Report<'_>) -> Route {
     let template = given.rewrite.as_deref().map(|text| {
@@ -553,50 +424,6 @@ fn peers(texts: &[String], at: &At, report: &mut Report<'_>) -> Vec<PeerPattern>
         }
     }
     patterns
-}
-
-fn check_identity(config: &Config, report: &mut Report<'_>) {
-    let Some(identity) = &config.identity else { return };
-    let at = At::key("identity");
-    let sources = [
-        ("workload_api", identity.workload_api.is_some()),
-        ("files", identity.files.is_some()),
-        ("ephemeral", identity.ephemeral.is_some()),
-    ];
-    let named: Vec<_> =
-        sources.iter().filter(|(_, given)| *given).map(|(key, _)| format!("`{key}`")).collect();
-    if named.len() > 1 {
-        report
-            .add(&at, format!("has {}; a member has one identity: remove all but one", named.join(" and ")));
-    }
-    if identity.initial_wait.is_zero() {
-        report.add(&at.then("initial_wait"), "is 0, so no identity could come in time; write e.g. `30s`");
-    }
-    if let Some(files) = &identity.files {
-        let at = at.then("files");
-        for (key, path) in
-            [("certificate", &files.certificate), ("key", &files.key), ("bundle", &files.bundle)]
-        {
-            if path.as_os_str().is_empty() {
-                report.add(&at.then(key), "names no file");
-            }
-        }
-        for name in files.federated.keys() {
-            if let Err(error) = TrustDomain::parse(name) {
-                report.add(&at.then("federated").then(name), error.to_string());
-            }
-        }
-    }
-    if let Some(own) = &identity.ephemeral {
-        let id = format!("spiffe://{}{}", own.trust_domain, own.path);
-        match SpiffeId::parse(&id) {
-            Ok(id) if id.is_trust_domain() => {
-                report.add(&at.then("ephemeral").then("path"), "is empty; write e.g. `/proxy/a`");
-            }
-            Ok(_) => {}
-            Err(error) => report.add(&at.then("ephemeral"), error.to_string()),
-        }
-    }
 }
 
 fn check_limits(config: &Config, report: &mut Report<'_>) {
