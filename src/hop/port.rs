@@ -58,6 +58,11 @@ impl HopPort {
         let shared = Arc::clone(&worker.shared);
         let opened = shared.hop.address.get_or_try_init(|| async {
             let mut settings = shared.hop.settings.clone();
+            if settings.address.port() == 0 && shared.worker_count() > 1 {
+                let free = free_port(settings.address);
+                settings.address =
+                    free.map_err(|error| Error::socket("mesh port: any UDP port".to_owned(), error))?;
+            }
             // In the order of their numbers: the kernel knows the sockets by the order in which they were bound.
             for handle in shared.workers() {
                 let own = settings.clone();
@@ -260,6 +265,12 @@ impl HopPort {
     }
 }
 
+/// The address with a port that nobody has. The kernel counts a port as free for sockets that share it (`SO_REUSEPORT`) if other sockets
+/// of the same user have it that share it, too: two members would get each other's packets. So it is asked by a socket that does not share.
+fn free_port(address: SocketAddr) -> io::Result<SocketAddr> {
+    std::net::UdpSocket::bind(address)?.local_addr()
+}
+
 async fn receive(worker: Weak<Worker>, port: Rc<HopPort>) {
     loop {
         let Some(strong) = worker.upgrade() else { return };
@@ -277,5 +288,30 @@ async fn receive(worker: Weak<Worker>, port: Rc<HopPort>) {
             tokio::time::sleep(RETRY).await;
         }
         strong.observe_drops(&port.socket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv6Addr;
+
+    #[test]
+    fn a_port_that_others_share_is_not_free() {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let shared = || {
+            let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
+            socket.set_only_v6(false).unwrap();
+            socket.set_reuse_port(true).unwrap();
+            socket.bind(&any.into()).unwrap();
+            let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+            (socket, port)
+        };
+        // One in a hundred ports; a socket that shares would hit one of them with near certainty.
+        let taken: Vec<_> = (0..300).map(|_| shared()).collect();
+        for _ in 0..1000 {
+            let port = free_port(any).unwrap().port();
+            assert!(taken.iter().all(|(_, own)| *own != port), "{port}");
+        }
     }
 }
