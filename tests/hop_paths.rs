@@ -434,3 +434,12 @@ fn spread_repairs_one_path_by_the_other() {
     assert!(flow.unrecovered <= 2 * 8, "{flow:#?}");
     assert!(cut[0] > lost[0] + 100, "{cut:?}");
 }
+
+#[test]
+fn a_way_may_begin_at_an_interface() {
+    let stage = Stage::by(", protection: {paths: {from: [lo, 127.0.0.5]}}");
+    wait_up(&stage, [true; 2]);
+    let [near, _] = paths(&stage);
+    let from: Vec<_> = near.iter().map(|path| path.from.as_deref()).collect();
+    assert_eq!(from, [Some("127.0.0.1"), Some("127.0.0.5")]);
+}

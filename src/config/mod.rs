@@ -47,7 +47,7 @@ pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
-pub use protection::{FecConfig, NackConfig, PathModeConfig, PathsConfig, ProtectionConfig};
+pub use protection::{FecConfig, NackConfig, PathFrom, PathModeConfig, PathsConfig, ProtectionConfig};
 pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
 #[cfg(feature = "schema")]
 pub use schema::schema;

@@ -95,12 +95,60 @@ pub enum NackConfig {
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PathsConfig {
-    /// The addresses of this machine that the ways begin at, the main one first; at most 4. Which link what comes from an address takes is
-    /// for the system's routes to say (`ip rule add from …`). Default: one way, as the system routes.
+    /// Where the ways begin on this machine, the main one first; at most 4: addresses, or interfaces such as `eth0`, which stand for the
+    /// address that they have when a member is connected to. Which link what comes from an address takes is for the system's routes to
+    /// say (`ip rule add from …`). Default: one way, as the system routes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub from: Vec<IpAddr>,
+    pub from: Vec<PathFrom>,
     /// How they are used.
     pub mode: PathModeConfig,
+}
+
+/// Where a way begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathFrom {
+    /// An address of this machine.
+    Address(IpAddr),
+    /// A network interface.
+    Interface(String),
+}
+
+/// An interface's name is shorter (`IFNAMSIZ`).
+const INTERFACE_NAME: usize = 16;
+
+impl FromStr for PathFrom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PathFrom, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(PathFrom::Address(address));
+        }
+        let is_odd = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'/' | b':');
+        let is_name = (1..INTERFACE_NAME).contains(&text.len()) && !text.bytes().any(is_odd);
+        // What looks like an address should have been one.
+        if is_name && text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            return Ok(PathFrom::Interface(text.to_owned()));
+        }
+        Err("neither".to_owned())
+    }
+}
+
+impl fmt::Display for PathFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PathFrom::Address(address) => address.fmt(f),
+            PathFrom::Interface(name) => f.write_str(name),
+        }
+    }
+}
+
+impl From<&PathFrom> for route::PathFrom {
+    fn from(given: &PathFrom) -> route::PathFrom {
+        match given {
+            PathFrom::Address(address) => route::PathFrom::Address(*address),
+            PathFrom::Interface(name) => route::PathFrom::Interface(name.clone()),
+        }
+    }
 }
 
 /// How several ways are used.
@@ -128,7 +176,7 @@ impl From<&ProtectionConfig> for Protection {
             nack: given.nack != NackConfig::Off,
             nack_eager: given.nack == NackConfig::On,
             paths: route::Paths {
-                from: given.paths.from.clone(),
+                from: given.paths.from.iter().map(route::PathFrom::from).collect(),
                 mode: match given.paths.mode {
                     PathModeConfig::Duplicate => route::PathMode::Duplicate,
                     PathModeConfig::Spread => route::PathMode::Spread,

@@ -1,7 +1,7 @@
 //! The JSON Schema of the configuration, from the types and their documentation.
 
 use super::Config;
-use super::protection::FecConfig;
+use super::protection::{FecConfig, PathFrom};
 use super::units::{Bind, GroupPool, Percent, PortRange, Workers};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -37,6 +37,7 @@ text_schema! {
     Percent, "Percent", "A share: `50%`.", [{"type": "string", "pattern": "^(100|[0-9]{1,2}) *%$"}];
     FecConfig, "Fec", "`auto`, `off`, or a share that is always sent: `20%`.",
         [{"enum": ["auto", "off"]}, {"type": "string", "pattern": "^(100|[0-9]{1,2}) *%$"}];
+    PathFrom, "PathFrom", "An address of this machine, or the name of an interface.", [{"type": "string"}];
     Workers, "Workers", "`auto` or a number.",
         [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 1024}];
 }

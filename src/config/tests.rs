@@ -206,6 +206,11 @@ fn protection_is_one_number_and_what_is_pinned() {
     let own = &table.routes()[0].protection;
     assert_eq!((own.latency, own.overhead, own.nack), (Duration::from_millis(80), 30, false));
     assert_eq!((own.fec, own.paths.mode), (route::Fec::Share(20), route::PathMode::Spread));
+    let yaml = "routes: [{protection: {paths: {from: [wlp2s0.7, 2001:db8::1]}}}]";
+    let config = Config::from_yaml(yaml, "msm.yaml", std::iter::empty()).unwrap();
+    let named = &config.routing().unwrap().table.routes()[0].protection.paths.from.clone();
+    assert_eq!(named[0], route::PathFrom::Interface("wlp2s0.7".into()));
+    assert_eq!(named[1], route::PathFrom::Address("2001:db8::1".parse().unwrap()));
     assert!(own.is_on() && route::Protection::default().is_on() && !route::Protection::off().is_on());
     for (yaml, wanted) in [
         ("{latency: 11s}", "msm.yaml:1: routes[0].protection.latency: is longer than `10s`"),
@@ -215,6 +220,10 @@ fn protection_is_one_number_and_what_is_pinned() {
         (
             "{paths: {from: [10.0.0.1, 10.0.0.1]}}",
             "msm.yaml:1: routes[0].protection.paths.from[1]: is there twice",
+        ),
+        (
+            "{paths: {from: [eth0, 10.0.0.300]}}",
+            "msm.yaml:1: routes[0].protection.paths.from[1]: `10.0.0.300`: neither; write an address of",
         ),
     ] {
         let found = problems(&format!("routes: [{{protection: {yaml}}}]"));

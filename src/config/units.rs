@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::de::quote;
-use super::protection::FecConfig;
+use super::protection::{FecConfig, PathFrom};
 
 /// Reads text, or a whole number as its text, by `FromStr`-like functions.
 struct TextVisitor<T> {
@@ -363,6 +363,7 @@ as_text! {
     Workers: "`auto` or a number from 1 to 1024",
     Percent: "a share from `0%` to `100%`",
     FecConfig: "`auto`, `off` or a share such as `20%`",
+    PathFrom: "an address of this machine such as `192.0.2.10`, or an interface such as `eth0`",
 }
 
 /// A socket address as text.

@@ -5,15 +5,35 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use msm_core::hop::Label;
+use msm_core::route::PathFrom;
 use msm_rtsp::hop::{FEATURE, HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response};
 
 use super::association::{Association, MAX_PATHS};
 use super::dial::Peer;
 use crate::error::Error;
+use crate::net::interface;
 
 /// How often a path is tried again that could not be opened.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// The own addresses that ways begin at: of an interface all that it has now, of which one in a family will do.
+///
+/// # Errors
+/// [`Error::Configuration`] if there is no such interface, or it has no address.
+pub(super) fn resolve(from: &[PathFrom]) -> Result<Vec<IpAddr>, Error> {
+    let mut addresses = Vec::new();
+    for origin in from {
+        match origin {
+            PathFrom::Address(address) => addresses.push(*address),
+            PathFrom::Interface(name) => {
+                let own = interface::addresses(name);
+                addresses.extend(own.map_err(|error| Error::Configuration(format!("paths.from: {error}")))?);
+            }
+        }
+    }
+    Ok(addresses)
+}
 
 /// Those of the own addresses that reach somewhere: of its family.
 ///
@@ -85,6 +105,16 @@ async fn open<A: Future<Output = Result<Response, Error>>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_stands_for_the_addresses_that_it_has() {
+        let address = PathFrom::Address("192.0.2.1".parse().unwrap());
+        let own = resolve(&[address, PathFrom::Interface("lo".into())]).unwrap();
+        assert_eq!(own[..2], ["192.0.2.1".parse::<IpAddr>().unwrap(), "127.0.0.1".parse().unwrap()]);
+        assert!(own.len() <= 3, "one of each family: {own:?}");
+        let error = resolve(&[PathFrom::Interface("nosuch0".into())]).unwrap_err().to_string();
+        assert!(error.contains("interface `nosuch0` has no address"), "{error}");
+    }
 
     #[test]
     fn addresses_of_another_family_are_no_paths() {

@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use msm_core::route::PathFrom;
 use msm_rtsp::url::RtspUrl;
 
 use super::connect::{Dialled, connect};
 use super::dial::{Opened, Peer, open};
 use super::fallback::Place;
+use super::paths;
 use crate::error::Error;
 use crate::routing::ClusterSettings;
 use crate::worker::Worker;
@@ -22,16 +24,18 @@ pub(crate) enum Reached {
     Plain(Dialled),
 }
 
-/// Whoever is at a URL's authority, connected to if that is a member and was not yet: by paths from each of `sources`.
+/// Whoever is at a URL's authority, connected to if that is a member and was not yet: by paths that begin at
+/// each of `from`.
 ///
 /// # Errors
-/// It cannot be reached, is not who it must be, or is no member and the cluster has no `fallback`.
+/// No path begins there, it cannot be reached, is not who it must be, or is no member and the cluster has no `fallback`.
 pub(crate) async fn reach(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
     url: &RtspUrl,
-    sources: &[IpAddr],
+    from: &[PathFrom],
 ) -> Result<Reached, Error> {
+    let sources = paths::resolve(from)?;
     let authority = format!("{}:{}", url.host().to_ascii_lowercase(), url.port());
     let place = (settings.name.clone(), authority);
     let fallbacks = &worker.shared.hop.fallbacks;
@@ -43,7 +47,7 @@ pub(crate) async fn reach(
         // Whoever is there now agrees on another protocol.
         fallbacks.doubt(&place);
     }
-    match peer(worker, settings, url, sources, &place).await? {
+    match peer(worker, settings, url, &sources, &place).await? {
         Some(peer) => Ok(Reached::Member(peer)),
         None => Ok(Reached::Plain(connect(worker, settings, url).await?)),
     }

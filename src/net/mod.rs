@@ -1,6 +1,7 @@
 //! Sockets of the workers.
 
 pub(crate) mod gather;
+pub(crate) mod interface;
 pub(crate) mod limits;
 pub(crate) mod multicast;
 pub(crate) mod pair;

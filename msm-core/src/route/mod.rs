@@ -47,7 +47,7 @@ pub use balance::{Balance, BalanceKind, RoundRobin, WeightedSplit};
 pub use cluster::{Cluster, Endpoint, EndpointError};
 pub use pattern::{Captures, MAX_SEGMENTS, MAX_URL_BYTES, PatternError, UrlPattern};
 pub use peer::{Caller, Denial, PeerPattern};
-pub use protection::{Fec, PathMode, Paths, Protection};
+pub use protection::{Fec, PathFrom, PathMode, Paths, Protection};
 pub use rewrite::{RewriteTemplate, TemplateError};
 pub use selector::{Selector, UnknownCluster};
 pub use table::{

@@ -32,11 +32,20 @@ pub enum Fec {
     Share(u8),
 }
 
+/// Where a way begins on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathFrom {
+    /// At an address.
+    Address(IpAddr),
+    /// At the address of an interface that is of the other end's family.
+    Interface(String),
+}
+
 /// Several ways of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Paths {
-    /// The local addresses that they begin at; none: one way, as the system routes.
-    pub from: Vec<IpAddr>,
+    /// Where they begin on this machine; nowhere in particular: one way, as the system routes.
+    pub from: Vec<PathFrom>,
     /// How they are used.
     pub mode: PathMode,
 }

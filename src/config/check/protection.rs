@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::Config;
 use super::super::listener::Protocol;
-use super::super::protection::{FecConfig, PathsConfig, ProtectionConfig};
+use super::super::protection::{FecConfig, PathFrom, PathsConfig, ProtectionConfig};
 use super::{At, Report};
 use msm_core::route::Protection;
 
@@ -15,7 +15,8 @@ const MAX_LATENCY: Duration = Duration::from_secs(10);
 fn check_paths(config: &Config, given: &PathsConfig, at: &At, report: &mut Report<'_>) {
     let mesh = config.listeners.iter().find(|listener| listener.protocol == Protocol::Mesh);
     let Some(mesh) = mesh.filter(|mesh| !mesh.address.ip().is_unspecified()) else { return };
-    if given.from.iter().any(|from| *from != mesh.address.ip()) {
+    let is_elsewhere = |from: &PathFrom| matches!(from, PathFrom::Address(own) if *own != mesh.address.ip());
+    if given.from.iter().any(is_elsewhere) {
         let message = format!(
             "has an address that the mesh listener is not on: it is on {} alone; write `[::]` there",
             mesh.address.ip()
@@ -38,12 +39,12 @@ pub(super) fn check(config: &Config, given: &ProtectionConfig, at: &At, report: 
     }
     let from = &given.paths.from;
     if from.len() > Protection::MAX_PATHS {
-        report.add(&at.then("paths").then("from"), "has more than 4 addresses");
+        report.add(&at.then("paths").then("from"), "has more than 4 ways");
     }
     for (index, address) in from.iter().enumerate() {
         if from.iter().take(index).any(|earlier| earlier == address) {
             report
-                .add(&at.then("paths").then("from").item(index), "is there twice; a path is another address");
+                .add(&at.then("paths").then("from").item(index), "is there twice; each way begins elsewhere");
         }
     }
 }
