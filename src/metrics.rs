@@ -27,6 +27,7 @@ pub(crate) use self::hops::{HopCount, PathCount, TCP, UDP};
 pub(crate) use self::labels::HopKind;
 use self::labels::{DecisionLabels, OpeningLabels, ReasonLabels, SetupLabels, StatusLabels};
 pub(crate) use self::observer::{HubObserver, Sent};
+pub(crate) use self::protection::PlanCount;
 use self::protection::Protection;
 pub(crate) use self::route::RouteMetrics;
 use self::route::Routes;

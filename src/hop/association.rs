@@ -24,7 +24,7 @@ use super::outlet::Outlet;
 use super::port::HopPort;
 use super::tokens::Tokens;
 use crate::error::Error;
-use crate::metrics::HopCount;
+use crate::metrics::{HopCount, PlanCount};
 use crate::net::tcp::Connection;
 use crate::net::tls::Tls;
 use crate::status::{FlowProtection, HopStatus, milliseconds};
@@ -243,6 +243,11 @@ impl Association {
     /// Random bits.
     pub(crate) fn seed(&self) -> Result<u64, Error> {
         Ok(self.worker.upgrade().ok_or(Error::Stopped)?.shared.seed())
+    }
+
+    /// Counts a protected flow of this side.
+    pub(crate) fn protected_flow(&self) -> Result<PlanCount, Error> {
+        Ok(self.worker.upgrade().ok_or(Error::Stopped)?.shared.metrics.protection.flow())
     }
 
     /// A token for a SETUP of this side.

@@ -1,8 +1,13 @@
 //! What protection on mesh hops does.
 
+mod plans;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
+
+pub(crate) use self::plans::PlanCount;
+use self::plans::Plans;
 
 use crate::hop::protect::Counts;
 
@@ -13,6 +18,7 @@ pub(crate) struct Protection {
     bytes: Family<KindLabels, Counter>,
     repair_packets: Counter,
     retransmitted: Counter,
+    plans: Plans,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, prometheus_client::encoding::EncodeLabelSet)]
@@ -33,6 +39,7 @@ impl Protection {
             bytes: Family::default(),
             repair_packets: Counter::default(),
             retransmitted: Counter::default(),
+            plans: Plans::register(registry),
         };
         registry.register(
             "hop_recovered",
@@ -54,6 +61,11 @@ impl Protection {
         registry.register("hop_retransmitted", "Packets sent to members again", own.retransmitted.clone());
         own.add(Counts::default());
         own
+    }
+
+    /// Counts a protected flow to a member, for which nothing is decided yet.
+    pub(crate) fn flow(&self) -> PlanCount {
+        self.plans.enter()
     }
 
     /// Adds what is new.

@@ -79,13 +79,14 @@ pub(crate) fn send(
 ) -> Result<(), Error> {
     let beside = association.outlet_beside(token, Label::from_ssrc(repair))?;
     let first = association.seed()? as u16;
-    outlet.protect_by(Sending::new(plan, outlet.label, beside, first));
+    let count = association.protected_flow()?;
+    outlet.protect_by(Sending::new(plan, outlet.label, beside, first, count));
     Ok(())
 }
 
 /// Protects the track that `inlet` receives; `beside` is the flow with what repairs it.
 pub(crate) fn receive(inlet: &Rc<Inlet>, beside: Rc<Inlet>, plan: ReceivePlan) {
-    inlet.protect(Receiving::new(plan, inlet.label, beside));
+    inlet.protect(Receiving::new(plan, inlet.label, beside, inlet.copies()));
 }
 
 /// The budget of a track: each side says what it can bear; `None` if either wants no protection.

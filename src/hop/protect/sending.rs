@@ -17,6 +17,7 @@ use super::keeper::{Keeper, Sent};
 use super::{Counts, Formats};
 use crate::hop::outlet::Outlet;
 use crate::hub::shard::Shard;
+use crate::metrics::PlanCount;
 use crate::status::{FlowProtection, milliseconds};
 
 /// What is between a packet and its answer at most, beside the budget: a round trip that is longer has no use.
@@ -54,6 +55,8 @@ pub(crate) struct Sending {
     stream: String,
     latency: Duration,
     packets: u64,
+    /// What is decided, for the metrics.
+    count: PlanCount,
     counts: Counts,
     /// Packets that were asked for and are not kept any more, or have no payload type to be sent again under.
     unanswered: u64,
@@ -78,7 +81,13 @@ pub(crate) struct SendPlan {
 }
 
 impl Sending {
-    pub(crate) fn new(plan: SendPlan, label: Label, beside: Rc<Outlet>, first: u16) -> Self {
+    pub(crate) fn new(
+        plan: SendPlan,
+        label: Label,
+        beside: Rc<Outlet>,
+        first: u16,
+        count: PlanCount,
+    ) -> Self {
         let SendPlan { formats, marks, stream, protection } = plan;
         let latency = protection.latency;
         let age = latency + SLACK;
@@ -99,6 +108,7 @@ impl Sending {
             stream,
             latency,
             packets: 0,
+            count,
             counts: Counts::default(),
             unanswered: 0,
         }
@@ -136,9 +146,12 @@ impl Sending {
     /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for.
     pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) -> usize {
         for message in Message::all(compound) {
-            if let Message::Report(report) = message
-                && self.sender.handle_report(now, &report)
-            {
+            let Message::Report(report) = message else { continue };
+            let has_changed = self.sender.handle_report(now, &report);
+            if let Some(plan) = self.sender.plan() {
+                self.count.set(plan, has_changed);
+            }
+            if has_changed {
                 let why = self.sender.explain();
                 tracing::info!(stream = self.stream, label = %self.label, why, "protection");
             }
