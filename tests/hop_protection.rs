@@ -85,6 +85,13 @@ fn what_is_not_lost_costs_next_to_nothing() {
         "{came:?} {sent:?}"
     );
     assert!(sent.overhead <= 0.005, "{sent:?}");
+    // Both say what they do, and why.
+    assert!(came.plan.contains("asks for packets") && sent.plan.contains("no FEC"), "{came:?} {sent:?}");
+    let planned = |name: &str| stage.far.counter(&format!("msm_hop_{name}"));
+    assert_eq!(planned("protected_flows{means=\"nack\"}"), 1.0, "{}", stage.far.metrics());
+    assert!(planned("protection_plan_changes_total") >= 1.0 && planned("planned_rounds") >= 1.0);
+    assert_eq!(planned("planned_repair_ratio"), 0.0);
+    assert_eq!(stage.near.counter("msm_hop_protected_flows"), 0.0, "it sends nothing");
 }
 
 /// What comes of `count` packets that are sent in frames of eight, each 5 ms after the one before.

@@ -189,7 +189,7 @@ pub(crate) fn flows(
     let outlet = association.outlet(token, Label::from_ssrc(label), &inlet)?;
     if let Some(mode) = header.paths {
         outlet.set_paths(mode);
-        inlet.expect_copies(header.latency.map(|latency| Duration::from_millis(latency.into())));
+        inlet.expect_copies(mode, header.latency.map(|latency| Duration::from_millis(latency.into())));
     }
     Ok((inlet, outlet))
 }
@@ -229,8 +229,8 @@ pub(crate) fn protect_publisher(
         return Ok(HopHeader::default());
     };
     let beside = association.inlet(token, Target::Nobody)?;
-    if header.paths.is_some() {
-        beside.expect_copies(Some(plan.protection.latency));
+    if let Some(mode) = header.paths {
+        beside.expect_copies(mode, Some(plan.protection.latency));
     }
     let wishes = HopHeader { repair: Some(beside.label.ssrc()), ..protect::wishes(&plan.protection) };
     protect::receive(inlet, beside, plan);

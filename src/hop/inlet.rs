@@ -12,12 +12,12 @@ use msm_auth::srtp::{self, MasterKey, SrtpError};
 use msm_core::hop::line::LineReport;
 use msm_core::hop::path::Ends;
 use msm_core::hop::{Label, NextIndex, ReceiveLine};
+use msm_core::route::PathMode;
 use msm_core::rtp::is_rtcp;
-use msm_fec::order::Source;
 
 use self::delivery::Gathered;
 use super::association::Association;
-use super::copies::{self, Copies};
+use super::copies::Copies;
 use super::keys::{self, MKI_BYTES};
 use super::outlet::Outlet;
 use super::port::HopPort;
@@ -53,10 +53,8 @@ pub(crate) struct Inlet {
     state: RefCell<State>,
     /// Apart from the state: what is delivered may cause a report of this flow.
     line: RefCell<ReceiveLine>,
-    /// The flow comes by several paths, whose copies are so far apart at most.
-    skew: Cell<Option<Duration>>,
-    /// What each path brings of media.
-    copies: RefCell<Option<Copies>>,
+    /// How the flow comes by several paths, if it does.
+    copies: Cell<Option<Copies>>,
     /// Loss that was given to the counters.
     counted: Cell<u64>,
     counted_protection: Cell<Counts>,
@@ -101,8 +99,7 @@ impl Inlet {
                     gathered: Gathered::default(),
                 }),
                 line: RefCell::default(),
-                skew: Cell::new(None),
-                copies: RefCell::new(None),
+                copies: Cell::new(None),
                 counted: Cell::new(0),
                 counted_protection: Cell::default(),
                 back: RefCell::default(),
@@ -118,19 +115,24 @@ impl Inlet {
     }
 
     /// The flow comes by several paths, with copies that come within the `latency` of each other, where that is known.
-    pub(crate) fn expect_copies(&self, latency: Option<Duration>) {
-        let skew = latency.unwrap_or(copies::SKEW);
-        self.state.borrow_mut().receiver.set_window(copies::window(skew));
-        self.skew.set(Some(skew));
+    pub(crate) fn expect_copies(&self, mode: PathMode, latency: Option<Duration>) {
+        let copies = Copies::new(mode, latency);
+        self.state.borrow_mut().receiver.set_window(copies.window);
+        self.copies.set(Some(copies));
     }
 
-    /// Counts what could not be opened, unless it is a copy of what was.
-    fn handle_error(&self, now: Instant, error: SrtpError, path: usize, sequence: Option<u16>) {
-        if self.skew.get().is_none() || !matches!(error, SrtpError::Replayed | SrtpError::TooOld) {
+    /// How the flow comes by several paths, if it does.
+    pub(super) fn copies(&self) -> Option<Copies> {
+        self.copies.get()
+    }
+
+    /// Counts what could not be opened, unless it is a copy of what was: `copy` is the number and length of an RTP packet.
+    fn handle_error(&self, now: Instant, error: SrtpError, path: usize, copy: Option<(u16, usize)>) {
+        if self.copies.get().is_none() || !matches!(error, SrtpError::Replayed | SrtpError::TooOld) {
             return self.port.counters.add(error.name(), 1);
         }
-        if let (Some(copies), Some(sequence)) = (self.copies.borrow_mut().as_mut(), sequence) {
-            copies.again(now, path, sequence);
+        if let (Some(receiving), Some((sequence, bytes))) = (self.receiving.borrow_mut().as_mut(), copy) {
+            receiving.handle_copy(now, path, sequence, bytes);
         }
     }
 
@@ -168,8 +170,7 @@ impl Inlet {
         let mut state = self.state.borrow_mut();
         let State { receiver, gathered } = &mut *state;
         let is_protected = self.receiving.borrow().is_some();
-        let skew = self.skew.get();
-        let path = skew.map_or(self.path, |_| association.path_of(self.path, from));
+        let path = self.copies.get().map_or(self.path, |_| association.path_of(self.path, from));
         gathered.parts.clear();
         let mut authenticated = 0;
         for (offset, length) in places {
@@ -202,7 +203,7 @@ impl Inlet {
             let opened = match receiver.unprotect_rtp(packet) {
                 Ok(opened) => opened,
                 Err(error) => {
-                    self.handle_error(now, error, path, sequence);
+                    self.handle_error(now, error, path, sequence.map(|sequence| (sequence, length)));
                     continue;
                 }
             };
@@ -214,15 +215,11 @@ impl Inlet {
                 continue;
             }
             let place = offset..offset + opened.len;
-            let source = skew.map_or(Source::Media, |skew| {
-                let mut copies = self.copies.borrow_mut();
-                copies.get_or_insert_with(|| Copies::new(skew)).first(now, path, opened.index)
-            });
             if !is_protected {
                 self.gather(now, gathered, opened.index, bytes, place);
                 continue;
             }
-            if self.is_admitted(now, gathered, (opened.index, source), bytes, place.clone()) {
+            if self.is_admitted(now, gathered, (opened.index, path), bytes, place.clone()) {
                 self.gather(now, gathered, opened.index, bytes, place);
             }
             self.deliver_ready(now, gathered, bytes);

@@ -147,10 +147,10 @@ impl Member {
             Wanted::Received(wishes) => wishes,
             Wanted::Sent(latency) => HopHeader { latency, ..HopHeader::default() },
         };
-        if paths.is_some() {
+        if let Some(mode) = paths {
             let latency = wishes.latency.map(|latency| Duration::from_millis(latency.into()));
             for inlet in [Some(&inlet), beside.as_ref()].into_iter().flatten() {
-                inlet.expect_copies(latency);
+                inlet.expect_copies(mode, latency);
             }
         }
         let header = HopHeader {
@@ -415,8 +415,9 @@ impl Pull {
         let played = self.member.ask(asked);
         for (track, (inlet, answer)) in pending.into_iter().enumerate() {
             let answer = answer.await?;
-            if answer.header.latency.is_none() {
-                inlet.unprotect(Instant::now());
+            match answer.header.latency {
+                Some(latency) => inlet.agree(Duration::from_millis(latency.into())),
+                None => inlet.unprotect(Instant::now()),
             }
             let outlet = self.member.set_outlet(&answer, &inlet)?;
             home.set_upstream(track, Dest::Hop(Rc::clone(&outlet)));

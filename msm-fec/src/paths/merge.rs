@@ -51,7 +51,8 @@ pub fn window_for(rate: f64, skew: Duration, reordering: Duration) -> u64 {
 pub enum Admit {
     /// Its first copy: it goes on.
     First,
-    /// Its first copy, which another path that is further on had lost or delayed.
+    /// Its first copy, which another path that is further on had lost or delayed. One that its own path had passed over already is
+    /// only out of order.
     Recovered,
     /// A copy. Drop it.
     Copy,
@@ -144,6 +145,7 @@ impl Merge {
         *mask |= bit;
         own.last = Some(now);
         own.received += 1;
+        let in_order = !own.alive || index >= own.next;
         if !own.alive {
             self.revive(path, index);
         } else if index >= own.next {
@@ -168,12 +170,24 @@ impl Merge {
         let ahead = self.next > index + 1;
         let Some(own) = self.paths.get_mut(path) else { return Admit::Stray };
         own.first += 1;
-        if ahead {
-            own.recovered += 1;
-            self.cover(path, index);
-            return Admit::Recovered;
+        if !ahead {
+            return Admit::First;
         }
-        Admit::First
+        own.recovered += u64::from(in_order);
+        self.cover(path, index);
+        if in_order { Admit::Recovered } else { Admit::First }
+    }
+
+    /// A copy came by `path`, as whoever took the first one knows: that of the packet nearest to the newest with this number. It is
+    /// counted if its packet is remembered to have come, and changes nothing else: it may be anybody's.
+    pub fn handle_copy(&mut self, now: Instant, path: usize, number: u16) {
+        let newest = self.next.saturating_sub(1);
+        let distance = number.wrapping_sub(newest as u16) as i16;
+        let Some(index) = newest.checked_add_signed(i64::from(distance)) else { return };
+        let is_remembered = index < self.next && self.next - index <= self.config.window - 64;
+        if is_remembered && self.brought(index, MAX_PATHS) {
+            self.place(now, path, index);
+        }
     }
 
     /// The packet that `path` brought first had no room, and will be given again.

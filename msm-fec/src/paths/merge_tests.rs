@@ -71,7 +71,7 @@ fn a_path_that_dies_or_returns_costs_no_packet() {
 fn jumps_and_strays() {
     let (now, mut merge) = (epoch(), Merge::new(MergeConfig { window: 1024, ..MergeConfig::default() }));
     merge.handle_packet(now, 0, 70);
-    assert_eq!(merge.handle_packet(now, 0, 69), Admit::Recovered, "before the first");
+    assert_eq!(merge.handle_packet(now, 0, 69), Admit::First, "before the first");
     assert_eq!(
         merge.handle_packet(now, 0, 3000),
         Admit::First,
@@ -79,7 +79,7 @@ fn jumps_and_strays() {
     );
     assert_eq!(merge.handle_packet(now, 1, 3000), Admit::Copy);
     assert_eq!(merge.handle_packet(now, 0, 70), Admit::Late);
-    assert_eq!(merge.handle_packet(now, 0, 2500), Admit::Recovered);
+    assert_eq!(merge.handle_packet(now, 0, 2500), Admit::First);
     assert_eq!(merge.handle_packet(now, 0, 1 << 40), Admit::First);
     assert_eq!(merge.poll_event(), Some(Event::Restarted { next: 1 << 40 }));
     assert_eq!(merge.handle_packet(now, 0, 10), Admit::Stray);
@@ -198,4 +198,23 @@ fn a_timeout_that_was_handled_does_not_stay() {
     merge.handle_timeout(at);
     assert_eq!((at, merge.poll_event()), (now + ms(520), Some(Event::Died { path: 0 })));
     assert_eq!(merge.poll_timeout(), None);
+}
+
+#[test]
+fn copies_that_nobody_vouches_for_are_counted_and_nothing_else() {
+    let (now, mut merge) = (epoch(), Merge::new(MergeConfig::default()));
+    for index in 65_500..65_600 {
+        assert!(merge.handle_packet(now, 0, index).is_first());
+        // Its copy by the other path, and what is ahead, or long past, or never came.
+        merge.handle_copy(now, 1, index as u16);
+        merge.handle_copy(now, 1, (index + 7) as u16);
+        merge.handle_copy(now, 1, (index + 40_000) as u16);
+        merge.handle_copy(now, 1, (index - 1000) as u16);
+    }
+    let of = |path: usize| merge.stats(path).map(|stats| (stats.received, stats.first, stats.lost));
+    assert_eq!((of(0), of(1)), (Some((100, 100, 0)), Some((100, 0, 0))));
+    assert!(merge.handle_packet(now, 0, 65_607).is_first(), "nothing has taken its place");
+    merge.handle_copy(now, 1, 65_603_u32 as u16);
+    assert_eq!(merge.handle_packet(now, 0, 65_603), Admit::First, "out of order on its own path");
+    assert_eq!(merge.handle_packet(now, 1, 65_604), Admit::Recovered, "passed over by the other");
 }

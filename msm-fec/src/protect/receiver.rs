@@ -56,8 +56,7 @@ impl Receiver {
     /// One that has seen nothing.
     #[must_use]
     pub fn new(config: ReceiverConfig) -> Self {
-        let window = config.window.packets as u64;
-        let merge = MergeConfig { window, ..MergeConfig::default() };
+        let merge = MergeConfig { window: config.copies, ..MergeConfig::default() };
         let mut requester = Requester::new(RequesterConfig::new(config.budget));
         requester.set_hold_off(blind(&config));
         Self {
@@ -135,6 +134,24 @@ impl Receiver {
         }
         self.reporting.handle_packet(now);
         verdict
+    }
+
+    /// A packet came by `path` that has come already, as SRTP knows by its replay list. Nobody vouches for it: it is counted, and nothing
+    /// else.
+    pub fn handle_copy(&mut self, now: Instant, path: usize, number: u16, bytes: usize) {
+        if let Some(merge) = &mut self.merge {
+            merge.handle_copy(now, path, number);
+            self.counts.beside_bytes += bytes as u64;
+        }
+    }
+
+    /// Another budget, from the next packet that is missing on: both ends agreed to it after packets had come.
+    pub fn set_budget(&mut self, budget: Duration) {
+        self.config.budget = budget;
+        self.requester.set_config(RequesterConfig::new(budget));
+        self.window.set_latency(budget);
+        self.hold_off = self.hold_off.min(budget);
+        self.wait_for_paths();
     }
 
     /// A repair packet came, by whatever path.

@@ -78,6 +78,9 @@ pub struct ReceiverConfig {
     pub paths: usize,
     /// See [`paths`](Self::paths).
     pub mode: Mode,
+    /// Packets behind the newest that are told from copies, where there is more than one path: see
+    /// [`window_for`](crate::paths::window_for). Default: those of the window.
+    pub copies: u64,
 }
 
 impl ReceiverConfig {
@@ -85,7 +88,8 @@ impl ReceiverConfig {
     #[must_use]
     pub const fn new(budget: Duration) -> Self {
         let window = order::Limits::new(budget);
-        Self { budget, nack: true, window, ring_bytes: 4 << 20, paths: 1, mode: Mode::Duplicate }
+        let copies = window.packets as u64;
+        Self { budget, nack: true, window, ring_bytes: 4 << 20, paths: 1, mode: Mode::Duplicate, copies }
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use msm_core::hop::{Part, Rejoin, Trailer};
-use msm_fec::order::{Source, Verdict};
+use msm_fec::order::Verdict;
 
 use super::super::protect::Receiving;
 use super::{Inlet, Target};
@@ -22,13 +22,13 @@ impl Inlet {
         &self,
         now: Instant,
         gathered: &mut Gathered,
-        (index, source): (u64, Source),
+        (index, path): (u64, usize),
         bytes: &mut [u8],
         place: Range<usize>,
     ) -> bool {
         loop {
             let verdict = match (self.receiving.borrow_mut().as_mut(), bytes.get(place.clone())) {
-                (Some(receiving), Some(packet)) => receiving.handle_packet(now, index, source, packet),
+                (Some(receiving), Some(packet)) => receiving.handle_packet(now, path, index, packet),
                 _ => return false,
             };
             match verdict {

@@ -1,9 +1,8 @@
 //! What protects a flow from another member: see *Protection* in ARCHITECTURE.md.
 
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::super::copies::Copies;
 use super::super::outlet::Outlet;
 use super::super::protect::timer::Timer;
 use super::super::protect::{Counts, Receiving};
@@ -13,17 +12,15 @@ use crate::status::FlowProtection;
 impl Inlet {
     /// What protection has done.
     pub(super) fn counts(&self) -> Option<Counts> {
-        let counts = self.receiving.borrow().as_ref().map(Receiving::counts)?;
-        // Order tells of a path's loss only where what another brings comes late.
-        let by_none = Counts { path: 0, ..counts }.lost();
-        let by_path = self.copies.borrow_mut().as_mut().map_or(0, |copies| copies.by_others(by_none));
-        Some(Counts { path: counts.path.max(by_path), ..counts })
+        self.receiving.borrow().as_ref().map(Receiving::counts)
     }
 
     /// What protection did since the last call.
     pub(crate) fn fresh_counts(&self) -> Counts {
-        let now = self.counts().unwrap_or_default();
-        now.since(self.counted_protection.replace(now))
+        let (now, before) = (self.counts().unwrap_or_default(), self.counted_protection.get());
+        // What a path had lost may come by it after all.
+        self.counted_protection.set(now.max(before));
+        now.since(before)
     }
 
     /// A packet of the flow beside this one.
@@ -48,6 +45,13 @@ impl Inlet {
         receiving.beside.set_target(Target::Beside { of: Rc::downgrade(self) });
         *self.receiving.borrow_mut() = Some(receiving);
         tokio::task::spawn_local(watch(Rc::downgrade(self), Rc::clone(&self.timer)));
+    }
+
+    /// The sender agreed to this budget, which may be less than was wished.
+    pub(crate) fn agree(&self, latency: Duration) {
+        if let Some(receiving) = self.receiving.borrow_mut().as_mut() {
+            receiving.agree(latency);
+        }
     }
 
     /// The sender protects nothing: nothing is waited for any more.
@@ -101,11 +105,7 @@ impl Inlet {
 
     /// What protection has done, if the flow is protected.
     pub(crate) fn protection(&self) -> Option<FlowProtection> {
-        let mut status = self.receiving.borrow().as_ref().map(|receiving| receiving.status(self.label))?;
-        let counts = self.counts()?;
-        (status.recovered_by_path, status.lost) = (counts.path, counts.lost());
-        status.paths = self.copies.borrow().as_ref().map(Copies::status).unwrap_or_default();
-        Some(status)
+        self.receiving.borrow().as_ref().map(|receiving| receiving.status(self.label))
     }
 }
 

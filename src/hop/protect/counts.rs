@@ -40,6 +40,11 @@ impl Counts {
         self.with(other, u64::saturating_add)
     }
 
+    /// The higher of each.
+    pub(crate) fn max(self, other: Self) -> Self {
+        self.with(other, u64::max)
+    }
+
     /// What came since `before`.
     pub(crate) fn since(self, before: Self) -> Self {
         self.with(before, u64::saturating_sub)

@@ -11,12 +11,14 @@ use msm_core::rtp::Header;
 use msm_fec::nack::rtx::{self, Identity};
 use msm_fec::nack::wire;
 use msm_fec::order::{Source, Verdict};
+use msm_fec::paths::MAX_PATHS;
 use msm_fec::protect::wire::Message;
 use msm_fec::protect::{Next, Receiver, ReceiverConfig, ToSender};
 
 use super::{Counts, Formats};
+use crate::hop::copies::Copies;
 use crate::hop::inlet::Inlet;
-use crate::status::{FlowProtection, milliseconds};
+use crate::status::{FlowPath, FlowProtection, milliseconds};
 
 /// The largest request: it passes wherever media does.
 const REQUEST_BYTES: usize = 1200;
@@ -48,10 +50,19 @@ pub(crate) struct Receiving {
 }
 
 impl Receiving {
-    pub(crate) fn new(plan: ReceivePlan, label: Label, beside: Rc<Inlet>) -> Self {
+    /// `copies`: how it comes by several paths, if it does.
+    pub(in crate::hop) fn new(
+        plan: ReceivePlan,
+        label: Label,
+        beside: Rc<Inlet>,
+        copies: Option<Copies>,
+    ) -> Self {
         let ReceivePlan { formats, stream, protection } = plan;
         let latency = protection.latency;
-        let config = ReceiverConfig { nack: protection.nack, ..ReceiverConfig::new(latency) };
+        let mut config = ReceiverConfig { nack: protection.nack, ..ReceiverConfig::new(latency) };
+        if let Some(copies) = copies {
+            (config.paths, config.mode, config.copies) = (MAX_PATHS, copies.mode, copies.window);
+        }
         Self {
             receiver: Receiver::new(config),
             formats,
@@ -65,17 +76,24 @@ impl Receiving {
         }
     }
 
-    /// A packet of the hop, without SRTP. [`Verdict::Again`]: [`Self::take_ready`], and then once more.
+    /// A packet of the hop, without SRTP, that came by `path`. [`Verdict::Again`]: [`Self::take_ready`], and then once more.
     #[inline]
-    pub(crate) fn handle_packet(
-        &mut self,
-        now: Instant,
-        index: u64,
-        source: Source,
-        packet: &[u8],
-    ) -> Verdict {
+    pub(crate) fn handle_packet(&mut self, now: Instant, path: usize, index: u64, packet: &[u8]) -> Verdict {
         self.packets += 1;
-        self.receiver.handle_packet(now, index, source, packet)
+        self.receiver.handle_packet_by(now, path, index, Source::Media, packet)
+    }
+
+    /// A packet came by `path` that SRTP takes for a replay: most probably a copy.
+    pub(crate) fn handle_copy(&mut self, now: Instant, path: usize, sequence: u16, bytes: usize) {
+        self.receiver.handle_copy(now, path, sequence, bytes);
+    }
+
+    /// The budget that the sender agreed to: less than this side wished, perhaps.
+    pub(crate) fn agree(&mut self, latency: Duration) {
+        if latency < self.latency {
+            self.latency = latency;
+            self.receiver.set_budget(latency);
+        }
     }
 
     /// A packet of the flow beside it: whether it is to be [taken](Self::take_ready) what is there now.
@@ -182,14 +200,30 @@ impl Receiving {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let stats = self.receiver.window().stats();
+        let counts = self.receiver.counts();
         Counts {
-            fec: stats.recovered_fec,
-            nack: stats.recovered_nack,
-            path: stats.recovered_path,
-            unrecovered: stats.unrecovered,
+            fec: counts.recovered_by_fec,
+            nack: counts.recovered_by_nack,
+            path: counts.recovered_by_path,
+            unrecovered: counts.unrecovered,
             ..Counts::default()
         }
+    }
+
+    /// What each path has brought so far.
+    fn paths(&self) -> Vec<FlowPath> {
+        let path = |number: usize| {
+            let stats = self.receiver.path(number).filter(|stats| stats.received > 0)?;
+            Some(FlowPath {
+                path: number + 1,
+                packets: stats.received,
+                first: stats.first,
+                recovered: stats.recovered,
+                lost: stats.lost,
+                skew_ms: milliseconds(stats.skew),
+            })
+        };
+        (0..MAX_PATHS).filter_map(path).collect()
     }
 
     pub(crate) fn status(&self, label: Label) -> FlowProtection {
@@ -205,6 +239,8 @@ impl Receiving {
             recovered_by_nack: counts.nack,
             recovered_by_path: counts.path,
             unrecovered: counts.unrecovered,
+            plan: self.receiver.explain(),
+            paths: self.paths(),
             ..FlowProtection::default()
         }
     }

@@ -34,7 +34,7 @@ impl Merge {
     }
 
     /// Whether a path other than `path` brought the packet.
-    fn brought(&self, index: u64, path: usize) -> bool {
+    pub(super) fn brought(&self, index: u64, path: usize) -> bool {
         let bit = 1 << (index & 63);
         let others = |(other, word): (usize, &u64)| other != path && word & bit != 0;
         self.word(index).is_some_and(|words| words.iter().enumerate().any(others))

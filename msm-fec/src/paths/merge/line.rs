@@ -69,6 +69,12 @@ impl Merge {
     pub(super) fn revive(&mut self, path: usize, index: u64) {
         let Some(own) = self.paths.get_mut(path) else { return };
         let known = own.received > 1;
+        // What it did not bring is told by its death; that others brought it is told here.
+        let passed = own.next..index;
+        if known && !passed.is_empty() {
+            self.pass_over(path, passed);
+        }
+        let Some(own) = self.paths.get_mut(path) else { return };
         own.alive = true;
         own.begin(index);
         own.next = index + 1;
