@@ -4,6 +4,7 @@
 use crate::lab::{Lab, Place};
 use crate::need::{Peer, workspace};
 use crate::process::{Finished, Process};
+use crate::stalls::Run;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -112,6 +113,19 @@ impl Reading<'_> {
         missed
     }
 
+    /// Waits for its end; what it missed is told to `run`.
+    ///
+    /// # Panics
+    ///
+    /// When it failed for another reason.
+    pub(crate) fn judge(self, run: &mut Run) {
+        let finished = self.process.finish(LIMIT).success();
+        run.undamaged(self.lab, &finished);
+        if run.is_well() {
+            (self.reader.check)(self.lab, &self.name, &finished);
+        }
+    }
+
     /// Waits for its end and judges what it got.
     pub(crate) fn done(self) {
         let finished = self.process.finish(LIMIT).success();
@@ -146,12 +160,17 @@ fn check_ffmpeg(lab: &Lab, name: &str, finished: &Finished) {
 ///
 /// When `log`, at `-v level+warning`, has either.
 pub(crate) fn no_damage(name: &str, log: &str) {
+    let lines = damage(log);
+    assert!(lines.is_empty(), "{name} says:\n{lines}");
+}
+
+/// The lines that say so.
+pub(crate) fn damage(log: &str) -> String {
     let bad = |line: &&str| {
         let severe = ["[error]", "[fatal]", "[panic]"].iter().any(|level| line.contains(level));
         severe || ["missed", "concealing", "max delay reached", "corrupt"].iter().any(|w| line.contains(w))
     };
-    let lines: Vec<&str> = log.lines().filter(bad).collect();
-    assert!(lines.is_empty(), "{name} says:\n{}", lines.join("\n"));
+    log.lines().filter(bad).collect::<Vec<_>>().join("\n")
 }
 
 /// How many frames of each kind a `framecrc` file has, when video was mapped first.
