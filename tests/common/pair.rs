@@ -81,5 +81,7 @@ fn near_with<S: IdentitySource + 'static>(
 
 /// The packets of a stream: the first is a keyframe, and the number is in the payload too.
 pub fn numbered(number: u16) -> Vec<u8> {
-    rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000)
+    let mut packet = rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000);
+    packet[20..22].copy_from_slice(&number.to_be_bytes());
+    packet
 }

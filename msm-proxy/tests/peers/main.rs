@@ -40,6 +40,7 @@ mod s_client;
 mod servers;
 mod spire;
 mod srtp;
+#[path = "../../../tests/common/stalls.rs"]
 mod stalls;
 mod tshark;
 mod upstreams;

@@ -6,7 +6,7 @@ use crate::lab::{Lab, Place, SERVER};
 use crate::need::{Peer, have};
 use crate::protection::{publish, wait};
 use crate::proxy::{BINARY, Proxy, apps, url};
-use crate::readers::Frames;
+use crate::readers::{Frames, damage_in_time};
 use crate::stalls::{Run, unless_stalled};
 use msm_auth::identity::UnixTime;
 use msm_auth::identity::ephemeral::{Ephemeral, EphemeralCa};
@@ -125,7 +125,7 @@ fn one_ends_for_two_seconds() -> Run {
     let after = hop(&lab).expect("the stream still flows");
     println!("{after:#}");
     near.print_losses();
-    run.undamaged(&lab, &finished);
+    damage_in_time(&mut run, &lab, &finished);
     assert!(Frames::read(&lab.file("judged.frames")).video >= 25 * 9);
     let flow = &after["protection"][0];
     run.in_time(flow["unrecovered"] == 0, || format!("{flow:#}"));

@@ -8,7 +8,7 @@ use crate::lab::{Lab, PROXY, Place, SERVER};
 use crate::need::{Peer, have};
 use crate::process::Process;
 use crate::proxy::{BINARY, Proxy, apps, url};
-use crate::readers::Frames;
+use crate::readers::{Frames, damage_in_time};
 use crate::rough::{Dropped, Rough};
 use crate::stalls::{Run, unless_stalled};
 use msm_auth::identity::UnixTime;
@@ -195,7 +195,7 @@ fn run(stage: &Stage<'_>, link: &Rough<'_>, per_mille: u32, settle: u64) -> Judg
     drop(first);
     println!("{before:?}\n{after:?}\nfar {at_far:?}\nnear {at_near:?}");
     stage.near.print_losses();
-    run.undamaged(stage.lab, &judged);
+    damage_in_time(&mut run, stage.lab, &judged);
     // The first picture of a reader that joins may be up to a second old.
     let pictures = stage.pictures("judged");
     assert!(pictures >= PICTURES * (SECONDS - 1), "{pictures} pictures");

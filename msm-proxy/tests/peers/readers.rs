@@ -120,7 +120,7 @@ impl Reading<'_> {
     /// When it failed for another reason.
     pub(crate) fn judge(self, run: &mut Run) {
         let finished = self.process.finish(LIMIT).success();
-        run.undamaged(self.lab, &finished);
+        damage_in_time(run, self.lab, &finished);
         if run.is_well() {
             (self.reader.check)(self.lab, &self.name, &finished);
         }
@@ -164,8 +164,17 @@ pub(crate) fn no_damage(name: &str, log: &str) {
     assert!(lines.is_empty(), "{name} says:\n{lines}");
 }
 
+/// The same of a player whose packets have to come in time.
+pub(crate) fn damage_in_time(run: &mut Run, lab: &Lab, player: &Finished) {
+    let (damage, here) = (damage(&player.err), lab.datagrams(Place::Client));
+    run.in_time(damage.is_empty(), || {
+        let name = &player.name;
+        format!("{name} says:\n{damage}\n{} datagrams found no room in sockets of players", here.no_room)
+    });
+}
+
 /// The lines that say so.
-pub(crate) fn damage(log: &str) -> String {
+fn damage(log: &str) -> String {
     let bad = |line: &&str| {
         let severe = ["[error]", "[fatal]", "[panic]"].iter().any(|level| line.contains(level));
         severe || ["missed", "concealing", "max delay reached", "corrupt"].iter().any(|w| line.contains(w))

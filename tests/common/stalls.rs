@@ -1,9 +1,8 @@
 //! What a test of timing says on a machine that stands still now and then: the stalls are measured, and only what they can have
 //! caused is tried again.
 
-use crate::lab::{Lab, Place};
-use crate::process::Finished;
-use crate::readers::damage;
+#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, available_parallelism, sleep, spawn};
@@ -59,7 +58,7 @@ impl Drop for Stalls {
 
 /// What a run has found out.
 #[derive(Debug, Default)]
-pub(crate) struct Run {
+pub struct Run {
     /// What was missed of what has to come in time. Anything else that is wrong panics, and is not tried again.
     missed: Vec<String>,
     watch: Option<Stalls>,
@@ -69,12 +68,12 @@ pub(crate) struct Run {
 
 impl Run {
     /// From now on time matters.
-    pub(crate) fn begin() -> Self {
+    pub fn begin() -> Self {
         Self { watch: Some(Stalls::watch()), ..Self::default() }
     }
 
     /// From now on it does not any more.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         if let Some(watch) = self.watch.take() {
             self.stall = watch.end();
             println!("the longest stall was {:?}", self.stall);
@@ -82,24 +81,15 @@ impl Run {
     }
 
     /// Whether nothing was missed so far.
-    pub(crate) fn is_well(&self) -> bool {
+    pub fn is_well(&self) -> bool {
         self.missed.is_empty()
     }
 
     /// Something that has to hold on a machine that keeps time.
-    pub(crate) fn in_time(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+    pub fn in_time(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             self.missed.push(otherwise());
         }
-    }
-
-    /// ffmpeg as a client, at `-v level+warning`, has missed nothing.
-    pub(crate) fn undamaged(&mut self, lab: &Lab, player: &Finished) {
-        let (damage, here) = (damage(&player.err), lab.datagrams(Place::Client));
-        self.in_time(damage.is_empty(), || {
-            let Finished { name, .. } = player;
-            format!("{name} says:\n{damage}\n{} datagrams found no room in sockets of players", here.no_room)
-        });
     }
 }
 
@@ -109,7 +99,7 @@ impl Run {
 /// # Panics
 ///
 /// When something is missed without such a stall, or each time.
-pub(crate) fn unless_stalled(budget: Duration, test: impl Fn() -> Run) {
+pub fn unless_stalled(budget: Duration, test: impl Fn() -> Run) {
     for again in 0.. {
         let mut run = test();
         run.end();
