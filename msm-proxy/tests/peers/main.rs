@@ -38,6 +38,7 @@ mod rtx;
 mod rtx_asked;
 mod s_client;
 mod servers;
+mod sockets;
 mod spire;
 mod srtp;
 #[path = "../../../tests/common/stalls.rs"]

@@ -142,7 +142,9 @@ const fn ffmpeg(over: Over, start: Start) -> Reader {
 fn start_ffmpeg(lab: &Lab, name: &str, url: &str, transport: &str) -> Process {
     let mut command = lab.command(Place::Client, "ffmpeg");
     command.args(["-v", "level+warning", "-nostdin", "-rtsp_transport", transport, "-i", url]);
-    command.args(["-map", "0:v", "-map", "0:a", "-t", "3", "-vsync", "passthrough", "-f", "framecrc"]);
+    // Three seconds of each, however much later than the other a server that is busy begins with one.
+    command.args(["-map", "0:v", "-frames:v", "75", "-map", "0:a", "-frames:a", "150", "-t", "8"]);
+    command.args(["-vsync", "passthrough", "-f", "framecrc"]);
     command.arg(format!("{name}.frames"));
     lab.start(name, command)
 }

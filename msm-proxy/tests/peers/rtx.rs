@@ -1,8 +1,9 @@
 //! Retransmission: GStreamer sends again what we ask for, and tshark reads our requests.
 
-use crate::fec::{LIMIT, PACKETS, datagrams, port, sockets};
+use crate::fec::{LIMIT, PACKETS};
 use crate::lab::Lab;
 use crate::need::{Peer, have};
+use crate::sockets::{datagrams, port, sockets};
 use msm_core::rng::Rng;
 use msm_core::rtcp::Writer;
 use msm_core::seq::Unwrapper;

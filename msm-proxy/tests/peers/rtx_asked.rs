@@ -3,18 +3,17 @@
 //! When it asks is its own affair: it expects each packet at a time of its own, bundles requests in reports half a second apart, and
 //! gives up a packet when its latency is over. So what is judged is what it asked for in time.
 
-use crate::fec::{LIMIT, datagrams, port, sockets};
+use crate::fec::LIMIT;
 use crate::lab::Lab;
 use crate::need::{Peer, have};
 use crate::rtx::{LOST, MEDIA, RTX, SOURCES, TYPES, gst};
+use crate::sockets::{datagrams, packets, port, sockets};
 use msm_core::rng::Rng;
 use msm_core::rtcp::{Acceptance, Compound};
 use msm_fec::nack::rtx::Writer;
 use msm_fec::nack::{ByteRing, History, HistoryLimits, Place, Responder, ResponderConfig, wire};
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::sync::mpsc::{Receiver, channel};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 /// Numbers begin here, so that they wrap.
@@ -39,27 +38,6 @@ struct Judged {
     came: bool,
 }
 
-/// What comes out of GStreamer, packet by packet, each behind its length (RFC 4571): by TCP, since all that waited for one packet
-/// comes out at once with it, and is more than a UDP socket holds for a thread that has to wait for a processor.
-fn packets(listener: TcpListener) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
-    let read = |stream: &mut TcpStream, length: usize| {
-        let mut bytes = vec![0; length];
-        stream.read_exact(&mut bytes).ok().map(|()| bytes)
-    };
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        while let Some(length) = read(&mut stream, 2) {
-            let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-            let Some(packet) = read(&mut stream, length) else { return };
-            if sender.send(packet).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
 /// Timestamps go by the clock, as GStreamer does.
 fn media(number: u64, since: Duration) -> Vec<u8> {
     let mut packet = vec![0x80, MEDIA.payload_type];
@@ -80,9 +58,7 @@ fn gstreamer_asks_and_we_send_again() {
     let ours = sockets(&[]);
     let reports = port(&ours[0]);
     let requests = datagrams(ours);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let out = listener.local_addr().unwrap().port();
-    let came_out = packets(listener);
+    let (out, came_out) = packets();
     // Its jitter buffer asks for SSRC -1 unless a demultiplexer in front of it knows better.
     let _player = lab.start(
         "gstreamer",
