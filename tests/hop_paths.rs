@@ -29,7 +29,7 @@ use common::{Line, Publisher, Reader, TestMesh, reader_port};
 use member::{Ca, begin, connect, member_config};
 use msm::{FlowProtection, PathStatus};
 use msm_core::rng::Rng;
-use pair::{FAR_ROUTES, far, near_by, numbered};
+use pair::{FAR_ROUTES, far, free_port, near_by, numbered};
 use relay::{Relay, Way};
 use stage::{Stage, is_rtp};
 use stalls::{Run, unless_stalled};
@@ -37,8 +37,8 @@ use stalls::{Run, unless_stalled};
 const PATHS: &str = ", protection: {paths: {from: [127.0.0.1, 127.0.0.5]}}";
 
 /// The near member's paths, then the far one's.
-fn paths(stage: &Stage) -> [Vec<PathStatus>; 2] {
-    [&stage.near, &stage.far].map(paths_of)
+fn paths(near: &TestMesh, far: &TestMesh) -> [Vec<PathStatus>; 2] {
+    [near, far].map(paths_of)
 }
 
 fn paths_of(mesh: &TestMesh) -> Vec<PathStatus> {
@@ -54,7 +54,7 @@ fn wait_up(stage: &Stage, wanted: [bool; 2]) {
     // A machine that is busy is late, too.
     let deadline = Instant::now() + patience + Duration::from_secs(1);
     loop {
-        let all = paths(stage);
+        let all = paths(&stage.near, &stage.far);
         let up = |paths: &Vec<PathStatus>| paths.iter().map(|path| path.up).eq(wanted);
         if all.iter().all(up) {
             break;
@@ -76,7 +76,7 @@ fn cut(stage: &Stage, cut: [bool; 2]) {
 fn both_paths_come_up_each_by_its_own_addresses() {
     let mut stage = Stage::by(PATHS);
     wait_up(&stage, [true; 2]);
-    let before = paths(&stage);
+    let before = paths(&stage.near, &stage.far);
     let [near, far] = &before;
     let from: Vec<_> = near.iter().map(|path| path.from.as_deref()).collect();
     assert_eq!(from, [Some("127.0.0.1"), Some("127.0.0.5")]);
@@ -88,7 +88,7 @@ fn both_paths_come_up_each_by_its_own_addresses() {
     }
     // Longer than silence is suffered: the path that carries no media is asked.
     stage.pass(3000);
-    let after = paths(&stage);
+    let after = paths(&stage.near, &stage.far);
     for (before, after) in before.iter().flatten().zip(after.iter().flatten()) {
         assert_eq!((&before.to, before.up), (&after.to, after.up));
         assert_eq!(after.max_datagram, 1472);
@@ -178,7 +178,7 @@ type Copied = (usize, Way, Vec<u8>);
 fn copies_from_elsewhere_neither_add_nor_move_a_path() {
     let mut stage = Stage::by(PATHS);
     wait_up(&stage, [true; 2]);
-    let before = paths(&stage);
+    let before = paths(&stage.near, &stage.far);
     let copies: Arc<Mutex<Vec<Copied>>> = Arc::default();
     let sink = Arc::clone(&copies);
     let stranger = UdpSocket::bind("127.0.0.77:0").unwrap();
@@ -209,13 +209,13 @@ fn copies_from_elsewhere_neither_add_nor_move_a_path() {
     let ends = |paths: &[Vec<PathStatus>; 2]| {
         paths.iter().flatten().map(|path| (path.from.clone(), path.to.clone())).collect::<Vec<_>>()
     };
-    assert_eq!(ends(&before), ends(&paths(&stage)), "{:#?}", paths(&stage));
+    assert_eq!(ends(&before), ends(&paths(&stage.near, &stage.far)), "{:#?}", paths(&stage.near, &stage.far));
 }
 
 #[test]
 fn what_answers_leaves_from_the_address_that_was_reached() {
     let ca = Ca::new("test.example");
-    let port = reader_port();
+    let port = free_port(&["0.0.0.0"]);
     let yaml = format!(
         "listeners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
          - {{name: mesh, address: \"0.0.0.0:{port}\", protocol: mesh}}\n{FAR_ROUTES}",
@@ -402,7 +402,8 @@ fn two_lossy_paths_of_which_one_is_cut_lose_nothing() {
             (0..packets).filter(|number| numbers.binary_search(number).is_err()).collect();
         let (flow, [sent, lost]) = (protection(&near, true), lossy.numbers());
         run.in_time(missing.is_empty() && flow.unrecovered == 0, || {
-            format!("{missing:?} are missing: {flow:#?} {sent:?} {lost:?}")
+            let plan = protection(&far, false).plan;
+            format!("{missing:?} are missing: {flow:#?} {plan} {sent:?} {lost:?} {:?}", paths(&near, &far))
         });
         assert_eq!(near.counter("msm_hop_fallbacks_total"), 0.0, "{flow:#?}");
         assert!(lost[0] > 250 && lost[1] > 40, "{sent:?} {lost:?}");

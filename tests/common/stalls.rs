@@ -122,7 +122,8 @@ fn only_a_stall_has_a_run_repeated() {
     use std::cell::Cell;
     let budget = Duration::from_millis(90);
     // What it missed and the stall, in milliseconds, of each run; whether it passes, and after how many.
-    let cases: [(&[(bool, u64)], bool, usize); 6] = [
+    type Runs = &'static [(bool, u64)];
+    let cases: [(Runs, bool, usize); 6] = [
         (&[(false, 0)], true, 1),
         (&[(false, 500)], true, 1),
         (&[(true, 30)], false, 1),
