@@ -20,7 +20,7 @@ pub(super) struct Doubt {
 }
 
 impl Doubt {
-    /// The receiver asks for so many packets, of which `sent` were sent so far.
+    /// The receiver asks for so many packets for the first time; `sent` were sent so far.
     pub(super) fn handle_request(&mut self, now: Instant, asked: usize, sent: u64) {
         if asked == 0 {
             return;
@@ -44,9 +44,33 @@ impl Doubt {
     }
 }
 
+/// Tells numbers that are asked for the first time: those beyond all before. What is asked for again, as the answer is late, or in
+/// copies, is no further sign.
+#[derive(Debug, Default)]
+pub(super) struct Newest(Option<u16>);
+
+impl Newest {
+    /// Whether this one is the newest so far, which it is from now on.
+    pub(super) fn is_passed_by(&mut self, number: u16) -> bool {
+        let passes = self.0.is_none_or(|newest| number.wrapping_sub(newest).cast_signed() > 0);
+        if passes {
+            self.0 = Some(number);
+        }
+        passes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_again_does_not_count() {
+        let mut newest = Newest::default();
+        let asked = [65_530, 65_533, 65_530, 65_533, 2, 65_535, 2, 3];
+        let counted: Vec<u16> = asked.into_iter().filter(|number| newest.is_passed_by(*number)).collect();
+        assert_eq!(counted, [65_530, 65_533, 2, 3]);
+    }
 
     #[test]
     fn a_frame_that_is_lost_as_a_whole_is_a_sign_and_one_packet_in_ten_is_none() {

@@ -141,9 +141,11 @@ impl Answer {
 /// A pair of ports for the readers of one mesh: tests of one binary run at the same time.
 pub fn reader_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test binaries of other processes look for ports, too, and members' sockets share a port with whoever has it: processes that
+    // were started one after the other begin far apart.
+    let first = (std::process::id() % 5000 * 89 % 5000) as u16;
     loop {
-        // Test binaries of other processes look for ports, too.
-        let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() as u16);
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(first);
         let port = 34_000 + 2 * (turn % 5000);
         if UdpSocket::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
             return port;

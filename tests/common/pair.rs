@@ -21,7 +21,7 @@ pub fn far<S: IdentitySource + 'static>(source: &Arc<S>, more: &str) -> (TestMes
         "workers: 2\nlisteners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
          - {{name: mesh, address: \"127.0.0.1:{}\", protocol: mesh}}\n{}",
         reader_port(),
-        free_port(),
+        free_port(&["127.0.0.1", "127.0.0.2"]),
         if more.is_empty() { FAR_ROUTES } else { more }
     );
     let source = Arc::clone(source) as Arc<dyn IdentitySource>;
@@ -30,13 +30,13 @@ pub fn far<S: IdentitySource + 'static>(source: &Arc<S>, more: &str) -> (TestMes
     (mesh, hop)
 }
 
-/// A port that is free for TCP and UDP, here and at the address of somebody on the path.
-fn free_port() -> u16 {
+/// A port that is free for TCP and UDP at these addresses: 127.0.0.2 is that of somebody on the path.
+pub fn free_port(hosts: &[&str]) -> u16 {
     loop {
         let port = reader_port();
         let is_free =
-            |host: &str| TcpListener::bind((host, port)).is_ok() && UdpSocket::bind((host, port)).is_ok();
-        if is_free("127.0.0.1") && is_free("127.0.0.2") {
+            |host: &&str| TcpListener::bind((*host, port)).is_ok() && UdpSocket::bind((*host, port)).is_ok();
+        if hosts.iter().all(is_free) {
             return port;
         }
     }
@@ -81,5 +81,7 @@ fn near_with<S: IdentitySource + 'static>(
 
 /// The packets of a stream: the first is a keyframe, and the number is in the payload too.
 pub fn numbered(number: u16) -> Vec<u8> {
-    rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000)
+    let mut packet = rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000);
+    packet[20..22].copy_from_slice(&number.to_be_bytes());
+    packet
 }

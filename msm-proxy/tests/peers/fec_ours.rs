@@ -1,9 +1,10 @@
 //! GStreamer recovers what the test loses of our streams, by our repair packets: ST 2022-1 and ULPFEC.
 
-use crate::fec::{LIMIT, PACKETS, ULPFEC, datagrams, port, sockets};
+use crate::fec::{LIMIT, PACKETS, ULPFEC};
 use crate::lab::Lab;
 use crate::need::{Peer, have, workspace};
 use crate::process::Process;
+use crate::sockets::{packets, port, sockets};
 use msm_core::rng::Rng;
 use msm_fec::xor::{Line, st2022, ulpfec};
 use std::collections::BTreeMap;
@@ -28,12 +29,7 @@ fn packet(payload_type: u8, sequence: u16, ssrc: u32, timestamp: u32, len: usize
 }
 
 /// Sends packets until one comes out on the other side, so that the peer is known to be there. The number of the next.
-fn knock(
-    socket: &UdpSocket,
-    to: u16,
-    from: &Receiver<(usize, Vec<u8>)>,
-    make: impl Fn(u16) -> Vec<u8>,
-) -> u16 {
+fn knock(socket: &UdpSocket, to: u16, from: &Receiver<Vec<u8>>, make: impl Fn(u16) -> Vec<u8>) -> u16 {
     for sequence in FIRST..FIRST + 500 {
         // Nobody may listen yet.
         let _ = socket.send_to(&make(sequence), ("127.0.0.1", to));
@@ -48,12 +44,12 @@ fn knock(
 const TIMESTAMP: std::ops::Range<usize> = 4..8;
 
 /// All that was sent comes out as it was, what was lost with the rest; of each packet the bytes `same` are looked at.
-fn complete(from: &Receiver<(usize, Vec<u8>)>, sent: &[Vec<u8>], same: impl Fn(&[u8]) -> Vec<u8>) {
+fn complete(from: &Receiver<Vec<u8>>, sent: &[Vec<u8>], same: impl Fn(&[u8]) -> Vec<u8>) {
     let end = Instant::now() + LIMIT;
     let mut missing: BTreeMap<Vec<u8>, Vec<u8>> =
         sent.iter().map(|packet| (packet[TIMESTAMP].to_vec(), same(packet))).collect();
     while !missing.is_empty() && Instant::now() < end {
-        let Ok((_, packet)) = from.recv_timeout(Duration::from_secs(5)) else { break };
+        let Ok(packet) = from.recv_timeout(Duration::from_secs(5)) else { break };
         if let Some(expected) = missing.remove(&packet[TIMESTAMP]) {
             assert_eq!(same(&packet), expected);
         }
@@ -70,15 +66,15 @@ fn gstreamer_recovers_by_our_sums() {
     let sockets = sockets(&[2, 4]);
     let ports: Vec<u16> = sockets.iter().map(port).collect();
     drop(sockets);
-    let out = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (out, from) = packets();
     let mut command = Command::new("gst-launch-1.0");
     let pipeline = format!(
-        "-q rtpst2022-1-fecdec name=d size-time=5000000000 d.src ! udpsink host=127.0.0.1 port={} sync=false async=false",
-        port(&out)
+        "-q rtpst2022-1-fecdec name=d size-time=5000000000 d.src ! rtpstreampay ! \
+         tcpclientsink host=127.0.0.1 port={out} sync=false async=false"
     );
-    command.args(pipeline.split(' '));
+    command.args(pipeline.split_whitespace());
     for (port, pad) in ports.iter().zip(["d.sink", "d.fec_0", "d.fec_1"]) {
-        command.args(["udpsrc", "address=127.0.0.1", &format!("port={port}")]);
+        command.args(["udpsrc", "address=127.0.0.1", &format!("port={port}"), "buffer-size=1000000"]);
         command.args([
             "caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T,payload=33",
             "!",
@@ -86,7 +82,6 @@ fn gstreamer_recovers_by_our_sums() {
         ]);
     }
     let _player = lab.start("gstreamer", command);
-    let from = datagrams(vec![out]);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     // Whatever the SSRC of a stream, what GStreamer recovers of it has 0.
     let make = |sequence: u16| packet(33, sequence, 0, u32::from(sequence) * 90, 1316);
@@ -129,16 +124,15 @@ fn gstreamer_recovers_by_our_ulpfec() {
     }
     let lab = Lab::new();
     let to = port(&sockets(&[])[0]);
-    let out = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (out, from) = packets();
     let mut command = Command::new("/usr/bin/python3");
     command.arg(workspace().join("msm-proxy/tests/peers/gst_fec.py")).args([
         to.to_string(),
-        port(&out).to_string(),
+        out.to_string(),
         ULPFEC.to_string(),
         "1234".to_owned(),
     ]);
     let mut player = lab.start("gstreamer", command);
-    let from = datagrams(vec![out]);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     // Its jitter buffer goes by the clock, so timestamps do, too.
     let begin = Instant::now();

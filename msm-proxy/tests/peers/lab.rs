@@ -158,7 +158,7 @@ impl Lab {
         count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("nothing is counted: {text}"))
     }
 
-    /// How many UDP datagrams came to sockets of a namespace, and how many multicast packets to the namespace.
+    /// How many UDP datagrams came to sockets of a namespace or found no room in them, and how many multicast packets to the namespace.
     pub(crate) fn datagrams(&self, place: Place) -> Datagrams {
         let mut command = self.command(place, "cat");
         let output = command.args(["/proc/net/snmp", "/proc/net/netstat"]).output().unwrap();
@@ -169,7 +169,11 @@ impl Lab {
             let at = names.split(' ').position(|name| name == key).unwrap();
             values.split(' ').nth(at).unwrap().parse().unwrap()
         };
-        Datagrams { udp: value("Udp:", "InDatagrams"), multicast: value("IpExt:", "InMcastPkts") }
+        Datagrams {
+            udp: value("Udp:", "InDatagrams"),
+            no_room: value("Udp:", "RcvbufErrors"),
+            multicast: value("IpExt:", "InMcastPkts"),
+        }
     }
 
     /// The body of an HTTP answer 200, asked for in the proxy's namespace; `None` for any other answer.
@@ -206,6 +210,7 @@ impl Drop for Lab {
 #[derive(Debug)]
 pub(crate) struct Datagrams {
     pub(crate) udp: u64,
+    pub(crate) no_room: u64,
     pub(crate) multicast: u64,
 }
 

@@ -35,10 +35,14 @@ mod red;
 mod rough;
 mod rtsps;
 mod rtx;
+mod rtx_asked;
 mod s_client;
 mod servers;
+mod sockets;
 mod spire;
 mod srtp;
+#[path = "../../../tests/common/stalls.rs"]
+mod stalls;
 mod tshark;
 mod upstreams;
 mod vod;

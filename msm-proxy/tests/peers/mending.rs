@@ -6,6 +6,7 @@ use crate::proxy::{LOCAL, Proxy, to_server, url};
 use crate::publish::published;
 use crate::readers::{FFMPEG_TCP, FFMPEG_UDP, GST_PATIENT, Reader};
 use crate::servers;
+use crate::stalls::{Run, unless_stalled};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -45,9 +46,11 @@ fn ffmpeg_gets_packets_again() {
     reads(FFMPEG_UDP);
 }
 
-/// With time enough for a peer that shares its processors with other tests to answer.
+/// Time enough for a peer that shares its processors with other tests to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 fn patient(config: &str) -> String {
-    config.replace("match:", "protection: {latency: 1s}, match:")
+    config.replace("match:", &format!("protection: {{latency: {}s}}, match:", PATIENCE.as_secs()))
 }
 
 /// A server that keeps packets, behind a link that loses them. tshark reads what we ask for.
@@ -56,6 +59,10 @@ fn gstreamer_s_server_is_asked_again() {
     if !have(&[Peer::GstServer, Peer::Ffmpeg, Peer::Tshark, Peer::Nftables]) {
         return;
     }
+    unless_stalled(PATIENCE, a_server_is_asked_again);
+}
+
+fn a_server_is_asked_again() -> Run {
     let lab = Lab::alone();
     let _server = servers::gstreamer(&lab, &["--rtx", "1000"]);
     let proxy = Proxy::start(&lab, &patient(&to_server("udp")));
@@ -73,17 +80,29 @@ fn gstreamer_s_server_is_asked_again() {
     capture.until(Duration::from_secs(10), "capture", |process| process.err().contains("File:"));
     // Reports are small, and media in this stream mostly is not.
     lab.lose(Place::Proxy, ONE_IN, &format!("ip saddr {SERVER} udp length > 60"));
-    FFMPEG_TCP.read(&lab, &url("test"));
+    let mut run = Run::begin();
+    FFMPEG_TCP.begin(&lab, &url("test")).judge(&mut run);
+    run.end();
+    all_came_again(&lab, &proxy, &mut run);
+    capture.interrupt(Duration::from_secs(10));
+    let asked = requests(&lab);
+    let recovered = proxy.metric("msm_recovered_total", &["by=\"nack\""]);
+    assert!(asked.len() as f64 >= recovered / 2.0, "tshark reads {} requests", asked.len());
+    assert!(asked.iter().all(|request| request.starts_with("201,202,205\t")), "{asked:?}");
+    run
+}
+
+/// What the link to the proxy lost came again, and in time.
+fn all_came_again(lab: &Lab, proxy: &Proxy<'_>, run: &mut Run) {
     proxy.print_losses();
     let lost = lab.lost(Place::Proxy);
     let recovered = proxy.metric("msm_recovered_total", &["by=\"nack\""]);
+    let unrecovered = proxy.metric("msm_unrecovered_total", &[]);
     assert!(lost > 5, "{lost} packets were lost");
     assert!(recovered >= lost as f64 / 2.0, "{lost} were lost, {recovered} came again");
-    assert_eq!(proxy.metric("msm_unrecovered_total", &[]), 0.0);
-    capture.interrupt(Duration::from_secs(10));
-    let asked = requests(&lab);
-    assert!(asked.len() as f64 >= recovered / 2.0, "tshark reads {} requests", asked.len());
-    assert!(asked.iter().all(|request| request.starts_with("201,202,205\t")), "{asked:?}");
+    run.in_time(unrecovered == 0.0, || {
+        format!("{lost} were lost, {recovered} came again, {unrecovered} did not")
+    });
 }
 
 /// What tshark reads of the requests in `up.pcapng`: kinds of packets, senders, sources, numbers.
@@ -135,6 +154,10 @@ fn a_publisher_is_asked_again() {
     if !have(&[Peer::Gstreamer, Peer::Ffmpeg, Peer::Nftables]) {
         return;
     }
+    unless_stalled(PATIENCE, a_recorder_is_asked_again);
+}
+
+fn a_recorder_is_asked_again() -> Run {
     let lab = Lab::alone();
     let proxy = Proxy::start(&lab, &patient(LOCAL));
     let mut command = lab.command(Place::Client, "/usr/bin/python3");
@@ -147,13 +170,11 @@ fn a_publisher_is_asked_again() {
     let mut publisher = lab.start("gst-publisher", command);
     published(&lab, &mut publisher, "cam");
     lab.lose(Place::Proxy, ONE_IN, &format!("ip saddr {CLIENT} udp length > 60"));
-    FFMPEG_TCP.read(&lab, &url("cam"));
-    proxy.print_losses();
-    let lost = lab.lost(Place::Proxy);
-    let recovered = proxy.metric("msm_recovered_total", &["by=\"nack\""]);
-    assert!(lost > 5, "{lost} packets were lost");
-    assert!(recovered >= lost as f64 / 2.0, "{lost} were lost, {recovered} came again");
-    assert_eq!(proxy.metric("msm_unrecovered_total", &[]), 0.0);
+    let mut run = Run::begin();
+    FFMPEG_TCP.begin(&lab, &url("cam")).judge(&mut run);
+    run.end();
+    all_came_again(&lab, &proxy, &mut run);
+    run
 }
 
 /// Repair packets that we send, to a server that takes them: GStreamer's decoder is the judge.

@@ -4,6 +4,7 @@
 use crate::lab::{Lab, Place};
 use crate::need::{Peer, workspace};
 use crate::process::{Finished, Process};
+use crate::stalls::Run;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -112,6 +113,19 @@ impl Reading<'_> {
         missed
     }
 
+    /// Waits for its end; what it missed is told to `run`.
+    ///
+    /// # Panics
+    ///
+    /// When it failed for another reason.
+    pub(crate) fn judge(self, run: &mut Run) {
+        let finished = self.process.finish(LIMIT).success();
+        damage_in_time(run, self.lab, &finished);
+        if run.is_well() {
+            (self.reader.check)(self.lab, &self.name, &finished);
+        }
+    }
+
     /// Waits for its end and judges what it got.
     pub(crate) fn done(self) {
         let finished = self.process.finish(LIMIT).success();
@@ -128,7 +142,9 @@ const fn ffmpeg(over: Over, start: Start) -> Reader {
 fn start_ffmpeg(lab: &Lab, name: &str, url: &str, transport: &str) -> Process {
     let mut command = lab.command(Place::Client, "ffmpeg");
     command.args(["-v", "level+warning", "-nostdin", "-rtsp_transport", transport, "-i", url]);
-    command.args(["-map", "0:v", "-map", "0:a", "-t", "3", "-vsync", "passthrough", "-f", "framecrc"]);
+    // Three seconds of each, however much later than the other a server that is busy begins with one.
+    command.args(["-map", "0:v", "-frames:v", "75", "-map", "0:a", "-frames:a", "150", "-t", "8"]);
+    command.args(["-vsync", "passthrough", "-f", "framecrc"]);
     command.arg(format!("{name}.frames"));
     lab.start(name, command)
 }
@@ -146,12 +162,26 @@ fn check_ffmpeg(lab: &Lab, name: &str, finished: &Finished) {
 ///
 /// When `log`, at `-v level+warning`, has either.
 pub(crate) fn no_damage(name: &str, log: &str) {
+    let lines = damage(log);
+    assert!(lines.is_empty(), "{name} says:\n{lines}");
+}
+
+/// The same of a player whose packets have to come in time.
+pub(crate) fn damage_in_time(run: &mut Run, lab: &Lab, player: &Finished) {
+    let (damage, here) = (damage(&player.err), lab.datagrams(Place::Client));
+    run.in_time(damage.is_empty(), || {
+        let name = &player.name;
+        format!("{name} says:\n{damage}\n{} datagrams found no room in sockets of players", here.no_room)
+    });
+}
+
+/// The lines that say so.
+fn damage(log: &str) -> String {
     let bad = |line: &&str| {
         let severe = ["[error]", "[fatal]", "[panic]"].iter().any(|level| line.contains(level));
         severe || ["missed", "concealing", "max delay reached", "corrupt"].iter().any(|w| line.contains(w))
     };
-    let lines: Vec<&str> = log.lines().filter(bad).collect();
-    assert!(lines.is_empty(), "{name} says:\n{}", lines.join("\n"));
+    log.lines().filter(bad).collect::<Vec<_>>().join("\n")
 }
 
 /// How many frames of each kind a `framecrc` file has, when video was mapped first.

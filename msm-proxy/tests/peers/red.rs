@@ -1,8 +1,9 @@
 //! RED with GStreamer, in both directions: what it packs we take apart, and it takes apart what we pack.
 
-use crate::fec::{LIMIT, datagrams, port, sockets};
+use crate::fec::LIMIT;
 use crate::lab::Lab;
 use crate::need::{Peer, have};
+use crate::sockets::{datagrams, packets, port, sockets};
 use msm_core::rng::Rng;
 use msm_core::rtp::RtpView;
 use msm_fec::xor::red::{self, Block};
@@ -82,15 +83,13 @@ fn gstreamer_takes_apart_what_we_pack() {
     }
     let lab = Lab::new();
     let theirs = port(&sockets(&[])[0]);
-    let out = sockets(&[]);
-    let to = port(&out[0]);
-    let from = datagrams(out);
+    let (to, from) = packets();
     let _player = lab.start(
         "gstreamer",
         gst(&format!(
-            "-q udpsrc address=127.0.0.1 port={theirs} \
+            "-q udpsrc address=127.0.0.1 port={theirs} buffer-size=1000000 \
              caps=application/x-rtp,media=audio,clock-rate=8000,encoding-name=RED,payload={RED} ! \
-             rtpreddec pt={RED} ! udpsink host=127.0.0.1 port={to} sync=false async=false"
+             rtpreddec pt={RED} ! rtpstreampay ! tcpclientsink host=127.0.0.1 port={to} sync=false async=false"
         )),
     );
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -136,7 +135,7 @@ fn gstreamer_takes_apart_what_we_pack() {
     }
     let end = Instant::now() + LIMIT;
     while !missing.is_empty() && Instant::now() < end {
-        let Ok((_, packet)) = from.recv_timeout(Duration::from_secs(5)) else { break };
+        let Ok(packet) = from.recv_timeout(Duration::from_secs(5)) else { break };
         let view = RtpView::parse(&packet).unwrap();
         assert_eq!(view.payload_type(), MEDIA);
         if let Some(expected) = missing.remove(&view.timestamp()) {

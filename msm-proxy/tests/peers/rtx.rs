@@ -1,38 +1,31 @@
-//! Retransmission with GStreamer, each side once: it sends again what we ask for, and it asks for what we send again. And
-//! tshark reads our requests.
+//! Retransmission: GStreamer sends again what we ask for, and tshark reads our requests.
 
-use crate::fec::{LIMIT, PACKETS, datagrams, port, sockets};
+use crate::fec::{LIMIT, PACKETS};
 use crate::lab::Lab;
 use crate::need::{Peer, have};
+use crate::sockets::{datagrams, port, sockets};
 use msm_core::rng::Rng;
-use msm_core::rtcp::{Acceptance, Compound, Writer};
+use msm_core::rtcp::Writer;
 use msm_core::seq::Unwrapper;
-use msm_fec::nack::rtx::{self, Identity, restore};
-use msm_fec::nack::{
-    Arrival, ByteRing, History, HistoryLimits, Place, Requester, RequesterConfig, Responder, ResponderConfig,
-    wire,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use msm_fec::nack::rtx::{Identity, restore};
+use msm_fec::nack::{Arrival, Requester, RequesterConfig, wire};
+use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const MEDIA: Identity = Identity { ssrc: 1234, payload_type: 96 };
-const RTX: Identity = Identity { ssrc: 5678, payload_type: 97 };
+pub(crate) const MEDIA: Identity = Identity { ssrc: 1234, payload_type: 96 };
+pub(crate) const RTX: Identity = Identity { ssrc: 5678, payload_type: 97 };
 /// Our own, in RTCP.
 const OWN: u32 = 77;
 /// Which payload type is sent again as which, and under which SSRC.
-const TYPES: &str = "payload-type-map=application/x-rtp-pt-map,96=(uint)97";
-const SOURCES: &str = "ssrc-map=application/x-rtp-ssrc-map,1234=(uint)5678";
-/// Numbers begin here, so that they wrap.
-const FIRST: u64 = 65_100;
-/// Packets of ours that it has to have.
-const JUDGED: u64 = 200;
+pub(crate) const TYPES: &str = "payload-type-map=application/x-rtp-pt-map,96=(uint)97";
+pub(crate) const SOURCES: &str = "ssrc-map=application/x-rtp-ssrc-map,1234=(uint)5678";
 /// Of a hundred packets that are sent, and that it sends again.
-const LOST: u64 = 8;
+pub(crate) const LOST: u64 = 8;
 const AGAIN_LOST: u64 = 25;
 
-fn gst(pipeline: &str) -> Command {
+pub(crate) fn gst(pipeline: &str) -> Command {
     let mut command = Command::new("gst-launch-1.0");
     command.args(pipeline.split(' ').filter(|word| !word.is_empty()));
     command
@@ -75,7 +68,7 @@ fn gstreamer_sends_again_what_we_ask_for() {
     let (mut lost, mut back) = (BTreeMap::new(), BTreeMap::new());
     let (mut media, mut again) = (0, 0);
     let end = Instant::now() + LIMIT;
-    while media < PACKETS || lost.len() > back.len() {
+    while media < PACKETS || lost.keys().any(|index| !back.contains_key(index)) {
         assert!(Instant::now() < end, "{media} packets, {} of {} came again", back.len(), lost.len());
         let wait = requester.poll_timeout().map_or(Duration::from_millis(50), |(due, _)| {
             due.saturating_duration_since(Instant::now()).min(Duration::from_millis(50))
@@ -113,103 +106,9 @@ fn gstreamer_sends_again_what_we_ask_for() {
     }
     println!("{} of {media} packets lost, {again} sent again: {:?}", lost.len(), requester.stats());
     assert!(lost.len() > PACKETS / 30 && again > lost.len());
+    // What a busy machine lost by itself came again, too, and nobody can say how it was.
+    back.retain(|index, _| lost.contains_key(index));
     assert_eq!(lost, back, "byte for byte");
-}
-
-#[test]
-#[ignore = "flaky: behind other tests GStreamer's jitter buffer leaves some numbers unasked; passes alone"]
-fn gstreamer_asks_and_we_send_again() {
-    if !have(&[Peer::Gstreamer]) {
-        return;
-    }
-    let lab = Lab::alone();
-    let theirs = port(&sockets(&[])[0]);
-    let ours = sockets(&[1]);
-    let (out, reports) = (port(&ours[0]), port(&ours[1]));
-    let from = datagrams(ours);
-    let _player = lab.start(
-        "gstreamer",
-        gst(&format!(
-            "-q rtpsession name=s rtp-profile=avpf udpsrc address=127.0.0.1 port={theirs} \
-             caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=H264,payload=96,ssrc=(uint)1234 ! \
-             s.recv_rtp_sink \
-             s.recv_rtp_src ! rtprtxreceive {TYPES} {SOURCES} ! rtpssrcdemux ! \
-             rtpjitterbuffer do-retransmission=true latency=4000 ! \
-             udpsink host=127.0.0.1 port={out} sync=false async=false \
-             s.send_rtcp_src ! udpsink host=127.0.0.1 port={reports} sync=false async=false"
-        )),
-    );
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // Its jitter buffer asks for SSRC -1 unless a demultiplexer in front of it knows better.
-    let begin = Instant::now();
-    let mut rng = Rng::new(5);
-    // It sends reports, and requests with them, half a second apart.
-    let limits = HistoryLimits { age: Duration::from_secs(5), ..HistoryLimits::default() };
-    let (mut history, mut ring) = (History::<Place>::new(limits), ByteRing::new(4 << 20));
-    let mut responder = Responder::new(ResponderConfig::default());
-    let mut writer = rtx::Writer::new(RTX, 65_530);
-    let (mut missing, mut lost, mut asked) = (BTreeMap::new(), BTreeSet::new(), 0);
-    let (mut next, mut judged_from) = (FIRST, None);
-    let mut sent = 0;
-    let mut due = begin;
-    while sent < JUDGED || !missing.is_empty() {
-        let now = Instant::now();
-        assert!(
-            now < begin + 2 * LIMIT,
-            "of {} from {judged_from:?} on, {:?} are missing; {asked} numbers asked for: {:?}",
-            lost.len(),
-            missing.keys(),
-            responder.stats()
-        );
-        if now >= due {
-            due = now + Duration::from_millis(4);
-            // Its jitter buffer goes by the clock, so timestamps do, too.
-            let mut packet = vec![0x80, MEDIA.payload_type];
-            packet.extend((next as u16).to_be_bytes());
-            packet.extend(((begin.elapsed().as_micros() * 9 / 100) as u32).to_be_bytes());
-            packet.extend(MEDIA.ssrc.to_be_bytes());
-            packet.resize(100 + next as usize % 1000, next as u8);
-            history.push(now, next, packet.len(), ring.push(&packet).unwrap());
-            responder.handle_media(packet.len());
-            // Those before are for it to come up.
-            let judged = judged_from.is_some_and(|from| (from..from + JUDGED).contains(&next));
-            if judged {
-                missing.insert(next as u16, packet.clone());
-                sent += 1;
-            }
-            if judged && rng.range(0..100) < LOST {
-                lost.insert(next);
-            } else {
-                // Nobody may listen yet.
-                let _ = socket.send_to(&packet, ("127.0.0.1", theirs));
-            }
-            next += 1;
-        }
-        let wait = due.saturating_duration_since(Instant::now());
-        match from.recv_timeout(wait) {
-            Ok((0, packet)) => {
-                judged_from.get_or_insert(next);
-                if let Some(expected) = missing.remove(&u16::from_be_bytes([packet[2], packet[3]])) {
-                    assert_eq!(packet, expected);
-                }
-            }
-            Ok((_, datagram)) => {
-                let compound = Compound::parse(&datagram, Acceptance::ReducedSize).unwrap();
-                let numbers: Vec<u16> =
-                    wire::requests(&compound, MEDIA.ssrc).flat_map(|nack| nack.lost()).collect();
-                asked += numbers.len();
-                responder.handle_request(Instant::now(), &mut history, numbers);
-            }
-            Err(_) => {}
-        }
-        while let Some(answer) = responder.poll_transmit(&history) {
-            let mut buffer = [0; 1500];
-            let len = writer.write(ring.get(answer.reference).unwrap(), &mut buffer).unwrap();
-            socket.send_to(&buffer[..len], ("127.0.0.1", theirs)).unwrap();
-        }
-    }
-    println!("{} of {sent} packets lost, {asked} asked for: {:?}", lost.len(), responder.stats());
-    assert!(lost.len() > 5 && asked >= lost.len());
 }
 
 /// A capture of datagrams to one port, from nowhere: what `tcpdump` would have written of them (pcap, LINKTYPE_RAW).

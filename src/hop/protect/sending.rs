@@ -15,6 +15,7 @@ use msm_fec::protect::{Sender, SenderConfig, SourcePacket, ToReceiver};
 
 use super::keeper::{Keeper, Sent};
 use super::{Counts, Formats};
+use crate::hop::doubt::Newest;
 use crate::hop::outlet::Outlet;
 use crate::hub::shard::Shard;
 use crate::metrics::PlanCount;
@@ -58,6 +59,7 @@ pub(crate) struct Sending {
     /// What is decided, for the metrics.
     count: PlanCount,
     counts: Counts,
+    asked: Newest,
     /// Packets that were asked for and are not kept any more, or have no payload type to be sent again under.
     unanswered: u64,
 }
@@ -110,6 +112,7 @@ impl Sending {
             packets: 0,
             count,
             counts: Counts::default(),
+            asked: Newest::default(),
             unanswered: 0,
         }
     }
@@ -143,7 +146,8 @@ impl Sending {
         sender.handle_burst(now, first, packets);
     }
 
-    /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for.
+    /// RTCP of the receiver about this track that is not a report of the hub's; how many packets it asks for the first
+    /// time.
     pub(crate) fn handle_feedback(&mut self, now: Instant, compound: &[u8]) -> usize {
         for message in Message::all(compound) {
             let Message::Report(report) = message else { continue };
@@ -161,7 +165,9 @@ impl Sending {
         {
             let numbers = wire::requests(&compound, self.label.ssrc()).flat_map(|nack| nack.lost());
             let mut asked = 0;
-            self.sender.handle_request(now, numbers.inspect(|_| asked += 1));
+            let newest = &mut self.asked;
+            let numbers = numbers.inspect(|number| asked += usize::from(newest.is_passed_by(*number)));
+            self.sender.handle_request(now, numbers);
             return asked;
         }
         0
