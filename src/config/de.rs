@@ -117,12 +117,7 @@ pub(super) fn quote(text: &str) -> String {
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> ReadError {
-        let message = message.to_string();
-        // The standard library's, which says neither what stands there nor what may.
-        if message == "invalid IP address syntax" {
-            return ReadError::new("is no IP address; write one such as `192.0.2.10`".to_owned());
-        }
-        ReadError::new(message)
+        ReadError::new(message.to_string())
     }
 
     // Says what kind of value stands there, never the value: it may be a password.
