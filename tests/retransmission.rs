@@ -185,3 +185,72 @@ fn a_flood_of_requests_is_bounded() {
     assert!(bytes < media / 2 + 256 * 1024 + 2 * 2000, "{bytes} of {media} after {asked} requests");
     assert!(bytes > 2 * media, "{bytes} of {media} after {asked} requests");
 }
+
+/// The shortest packets are longer by most, in relation, when they are sent again.
+#[test]
+fn a_flood_of_requests_for_the_shortest_packets_is_bounded() {
+    let mesh = TestMesh::start("routes: [{name: all, protection: {nack: on}}]\n");
+    let publisher = Publisher::start(&mesh, "cam");
+    let reader = Asking::start(&mesh, "cam", "GStreamer/1.22.0", "RTP/AVPF");
+    publisher.send(&keyframe(65_000, 9000, 5, 14));
+    let mut got = vec![reader.recv()];
+    for at in 1..1000u16 {
+        publisher.send(&rtp(65_000_u16.wrapping_add(at), 9000 + u32::from(at) * 3000, 5, 0x61, 14));
+        got.push(reader.recv());
+    }
+    let (ssrc, last) = (source(&got[0]), number(&got[999]));
+    let media: usize = got.iter().map(Vec::len).sum();
+    let all: Vec<u16> = (0..1000).map(|back| last.wrapping_sub(back)).collect();
+    let most = media / 2 + 256 * 1024;
+    let (mut bytes, mut asked) = (0, 0);
+    // As they may be asked for while they are kept.
+    for _ in 0..80 {
+        reader.nack(ssrc, &all);
+        asked += 1;
+        bytes += reader.rest(Duration::from_millis(16)).iter().map(Vec::len).sum::<usize>();
+    }
+    assert!(bytes <= most, "{bytes} of {media}, at most {most}, after {asked} requests");
+    assert!(bytes > 2 * media, "{bytes} of {media} after {asked} requests");
+}
+
+/// Nothing is sent again to a group: one member's loss is not everybody's, and who asks is not known.
+#[test]
+fn who_reads_by_multicast_gets_nothing_again() {
+    let mesh = TestMesh::start("routes: [{name: all, protection: {nack: on}}]\n");
+    let publisher = Publisher::start(&mesh, "group");
+    let mut rtsp = mesh.connect();
+    let url = mesh.url("group");
+    let transport = [("Transport", "RTP/AVPF;multicast"), ("User-Agent", "GStreamer/1.22.0")];
+    let answer = rtsp.ask("SETUP", &format!("{url}/trackID=0"), &transport, b"");
+    let answer = match answer.status {
+        200 => answer,
+        _ => rtsp.ask("SETUP", &format!("{url}/trackID=0"), &[("Transport", "RTP/AVP;multicast")], b""),
+    };
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = answer.header("transport").to_owned();
+    let field = |name: &str| told.split(';').find_map(|part| part.strip_prefix(name)).map(str::to_owned);
+    let group: std::net::IpAddr = field("destination=").unwrap().parse().unwrap();
+    let port = answer.ports("port").1;
+    assert_eq!(rtsp.ask("PLAY", &url, &[("Session", &answer.session())], b"").status, 200);
+    // A unicast reader of the same stream, which asks for what is its own.
+    let reader = Asking::start(&mesh, "group", "GStreamer/1.22.0", "RTP/AVPF");
+    let got = flow(&publisher, &reader, 50);
+    let ssrc = field("ssrc=").map_or(source(&got[0]), |ssrc| u32::from_str_radix(&ssrc, 16).unwrap());
+    let all: Vec<u16> = (0..300).map(|back| number(&got[49]).wrapping_sub(back)).collect();
+    for round in 0..50 {
+        let mut buffer = vec![0; 2000];
+        let mut writer = Writer::new(&mut buffer);
+        let ssrc = if round % 2 == 0 { ssrc } else { source(&got[0]) };
+        writer.receiver_report(77, &[]).unwrap().nack(77, ssrc, &all).unwrap();
+        let (stranger, _) = pair();
+        for to in [SocketAddr::new(group, port), reader.server_rtcp] {
+            // Where there is no way to the group, nobody asks.
+            let _ = stranger.send_to(writer.as_bytes(), to);
+        }
+    }
+    assert_eq!(reader.rest(Duration::from_millis(200)), Vec::<Vec<u8>>::new());
+    assert_eq!(mesh.counter("msm_retransmitted_total"), 0.0, "{}", mesh.metrics());
+    // Who is there still gets what it asks for.
+    reader.nack(source(&got[0]), &[number(&got[4])]);
+    assert_eq!(reader.rest(Duration::from_millis(200)).len(), 1);
+}

@@ -13,7 +13,7 @@ use msm_benches::cell::{Effort, measure};
 use msm_benches::report::Report;
 use msm_benches::sinks::Sinks;
 use msm_benches::{
-    Result, addresses, fanout, handshakes, modes, msm, process, relay, repair, rs, setup, srtp,
+    Result, addresses, fanout, handshakes, modes, msm, process, protected, relay, repair, rs, setup, srtp,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -111,7 +111,7 @@ fn run() -> Result<bool> {
     mode("handshakes", &mut handshakes::handshakes);
     if options.msm {
         mode("fanout", &mut |report| fanout::fan_out(report, own, cpu));
-        mode("protected", &mut |report| fanout::protected(report, own, cpu));
+        mode("protected", &mut |report| protected::protected(report, own, cpu));
         // Two members, a source and a client: they share what CPUs there are.
         mode("setup", &mut |report| {
             process::release_self(own)?;

@@ -16,19 +16,15 @@ use crate::rtsp::Publisher;
 use crate::{PACKET_BYTES, Result, msm};
 
 /// Members that one proxy serves.
-const MEMBERS: usize = 10;
+pub(crate) const MEMBERS: usize = 10;
 /// What waits for a member that is halted, at most.
 const QUEUED_BYTES: usize = 400_000;
 /// How often the members of each are halted, for each size of burst.
-const PAIRS: usize = 51;
+pub(crate) const PAIRS: usize = 51;
 /// Bursts start at least this far apart.
 const GAP: Duration = Duration::from_micros(400);
-/// Where there is protection, bursts are told apart by what is between them.
-const PROTECTED_GAP: Duration = Duration::from_millis(6);
 /// What the hop's cost is measured without.
-const UNPROTECTED: &str = "{latency: 0s}";
-/// Repair packets for a fifth of the media, whatever is lost.
-const PROTECTED: &str = "{latency: 100ms, fec: 20%}";
+pub(crate) const UNPROTECTED: &str = "{latency: 0s}";
 /// How long the sender gets to fall asleep, before its CPU time is read.
 const SETTLE: Duration = Duration::from_millis(3);
 
@@ -83,20 +79,21 @@ fn seal_after_sleep(burst: usize) -> Result<f64> {
     median(&rounds).ok_or_else(|| "no rounds".into())
 }
 
-/// A proxy that serves ten, over the mesh or over plain RTP.
-struct Stage {
+/// A proxy that serves some, over the mesh or over plain RTP.
+pub(crate) struct Stage {
     path: &'static str,
     sender: Process,
     plain_at: SocketAddr,
     publisher: Publisher,
     receivers: Vec<Process>,
-    gap: Duration,
+    pub(crate) gap: Duration,
 }
 
 impl Stage {
     /// `own` and `cpu` are the CPUs of what receives, and of the proxy; `base` is the last byte of the first address.
-    fn start(
+    pub(crate) fn start(
         path: &'static str,
+        members: usize,
         protection: &str,
         authority: &Authority,
         (own, cpu): (Option<usize>, Option<usize>),
@@ -116,7 +113,7 @@ impl Stage {
              protection: {protection}}}]\n\
              clusters: {{far: {{endpoints: [\"rtsp://{to}\"], start: always, hop: {hop}}}}}\n"
         );
-        let receivers = (0..MEMBERS)
+        let receivers = (0..members)
             .map(|index| {
                 let place = at(base + 10 + index as u8)?;
                 let identity = authority.identity(&format!("near{index}"))?;
@@ -131,27 +128,59 @@ impl Stage {
 
     /// Nanoseconds a packet, in so many bursts. The ten are halted while it is measured: to wake a process that sleeps on its
     /// socket would cost the sender time, which over a network it would not pay.
-    fn cost(&mut self, burst: usize) -> Result<f64> {
+    pub(crate) fn cost(&mut self, burst: usize) -> Result<f64> {
         let count = (QUEUED_BYTES / PACKET_BYTES / burst).max(1);
         let sent = packets_sent(self.plain_at)?;
         self.receivers.iter().try_for_each(Process::halt)?;
         sleep(SETTLE);
         let before = self.sender.cpu_time()?;
-        for _ in 0..count {
-            let due = Instant::now() + self.gap;
-            self.publisher.source().send(burst)?;
-            sleep(due.saturating_duration_since(Instant::now()));
-        }
-        sleep(SETTLE);
+        self.send(burst, count)?;
         let spent = self.sender.cpu_time()?.saturating_sub(before);
         self.receivers.iter().try_for_each(Process::go_on)?;
-        let (packets, sent) = ((count * burst * MEMBERS) as u64, packets_sent(self.plain_at)? - sent);
+        let packets = (count * burst * self.receivers.len()) as u64;
+        let sent = packets_sent(self.plain_at)? - sent;
         if sent != packets {
             return Err(format!("{}: {sent} of {packets} packets were sent", self.path).into());
         }
         // What waited is taken, and reports go out.
         sleep(Duration::from_millis(30));
         Ok(spent.as_nanos() as f64 / packets as f64)
+    }
+
+    /// Nanoseconds a packet of both ends together, in so many bursts: of all proxies, none of which is halted.
+    pub(crate) fn cost_of_both_ends(&mut self, burst: usize, count: usize) -> Result<f64> {
+        let sent = packets_sent(self.plain_at)?;
+        let before = self.cpu_time()?;
+        self.send(burst, count)?;
+        let packets = (count * burst * self.receivers.len()) as u64;
+        // A machine that others use is late now and then.
+        let mut done = packets_sent(self.plain_at)? - sent;
+        for _ in 0..20 {
+            if done < packets {
+                sleep(Duration::from_millis(50));
+                done = packets_sent(self.plain_at)? - sent;
+            }
+        }
+        let spent = self.cpu_time()?.saturating_sub(before);
+        if done != packets {
+            return Err(format!("{}: {done} of {packets} packets were sent", self.path).into());
+        }
+        Ok(spent.as_nanos() as f64 / packets as f64)
+    }
+
+    fn send(&mut self, burst: usize, count: usize) -> Result<()> {
+        for _ in 0..count {
+            let due = Instant::now() + self.gap;
+            self.publisher.source().send(burst)?;
+            sleep(due.saturating_duration_since(Instant::now()));
+        }
+        sleep(SETTLE);
+        Ok(())
+    }
+
+    fn cpu_time(&self) -> Result<Duration> {
+        let all = std::iter::once(&self.sender).chain(&self.receivers);
+        all.map(Process::cpu_time).sum::<Result<Duration>>()
     }
 }
 
@@ -165,8 +194,8 @@ impl Stage {
 pub fn fan_out(report: &mut Report, own: Option<usize>, cpu: Option<usize>) -> Result<()> {
     println!("to {MEMBERS} members, CPU time of the sending proxy; medians of {PAIRS} pairs");
     let authority = Authority::new()?;
-    let mut plain = Stage::start("plain", UNPROTECTED, &authority, (own, cpu), 1)?;
-    let mut mesh = Stage::start("mesh", UNPROTECTED, &authority, (own, cpu), 31)?;
+    let mut plain = Stage::start("plain", MEMBERS, UNPROTECTED, &authority, (own, cpu), 1)?;
+    let mut mesh = Stage::start("mesh", MEMBERS, UNPROTECTED, &authority, (own, cpu), 31)?;
     println!("burst  plain ns  mesh ns  seal ns  after sleep  (mesh − plain) / seal");
     for burst in [1usize, 16, 44] {
         // What no bound is held to: the cipher's own price where its keys and tables have to be fetched first.
@@ -190,46 +219,6 @@ pub fn fan_out(report: &mut Report, own: Option<usize>, cpu: Option<usize>) -> R
         let [plain, mesh, seal, ratio] = costs.map(|all| median(&all).unwrap_or(f64::NAN));
         println!("{burst:5}  {plain:8.0}  {mesh:7.0}  {seal:7.0}  {after_sleep:11.0}  {ratio:.2}");
         report.bound(format!("mesh hop over plain, in seals, bursts of {burst}"), ratio, Limit::Most(1.4));
-    }
-    Ok(())
-}
-
-/// What protection costs where nothing is lost: the same hop to ten members with repair packets for a fifth of the media, and without.
-///
-/// # Errors
-///
-/// A proxy does not start, or does not send what it is given.
-pub fn protected(report: &mut Report, own: Option<usize>, cpu: Option<usize>) -> Result<()> {
-    println!("to {MEMBERS} members, CPU time of the sending proxy; medians of {PAIRS} pairs");
-    let authority = Authority::new()?;
-    let mut bare = Stage::start("mesh", UNPROTECTED, &authority, (own, cpu), 61)?;
-    let mut protected = Stage::start("mesh", PROTECTED, &authority, (own, cpu), 91)?;
-    bare.gap = PROTECTED_GAP;
-    protected.gap = PROTECTED_GAP;
-    // Until it is known how the source sends.
-    for stage in [&mut bare, &mut protected] {
-        for _ in 0..100 {
-            stage.cost(33)?;
-        }
-    }
-    println!("burst  unprotected ns  protected ns  protected / unprotected");
-    for burst in [8usize, 33] {
-        let mut costs: [Vec<f64>; 3] = Default::default();
-        for pair in 0..PAIRS {
-            let (one, other) = if pair % 2 == 0 {
-                let one = bare.cost(burst)?;
-                (one, protected.cost(burst)?)
-            } else {
-                let other = protected.cost(burst)?;
-                (bare.cost(burst)?, other)
-            };
-            for (all, cost) in costs.iter_mut().zip([one, other, other / one]) {
-                all.push(cost);
-            }
-        }
-        let [one, other, ratio] = costs.map(|all| median(&all).unwrap_or(f64::NAN));
-        println!("{burst:5}  {one:14.0}  {other:12.0}  {ratio:.2}");
-        report.bound(format!("protected hop, bursts of {burst}"), ratio, Limit::Most(1.25));
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ pub mod modes;
 pub mod msm;
 pub mod packets;
 pub mod process;
+pub mod protected;
 pub mod relay;
 pub mod repair;
 pub mod report;

@@ -117,7 +117,12 @@ pub(super) fn quote(text: &str) -> String {
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> ReadError {
-        ReadError::new(message.to_string())
+        let message = message.to_string();
+        // The standard library's, which says neither what stands there nor what may.
+        if message == "invalid IP address syntax" {
+            return ReadError::new("is no IP address; write one such as `192.0.2.10`".to_owned());
+        }
+        ReadError::new(message)
     }
 
     // Says what kind of value stands there, never the value: it may be a password.
@@ -275,12 +280,12 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         match &self.node.kind {
             Kind::Text(text) | Kind::Env(text) => visitor.visit_enum(Word(text)),
-            _ => Err(self.unexpected(&visitor)),
+            _ => Err(self.unexpected(&OneOf(variants))),
         }
         .map_err(|error| error.at(self.node))
     }
@@ -292,6 +297,20 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
         identifier
+    }
+}
+
+/// What is expected where one of some words is.
+struct OneOf(&'static [&'static str]);
+
+impl Visitor<'_> for OneOf {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [only] => write!(f, "`{only}`"),
+            known => write!(f, "one of {}", list(known)),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 /// The nearest of `known`, if near enough to be what was meant.
 pub(super) fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let typed: Vec<char> = typed.chars().take(64).map(|c| c.to_ascii_lowercase()).collect();
-    let allowed = (typed.len() / 3).clamp(1, 3);
+    // Of two letters one is half: `no` is not a misspelt `on`.
+    let allowed = if typed.len() < 3 { 0 } else { (typed.len() / 3).min(3) };
     known
         .into_iter()
         .map(|key| (distance(&typed, key), key))
@@ -46,7 +47,7 @@ mod tests {
 
     #[test]
     fn near_keys() {
-        let keys = ["listeners", "admin", "routes", "clusters", "idle_timeout"];
+        let keys = ["listeners", "admin", "routes", "clusters", "idle_timeout", "on"];
         for (typed, wanted) in [
             ("listener", Some("listeners")),
             ("Routes", Some("routes")),
@@ -56,6 +57,7 @@ mod tests {
             ("admn", Some("admin")),
             ("identity", None),
             ("x", None),
+            ("no", None),
             ("", None),
         ] {
             assert_eq!(nearest(typed, keys), wanted, "{typed}");

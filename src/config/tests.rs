@@ -209,6 +209,19 @@ fn protection_is_one_number_and_what_is_pinned() {
     assert!(own.is_on() && route::Protection::default().is_on() && !route::Protection::off().is_on());
     for (yaml, wanted) in [
         ("{latency: 11s}", "msm.yaml:1: routes[0].protection.latency: is longer than `10s`"),
+        ("{latency: 999us}", "msm.yaml:1: routes[0].protection.latency: is shorter than `1ms`; write `0s`"),
+        (
+            "{nack: no}",
+            "msm.yaml:1: routes[0].protection.nack: `no` is not known; write one of `auto`, `on`, `off`",
+        ),
+        (
+            "{nack: false}",
+            "msm.yaml:1: routes[0].protection.nack: is a truth value; write one of `auto`, `on`, `off`",
+        ),
+        (
+            "{paths: {from: [eth0]}}",
+            "msm.yaml:1: routes[0].protection.paths.from[0]: is no IP address; write one such as",
+        ),
         ("{overhead: 10%, fec: 20%}", "msm.yaml:1: routes[0].protection.fec: `20%` is more than `overhead`"),
         ("{fec: 20}", "msm.yaml:1: routes[0].protection.fec: `20`: has no `%`"),
         ("{overhead: 101%}", "msm.yaml:1: routes[0].protection.overhead: `101%`: not possible"),

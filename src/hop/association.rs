@@ -296,10 +296,16 @@ impl Association {
     }
 
     /// A new flow to the peer that nothing comes back on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for the label of another flow of that track: they would have one key, and both begin their numbers.
     pub(crate) fn outlet_beside(self: &Rc<Self>, token: u64, label: Label) -> Result<Rc<Outlet>, Error> {
+        let key = FlowKey { token, label, direction: self.side.sends() };
+        if self.flows.borrow().iter().any(|flow| flow.is_alive() && flow.key == key) {
+            return Err(Error::Refused(format!("label {label} is another flow's of the same track")));
+        }
         let seed = self.seed()?;
         let outlet = Outlet::new(self, label, (seed & 0xffff) as u16);
-        let key = FlowKey { token, label, direction: self.side.sends() };
         let (connection, epoch) = self.current.borrow().clone();
         outlet.switch(&key.derive(&connection, epoch)?, epoch)?;
         self.enter(Flow { key, end: End::Out(Rc::downgrade(&outlet)) });

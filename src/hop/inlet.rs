@@ -332,7 +332,14 @@ impl Inlet {
 
     /// Delivers what had to wait and may leave now, behind what was gathered of `bytes`.
     fn deliver_ready(&self, now: Instant, gathered: &mut Gathered, bytes: &mut [u8]) {
-        let ready = self.receiving.borrow_mut().as_mut().and_then(Receiving::take_ready);
+        let ready = self.receiving.borrow_mut().as_mut().and_then(|receiving| {
+            let ready = receiving.take_ready();
+            match receiving.take_foreign() {
+                0 => {}
+                foreign => self.port.counters.add("hop_beside_foreign", foreign),
+            }
+            ready
+        });
         let Some((mut ready, places)) = ready else { return };
         self.deliver_gathered(now, gathered, bytes);
         for (index, at, length) in &places {

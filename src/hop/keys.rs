@@ -32,7 +32,7 @@ pub(crate) enum Direction {
 }
 
 /// What tells the keys of one flow from all others of its association.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlowKey {
     /// The session's, or the association's for its control flow.
     pub(crate) token: u64,

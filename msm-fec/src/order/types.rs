@@ -108,6 +108,8 @@ pub struct Stats {
     pub overflow: u64,
     /// New starts of the line.
     pub restarts: u64,
+    /// Packets between the old line and a new one that is ahead of it: lost for good, if it is the same line.
+    pub skipped: u64,
     /// Packets of no line.
     pub strays: u64,
 }

@@ -92,6 +92,10 @@ impl Receiver {
         source: Source,
         packet: &[u8],
     ) -> Verdict {
+        if source == Source::Nack && self.requester.next_index().is_none_or(|next| index >= next) {
+            // Nobody asked for it: what is sent first, and its sender, tell where the line is.
+            return Verdict::Stray;
+        }
         let mut source = source;
         if let Some(merge) = self.merge.as_mut().filter(|_| source == Source::Media) {
             match merge.handle_packet(now, path, index) {

@@ -24,7 +24,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = time)]
     pub latency: Duration,
     /// Forward error correction: as much as it takes, none, or always a share such as 20%
-    #[arg(long, value_name = "auto|off|SHARE", default_value = "auto")]
+    #[arg(long, value_name = "auto|off|SHARE", default_value = "auto", value_parser = fec)]
     pub fec: FecConfig,
     /// Whether lost packets are asked for again: while a round trip fits, or never
     #[arg(long, value_name = "auto|off", default_value = "auto", value_parser = nack)]
@@ -37,13 +37,18 @@ pub struct DemoArgs {
 impl DemoArgs {
     /// Of both members: of two budgets the shorter one counts.
     pub(crate) fn protection(&self) -> ProtectionConfig {
-        ProtectionConfig {
-            latency: self.latency,
-            fec: self.fec,
-            nack: self.nack,
-            ..ProtectionConfig::default()
-        }
+        let default = ProtectionConfig::default();
+        // Who asks for a share means it.
+        let overhead = match self.fec {
+            FecConfig::Share(share) => default.overhead.max(share),
+            FecConfig::Auto | FecConfig::Off => default.overhead,
+        };
+        ProtectionConfig { latency: self.latency, fec: self.fec, nack: self.nack, overhead, ..default }
     }
+}
+
+fn fec(text: &str) -> Result<FecConfig, String> {
+    text.parse().map_err(|_| "write `auto`, `off` or a whole share such as `20%`".into())
 }
 
 fn nack(text: &str) -> Result<NackConfig, String> {
@@ -70,3 +75,39 @@ JSON, since the start: `packets` the reader got; `lost` packets of the media tha
 `recovered_by_fec`, `recovered_by_nack` (asked for again) and `recovered_by_path` came in time, `unrecovered` did not:
 the reader missed them. `overhead` is what was sent beside the media, as a share of its bytes. Of the last second:
 `latency_ms` from source to reader, `waited_ms` what of that is not the link's delay; median and 99th percentile.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use msm::config::Percent;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        demo: DemoArgs,
+    }
+
+    fn demo(words: &[&str]) -> Result<DemoArgs, clap::Error> {
+        Line::try_parse_from(["demo"].iter().chain(words)).map(|line| line.demo)
+    }
+
+    #[test]
+    fn a_share_that_is_asked_for_is_allowed() {
+        for (share, overhead) in [("20%", 50), ("60%", 60), ("100%", 100)] {
+            let protection = demo(&["--fec", share]).unwrap().protection();
+            assert_eq!(protection.overhead, Percent(overhead), "{share}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_share_is_told_what_one_is() {
+        for words in [["--fec", "20"], ["--fec", "no"], ["--fec", "101%"], ["--fec", ""]] {
+            let error = demo(&words).unwrap_err().to_string();
+            assert!(
+                error.contains("write `auto`, `off` or a whole share such as `20%`"),
+                "{words:?}: {error}"
+            );
+        }
+    }
+}

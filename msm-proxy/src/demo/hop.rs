@@ -50,13 +50,17 @@ impl Hop {
     /// For people: a few lines.
     pub(crate) fn describe(&self) -> String {
         let Self { identity, edge, .. } = self;
+        let way = match edge.way.as_str() {
+            "tcp" => "the TLS connection, where nothing is lost, as UDP does not pass",
+            way => way,
+        };
         format!(
             "  studio  {}\n  edge    {}\n  hop     {}\n  media   {} by {}, up to {} bytes, key epoch {}\n",
             edge.peer,
             identity.as_deref().unwrap_or("-"),
             edge.tls,
             edge.srtp,
-            edge.way,
+            way,
             edge.max_datagram,
             edge.epoch,
         )

@@ -11,6 +11,9 @@ use msm_core::route::Protection;
 /// Longest `protection.latency`.
 const MAX_LATENCY: Duration = Duration::from_secs(10);
 
+/// Shortest `protection.latency` that is not none: members tell each other whole milliseconds.
+const MIN_LATENCY: Duration = Duration::from_millis(1);
+
 /// What leaves by several addresses comes back to them: the member's port must be on each.
 fn check_paths(config: &Config, given: &PathsConfig, at: &At, report: &mut Report<'_>) {
     let mesh = config.listeners.iter().find(|listener| listener.protocol == Protocol::Mesh);
@@ -29,6 +32,9 @@ pub(super) fn check(config: &Config, given: &ProtectionConfig, at: &At, report: 
     check_paths(config, &given.paths, &at.then("paths").then("from"), report);
     if given.latency > MAX_LATENCY {
         report.add(&at.then("latency"), "is longer than `10s`, more than is kept to be sent again");
+    }
+    if !given.latency.is_zero() && given.latency < MIN_LATENCY {
+        report.add(&at.then("latency"), "is shorter than `1ms`; write `0s` for no protection");
     }
     if let FecConfig::Share(share) = given.fec
         && share > given.overhead

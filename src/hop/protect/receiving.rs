@@ -42,6 +42,8 @@ pub(crate) struct Receiving {
     latency: Duration,
     /// Packets that came.
     packets: u64,
+    /// Packets that repair packets gave and that are another flow's.
+    foreign: u64,
     /// What leaves: bytes, and index, offset and length of each packet.
     ready: Vec<u8>,
     places: VecDeque<Place>,
@@ -60,6 +62,7 @@ impl Receiving {
             stream,
             latency,
             packets: 0,
+            foreign: 0,
             ready: Vec::new(),
             places: VecDeque::new(),
         }
@@ -139,7 +142,13 @@ impl Receiving {
     }
 
     fn collect(&mut self) {
+        let own = self.label.ssrc().to_be_bytes();
         while let Some(delivered) = self.receiver.poll_delivered() {
+            // What is sent has been told by its source already; what is computed may be of whatever the repair packets were made of.
+            if delivered.source == Source::Fec && delivered.packet.get(8..12) != Some(&own[..]) {
+                self.foreign += 1;
+                continue;
+            }
             let at = self.ready.len();
             self.ready.extend_from_slice(delivered.packet);
             self.places.push_back((delivered.index, at, delivered.packet.len()));
@@ -151,6 +160,11 @@ impl Receiving {
     pub(crate) fn take_ready(&mut self) -> Option<(Vec<u8>, VecDeque<Place>)> {
         self.collect();
         (!self.places.is_empty()).then(|| (std::mem::take(&mut self.ready), std::mem::take(&mut self.places)))
+    }
+
+    /// Packets of other flows that repair packets gave since the last call: they were dropped.
+    pub(crate) fn take_foreign(&mut self) -> u64 {
+        std::mem::take(&mut self.foreign)
     }
 
     /// Keeps the memory for the next time.
@@ -187,7 +201,8 @@ impl Receiving {
             fec: stats.recovered_fec,
             nack: stats.recovered_nack,
             path: stats.recovered_path,
-            unrecovered: stats.unrecovered,
+            // A hop has one line: what it leaves out was lost.
+            unrecovered: stats.unrecovered.saturating_add(stats.skipped),
             ..Counts::default()
         }
     }

@@ -15,6 +15,9 @@ const MAX_NUMBERS: usize = 1024;
 /// Numbers of one reader's track that are looked for in a round trip, at most: what looking may cost.
 const MAX_LOOKS: usize = 2 * MAX_NUMBERS;
 
+/// What a packet may be longer by when it is sent again: its own number (RFC 4588 §4).
+const LONGER: usize = 2;
+
 /// Packets of which it is remembered when they were sent again. A power of two.
 const REMEMBERED: usize = 1024;
 
@@ -141,7 +144,7 @@ impl Again {
             }
             return false;
         }
-        let cost = (len as u64).saturating_mul(100);
+        let cost = (len as u64).saturating_add(LONGER as u64).saturating_mul(100);
         let Some(left) = self.allowed.checked_sub(cost) else {
             counters.nack_throttled += 1;
             return false;

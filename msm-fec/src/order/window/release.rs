@@ -41,6 +41,7 @@ impl Window {
         self.next = next;
         self.end = next;
         self.stats.restarts += 1;
+        self.stats.skipped = self.stats.skipped.saturating_add(skipped);
         self.tell(Event::Restarted { next, skipped });
     }
 
