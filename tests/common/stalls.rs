@@ -80,6 +80,12 @@ impl Run {
         }
     }
 
+    /// Something else that keeps time was kept from that for so long.
+    pub fn stood_still(&mut self, stall: Duration) {
+        println!("and by others {stall:?}");
+        self.stall = self.stall.max(stall);
+    }
+
     /// Whether nothing was missed so far.
     pub fn is_well(&self) -> bool {
         self.missed.is_empty()

@@ -41,7 +41,7 @@ table inet rough {
 pub(crate) struct Rough<'lab> {
     lab: &'lab Lab,
     /// `None`: without delay.
-    _delay: Option<Process>,
+    delay: Option<Process>,
 }
 
 /// What came to one end, and was dropped there.
@@ -64,7 +64,7 @@ impl<'lab> Rough<'lab> {
             for (place, interface) in [(&server, SERVER_END), (&proxy, UP)] {
                 ip(&format!("-n {place} link set dev {interface} gso_max_segs 1"));
             }
-            return Self { lab, _delay: None };
+            return Self { lab, delay: None };
         }
         ip(&format!("-n {server} link del {SERVER_END}"));
         let mut command = Command::new("/usr/bin/python3");
@@ -76,7 +76,14 @@ impl<'lab> Rough<'lab> {
             ip(&format!("-n {place} addr add {address}/24 dev {interface}"));
             ip(&format!("-n {place} link set {interface} up"));
         }
-        Self { lab, _delay: Some(delay) }
+        Self { lab, delay: Some(delay) }
+    }
+
+    /// By how much packets were later than the link is to have them, so far and where it is worth a word.
+    pub(crate) fn late(&self) -> Vec<Duration> {
+        let out = self.delay.as_ref().map(Process::out).unwrap_or_default();
+        let late = out.lines().filter_map(|line| line.strip_prefix("late ")?.parse().ok());
+        late.map(Duration::from_millis).collect()
     }
 
     /// From now on so many of a thousand datagrams are lost, each way. Packets of flows with these labels, which are their SSRCs,
