@@ -31,8 +31,7 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--only" => options.only.push(value()?),
                 "--packets" => {
-                    options.packets =
-                        Some(value()?.parse().map_err(|error| format!("--packets: {error}"))?);
+                    options.packets = Some(value()?.parse().map_err(|error| format!("--packets: {error}"))?);
                 }
                 "--seed" => options.seed = value()?.parse().map_err(|error| format!("--seed: {error}"))?,
                 "--svg" => options.svg = Some(value()?.into()),

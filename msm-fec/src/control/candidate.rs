@@ -25,6 +25,9 @@ const LITTLE: f64 = 1.02;
 /// Twice as much loss as the target is worth this share of the media, and less in proportion; more than twice is out of the question.
 const DOUBLE: f64 = 0.16;
 
+/// Bursts behind the one of which the end was lost, after which it is too late in any case.
+const MAX_UNSEEN: u32 = 64;
+
 /// So many repair packets are not all lost: they tell of what is before them, and no probes need to.
 pub(crate) const TELLING: usize = 3;
 
@@ -143,7 +146,7 @@ impl Blocks {
             share,
             repair,
             limit: limits.overhead,
-            probes: conditions.probe_cost(),
+            probes: conditions.probe_cost(conditions.late(limits)),
             // What a code leaves of bursts was lost in one that was longer than its repair packets, which are at the end, too.
             unseen: if conditions.forward.is_bursty() { conditions.ends(packets) } else { 0.0 },
         })
@@ -152,6 +155,7 @@ impl Blocks {
     /// No blocks: only what is asked for.
     pub(super) fn none(conditions: &Conditions, limits: &Limits) -> Candidate {
         let again = conditions.forward.stays_lost(1);
+        let asked = conditions.asked(limits);
         let blocks = Self {
             code: Code { source: 1, repair: 0, span: 0, depth: 1 },
             delay: Duration::ZERO,
@@ -160,10 +164,9 @@ impl Blocks {
             share: 0.0,
             repair: 0.0,
             limit: limits.overhead,
-            probes: conditions.probe_cost(),
-            unseen: conditions.ends(conditions.traffic.packets) * again.powf(conditions.probes()),
+            probes: conditions.probe_cost(asked.late),
+            unseen: conditions.ends(conditions.traffic.packets) * again.powf(conditions.probes(asked.late)),
         };
-        let asked = conditions.asked(limits);
         Candidate { code: None, ..blocks.candidate(0, &asked) }
     }
 
@@ -220,10 +223,11 @@ impl Conditions {
         let mut asked = Asked { most: Rounds::NONE, leaves: 0.0, costs: 0.0, late: 0.0 };
         let mut count = 0.0;
         for delay in delays {
-            let (soon, late) = (rounds(delay), rounds(delay.saturating_add(self.traffic.interval)));
+            let soon = rounds(delay);
             asked.leaves += soon.leaves;
             asked.costs += soon.costs;
-            asked.late += late.leaves;
+            // Who finds out late does not know so, and counts on as many rounds.
+            asked.late += self.seen_late(delay, &soon);
             asked.most = soon;
             count += 1.0;
         }
@@ -232,11 +236,33 @@ impl Conditions {
         Asked { leaves, costs, late, ..asked }
     }
 
+    /// What stays lost of the ends of bursts that no probe tells of: the next burst does, unless the losses go on until it is over, or
+    /// the one behind it, and each time fewer rounds fit.
+    fn seen_late(&self, delay: Duration, rounds: &Rounds) -> f64 {
+        let go_on = self.forward.stays_lost(1).powf(self.traffic.packets.max(1.0));
+        let (mut unseen, mut left, mut delay) = (1.0, 0.0, delay);
+        for _ in 0..MAX_UNSEEN {
+            delay = delay.saturating_add(self.traffic.interval);
+            let fits = self.rounds(delay);
+            if fits == 0 {
+                break;
+            }
+            left += unseen * (1.0 - go_on) * rounds.leaves_after(fits);
+            unseen *= go_on;
+        }
+        left + unseen
+    }
+
     /// How many rounds fit behind a delay: the last one's answer has to come in time.
     fn rounds(&self, delay: Duration) -> usize {
         let left = self.budget.saturating_sub(self.detection).saturating_sub(delay);
         let round = (self.rtt + GUARD).as_secs_f64();
         ((left.as_secs_f64() / round) as usize).min(MAX_ROUNDS)
+    }
+
+    /// What stays lost of the ends of bursts that only the next burst tells of.
+    pub(crate) fn late(&self, limits: &Limits) -> f64 {
+        self.asked(limits).late
     }
 
     /// Whether what the next burst tells of can still be asked for twice.
@@ -256,17 +282,18 @@ impl Conditions {
     }
 
     /// What they cost, as a share of the media, where something is lost.
-    fn probe_cost(&self) -> f64 {
+    fn probe_cost(&self, late: f64) -> f64 {
         let media = (self.traffic.packets * self.traffic.bytes).max(1.0);
-        if self.forward.sane().loss > 0.0 { (self.probes() * PROBE_BYTES / media).min(0.1) } else { 0.0 }
+        if self.forward.sane().loss > 0.0 { (self.probes(late) * PROBE_BYTES / media).min(0.1) } else { 0.0 }
     }
 
     /// Probes behind a burst.
-    fn probes(&self) -> f64 {
+    fn probes(&self, late: f64) -> f64 {
         let Channel { loss, burst } = self.forward.sane();
         let mut tail = Tail::new(TailConfig::new(self.budget));
         tail.set_loss(loss);
         tail.set_burst(self.told_by_probes(burst));
+        tail.set_late(late);
         let afforded = self.traffic.packets * self.traffic.bytes * (0.02 + loss / 2.0) / PROBE_BYTES;
         f64::from(tail.probes()).min(afforded.max(0.0))
     }
