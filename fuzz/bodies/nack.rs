@@ -26,7 +26,8 @@ fn answers(data: &[u8]) {
     for index in 0xfff0..0x1_0011_u64 {
         history.push(now, index, 1000, index);
     }
-    let mut responder = Responder::new(ResponderConfig { burst: 10_000, ..ResponderConfig::default() });
+    let mut responder =
+        Responder::new(ResponderConfig { start: 10_000, burst: 10_000, ..Default::default() });
     let mut answers = vec![];
     for _ in 0..3 {
         // Whatever stream it is about.

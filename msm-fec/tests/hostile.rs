@@ -64,7 +64,8 @@ fn a_flood_of_requests_gets_a_share_of_the_media() {
     for (payload, share) in [(0, 0.5), (1188, 0.5), (1188, 0.1)] {
         let mut now = start();
         let burst = 20_000;
-        let mut responder = Responder::new(ResponderConfig { share, burst, ..ResponderConfig::default() });
+        let config = ResponderConfig { share, start: burst, burst, ..ResponderConfig::default() };
+        let mut responder = Responder::new(config);
         let (mut history, mut ring) = (History::new(HistoryLimits::default()), ByteRing::new(1 << 20));
         let mut writer = rtx::Writer::new(RTX, 0);
         let (mut media, mut again, mut asked) = (0, 0, 0);

@@ -112,7 +112,7 @@ fn answers_that_wait_are_bounded() {
     measure(
         "answers",
         8 * 1024,
-        || Responder::new(ResponderConfig { burst: 100 << 20, ..ResponderConfig::default() }),
+        || Responder::new(ResponderConfig { start: 100 << 20, burst: 100 << 20, ..Default::default() }),
         |responder| {
             for _ in 0..50 {
                 responder.handle_request(now, &mut history, 0..=u16::MAX);

@@ -133,7 +133,8 @@ impl Blocks {
             return None;
         }
         let source = ((packets / depth).round() as usize).clamp(1, MAX_SOURCE);
-        let repair = 1.0 + REPAIR_BYTES / (traffic.bytes.max(1.0) + HEADER_BYTES);
+        let bytes = traffic.bytes.max(1.0);
+        let repair = (traffic.longest.max(bytes) + HEADER_BYTES + REPAIR_BYTES) / (bytes + HEADER_BYTES);
         let share = limits.share.unwrap_or(f64::MAX).min((limits.overhead - FIXED).max(0.0) / repair);
         // Blocks may have one more, if not every block has.
         let most = ((source as f64 * share).ceil() as usize).min(255 - source);

@@ -15,6 +15,8 @@ pub struct Traffic {
     pub length: Duration,
     /// Bytes of a packet.
     pub bytes: f64,
+    /// Bytes of the longest packet of a burst, which repair packets are as long as.
+    pub longest: f64,
 }
 
 /// What is known of the path.

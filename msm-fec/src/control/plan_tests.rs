@@ -7,6 +7,7 @@ fn video(packets: f64) -> Traffic {
         interval: Duration::from_millis(40),
         length: Duration::from_micros((packets * 100.0) as u64),
         bytes: 1200.0,
+        longest: 1200.0,
     }
 }
 
@@ -126,7 +127,7 @@ fn nonsense_plans_something() {
     for (loss, burst, packets, bytes) in [(nan, nan, nan, nan), (2.0, -1.0, 1e18, 0.0), (0.5, 1e9, 0.0, -5.0)]
     {
         let conditions = at(loss, burst, 20, 100, 8.0);
-        let traffic = Traffic { packets, bytes, ..conditions.traffic };
+        let traffic = Traffic { packets, bytes, longest: bytes, ..conditions.traffic };
         let plan = Conditions { traffic, ..conditions }.plan(&Limits::default());
         assert!(plan.code.is_none_or(|code| code.source + code.repair <= 255), "{plan}");
     }

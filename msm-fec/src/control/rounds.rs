@@ -84,7 +84,8 @@ mod tests {
     fn rounds(loss: f64, burst: f64, count: usize) -> Rounds {
         let channel = Channel { loss, burst }.sane();
         let ms = Duration::from_millis;
-        let traffic = Traffic { packets: 33.0, interval: ms(40), length: ms(3), bytes: 1200.0 };
+        let traffic =
+            Traffic { packets: 33.0, interval: ms(40), length: ms(3), bytes: 1200.0, longest: 1200.0 };
         let conditions = Conditions {
             forward: channel,
             back: channel,

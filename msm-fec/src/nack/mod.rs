@@ -7,6 +7,7 @@
 //!
 //! Everything counts packets by their extended index; 16-bit numbers are in [`wire`] and [`rtx`] only.
 
+mod allowance;
 mod gap;
 mod history;
 mod plan;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::allowance::Allowance;
 use super::history::History;
 use super::rtx::OVERHEAD;
 use super::{MAX_ANSWERS, MAX_REQUEST};
@@ -18,9 +19,11 @@ const MAX_NUMBERS: usize = 8192;
 pub struct ResponderConfig {
     /// Answers, as a share of the media's bytes. Default 0.5.
     ///
-    /// A receiver gets at most `1 + share` times the media's bytes, plus `burst` once, whatever it asks for and how often: the
-    /// amplification. What a retransmission is longer by counts, too.
+    /// A receiver gets at most `1 + share` times the media's bytes, plus `start` (from any later time on `burst`) once, whatever it
+    /// asks for and how often: the amplification. What a retransmission is longer by counts, too. Nothing is answered if it is zero.
     pub share: f64,
+    /// Bytes of answers that may go out before there was any media to have a share of. Default 256 KiB.
+    pub start: usize,
     /// Bytes of answers that may go out at once after a time without any. Default 256 KiB.
     pub burst: usize,
     /// A round trip, while none was measured: one answer a packet in three quarters of it. Default 20 ms.
@@ -29,7 +32,7 @@ pub struct ResponderConfig {
 
 impl Default for ResponderConfig {
     fn default() -> Self {
-        Self { share: 0.5, burst: 256 << 10, rtt: Duration::from_millis(20) }
+        Self { share: 0.5, start: 256 << 10, burst: 256 << 10, rtt: Duration::from_millis(20) }
     }
 }
 
@@ -67,20 +70,19 @@ pub struct ResponderStats {
 #[derive(Debug)]
 pub struct Responder {
     config: ResponderConfig,
-    /// Bytes that may be answered.
-    tokens: f64,
+    allowance: Allowance,
     datagram: u32,
     queue: VecDeque<u64>,
     stats: ResponderStats,
 }
 
 impl Responder {
-    /// One that may answer its burst.
+    /// One that may answer what it may at its start.
     #[must_use]
     pub fn new(config: ResponderConfig) -> Self {
         Self {
             config,
-            tokens: config.burst as f64,
+            allowance: Allowance::new(config.share, config.start, config.burst),
             datagram: 0,
             queue: VecDeque::new(),
             stats: ResponderStats::default(),
@@ -90,7 +92,7 @@ impl Responder {
     /// Changes what it may do.
     pub fn set_config(&mut self, config: ResponderConfig) {
         self.config = config;
-        self.tokens = self.tokens.min(config.burst as f64);
+        self.allowance.set(config.share, config.burst);
     }
 
     /// What it may do.
@@ -107,7 +109,20 @@ impl Responder {
     /// So many bytes of media were sent: a share of them may be answers.
     #[inline]
     pub fn handle_media(&mut self, bytes: usize) {
-        self.tokens = (self.tokens + bytes as f64 * self.config.share).min(self.config.burst as f64);
+        self.allowance.earn(bytes);
+    }
+
+    /// So many bytes of something else were sent beside the media, which has its part in the same share.
+    #[inline]
+    pub fn handle_beside(&mut self, bytes: usize) {
+        self.allowance.spend(bytes as f64);
+    }
+
+    /// Whether anything may be sent beside the media now.
+    #[inline]
+    #[must_use]
+    pub fn has_share_left(&self) -> bool {
+        self.allowance.affords(1.0)
     }
 
     /// A datagram with requests came: the numbers of all its NACKs.
@@ -138,11 +153,11 @@ impl Responder {
                 continue;
             }
             let cost = f64::from(sent.len) + OVERHEAD as f64;
-            if self.tokens < cost || self.queue.len() >= MAX_QUEUE {
+            if !self.allowance.affords(cost) || self.queue.len() >= MAX_QUEUE {
                 self.stats.throttled += 1;
                 continue;
             }
-            self.tokens -= cost;
+            self.allowance.spend(cost);
             if sent.copies == 0 {
                 sent.answered = at;
             }
@@ -221,7 +236,7 @@ mod tests {
     #[test]
     fn a_flood_is_answered_with_a_share_of_the_media() {
         let mut now = epoch();
-        let config = ResponderConfig { burst: 50_000, ..ResponderConfig::default() };
+        let config = ResponderConfig { start: 50_000, burst: 50_000, ..ResponderConfig::default() };
         let mut responder = Responder::new(config);
         let mut history = sent(now, 1, 1200);
         let mut media = 0_u64;

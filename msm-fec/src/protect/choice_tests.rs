@@ -1,8 +1,13 @@
 use super::*;
 use crate::nack::testing::{epoch, ms};
 
-const TRAFFIC: Traffic =
-    Traffic { packets: 33.0, interval: ms(40), length: Duration::from_micros(3200), bytes: 1200.0 };
+const TRAFFIC: Traffic = Traffic {
+    packets: 33.0,
+    interval: ms(40),
+    length: Duration::from_micros(3200),
+    bytes: 1200.0,
+    longest: 1200.0,
+};
 
 fn report(loss: f64, burst: f64, rtt: u64) -> Report {
     Report { id: 0, loss, burst, rtt: Some(ms(rtt)), reorder: Duration::ZERO }

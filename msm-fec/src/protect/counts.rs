@@ -16,6 +16,8 @@ pub struct SenderCounts {
     pub beside_bytes: u64,
     /// Packets that requests named and that were not sent again: named within a round trip, not kept, or too many.
     pub refused: u64,
+    /// Repair packets that were not sent, as everything beside the media had its share of it already.
+    pub withheld: u64,
     /// Packets that are too long to be protected by repair packets.
     pub skipped: u64,
 }

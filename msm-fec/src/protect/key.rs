@@ -29,6 +29,7 @@ pub(super) struct Key {
     interval: u32,
     length: u32,
     bytes: u32,
+    longest: u32,
     overhead: u32,
 }
 
@@ -53,7 +54,7 @@ impl Key {
     pub(super) fn of(conditions: &Conditions, limits: &Limits) -> Self {
         let Channel { loss, burst } = conditions.forward.sane();
         let steps = |ratio: f64, step: f64| (ratio.ln() / step.ln()).round().max(0.0) as u16;
-        let Traffic { packets, interval, length, bytes } = conditions.traffic;
+        let Traffic { packets, interval, length, bytes, longest } = conditions.traffic;
         Self {
             runs: steps(conditions.runs.clamp(1.0, MANY), 1.5),
             loss: if loss < LEAST { 0 } else { 1 + steps(loss / LEAST, LOSS) },
@@ -64,6 +65,7 @@ impl Key {
             interval: time(interval),
             length: time(length),
             bytes: coarse(whole(bytes.clamp(1.0, 1e6)), 256),
+            longest: coarse(whole(longest.clamp(1.0, 1e6)), 256),
             overhead: (limits.overhead * SHARES).clamp(0.0, 1e6) as u32,
         }
     }
@@ -78,6 +80,7 @@ impl Key {
             interval: ms(self.interval),
             length: ms(self.length),
             bytes: self.bytes.into(),
+            longest: self.longest.into(),
         };
         let (rtt, detection) = (ms(self.rtt), ms(self.detection));
         let runs = 1.5_f64.powi(self.runs.into());
@@ -114,7 +117,8 @@ mod tests {
 
     fn at(loss: f64, burst: f64, rtt: Duration) -> Conditions {
         let channel = Channel { loss, burst };
-        let traffic = Traffic { packets: 33.0, interval: 40 * MS, length: 3 * MS, bytes: 1200.0 };
+        let traffic =
+            Traffic { packets: 33.0, interval: 40 * MS, length: 3 * MS, bytes: 1200.0, longest: 1200.0 };
         Conditions {
             runs: 50.0,
             forward: channel,
@@ -150,7 +154,13 @@ mod tests {
             assert_eq!(Key::of(&stands, &limits), Key::of(&conditions, &limits));
         }
         let nan = f64::NAN;
-        let traffic = Traffic { packets: nan, bytes: nan, interval: Duration::MAX, length: Duration::MAX };
+        let traffic = Traffic {
+            packets: nan,
+            bytes: nan,
+            longest: nan,
+            interval: Duration::MAX,
+            length: Duration::MAX,
+        };
         let nonsense = Conditions { traffic, ..at(nan, nan, Duration::MAX) };
         let _ = Key::of(&nonsense, &limits).conditions(MS).plan(&limits);
     }

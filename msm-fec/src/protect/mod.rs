@@ -29,5 +29,5 @@ pub mod wire;
 pub use counts::{ReceiverCounts, SenderCounts};
 pub use receiver::Receiver;
 pub use report::{Next, Report};
-pub use sender::Sender;
+pub use sender::{BURST_BYTES, START_BYTES, Sender};
 pub use types::{ReceiverConfig, SenderConfig, SourcePacket, ToReceiver, ToSender};

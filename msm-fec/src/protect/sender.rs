@@ -9,7 +9,7 @@ use super::report::{Next, Report};
 use super::traffic::Meter;
 use super::types::{SenderConfig, SourcePacket, ToReceiver};
 use super::ways::Ways;
-use crate::control::{Limits, Plan, TELLING, Traffic};
+use crate::control::{Limits, Plan, TELLING};
 use crate::nack::{History, Responder, ResponderConfig, Tail, TailConfig};
 use crate::paths::Mode;
 
@@ -19,6 +19,10 @@ const PROBE_BYTES: usize = 69;
 const RTP_BYTES: usize = 12;
 /// What a packet that is sent again has more: its number (RFC 4588 §4).
 const RTX_BYTES: u64 = 2;
+/// What may be sent beside the media before there was enough of it to have a share of: a dozen long packets.
+pub const START_BYTES: usize = 16 << 10;
+/// What may be sent beside the media at once after a time in which less than its share was.
+pub const BURST_BYTES: usize = 256 << 10;
 
 /// Protects what is sent.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ impl<R: Copy> Sender<R> {
             history: History::new(config.history),
             responder: Responder::new(ResponderConfig {
                 share: config.limits.overhead,
+                start: START_BYTES,
+                burst: BURST_BYTES,
                 ..Default::default()
             }),
             tail: Tail::new(TailConfig {
@@ -182,19 +188,17 @@ impl<R: Copy> Sender<R> {
         let changed = self.choice.handle_report(now, report, traffic, self.counts.packets);
         self.tail.set_burst(self.choice.probes());
         self.tail.set_late(self.choice.late());
-        self.follow(now, traffic);
+        self.follow(now);
         changed
     }
 
     /// What follows from the plan for who answers and who tells.
-    fn follow(&mut self, now: Instant, traffic: Traffic) {
+    fn follow(&mut self, now: Instant) {
         let Some(plan) = self.choice.plan() else { return };
         // Repair packets tell of all that is before them.
         let told = plan.code.is_some_and(|code| code.repair * code.depth >= TELLING);
         self.probes = !(told || plan.code.is_some() && plan.rounds.is_empty());
-        let probes = if self.probes { f64::from(self.tail.probes()) } else { 0.0 };
-        let told = probes * PROBE_BYTES as f64 / (traffic.packets * traffic.bytes).max(1.0);
-        let share = (self.choice.allowed(now) - plan.ahead - told.min(0.1)).max(0.0);
+        let share = self.choice.allowed(now);
         self.responder.set_config(ResponderConfig { share, ..self.responder.config() });
     }
 
@@ -210,6 +214,9 @@ impl<R: Copy> Sender<R> {
     }
 
     /// What to send now and the paths that it takes, bit n for path n, until there is nothing.
+    ///
+    /// All of it together is no more than the share of the media that the limits allow, and [`START_BYTES`] (later [`BURST_BYTES`])
+    /// once, copies on further paths aside.
     pub fn poll_transmit_by(&mut self) -> Option<(u8, ToReceiver<'_, R>)> {
         if let Some(answer) = self.responder.poll_transmit(&self.history) {
             let paths = self.ways.answers();
@@ -221,14 +228,23 @@ impl<R: Copy> Sender<R> {
         let echo = self.echo.take();
         if let Some(next) = if echo.is_some() { Some(self.next) } else { self.tail.poll_transmit() } {
             let paths = self.ways.all();
+            self.responder.handle_beside(PROBE_BYTES);
             self.counts.beside_bytes += PROBE_BYTES as u64 * u64::from(paths.count_ones());
             let hold_off = self.choice.plan().map_or(Duration::ZERO, |plan| plan.hold_off);
             return Some((paths, ToReceiver::Next(Next { next, hold_off, echo })));
         }
+        if !self.responder.has_share_left() {
+            while self.blocks.poll_repair().is_some() {
+                self.counts.withheld += 1;
+            }
+            return None;
+        }
         let repair = self.blocks.poll_repair()?;
         let paths = self.ways.choose();
+        let bytes = RTP_BYTES + repair.payload.len();
+        self.responder.handle_beside(bytes);
         self.counts.repair_packets += 1;
-        self.counts.beside_bytes += (RTP_BYTES + repair.payload.len()) as u64 * u64::from(paths.count_ones());
+        self.counts.beside_bytes += bytes as u64 * u64::from(paths.count_ones());
         Some((paths, ToReceiver::Repair(repair)))
     }
 

@@ -20,6 +20,7 @@ pub(super) struct Meter {
     last: Option<Instant>,
     packets: u32,
     bytes: f64,
+    longest: usize,
     mean: Option<Traffic>,
     deviation: f64,
 }
@@ -35,9 +36,11 @@ impl Meter {
             self.first = Some(now);
             self.packets = 0;
             self.bytes = 0.0;
+            self.longest = 0;
         }
         self.packets = self.packets.saturating_add(1);
         self.bytes += bytes as f64;
+        self.longest = self.longest.max(bytes);
         self.last = Some(now);
         begins
     }
@@ -50,6 +53,7 @@ impl Meter {
             interval: now.saturating_duration_since(first),
             length: last.saturating_duration_since(first),
             bytes: self.bytes / packets.max(1.0),
+            longest: self.longest as f64,
         };
         let mix = |old: f64, new: f64| old + (new - old) * WEIGHT;
         let differs = self.mean.map_or(0.0, |mean| (packets - mean.packets).abs());
@@ -62,6 +66,7 @@ impl Meter {
             interval: time(old.interval, new.interval),
             length: time(old.length, new.length),
             bytes: mix(old.bytes, new.bytes),
+            longest: mix(old.longest, new.longest),
         }));
     }
 
@@ -95,6 +100,7 @@ mod tests {
         assert_eq!(begun, 20);
         let traffic = meter.traffic().unwrap();
         assert!((traffic.packets - 33.0).abs() < 1e-9 && (traffic.bytes - 1200.0).abs() < 1e-9);
+        assert!((traffic.longest - 1200.0).abs() < 1e-9);
         assert_eq!(traffic.length, Duration::from_micros(3200));
         assert_eq!(traffic.interval.as_millis(), 40);
         assert!(meter.deviation() < 1e-9);

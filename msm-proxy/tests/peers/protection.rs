@@ -56,11 +56,12 @@ impl<'lab> Stage<'lab> {
         Frames::read(&self.lab.file(&format!("{name}.frames"))).video
     }
 
-    /// The protected flows of the hop, as the proxy in this place has them.
+    /// The protected flows of the hop, as the proxy in this place has them: each of its workers may have associations.
     fn protection(&self, place: Place) -> Vec<serde_json::Value> {
         let status = self.lab.http_at(place, 18_000, "/status").expect("the proxy serves /status");
         let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-        status["hops"][0]["protection"].as_array().cloned().unwrap_or_default()
+        let hops = status["hops"].as_array().cloned().unwrap_or_default();
+        hops.iter().filter_map(|hop| hop["protection"].as_array()).flatten().cloned().collect()
     }
 
     /// The near proxy knows what came, the far one what that took.
