@@ -27,8 +27,8 @@ impl Rounds {
     pub(super) const NONE: Self =
         Self { rounds: [None; MAX_ROUNDS], leaves: 1.0, after: [1.0; MAX_ROUNDS + 1], costs: 0.0 };
 
-    /// `count` rounds under these conditions.
-    pub(super) fn new(conditions: &Conditions, count: usize) -> Self {
+    /// `count` rounds under these conditions, of which `most` copies of an answer are sent, however many are asked for.
+    pub(super) fn new(conditions: &Conditions, count: usize, most: u32) -> Self {
         let (forward, back) = (conditions.forward.sane(), conditions.back.sane());
         let request = REQUEST_BYTES / conditions.traffic.bytes.max(1.0);
         let schedule = Schedule::new(forward.loss, forward.burst, &RequesterConfig::new(conditions.budget));
@@ -43,6 +43,7 @@ impl Rounds {
         let places = rounds.rounds.iter_mut().zip(rounds.after.iter_mut().skip(1));
         for ((place, after), behind) in places.zip((0..count).rev()) {
             let (requests, answers, fails) = schedule.round(risk, u32::try_from(behind).unwrap_or(u32::MAX));
+            let answers = answers.min(most);
             risk *= fails;
             *place = Some(Round { requests, answers });
             let missing = unasked + unanswered;
@@ -95,7 +96,7 @@ mod tests {
             runs: 1000.0,
             traffic,
         };
-        Rounds::new(&conditions, count)
+        Rounds::new(&conditions, count, u32::MAX)
     }
 
     #[test]
