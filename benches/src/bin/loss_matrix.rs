@@ -1,6 +1,6 @@
 //! What protection reaches: the table of losses, budgets and schemes, in virtual time.
 //!
-//! `cargo run --release -p msm-benches --bin loss_matrix -- [--quick] [--only FILTER] [--seed N] [--svg FILE]`
+//! `cargo run --release -p msm-benches --bin loss_matrix -- [--quick] [--only FILTER] [--packets N] [--seed N] [--svg FILE]`
 //!
 //! FILTER is words of a cell's name with commas between, as in `8M,5%,burst3`; it may be given several times. Exits with 1 if a bound
 //! is missed in one of the cells that ran, after a line for each; with 2 if it could not run.
@@ -16,19 +16,23 @@ use msm_benches::matrix::{bounds, grid, plot, sweep, table};
 struct Options {
     quick: bool,
     only: Vec<String>,
+    packets: Option<u64>,
     seed: u64,
     svg: Option<PathBuf>,
 }
 
 impl Options {
     fn from_arguments() -> Result<Self> {
-        let mut options = Self { quick: false, only: Vec::new(), seed: 1, svg: None };
+        let mut options = Self { quick: false, only: Vec::new(), packets: None, seed: 1, svg: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} takes a value"));
             match argument.as_str() {
                 "--quick" => options.quick = true,
                 "--only" => options.only.push(value()?),
+                "--packets" => {
+                    options.packets = Some(value()?.parse().map_err(|error| format!("--packets: {error}"))?);
+                }
                 "--seed" => options.seed = value()?.parse().map_err(|error| format!("--seed: {error}"))?,
                 "--svg" => options.svg = Some(value()?.into()),
                 _ => return Err(format!("unknown argument {argument}").into()),
@@ -42,6 +46,9 @@ fn run() -> Result<bool> {
     let options = Options::from_arguments()?;
     let mut cells = grid::cells(options.quick);
     cells.retain(|cell| options.only.is_empty() || options.only.iter().any(|filter| cell.is_named(filter)));
+    if let Some(packets) = options.packets {
+        cells.iter_mut().for_each(|cell| cell.packets = packets);
+    }
     if cells.is_empty() {
         return Err(format!("no cell is named {}", options.only.join(" or ")).into());
     }

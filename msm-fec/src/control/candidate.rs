@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::plan::{Code, MAX_DEPTH, MAX_SOURCE, Round};
 use super::rounds::{MAX_ROUNDS, Rounds};
 use super::{Channel, Conditions, Limits, Traffic};
-use crate::nack::{Tail, TailConfig};
+use crate::nack::{MAX_ANSWERS, Tail, TailConfig};
 
 /// What a repair packet has more than the longest packet of its block: headers of its own, and tag and MKI of SRTP.
 const REPAIR_BYTES: f64 = 42.0;
@@ -24,6 +24,12 @@ const LONG: f64 = 5.0;
 const LITTLE: f64 = 1.02;
 /// Twice as much loss as the target is worth this share of the media, and less in proportion; more than twice is out of the question.
 const DOUBLE: f64 = 0.16;
+
+/// Copies of answers that are looked at, where there is no room for more.
+const COPIES: [u32; 3] = [MAX_ANSWERS as u32, 2, 1];
+
+/// Bursts behind the one of which the end was lost, after which it is too late in any case.
+const MAX_UNSEEN: u32 = 64;
 
 /// So many repair packets are not all lost: they tell of what is before them, and no probes need to.
 pub(crate) const TELLING: usize = 3;
@@ -80,7 +86,14 @@ impl Candidate {
 pub(super) struct Asked {
     /// The most rounds that there are.
     most: Rounds,
-    /// What they leave and cost on average, and what they leave of what is seen to be missing when the next burst comes.
+    /// By the copies of answers that are sent, the most first.
+    levels: [Level; COPIES.len()],
+}
+
+/// What rounds do to what is missing, on average.
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    /// What they leave and cost, and what they leave of what is seen to be missing when the next burst comes.
     leaves: f64,
     costs: f64,
     late: f64,
@@ -95,6 +108,21 @@ impl Asked {
         self.most.to_vec()
     }
 
+    fn late(&self) -> f64 {
+        let [all, ..] = self.levels;
+        all.late
+    }
+
+    /// What is done where no more than `afford` can be spent for each missing packet, and how many of them are answered at all. What is
+    /// beyond is copies first, as they stand behind the first answers.
+    fn within(&self, afford: f64) -> (Level, f64) {
+        let [.., last] = self.levels;
+        let level = self.levels.into_iter().find(|level| level.costs <= afford);
+        level.map_or_else(|| (last, (afford / last.costs).min(1.0)), |level| (level, 1.0))
+    }
+}
+
+impl Level {
     fn leaves(&self, unseen: f64) -> f64 {
         self.leaves * (1.0 - unseen) + self.late * unseen
     }
@@ -144,7 +172,7 @@ impl Blocks {
             share,
             repair,
             limit: limits.overhead,
-            probes: conditions.probe_cost(),
+            probes: conditions.probe_cost(conditions.late(limits)),
             // What a code leaves of bursts was lost in one that was longer than its repair packets, which are at the end, too.
             unseen: if conditions.forward.is_bursty() { conditions.ends(packets) } else { 0.0 },
         })
@@ -153,6 +181,7 @@ impl Blocks {
     /// No blocks: only what is asked for.
     pub(super) fn none(conditions: &Conditions, limits: &Limits) -> Candidate {
         let again = conditions.forward.stays_lost(1);
+        let asked = conditions.asked(limits);
         let blocks = Self {
             code: Code { source: 1, repair: 0, span: 0, depth: 1 },
             delay: Duration::ZERO,
@@ -161,10 +190,9 @@ impl Blocks {
             share: 0.0,
             repair: 0.0,
             limit: limits.overhead,
-            probes: conditions.probe_cost(),
-            unseen: conditions.ends(conditions.traffic.packets) * again.powf(conditions.probes()),
+            probes: conditions.probe_cost(asked.late()),
+            unseen: conditions.ends(conditions.traffic.packets) * again.powf(conditions.probes(asked.late())),
         };
-        let asked = conditions.asked(limits);
         Candidate { code: None, ..blocks.candidate(0, &asked) }
     }
 
@@ -181,20 +209,19 @@ impl Blocks {
         let (more, fewer) = (residual(repairs), residual(repairs.saturating_sub(1)));
         let part = (repairs as f64 - share * source).clamp(0.0, 1.0);
         let left = more + (fewer - more) * part;
-        let (ahead, answers) = (share * self.repair, left * asked.costs);
+        let ahead = share * self.repair;
         let telling = repairs * self.code.depth >= TELLING || repairs > 0 && !asked.any();
         let probes = if telling { 0.0 } else { self.probes };
-        // Beyond the limit requests are not answered.
         let left_over = (self.limit - ahead - probes).max(0.0);
-        let answered = if answers > 0.0 { (left_over / answers).min(1.0) } else { 1.0 };
+        let (level, answered) = asked.within(if left > 0.0 { left_over / left } else { f64::MAX });
         Candidate {
             code: Some(Code { repair: repairs, ..self.code }),
             asked: *asked,
             delay: self.delay,
             share,
             ahead,
-            residual: left * (1.0 - answered * (1.0 - asked.leaves(self.unseen))),
-            overhead: ahead + probes + answers * answered,
+            residual: left * (1.0 - answered * (1.0 - level.leaves(self.unseen))),
+            overhead: ahead + probes + left * level.costs * answered,
         }
     }
 }
@@ -214,23 +241,47 @@ impl Conditions {
     }
 
     fn asked_after(&self, delays: impl IntoIterator<Item = Duration>, limits: &Limits) -> Asked {
-        let rounds = |delay| match self.rounds(delay) {
-            count if count > 0 && limits.nack => Rounds::new(self, count),
+        let rounds = |delay, copies| match self.rounds(delay) {
+            count if count > 0 && limits.nack => Rounds::new(self, count, copies),
             _ => Rounds::NONE,
         };
-        let mut asked = Asked { most: Rounds::NONE, leaves: 0.0, costs: 0.0, late: 0.0 };
+        let mut asked = Asked { most: Rounds::NONE, levels: Default::default() };
         let mut count = 0.0;
         for delay in delays {
-            let (soon, late) = (rounds(delay), rounds(delay.saturating_add(self.traffic.interval)));
-            asked.leaves += soon.leaves;
-            asked.costs += soon.costs;
-            asked.late += late.leaves;
-            asked.most = soon;
+            for (level, copies) in asked.levels.iter_mut().zip(COPIES).rev() {
+                let soon = rounds(delay, copies);
+                level.leaves += soon.leaves;
+                level.costs += soon.costs;
+                // Who finds out late does not know so, and counts on as many rounds.
+                level.late += self.seen_late(delay, &soon);
+                asked.most = soon;
+            }
             count += 1.0;
         }
-        let [leaves, costs, late] =
-            [asked.leaves, asked.costs, asked.late].map(|sum| sum / f64::max(count, 1.0));
-        Asked { leaves, costs, late, ..asked }
+        let mean = |sum: f64| sum / f64::max(count, 1.0);
+        let levels = asked.levels.map(|level| Level {
+            leaves: mean(level.leaves),
+            costs: mean(level.costs),
+            late: mean(level.late),
+        });
+        Asked { levels, ..asked }
+    }
+
+    /// What stays lost of the ends of bursts that no probe tells of: the next burst does, unless the losses go on until it is over, or
+    /// the one behind it, and each time fewer rounds fit.
+    fn seen_late(&self, delay: Duration, rounds: &Rounds) -> f64 {
+        let go_on = self.forward.stays_lost(1).powf(self.traffic.packets.max(1.0));
+        let (mut unseen, mut left, mut delay) = (1.0, 0.0, delay);
+        for _ in 0..MAX_UNSEEN {
+            delay = delay.saturating_add(self.traffic.interval);
+            let fits = self.rounds(delay);
+            if fits == 0 {
+                break;
+            }
+            left += unseen * (1.0 - go_on) * rounds.leaves_after(fits);
+            unseen *= go_on;
+        }
+        left + unseen
     }
 
     /// How many rounds fit behind a delay: the last one's answer has to come in time.
@@ -238,6 +289,11 @@ impl Conditions {
         let left = self.budget.saturating_sub(self.detection).saturating_sub(delay);
         let round = (self.rtt + GUARD).as_secs_f64();
         ((left.as_secs_f64() / round) as usize).min(MAX_ROUNDS)
+    }
+
+    /// What stays lost of the ends of bursts that only the next burst tells of.
+    pub(crate) fn late(&self, limits: &Limits) -> f64 {
+        self.asked(limits).late()
     }
 
     /// Whether what the next burst tells of can still be asked for twice.
@@ -257,17 +313,18 @@ impl Conditions {
     }
 
     /// What they cost, as a share of the media, where something is lost.
-    fn probe_cost(&self) -> f64 {
+    fn probe_cost(&self, late: f64) -> f64 {
         let media = (self.traffic.packets * self.traffic.bytes).max(1.0);
-        if self.forward.sane().loss > 0.0 { (self.probes() * PROBE_BYTES / media).min(0.1) } else { 0.0 }
+        if self.forward.sane().loss > 0.0 { (self.probes(late) * PROBE_BYTES / media).min(0.1) } else { 0.0 }
     }
 
     /// Probes behind a burst.
-    fn probes(&self) -> f64 {
+    fn probes(&self, late: f64) -> f64 {
         let Channel { loss, burst } = self.forward.sane();
         let mut tail = Tail::new(TailConfig::new(self.budget));
         tail.set_loss(loss);
         tail.set_burst(self.told_by_probes(burst));
+        tail.set_late(late);
         let afforded = self.traffic.packets * self.traffic.bytes * (0.02 + loss / 2.0) / PROBE_BYTES;
         f64::from(tail.probes()).min(afforded.max(0.0))
     }

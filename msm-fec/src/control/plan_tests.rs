@@ -121,6 +121,16 @@ fn a_fixed_share_is_kept() {
     assert_eq!(at(0.05, 1.0, 20, 100, 33.0).plan(&limits).code, None);
 }
 
+/// What is asked for beyond the limit is copies, so a little more of it does not make asking useless.
+#[test]
+fn a_limit_that_is_reached_takes_copies_and_not_answers() {
+    for loss in [0.19, 0.2, 0.21, 0.22, 0.23, 0.24] {
+        let plan = at(loss, 2.5, 80, 340, 8.0).plan(&Limits::default());
+        assert!(plan.code.is_none() && plan.residual < 1e-3, "{loss}: {plan}");
+        assert!(plan.overhead <= 0.5 + 1e-9, "{loss}: {plan}");
+    }
+}
+
 #[test]
 fn nonsense_plans_something() {
     let nan = f64::NAN;

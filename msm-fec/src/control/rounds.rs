@@ -16,16 +16,19 @@ pub(super) struct Rounds {
     rounds: [Option<Round>; MAX_ROUNDS],
     /// Share of the missing packets that stays missing.
     pub(super) leaves: f64,
+    /// The same after each number of rounds.
+    after: [f64; MAX_ROUNDS + 1],
     /// Bytes for each missing packet, in packets of the media.
     pub(super) costs: f64,
 }
 
 impl Rounds {
     /// No request.
-    pub(super) const NONE: Self = Self { rounds: [None; MAX_ROUNDS], leaves: 1.0, costs: 0.0 };
+    pub(super) const NONE: Self =
+        Self { rounds: [None; MAX_ROUNDS], leaves: 1.0, after: [1.0; MAX_ROUNDS + 1], costs: 0.0 };
 
-    /// `count` rounds under these conditions.
-    pub(super) fn new(conditions: &Conditions, count: usize) -> Self {
+    /// `count` rounds under these conditions, of which `most` copies of an answer are sent, however many are asked for.
+    pub(super) fn new(conditions: &Conditions, count: usize, most: u32) -> Self {
         let (forward, back) = (conditions.forward.sane(), conditions.back.sane());
         let request = REQUEST_BYTES / conditions.traffic.bytes.max(1.0);
         let schedule = Schedule::new(forward.loss, forward.burst, &RequesterConfig::new(conditions.budget));
@@ -37,8 +40,10 @@ impl Rounds {
         let (mut unasked, mut unanswered) = (0.0, 1.0);
         let mut risk = forward.loss;
         let count = count.min(MAX_ROUNDS);
-        for (place, behind) in rounds.rounds.iter_mut().zip((0..count).rev()) {
+        let places = rounds.rounds.iter_mut().zip(rounds.after.iter_mut().skip(1));
+        for ((place, after), behind) in places.zip((0..count).rev()) {
             let (requests, answers, fails) = schedule.round(risk, u32::try_from(behind).unwrap_or(u32::MAX));
+            let answers = answers.min(most);
             risk *= fails;
             *place = Some(Round { requests, answers });
             let missing = unasked + unanswered;
@@ -50,9 +55,15 @@ impl Rounds {
             rounds.costs += asked * f64::from(answers);
             unasked = lost;
             unanswered = asked * forward.all_lost(answers.saturating_sub(1), apart);
+            *after = unasked + unanswered;
         }
         rounds.leaves = unasked + unanswered;
         rounds
+    }
+
+    /// What stays missing if only the first `fits` rounds come in time.
+    pub(super) fn leaves_after(&self, fits: usize) -> f64 {
+        self.after.get(fits).copied().unwrap_or(self.leaves)
     }
 
     pub(super) const fn any(&self) -> bool {
@@ -85,7 +96,7 @@ mod tests {
             runs: 1000.0,
             traffic,
         };
-        Rounds::new(&conditions, count)
+        Rounds::new(&conditions, count, u32::MAX)
     }
 
     #[test]

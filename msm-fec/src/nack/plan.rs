@@ -32,7 +32,7 @@ const OPTIONS: [(u8, u8); 20] = [
 ];
 
 /// Loss has its price: whoever loses `l` of the packets is not promised less than `l` to this power.
-const POWER: i32 = 9;
+pub(super) const POWER: i32 = 9;
 
 /// What copies cost, as a share of the media, has to be worth it: for each of these shares, half of what would be lost is not.
 const HALVES: f64 = 0.08;

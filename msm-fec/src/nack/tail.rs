@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::plan::POWER;
 #[cfg(doc)]
 use super::requester::Requester;
 
@@ -19,6 +20,9 @@ const SPACING: Duration = Duration::from_millis(2);
 /// The same as [`TailConfig::target`] where packets are lost in bursts: less is out of reach.
 const BURST_TARGET: f64 = 1e-5;
 
+/// What a number of probes is rounded by.
+const EPSILON: f64 = 1e-6;
+
 /// What probes may do.
 #[derive(Debug, Clone, Copy)]
 pub struct TailConfig {
@@ -26,7 +30,7 @@ pub struct TailConfig {
     pub budget: Duration,
     /// After so long without a packet the one before was the last of its frame, if the caller did not say so. Default 2 ms.
     pub idle: Duration,
-    /// Probability with which a frame's end may go unseen. Default 1e-8.
+    /// Probability with which a frame's end may go unseen. Default 1e-8; not less than is promised of requests at the loss.
     pub target: f64,
     /// Bytes of one probe on the wire, as they count. Default 41: with SRTCP.
     pub probe_bytes: usize,
@@ -48,6 +52,7 @@ pub struct Tail {
     config: TailConfig,
     loss: f64,
     burst: f64,
+    late: f64,
     next: u64,
     /// When the next probe goes, and how many are left.
     due: Option<Instant>,
@@ -67,6 +72,7 @@ impl Tail {
             config,
             loss: 0.02,
             burst: 1.0,
+            late: 1.0,
             next: 0,
             due: None,
             left: 0,
@@ -82,6 +88,11 @@ impl Tail {
         self.burst = burst.clamp(1.0, 100.0);
     }
 
+    /// Share of what only the next frame tells of that stays lost: nothing need be told that the next frame tells in time.
+    pub const fn set_late(&mut self, late: f64) {
+        self.late = late.clamp(1e-9, 1.0);
+    }
+
     /// Loss on the way, to be prepared for: [`crate::estimate::Loss::bound`] of the receiver.
     pub const fn set_loss(&mut self, loss: f64) {
         self.loss = loss.clamp(0.0, 0.9);
@@ -92,15 +103,16 @@ impl Tail {
         self.config = config;
     }
 
-    /// Probes after a frame: as many as make it unlikely enough that its last packet and all of them are lost.
+    /// Probes after a frame: as many as make it unlikely enough that its last packet and all of them are lost, and that what the next
+    /// frame tells of is too late.
     #[must_use]
     pub fn probes(&self) -> u32 {
         let loss = self.loss.max(1e-9);
         // What took the last packet is still there for the first probe, and so on.
         let again = (1.0 - 1.0 / self.burst).max(loss);
-        let target = self.config.target.max(1e-12);
+        let target = self.config.target.max(loss.powi(POWER));
         let target = if again > 2.0 * loss { target.max(BURST_TARGET) } else { target };
-        let probes = ((target / loss).ln() / again.ln()).ceil();
+        let probes = ((target / self.late / loss).ln() / again.ln() - EPSILON).ceil();
         (probes as u32).clamp(1, MOST)
     }
 
@@ -194,7 +206,7 @@ mod tests {
         let mut tail = Tail::new(TailConfig::new(ms(100)));
         assert_eq!(tail.poll_timeout(), None);
         let mut index = 0;
-        for (loss, count) in [(0.0, 1), (5e-5, 1), (0.001, 2), (0.009, 3), (0.09, 7), (0.2, 11), (1.0, 12)] {
+        for (loss, count) in [(0.0, 1), (5e-5, 1), (0.001, 2), (0.009, 3), (0.09, 7), (0.2, 8), (1.0, 8)] {
             tail.set_loss(loss);
             for _ in 0..20 {
                 let probes = frame(&mut tail, now, index, 33, true);
@@ -203,6 +215,25 @@ mod tests {
                 now += ms(40);
                 index += 33;
             }
+        }
+    }
+
+    #[test]
+    fn what_the_next_frame_tells_in_time_takes_fewer_probes() {
+        let mut tail = Tail::new(TailConfig::new(ms(400)));
+        for (loss, burst, alone, few) in
+            [(0.001, 1.0, 2, 1), (0.1, 1.0, 7, 5), (0.2, 1.0, 8, 6), (0.05, 3.0, 12, 10)]
+        {
+            tail.set_loss(loss);
+            tail.set_burst(burst);
+            tail.set_late(1.0);
+            assert_eq!(tail.probes(), alone, "{loss}");
+            // Of a hundred packets that only the next frame tells of, one stays lost.
+            tail.set_late(0.01);
+            assert_eq!(tail.probes(), few, "{loss}");
+            // None does: one probe tells most readers sooner all the same.
+            tail.set_late(0.0);
+            assert_eq!(tail.probes(), 1, "{loss}");
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Choice {
     plan: Option<Plan>,
     /// The runs that probes are to tell of.
     probes: f64,
+    /// What stays lost of what they do not tell of.
+    late: f64,
     plans: Plans,
     made: Option<Instant>,
     #[cfg(test)]
@@ -50,6 +52,7 @@ impl Choice {
             budget,
             plan: None,
             probes: 1.0,
+            late: 1.0,
             plans: Plans::default(),
             made: None,
             #[cfg(test)]
@@ -78,6 +81,11 @@ impl Choice {
     /// The runs of losses that probes are to tell of.
     pub(super) const fn probes(&self) -> f64 {
         self.probes
+    }
+
+    /// Share of what only the next burst tells of that stays lost.
+    pub(super) const fn late(&self) -> f64 {
+        self.late
     }
 
     /// What was decided last, and why, in one line.
@@ -119,6 +127,7 @@ impl Choice {
             traffic,
         };
         self.probes = conditions.told_by_probes(report.burst);
+        self.late = conditions.late(&limits);
         let Some(wanted) = self.look_up(now, &conditions, &limits) else { return false };
         (self.looked, self.looked_at) = (Some(now), (report.loss, report.rtt));
         let old = self.plan.as_ref().map_or(0.0, |plan| plan.share);

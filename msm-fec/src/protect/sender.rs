@@ -187,6 +187,7 @@ impl<R: Copy> Sender<R> {
         let Some(traffic) = self.meter.traffic() else { return false };
         let changed = self.choice.handle_report(now, report, traffic, self.counts.packets);
         self.tail.set_burst(self.choice.probes());
+        self.tail.set_late(self.choice.late());
         self.follow(now);
         changed
     }
