@@ -190,8 +190,9 @@ impl Blocks {
             share: 0.0,
             repair: 0.0,
             limit: limits.overhead,
-            probes: conditions.probe_cost(asked.late()),
-            unseen: conditions.ends(conditions.traffic.packets) * again.powf(conditions.probes(asked.late())),
+            probes: conditions.probe_cost(conditions.counted_on(&asked)),
+            unseen: conditions.ends(conditions.traffic.packets)
+                * again.powf(conditions.probes(conditions.counted_on(&asked))),
         };
         Candidate { code: None, ..blocks.candidate(0, &asked) }
     }
@@ -293,7 +294,12 @@ impl Conditions {
 
     /// What stays lost of the ends of bursts that only the next burst tells of.
     pub(crate) fn late(&self, limits: &Limits) -> f64 {
-        self.asked(limits).late()
+        self.counted_on(&self.asked(limits))
+    }
+
+    /// The same, as far as probes can be spared for it: with a single round there is no other to mend what is known too little of.
+    fn counted_on(&self, asked: &Asked) -> f64 {
+        if self.is_roomy() { asked.late() } else { 1.0 }
     }
 
     /// Whether what the next burst tells of can still be asked for twice.
