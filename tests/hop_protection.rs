@@ -26,7 +26,7 @@ use common::VIDEO;
 use msm::FlowProtection;
 use msm_core::rng::Rng;
 use pair::numbered;
-use relay::Way;
+use relay::{Relay, Way};
 use stage::{Stage, is_rtp};
 use tokio::time::timeout;
 
@@ -174,6 +174,50 @@ fn what_an_application_publishes_to_a_member_is_protected_too() {
     let flow = flow.expect("no flow is protected");
     assert_eq!((flow.latency_ms, flow.unrecovered), (80.0, 0), "{flow:?}");
     assert!(flow.recovered_by_nack > 50, "{flow:?}");
+}
+
+/// The first packets of the media are lost that way, so many of them, once.
+fn lose_first(relay: &Relay, to: Way, count: usize) {
+    let mut left = count;
+    relay.set(move |way, datagram| {
+        if way == to && left > 0 && is_rtp(datagram) {
+            left -= 1;
+            return vec![];
+        }
+        vec![datagram.to_vec()]
+    });
+}
+
+/// Before the first packet comes its receiver knows where the line begins: the sender said so.
+#[test]
+fn the_very_first_packets_come_again_too() {
+    for count in [1, 4] {
+        let stage = Stage::behind("", |relay| lose_first(relay, Way::ToDialler, count));
+        let flow = protection(&stage, true);
+        // What is lost behind the first is what was sent again of it: nothing else is sent before that has come.
+        assert_eq!((flow.lost, flow.recovered_by_nack, flow.unrecovered), (1, 1, 0), "{count}: {flow:?}");
+    }
+}
+
+#[test]
+fn the_very_first_packets_that_are_published_come_again_too() {
+    let stage = Stage::new();
+    lose_first(&stage.relay, Way::ToAcceptor, 3);
+    let url = stage.near.url("from/app");
+    stage.near.block_on(async {
+        let publisher = stage.near.mesh.publish(&url, VIDEO).await.unwrap();
+        let mut reader = stage.near.mesh.open(&url).await.unwrap();
+        for number in 0..20u16 {
+            let sent = numbered(number);
+            publisher.send(0, sent.clone()).unwrap();
+            let packet = timeout(Duration::from_secs(5), reader.next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(packet.payload[..], sent[12..], "{number}");
+        }
+    });
+    let status = stage.far.block_on(stage.far.mesh.status());
+    let flow = status.hops.into_iter().flat_map(|hop| hop.protection).find(|flow| flow.receives);
+    let flow = flow.expect("no flow is protected");
+    assert_eq!((flow.lost, flow.recovered_by_nack, flow.unrecovered), (1, 1, 0), "{flow:?}");
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn the_text_is_what_a_scraper_wants() {
             } else if let Some(unit) = line.strip_prefix("# UNIT ") {
                 let (name, unit) = unit.split_once(' ').unwrap();
                 assert!(name == family && name.ends_with(&format!("_{unit}")), "{line}");
-                assert!(["seconds", "bytes"].contains(&unit), "{line}");
+                assert!(["seconds", "bytes", "ratio"].contains(&unit), "{line}");
             } else {
                 let name = line.split(['{', ' ']).next().unwrap();
                 let suffix =

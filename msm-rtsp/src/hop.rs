@@ -16,7 +16,8 @@
 //!
 //! Answers carry the answering side's `label`, and its `port` where an association begins. Whoever receives the media names `repair` and
 //! `latency` if it takes the protection that the description offers: a reader in its SETUP, which the answer's `latency` confirms; who
-//! records in the answer to SETUP, in which the publisher proposed a `latency`. `paths=duplicate` or `paths=spread` in SETUP says how the
+//! records in the answer to SETUP, in which the publisher proposed a `latency`. Whoever sends the media says with `latency` what its `first` number
+//! is. `paths=duplicate` or `paths=spread` in SETUP says how the
 //! track's packets use the association's paths, both ways.
 //!
 //! ```text
@@ -37,6 +38,9 @@ pub const HEADER: &str = "Msm-Hop";
 
 /// The interleaved channel of a hop's packets where UDP does not pass: all flows, told apart by label.
 pub const CHANNEL: u8 = 0;
+
+/// First numbers are lower (`RFC 3711 §3.3.1`).
+const FIRSTS: u16 = 1 << 15;
 
 /// The longest header that is read.
 const MAX_BYTES: usize = 256;
@@ -59,6 +63,8 @@ pub struct HopHeader {
     pub repair: Option<u32>,
     /// The latency budget of the media's receiver in milliseconds: what it is, or is proposed to be.
     pub latency: Option<u32>,
+    /// The number of the first packet of the media, as its sender says: what is lost before any has come is missed, too.
+    pub first: Option<u16>,
     /// The most that the receiver has sent beside the media, in percent of it.
     pub overhead: Option<u8>,
     /// Repair packets that the receiver always has sent, in percent of the media; 0: none. Without it, as many as are needed.
@@ -88,6 +94,7 @@ impl HopHeader {
                 "label" => once(&mut header.label, u32::try_from(hex(value, 8)?).ok()?)?,
                 "repair" => once(&mut header.repair, u32::try_from(hex(value, 8)?).ok()?)?,
                 "latency" => once(&mut header.latency, value.parse().ok().filter(|latency| *latency > 0)?)?,
+                "first" => once(&mut header.first, value.parse().ok().filter(|first| *first < FIRSTS)?)?,
                 "overhead" => once(&mut header.overhead, percent(value)?)?,
                 "fec" => once(&mut header.fec, percent(value)?)?,
                 "nack" => once(&mut header.nack, matches!(value, "0" | "1").then_some(value == "1")?)?,
@@ -154,6 +161,9 @@ impl fmt::Display for HopHeader {
         if let Some(latency) = self.latency {
             part(f, format_args!("latency={latency}"))?;
         }
+        if let Some(first) = self.first {
+            part(f, format_args!("first={first}"))?;
+        }
         if let Some(overhead) = self.overhead {
             part(f, format_args!("overhead={overhead}"))?;
         }
@@ -191,6 +201,7 @@ mod tests {
             port: Some(8050),
             repair: Some(0x0100_0004),
             latency: Some(80),
+            first: Some(0x7fff),
             overhead: Some(50),
             fec: Some(20),
             nack: Some(false),
@@ -198,7 +209,7 @@ mod tests {
             paths: Some(PathMode::Spread),
         };
         let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;\
-            repair=01000004;latency=80;overhead=50;fec=20;nack=0;paths=spread;path=2";
+            repair=01000004;latency=80;first=32767;overhead=50;fec=20;nack=0;paths=spread;path=2";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -216,6 +227,8 @@ mod tests {
             "fec=-1",
             "nack=2",
             "latency=0",
+            "first=32768",
+            "first=-1",
             "label=1",
             "label=0100000g",
             "label=01000003;label=01000003",

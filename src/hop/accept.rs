@@ -234,5 +234,8 @@ pub(crate) fn protect_publisher(
     }
     let wishes = HopHeader { repair: Some(beside.label.ssrc()), ..protect::wishes(&plan.protection) };
     protect::receive(inlet, beside, plan);
+    if let Some(first) = header.first {
+        inlet.begin(first);
+    }
     Ok(wishes)
 }

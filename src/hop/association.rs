@@ -294,10 +294,26 @@ impl Association {
         label: Label,
         twin: &Rc<Inlet>,
     ) -> Result<Rc<Outlet>, Error> {
-        let outlet = self.outlet_beside(token, label)?;
+        self.outlet_from(token, label, twin, self.first_number()?)
+    }
+
+    /// The same, whose line begins with a number that the peer was told.
+    pub(crate) fn outlet_from(
+        self: &Rc<Self>,
+        token: u64,
+        label: Label,
+        twin: &Rc<Inlet>,
+        first: u16,
+    ) -> Result<Rc<Outlet>, Error> {
+        let outlet = self.outlet_alone(token, label, first)?;
         outlet.set_twin(twin);
         twin.set_back(&outlet);
         Ok(outlet)
+    }
+
+    /// A number for a line to begin with.
+    pub(crate) fn first_number(&self) -> Result<u16, Error> {
+        Ok(self.seed()? as u16 & 0x7fff)
     }
 
     /// A new flow to the peer that nothing comes back on.
@@ -305,12 +321,15 @@ impl Association {
     /// # Errors
     /// [`Error::Refused`] for the label of another flow of that track: they would have one key, and both begin their numbers.
     pub(crate) fn outlet_beside(self: &Rc<Self>, token: u64, label: Label) -> Result<Rc<Outlet>, Error> {
+        self.outlet_alone(token, label, self.first_number()?)
+    }
+
+    fn outlet_alone(self: &Rc<Self>, token: u64, label: Label, first: u16) -> Result<Rc<Outlet>, Error> {
         let key = FlowKey { token, label, direction: self.side.sends() };
         if self.flows.borrow().iter().any(|flow| flow.is_alive() && flow.key == key) {
             return Err(Error::Refused(format!("label {label} is another flow's of the same track")));
         }
-        let seed = self.seed()?;
-        let outlet = Outlet::new(self, label, (seed & 0xffff) as u16);
+        let outlet = Outlet::new(self, label, first);
         let (connection, epoch) = self.current.borrow().clone();
         outlet.switch(&key.derive(&connection, epoch)?, epoch)?;
         self.enter(Flow { key, end: End::Out(Rc::downgrade(&outlet)) });

@@ -161,6 +161,11 @@ impl Outlet {
         state.sender.install(key, &mki).and_then(|()| state.sender.switch(&mki)).map_err(|_| Error::Stopped)
     }
 
+    /// The number of the packet that it sends next.
+    pub(crate) fn next_number(&self) -> u16 {
+        self.state.borrow().line.next_index() as u16
+    }
+
     /// The peer has reported the highest number that it received.
     pub(crate) fn handle_report(&self, highest: u32) {
         self.state.borrow_mut().line.handle_report(highest);

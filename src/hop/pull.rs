@@ -55,6 +55,8 @@ struct Pull {
 pub(crate) struct SetUp {
     /// The track's name, which keys come from.
     pub(crate) token: u64,
+    /// The number that the way back begins with.
+    first: u16,
     /// The peer's label for the way back.
     label: Label,
     /// How the association's paths are used.
@@ -153,8 +155,11 @@ impl Member {
                 inlet.expect_copies(mode, latency);
             }
         }
+        // A receiver sends nothing but reports, and those are not asked for again.
+        let first = association.first_number()?;
         let header = HopHeader {
             token: Some(token),
+            first: wishes.latency.filter(|_| beside.is_none()).map(|_| first),
             label: Some(inlet.label.ssrc()),
             repair: beside.as_ref().map(|beside| beside.label.ssrc()),
             paths,
@@ -175,6 +180,7 @@ impl Member {
             let session = response.headers.get("Session").and_then(SessionHeader::parse);
             Ok(SetUp {
                 token,
+                first,
                 paths,
                 label: Label::from_ssrc(label),
                 header,
@@ -186,7 +192,7 @@ impl Member {
 
     /// The way back of a track that was set up.
     pub(crate) fn set_outlet(&self, answer: &SetUp, inlet: &Rc<Inlet>) -> Result<Rc<Outlet>, Error> {
-        let outlet = self.peer.association.outlet(answer.token, answer.label, inlet)?;
+        let outlet = self.peer.association.outlet_from(answer.token, answer.label, inlet, answer.first)?;
         if let Some(mode) = answer.paths {
             outlet.set_paths(mode);
         }
@@ -416,7 +422,12 @@ impl Pull {
         for (track, (inlet, answer)) in pending.into_iter().enumerate() {
             let answer = answer.await?;
             match answer.header.latency {
-                Some(latency) => inlet.agree(Duration::from_millis(latency.into())),
+                Some(latency) => {
+                    inlet.agree(Duration::from_millis(latency.into()));
+                    if let Some(first) = answer.header.first {
+                        inlet.begin(first);
+                    }
+                }
                 None => inlet.unprotect(Instant::now()),
             }
             let outlet = self.member.set_outlet(&answer, &inlet)?;

@@ -27,9 +27,15 @@ impl Stage {
 
     /// The same, with `more` for the near member's route.
     pub fn by(more: &str) -> Self {
+        Self::behind(more, |_| ())
+    }
+
+    /// The same, with what `prepare` does to the relay before anything passes.
+    pub fn behind(more: &str, prepare: impl FnOnce(&Relay)) -> Self {
         let ca = Ca::new("test.example");
         let (far, hop) = far(&ca.member("/far"), "");
         let relay = Relay::start(hop);
+        prepare(&relay);
         let near = near_by(&ca.member("/near"), relay.address, more);
         let publisher = Publisher::start(&far, "live/one");
         let reader = Reader::start(&near, "live/one");

@@ -91,6 +91,14 @@ impl Requester {
         }
     }
 
+    /// The line begins with `index`, as its sender said: what is lost first is missing, too. Nothing if a packet has come already.
+    pub const fn begin(&mut self, index: u64) {
+        if !self.started && index < MAX_INDEX {
+            self.started = true;
+            self.next = index;
+        }
+    }
+
     /// Changes what it may do, from the next gap or round on.
     pub fn set_config(&mut self, config: RequesterConfig) {
         self.config = config;

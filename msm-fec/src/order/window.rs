@@ -94,6 +94,19 @@ impl Window {
         self.limits.latency = latency;
     }
 
+    /// The line begins with `index`, as its sender said: what is lost first is waited for, too. Nothing if a packet has come already.
+    pub fn begin(&mut self, index: u64) {
+        if self.started || index >= MAX_INDEX {
+            return;
+        }
+        self.started = true;
+        self.next = index;
+        self.end = index;
+        if let Some(before) = index.checked_sub(1) {
+            self.given_up.push_back((0, before));
+        }
+    }
+
     /// The packet `index` came.
     #[inline]
     pub fn handle_packet(&mut self, now: Instant, index: u64, source: Source, packet: &[u8]) -> Verdict {
@@ -134,14 +147,7 @@ impl Window {
             self.stats.strays += 1;
             return Verdict::Stray;
         }
-        if !self.started {
-            self.started = true;
-            self.next = index;
-            self.end = index;
-            if let Some(before) = index.checked_sub(1) {
-                self.given_up.push_back((0, before));
-            }
-        }
+        self.begin(index);
         if index < self.next {
             return self.handle_behind(index, source);
         }

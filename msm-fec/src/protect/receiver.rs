@@ -75,6 +75,13 @@ impl Receiver {
         }
     }
 
+    /// The line begins with `index`, as its sender said before it sent anything: what is lost first is recovered, too. Nothing if a packet
+    /// has come already.
+    pub fn begin(&mut self, index: u64) {
+        self.requester.begin(index);
+        self.window.begin(index);
+    }
+
     /// A source packet came, or came again. [`Verdict::Pass`]: the caller hands it on, and then what
     /// [`poll_delivered`](Self::poll_delivered) has; [`Verdict::Again`]: it gives it once more after that.
     #[inline]

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::super::testing::{Ends, path};
 use super::*;
-use crate::nack::testing::ms;
+use crate::nack::testing::{epoch, ms};
 use crate::protect::{Report, SenderConfig};
 
 fn ends(budget: u64, links: &[Settings], mode: Mode) -> Ends {
@@ -51,6 +51,40 @@ fn what_is_lost_is_recovered_by_either_means_and_counted() {
         let by_fec = counts.recovered_by_fec > counts.recovered_by_nack;
         assert_eq!(by_fec, rtt == 80 && budget == 60 || counts.repair_packets > 500, "{counts:?}");
         assert!(ends.receiver.explain().contains("round trip"), "{}", ends.receiver.explain());
+    }
+}
+
+#[test]
+fn what_is_lost_first_is_missing_where_the_line_is_known_to_begin_before() {
+    for told in [false, true] {
+        let (now, mut receiver) = (epoch(), Receiver::new(ReceiverConfig::new(ms(100))));
+        if told {
+            receiver.begin(30_000);
+        }
+        receiver.handle_rtt(ms(20));
+        // The first three are lost, and the next ones as far as a probe tells.
+        let verdict = receiver.handle_packet(now, 30_003, Source::Media, &[3; 20]);
+        receiver.handle_next(now, Next { next: 30_005, hold_off: Duration::ZERO, echo: None });
+        receiver.handle_timeout(now + ms(5));
+        let mut asked = vec![];
+        while let Some(what) = receiver.poll_transmit(now + ms(5)) {
+            if let ToSender::Request(request) = what {
+                asked.extend(request.passes().flatten());
+            }
+        }
+        asked.dedup();
+        if !told {
+            assert_eq!((verdict, asked), (Verdict::Pass, vec![30_004]));
+            continue;
+        }
+        assert_eq!((verdict, asked), (Verdict::Held, vec![30_000, 30_001, 30_002, 30_004]));
+        // Whoever says so later is too late.
+        receiver.begin(29_000);
+        for index in [30_000, 30_001, 30_002] {
+            assert_eq!(receiver.handle_packet(now + ms(25), index, Source::Nack, &[0; 20]), Verdict::Pass);
+        }
+        assert!(receiver.poll_delivered().is_some_and(|delivered| delivered.index == 30_003));
+        assert_eq!((receiver.counts().unrecovered, receiver.counts().recovered_by_nack), (0, 3));
     }
 }
 

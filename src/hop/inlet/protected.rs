@@ -54,6 +54,13 @@ impl Inlet {
         }
     }
 
+    /// The sender begins with this number, as it said.
+    pub(crate) fn begin(&self, first: u16) {
+        if let Some(receiving) = self.receiving.borrow_mut().as_mut() {
+            receiving.begin(first);
+        }
+    }
+
     /// The sender protects nothing: nothing is waited for any more.
     pub(crate) fn unprotect(&self, now: Instant) {
         if let Some(receiving) = self.receiving.borrow_mut().as_mut() {

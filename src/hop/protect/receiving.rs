@@ -99,6 +99,11 @@ impl Receiving {
         }
     }
 
+    /// The line begins with this number, if nothing came yet: lines begin in the first round of numbers.
+    pub(crate) fn begin(&mut self, first: u16) {
+        self.receiver.begin(first.into());
+    }
+
     /// A packet of the flow beside it: whether it is to be [taken](Self::take_ready) what is there now.
     ///
     /// # Errors

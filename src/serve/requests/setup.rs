@@ -341,6 +341,7 @@ impl Setting<'_> {
                         told = Some(HopHeader {
                             label: Some(inlet.label.ssrc()),
                             latency,
+                            first: latency.map(|_| outlet.next_number()),
                             ..HopHeader::default()
                         });
                         answer.ssrc = Some(outlet.label.ssrc());
