@@ -220,6 +220,25 @@ fn a_stream_goes_on_without_an_agent_until_the_identity_expires_and_again_when_i
     near.block_on(async { timeout(Duration::from_secs(5), again.next()).await }).unwrap().unwrap().unwrap();
 }
 
+/// Nobody is woken up for a member that has ended its sessions and its connection, and renews no identity by it.
+#[test]
+fn who_has_left_is_no_error_when_its_identity_expires() {
+    log::keep();
+    let ca = Ca::new("test.example");
+    let (near_id, far_id) = (ca.member_for("/leaver", 6), ca.member("/far"));
+    let routes = "routes:
+  - {name: in, match: {url: '/{path...}', actions: [publish]}}
+  - {name: out, match: {url: '/{path...}', actions: [read]}, allow: ['spiffe://test.example/leaver']}\n";
+    let (far, hop) = far(&far_id, routes);
+    let near = near(&near_id, hop, "");
+    let (_publisher, reader) = playing(&far, &near, "live/leaver");
+    drop(reader);
+    near.wait_value("msm_streams ", 0.0);
+    drop(near);
+    log::wait(&["association ended", "/leaver", "nobody used it"]);
+    assert_eq!(log::count(&["ERROR", "/leaver"]), 0, "{}", log::text());
+}
+
 #[test]
 fn a_withdrawn_identity_ends_its_sessions() {
     let ca = Ca::new("test.example");

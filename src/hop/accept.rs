@@ -162,11 +162,16 @@ async fn watch(worker: Rc<Worker>, association: Rc<Association>) {
         if association.has_ended() {
             return;
         }
+        let closed = association.connection().is_closed();
         if let Err(why) = members::check(&*source, &association) {
+            if closed && !session::uses_association(&worker, association.id) {
+                // Whoever dialled has let it go, and renews nothing by it.
+                return association.end("its connection was closed, and nobody used it");
+            }
             tracing::error!(peer = %association.peer().id, why, "the member is trusted no more: its sessions end");
             return association.end("the member is trusted no more");
         }
-        gone = if association.connection().is_closed() { gone + TICK } else { Duration::ZERO };
+        gone = if closed { gone + TICK } else { Duration::ZERO };
         if gone > GRACE {
             return association.end("its connection was lost");
         }

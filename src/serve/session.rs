@@ -191,6 +191,14 @@ pub(crate) fn end_association(worker: &Rc<Worker>, id: u64) {
     }
 }
 
+/// Whether sessions go by an association.
+pub(crate) fn uses_association(worker: &Rc<Worker>, id: u64) -> bool {
+    let is_of = |session: &Rc<Session>| {
+        session.association.as_ref().and_then(Weak::upgrade).is_some_and(|own| own.id == id)
+    };
+    worker.sessions.all().iter().any(is_of)
+}
+
 /// Ends sessions whose client has not shown itself for the timeout and a grace.
 pub(crate) fn expire(worker: &Rc<Worker>, now: Instant) {
     for session in worker.sessions.all().into_iter().filter(|session| session.is_expired(now)) {
