@@ -148,6 +148,24 @@ fn repair_packets_bring_back_what_is_not_asked_for() {
     assert!(sent.repair_packets > 0 && sent.overhead <= 1.1, "{sent:?}");
 }
 
+/// What the far member says of a stream that an application publishes to it, after `count` packets that all came.
+fn published(stage: &Stage, options: &msm::Options, count: u16) -> FlowProtection {
+    let url = stage.near.url("from/app");
+    stage.near.block_on(async {
+        let publisher = stage.near.mesh.publish_with(&url, VIDEO, options).await.unwrap();
+        let mut reader = stage.near.mesh.open(&url).await.unwrap();
+        for number in 0..count {
+            let sent = numbered(number);
+            publisher.send(0, sent.clone()).unwrap();
+            let packet = timeout(Duration::from_secs(5), reader.next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(packet.payload[..], sent[12..], "{number}");
+        }
+    });
+    let status = stage.far.block_on(stage.far.mesh.status());
+    let flow = status.hops.into_iter().flat_map(|hop| hop.protection).find(|flow| flow.receives);
+    flow.expect("no flow is protected")
+}
+
 #[test]
 fn what_an_application_publishes_to_a_member_is_protected_too() {
     let stage = Stage::new();
@@ -157,21 +175,8 @@ fn what_an_application_publishes_to_a_member_is_protected_too() {
             if rng.next_u32().is_multiple_of(10) { vec![] } else { vec![datagram.to_vec()] }
         },
     );
-    let url = stage.near.url("from/app");
     let options = msm::Options::default().latency(Duration::from_millis(80));
-    stage.near.block_on(async {
-        let publisher = stage.near.mesh.publish_with(&url, VIDEO, &options).await.unwrap();
-        let mut reader = stage.near.mesh.open(&url).await.unwrap();
-        for number in 0..1000u16 {
-            let sent = numbered(number);
-            publisher.send(0, sent.clone()).unwrap();
-            let packet = timeout(Duration::from_secs(5), reader.next()).await.unwrap().unwrap().unwrap();
-            assert_eq!(packet.payload[..], sent[12..], "{number}");
-        }
-    });
-    let status = stage.far.block_on(stage.far.mesh.status());
-    let flow = status.hops.into_iter().flat_map(|hop| hop.protection).find(|flow| flow.receives);
-    let flow = flow.expect("no flow is protected");
+    let flow = published(&stage, &options, 1000);
     assert_eq!((flow.latency_ms, flow.unrecovered), (80.0, 0), "{flow:?}");
     assert!(flow.recovered_by_nack > 50, "{flow:?}");
 }
@@ -203,20 +208,7 @@ fn the_very_first_packets_come_again_too() {
 fn the_very_first_packets_that_are_published_come_again_too() {
     let stage = Stage::new();
     lose_first(&stage.relay, Way::ToAcceptor, 3);
-    let url = stage.near.url("from/app");
-    stage.near.block_on(async {
-        let publisher = stage.near.mesh.publish(&url, VIDEO).await.unwrap();
-        let mut reader = stage.near.mesh.open(&url).await.unwrap();
-        for number in 0..20u16 {
-            let sent = numbered(number);
-            publisher.send(0, sent.clone()).unwrap();
-            let packet = timeout(Duration::from_secs(5), reader.next()).await.unwrap().unwrap().unwrap();
-            assert_eq!(packet.payload[..], sent[12..], "{number}");
-        }
-    });
-    let status = stage.far.block_on(stage.far.mesh.status());
-    let flow = status.hops.into_iter().flat_map(|hop| hop.protection).find(|flow| flow.receives);
-    let flow = flow.expect("no flow is protected");
+    let flow = published(&stage, &msm::Options::default(), 20);
     assert_eq!((flow.lost, flow.recovered_by_nack, flow.unrecovered), (1, 1, 0), "{flow:?}");
 }
 
