@@ -140,12 +140,15 @@ fn repair_packets_of_gstreamer_s_server_are_used() {
     // Without loss nobody sees that there are such packets.
     FFMPEG_TCP.read(&lab, &url("test"));
     assert_eq!(proxy.metric("msm_lost_total", &[]), 0.0);
-    lab.lose(Place::Proxy, ONE_IN, &format!("ip saddr {SERVER} udp length > 60"));
+    // Its encoder protects frames, which end with a marker: Opus has none. Repair packets themselves nothing repairs.
+    lab.lose(Place::Proxy, 11, &format!("ip saddr {SERVER} udp length > 60 @th,72,8 & 0x7f == 96"));
     FFMPEG_TCP.read(&lab, &url("test"));
     proxy.print_losses();
     let lost = lab.lost(Place::Proxy);
     let recovered = proxy.metric("msm_recovered_total", &["by=\"fec\""]);
-    assert!(recovered > 3.0, "{lost} were lost, {recovered} computed");
+    assert!(lost > 5, "{lost} packets were lost");
+    // The last frame of the stream may still be on its way.
+    assert!(recovered >= lost as f64 - 1.0, "{lost} were lost, {recovered} computed");
 }
 
 /// GStreamer's recorder announces retransmissions; the link to the proxy loses packets of what it publishes.
