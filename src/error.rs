@@ -46,6 +46,14 @@ pub enum Error {
     /// A request that the stream's state or kind does not allow.
     #[error("{0}")]
     Refused(String),
+    /// No endpoint of the cluster can be asked.
+    #[error("cluster `{cluster}`: {reason}")]
+    NoEndpoint {
+        /// The cluster's name.
+        cluster: String,
+        /// Why.
+        reason: String,
+    },
     /// The upstream could not be reached.
     #[error("{endpoint}: {source}")]
     Unreachable {
@@ -159,6 +167,7 @@ impl Error {
             Self::AlreadyPublished => "already_published",
             Self::BadDescription(_) => "bad_description",
             Self::Refused(_) => "refused",
+            Self::NoEndpoint { .. } => "no_endpoint",
             Self::Unreachable { .. } => "unreachable",
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::UpstreamStatus { .. } => "upstream_status",
@@ -189,7 +198,7 @@ impl Error {
             Self::UpstreamStatus { status: 401 | 407, .. } => 502,
             Self::UpstreamStatus { status: status @ (403 | 404 | 453 | 457 | 458 | 503), .. } => *status,
             Self::UpstreamStatus { .. } => 502,
-            Self::Capacity { .. } | Self::Stopped => 503,
+            Self::Capacity { .. } | Self::Stopped | Self::NoEndpoint { .. } => 503,
             Self::Socket { .. } | Self::Configuration(_) => 500,
             Self::StreamEnded => 404,
         }

@@ -13,6 +13,7 @@ pub mod config;
 
 mod alive;
 mod api;
+mod cluster;
 mod error;
 mod hop;
 mod hub;

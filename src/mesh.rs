@@ -191,7 +191,7 @@ impl Mesh {
         {
             worker.run(|worker| async move { HopPort::address(&worker).await }).await??;
         }
-        for url in self.shared.routing.standing() {
+        for url in self.shared.routing().standing() {
             let shared = Arc::clone(&self.shared);
             shared.workers().first().ok_or(Error::Stopped)?.post(move |worker| {
                 tokio::task::spawn_local(pull::keep(Rc::clone(worker), url));
@@ -293,7 +293,7 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
-                let mut resolved = worker.shared.routing.resolve(&url, Action::Publish, &Caller::Own)?;
+                let mut resolved = worker.shared.routing().resolve(&url, Action::Publish, &Caller::Own)?;
                 if let Some(protection) = protection {
                     resolved.protection = protection;
                 }

@@ -1,15 +1,19 @@
 //! From a URL to where its stream is: the route, the cluster's settings, and the key that readers share it by.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use msm_auth::identity::id::SpiffeId;
-use msm_core::route::{self, Action, Protection, RequestKey, Route, RouteError, RouteTable, Selector, Share};
+use msm_core::cluster::PickKey;
+use msm_core::route::{
+    self, Action, Protection, RequestKey, Route, RouteError, RouteTable, Share, hash, split,
+};
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
 
+use crate::cluster::{Attempts, Cluster};
 use crate::config::ClusterTls;
 use crate::error::Error;
 use crate::hop::members::Members;
@@ -97,8 +101,7 @@ pub(crate) enum Caller {
 /// The routes and clusters of a mesh.
 pub(crate) struct Routing {
     table: RouteTable,
-    selector: Mutex<Selector>,
-    clusters: BTreeMap<String, Arc<ClusterSettings>>,
+    clusters: BTreeMap<String, Arc<Cluster>>,
     /// Settings for URLs that no route matches, where there are no routes at all: a library without configuration
     /// dials what it is given.
     direct: Option<Arc<ClusterSettings>>,
@@ -114,6 +117,8 @@ pub(crate) struct Resolved {
     pub(crate) protection: Protection,
     /// Path and query behind the rewrite.
     pub(crate) resource: String,
+    /// Who asked first, and for what: what endpoints are picked by.
+    pub(crate) pick: PickKey,
     pub(crate) target: Target,
 }
 
@@ -122,7 +127,7 @@ pub(crate) enum Target {
     /// Streams published into this process.
     Local,
     /// An endpoint of a cluster.
-    Cluster(Arc<ClusterSettings>),
+    Cluster(Arc<Cluster>),
     /// The URL itself.
     Direct(Arc<ClusterSettings>, RtspUrl),
 }
@@ -130,11 +135,10 @@ pub(crate) enum Target {
 impl Routing {
     pub(crate) fn new(
         table: RouteTable,
-        selector: Selector,
-        clusters: BTreeMap<String, Arc<ClusterSettings>>,
+        clusters: BTreeMap<String, Arc<Cluster>>,
         direct: Option<ClusterSettings>,
     ) -> Self {
-        Self { table, selector: Mutex::new(selector), clusters, direct: direct.map(Arc::new) }
+        Self { table, clusters, direct: direct.map(Arc::new) }
     }
 
     /// The way of a URL.
@@ -151,6 +155,7 @@ impl Routing {
                 idle_timeout: Route::IDLE_TIMEOUT,
                 protection: Protection::default(),
                 resource: url.resource(),
+                pick: PickKey::default(),
                 target: Target::Direct(Arc::clone(direct), url.clone()),
             });
         }
@@ -173,11 +178,12 @@ impl Routing {
             RouteError::Action { .. } => Error::Refused(error.to_string()),
             _ => Error::BadUrl { url: url.to_string(), reason: error.to_string() },
         })?;
+        let pick = PickKey { client: 0, url: hash(matched.path_and_query().as_bytes()) };
         let target = if matched.route.is_local() {
             Target::Local
         } else {
-            let mut selector = self.selector.lock().unwrap_or_else(PoisonError::into_inner);
-            let cluster = selector.backend(matched.index).and_then(|name| self.clusters.get(name));
+            let backend = split(&matched.route.backends, pick.client ^ pick.url, |_| true);
+            let cluster = backend.and_then(|backend| self.clusters.get(&backend.cluster));
             Target::Cluster(Arc::clone(cluster.ok_or_else(|| Error::NoRoute { url: url.to_string() })?))
         };
         Ok(Resolved {
@@ -187,31 +193,9 @@ impl Routing {
             idle_timeout: matched.route.idle_timeout,
             protection: matched.route.protection.clone(),
             resource: matched.path_and_query(),
+            pick,
             target,
         })
-    }
-
-    /// The next endpoint's URL for a request, with the cluster's settings. `tried` are those that failed.
-    pub(crate) fn endpoint(&self, resolved: &Resolved, tried: &mut Vec<usize>) -> Option<RtspUrl> {
-        match &resolved.target {
-            Target::Local => None,
-            Target::Direct(_, url) => {
-                if tried.is_empty() {
-                    tried.push(0);
-                    Some(url.clone())
-                } else {
-                    None
-                }
-            }
-            Target::Cluster(cluster) => {
-                let mut selector = self.selector.lock().unwrap_or_else(PoisonError::into_inner);
-                let (index, endpoint) =
-                    selector.endpoint_where(&cluster.name, |index, _| !tried.contains(&index))?;
-                tried.push(index);
-                let url = format!("{}://{}", endpoint.scheme, endpoint.authority());
-                Some(RtspUrl::parse(&url).ok()?.with_resource(&resolved.resource))
-            }
-        }
     }
 
     /// Routes whose streams are to be pulled from the start: those of `start: always` clusters that name one URL.
@@ -220,7 +204,7 @@ impl Routing {
             route
                 .backends
                 .iter()
-                .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.always))
+                .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.settings.always))
         };
         let literal = |route: &Route| {
             let text = route.pattern.as_str();
@@ -239,7 +223,19 @@ impl Resolved {
     pub(crate) fn settings(&self) -> Option<&Arc<ClusterSettings>> {
         match &self.target {
             Target::Local => None,
-            Target::Cluster(settings) | Target::Direct(settings, _) => Some(settings),
+            Target::Cluster(cluster) => Some(&cluster.settings),
+            Target::Direct(settings, _) => Some(settings),
+        }
+    }
+
+    /// The endpoints that may have the stream.
+    pub(crate) fn attempts(&self) -> Attempts {
+        match &self.target {
+            Target::Local => Attempts::none(),
+            Target::Cluster(cluster) => {
+                Attempts::of_cluster(Arc::clone(cluster), self.pick, self.resource.clone())
+            }
+            Target::Direct(_, url) => Attempts::direct(url.clone()),
         }
     }
 
@@ -261,7 +257,7 @@ impl Resolved {
     pub(crate) fn key(&self) -> HubKey {
         let backend = match &self.target {
             Target::Local => "local".into(),
-            Target::Cluster(settings) => format!("cluster {}", settings.name),
+            Target::Cluster(cluster) => format!("cluster {}", cluster.settings.name),
             Target::Direct(_, url) => format!("{}:{}", url.host().to_ascii_lowercase(), url.port()),
         };
         // One slash, as where routes are matched: two spellings of one stream must not select two routes, of which one

@@ -9,12 +9,13 @@ use msm_auth::identity::id::IdMatch;
 use msm_auth::identity::source::IdentitySource;
 use msm_auth::identity::tls::{self, AllowedPeers};
 use msm_core::hub::{FanoutConfig, IngestConfig};
-use msm_core::route::{RouteTable, Selector};
+use msm_core::route::RouteTable;
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::auth::users::Users;
 use msm_rtsp::limits::Limits;
 use msm_rtsp::url::ControlPolicy;
 
+use crate::cluster::Cluster;
 use crate::config::{
     ClusterConfig, Config, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig,
     Workers,
@@ -91,21 +92,21 @@ pub(crate) fn routing(
     let refused = |error: String| Error::Configuration(error);
     if embedded {
         let table = RouteTable::default();
-        let selector = Selector::new(&table, Vec::new()).map_err(|error| refused(error.to_string()))?;
         let direct = cluster("direct", &ClusterConfig::default(), source)?;
-        return Ok((Routing::new(table, selector, BTreeMap::new(), Some(direct)), Vec::new()));
+        return Ok((Routing::new(table, BTreeMap::new(), Some(direct)), Vec::new()));
     }
     let routing = config.routing().map_err(|errors| refused(errors.to_string()))?;
-    let selector =
-        Selector::new(&routing.table, routing.clusters).map_err(|error| refused(error.to_string()))?;
     let mut clusters = BTreeMap::new();
     let mut watching = Vec::new();
-    for (name, own) in &config.clusters {
+    for spec in &routing.clusters {
+        let (name, own) = (&spec.name, config.clusters.get(&spec.name));
+        let own = own.ok_or_else(|| refused(format!("clusters.{name}: is not there")))?;
         let settings = Arc::new(cluster(name, own, source)?);
         watching.extend(cluster_tls(name, own, &settings)?);
-        clusters.insert(name.clone(), settings);
+        let seed = getrandom::u64().map_err(|error| refused(format!("no randomness: {error}")))?;
+        clusters.insert(name.clone(), Cluster::new(settings, spec, seed));
     }
-    Ok((Routing::new(routing.table, selector, clusters, None), watching))
+    Ok((Routing::new(routing.table, clusters, None), watching))
 }
 
 /// The own identity, which mesh hops cannot be without.

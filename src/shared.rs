@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use msm_core::hub::{FanoutConfig, IngestConfig};
 use tokio::sync::watch;
 
@@ -44,7 +45,7 @@ pub(crate) struct Settings {
 /// The process-wide state of a mesh.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) routing: Routing,
+    routing: ArcSwap<Routing>,
     pub(crate) registry: Registry,
     pub(crate) reports: ReportSources,
     pub(crate) sessions: SessionDirectory,
@@ -85,7 +86,7 @@ impl Shared {
             readers: Quota::new("readers", "limits.readers", settings.readers),
             streams: Quota::new("streams", "limits.streams", settings.streams),
             settings,
-            routing,
+            routing: ArcSwap::from_pointee(routing),
             registry: Registry::default(),
             reports: ReportSources::default(),
             sessions: SessionDirectory::default(),
@@ -101,6 +102,11 @@ impl Shared {
             seed: AtomicU64::new(seed),
         };
         Ok(Arc::new(shared))
+    }
+
+    /// The routes and clusters of now. What was resolved by those of before stays as it was.
+    pub(crate) fn routing(&self) -> Arc<Routing> {
+        self.routing.load_full()
     }
 
     /// Hands the workers over, once all have started.

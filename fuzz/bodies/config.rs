@@ -2,7 +2,6 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use msm::config::{Config, MAX_PROBLEMS, Origin};
-use msm_core::route::Selector;
 
 /// Reads `data` as YAML, and what follows a zero byte as `NAME=value` lines of the environment.
 pub fn run(data: &[u8]) {
@@ -14,7 +13,9 @@ pub fn run(data: &[u8]) {
         Ok(config) => {
             config.validate().expect("what was accepted is valid");
             let routing = config.routing().expect("and can be routed by");
-            Selector::new(&routing.table, routing.clusters).expect("with clusters that exist");
+            let known = |name: &str| routing.clusters.iter().any(|cluster| cluster.name == name);
+            let mut backends = routing.table.routes().iter().flat_map(|route| &route.backends);
+            assert!(backends.all(|backend| known(&backend.cluster)), "with clusters that exist");
         }
         Err(errors) => {
             let problems = errors.problems();

@@ -1,9 +1,8 @@
 //! URL patterns: parsing, matching and rewriting keep their promises whatever the pattern and whatever the URL.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use msm_core::route::{
-    Action, Endpoint, MAX_URL_BYTES, RequestKey, RewriteTemplate, Route, RouteTable, UrlPattern,
-};
+use msm_core::cluster::Endpoint;
+use msm_core::route::{Action, MAX_URL_BYTES, RequestKey, RewriteTemplate, Route, RouteTable, UrlPattern};
 
 /// Reads `data` as lines: pattern, request path, host, template, query.
 pub fn run(data: &[u8]) {

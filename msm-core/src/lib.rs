@@ -5,6 +5,7 @@
 //! `poll_*`, and after any input the caller drains the outputs until they are empty.
 
 pub mod burst;
+pub mod cluster;
 pub mod codec;
 pub mod hop;
 pub mod hub;

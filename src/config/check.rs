@@ -10,20 +10,19 @@ use super::nearest::nearest;
 use super::units::PortRange;
 use super::{ClusterConfig, Config, Fallback, Hop, RouteConfig, Start, TransportConfig};
 use msm_auth::identity::id::IdMatch;
-use msm_core::route::{
-    Backend, BalanceKind, Cluster, Endpoint, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern,
-};
+use msm_core::cluster::{BalanceKind, ClusterOptions, ClusterSpec, Endpoint, EndpointSpec};
+use msm_core::route::{Backend, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What a checked configuration routes by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
     /// The routes, in order.
     pub table: RouteTable,
     /// The clusters, by name.
-    pub clusters: Vec<Cluster>,
+    pub clusters: Vec<ClusterSpec>,
 }
 
 /// Longest name of a listener, route or cluster: they are metric labels.
@@ -215,7 +214,7 @@ fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, r
     }
 }
 
-fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Report<'_>) -> Cluster {
+fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Report<'_>) -> ClusterSpec {
     let at = At::key("clusters").then(cluster_name);
     name(cluster_name, &at, report);
     interface(cluster.interface.as_deref(), &at, report);
@@ -271,7 +270,11 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
             report.add(&at.then("timeouts").then(key), "is 0, so nothing could succeed; write e.g. `5s`");
         }
     }
-    Cluster { name: cluster_name.to_owned(), endpoints, balance: BalanceKind::from(cluster.balance) }
+    ClusterSpec {
+        name: cluster_name.to_owned(),
+        endpoints: endpoints.into_iter().map(EndpointSpec::new).collect(),
+        options: ClusterOptions { balance: BalanceKind::from(cluster.balance) },
+    }
 }
 
 fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {

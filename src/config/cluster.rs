@@ -2,7 +2,7 @@
 
 use super::secret::Secret;
 use super::units::{self, PortRange};
-use msm_core::route::BalanceKind;
+use msm_core::cluster::BalanceKind;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -17,6 +17,7 @@ use super::dial::Peer;
 use super::inlet::{Inlet, Target};
 use super::outlet::Outlet;
 use super::protect::{self, ReceivePlan};
+use crate::cluster::Held;
 use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{
@@ -47,6 +48,7 @@ struct Pull {
     home: Option<Rc<Home>>,
     flows: Vec<(Rc<Inlet>, Rc<Outlet>)>,
     playing: Option<PlayAnswer>,
+    _held: Held,
     _quota: QuotaPass,
     _pass: UpstreamPass,
 }
@@ -250,6 +252,7 @@ pub(crate) fn start(
     key: Option<HubKey>,
     member: Member,
     described: Described,
+    held: Held,
     quota: QuotaPass,
 ) -> Arc<HubHandle> {
     let shared = &worker.shared;
@@ -287,6 +290,7 @@ pub(crate) fn start(
         home: None,
         flows: Vec::new(),
         playing: None,
+        _held: held,
         _quota: quota,
         _pass: worker.upstream(),
     };

@@ -8,13 +8,14 @@ use msm_core::rng::Rng;
 use msm_core::route::Protection;
 use msm_rtsp::message::{Method, Request};
 use msm_rtsp::sdp::Description;
-use msm_rtsp::url::{RtspUrl, join_control, track_control};
+use msm_rtsp::url::{join_control, track_control};
 
 use super::dial::Peer;
 use super::inlet::{Inlet, Target};
 use super::outlet::Outlet;
 use super::protect;
 use super::pull::{Coming, Member, Wanted};
+use crate::cluster::Held;
 use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::home::Home;
@@ -31,15 +32,15 @@ pub(crate) async fn start(
     home: &Rc<Home>,
     resolved: &Resolved,
     peer: Rc<Peer>,
-    url: &RtspUrl,
+    held: &Rc<Held>,
     description: &Description,
     via: Vec<String>,
 ) -> Result<(), Error> {
-    let mut member = Member::new(worker, peer, url.clone(), via);
+    let mut member = Member::new(worker, peer, held.url.clone(), via);
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
     let flows = announce(&mut member, settings, &resolved.protection, description).await?;
     let id = attach(worker, home, &flows)?;
-    let recorded = member.ask(Request::new(Method::Record, url.to_string())).await;
+    let recorded = member.ask(Request::new(Method::Record, member.url.to_string())).await;
     // Nothing is sent into the void.
     let ready = async {
         recorded?;
@@ -51,7 +52,7 @@ pub(crate) async fn start(
         return Err(error);
     }
     tracing::info!(hub = home.handle.id, upstream = %member.url, "stream is published upstream");
-    tokio::task::spawn_local(run(Rc::clone(worker), Rc::clone(home), member, flows, id));
+    tokio::task::spawn_local(run(Rc::clone(worker), Rc::clone(home), member, flows, id, Rc::clone(held)));
     Ok(())
 }
 
@@ -120,7 +121,14 @@ fn attach(worker: &Rc<Worker>, home: &Rc<Home>, flows: &Flows) -> Result<ReaderI
     Ok(id)
 }
 
-async fn run(worker: Rc<Worker>, home: Rc<Home>, member: Member, flows: Flows, id: ReaderId) {
+async fn run(
+    worker: Rc<Worker>,
+    home: Rc<Home>,
+    member: Member,
+    flows: Flows,
+    id: ReaderId,
+    _held: Rc<Held>,
+) {
     let _pass = worker.upstream();
     let mut stopping = worker.shared.stopping.subscribe();
     let mut tick = tokio::time::interval(TICK);

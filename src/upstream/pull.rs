@@ -19,6 +19,7 @@ use super::mend::{Mend, Offer};
 use super::play;
 use super::reach::{self, Found, describe};
 use super::track::{Ask, order, set_up};
+use crate::cluster::Held;
 use crate::error::Error;
 use crate::hop;
 use crate::hub::handle::{
@@ -60,6 +61,7 @@ struct Pull {
     via: Vec<String>,
     /// How long packets may wait for those before them, and whether these may be asked for.
     mending: (Duration, bool),
+    _held: Held,
     _quota: QuotaPass,
     _pass: UpstreamPass,
 }
@@ -73,10 +75,11 @@ pub(crate) async fn open(
 ) -> Result<Arc<HubHandle>, Error> {
     let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
     let quota = worker.shared.streams.take()?;
-    let (link, described) = match reach::find(worker, resolved, &settings, &via).await? {
+    let (found, held) = reach::find(worker, resolved, &settings, &via, &mut resolved.attempts()).await?;
+    let (link, described) = match found {
         Found::Plain(link, described) => (link, described),
         Found::Member(member, described) => {
-            return Ok(hop::pull::start(worker, resolved, key, member, described, quota));
+            return Ok(hop::pull::start(worker, resolved, key, member, described, held, quota));
         }
     };
     let shared = &worker.shared;
@@ -118,6 +121,7 @@ pub(crate) async fn open(
         settled: false,
         via,
         mending: resolved.mending(),
+        _held: held,
         _quota: quota,
         _pass: worker.upstream(),
     };

@@ -14,6 +14,7 @@ use msm_rtsp::url::{join_control, track_control};
 use super::link::Link;
 use super::reach::{self, Way};
 use super::track::{Ask, UpstreamTrack, order, set_up};
+use crate::cluster::Held;
 use crate::error::Error;
 use crate::hop;
 use crate::hub::home::Home;
@@ -39,15 +40,20 @@ pub(crate) async fn start(
     via: Vec<String>,
 ) -> Result<(), Error> {
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
-    let mut tried = Vec::new();
-    let mut last = Error::NoRoute { url: resolved.resource.clone() };
-    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
+    let mut attempts = resolved.attempts();
+    let mut last = None;
+    loop {
+        let held = match attempts.next() {
+            Ok(held) => Rc::new(held),
+            Err(why) => return Err(last.unwrap_or_else(|| reach::no_endpoint(resolved, why))),
+        };
+        let url = held.url.clone();
         let attempt = async {
             let link = match reach::way(worker, settings, &url, &resolved.protection, &via).await? {
                 Way::Plain(link) => link,
                 Way::Member(peer) => {
                     let via = via.clone();
-                    return hop::push::start(worker, home, resolved, peer, &url, description, via).await;
+                    return hop::push::start(worker, home, resolved, peer, &held, description, via).await;
                 }
             };
             let push = Push {
@@ -57,8 +63,10 @@ pub(crate) async fn start(
                 description: description.clone(),
                 via: via.clone(),
                 parity: rtx::parity(&resolved.protection),
+                _held: Rc::clone(&held),
             };
             let recording = push.begin(link).await?;
+
             tracing::info!(
                 hub = home.handle.id,
                 upstream = recording.link.name(),
@@ -71,11 +79,11 @@ pub(crate) async fn start(
             Ok(()) => return Ok(()),
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
-                last = error;
+                held.report_failure(&error);
+                last = Some(error);
             }
         }
     }
-    Err(last)
 }
 
 /// What a session that publishes is made from, and made from again.
@@ -87,6 +95,7 @@ struct Push {
     via: Vec<String>,
     /// Repair packets among the media, as a percentage of it, where the route says so.
     parity: Option<u8>,
+    _held: Rc<Held>,
 }
 
 /// One such session: a reader of the hub.

@@ -3,11 +3,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use msm_core::cluster::PickError;
 use msm_core::route::Protection;
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::url::RtspUrl;
 
 use super::link::Link;
+use crate::cluster::{Attempts, Held};
 use crate::error::Error;
 use crate::hop::dial::Peer;
 use crate::hop::pull::{self, Member};
@@ -50,41 +52,50 @@ pub(crate) async fn way(
     })
 }
 
-/// The first endpoint that can be reached and describes the stream.
+/// The first of the endpoints that can be reached and describes the stream.
 pub(crate) async fn find(
     worker: &Rc<Worker>,
     resolved: &Resolved,
     settings: &Arc<ClusterSettings>,
     via: &[String],
-) -> Result<Found, Error> {
-    let mut tried = Vec::new();
-    let mut last = Error::NoRoute { url: resolved.resource.clone() };
-    while let Some(url) = worker.shared.routing.endpoint(resolved, &mut tried) {
+    attempts: &mut Attempts,
+) -> Result<(Found, Held), Error> {
+    let mut last = None;
+    loop {
+        let held = match attempts.next() {
+            Ok(held) => held,
+            Err(why) => return Err(last.unwrap_or_else(|| no_endpoint(resolved, why))),
+        };
+        let url = &held.url;
         let attempt = async {
-            Ok::<_, Error>(match way(worker, settings, &url, &resolved.protection, via).await? {
+            Ok::<_, Error>(match way(worker, settings, url, &resolved.protection, via).await? {
                 Way::Plain(link) => {
                     let (link, described) = describe(worker, link, settings, via).await?;
                     Found::Plain(link, described)
                 }
                 Way::Member(peer) => {
-                    let (member, described) = pull::describe(worker, settings, peer, &url, via).await?;
+                    let (member, described) = pull::describe(worker, settings, peer, url, via).await?;
                     Found::Member(member, described)
                 }
             })
         };
         match attempt.await {
-            Ok(found) => return Ok(found),
+            Ok(found) => return Ok((found, held)),
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
-                let is_final = matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. });
-                last = error;
-                if is_final {
-                    break;
+                held.report_failure(&error);
+                if matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. }) {
+                    return Err(error);
                 }
+                last = Some(error);
             }
         }
     }
-    Err(last)
+}
+
+/// There is no endpoint to ask.
+pub(crate) fn no_endpoint(resolved: &Resolved, why: PickError) -> Error {
+    Error::NoEndpoint { cluster: resolved.cluster_name().to_owned(), reason: why.to_string() }
 }
 
 /// Where a server sends us (`RFC 2326 §11.3`).

@@ -43,7 +43,7 @@ pub(super) enum Label {
 }
 
 /// Whether `text` can be a host name, or a label of one: letters, digits, `-`, `_`, `.` and non-ASCII.
-pub(super) fn is_host_text(text: &str) -> bool {
+pub(crate) fn is_host_text(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.') || b >= 0x80)
 }

@@ -5,8 +5,8 @@
 //! looks. A route that does not list the request's [`Action`], or whose `from` does not list the [`Caller`], does not
 //! match. The route that matches serves the request or, by its `allow`, denies it.
 //!
-//! The table is immutable and may be shared by threads. The state of balancing (whose turn it is) is in a
-//! [`Selector`], one for each thread that opens upstream sessions.
+//! The table is immutable and may be shared by threads. Which of the route's backends a request goes to is [`split`]'s to say, and which of
+//! that cluster's endpoints a [`Cluster`](crate::cluster::Cluster)'s.
 //!
 //! ```
 //! use msm_core::route::*;
@@ -23,33 +23,25 @@
 //! assert_eq!(found.route.name, "news");
 //! assert_eq!(found.path, "/live/eu");
 //!
-//! let mut selector = Selector::new(&table, vec![Cluster {
-//!     name: "encoders".into(), endpoints: vec![Endpoint::parse("rtsp://10.0.0.11:8554")?], balance: BalanceKind::RoundRobin,
-//! }])?;
-//! let cluster = selector.backend(found.index).ok_or("local")?.to_owned();
-//! let (_, endpoint) = selector.endpoint(&cluster).ok_or("no endpoint")?;
-//! assert_eq!(endpoint.to_string(), "rtsp://10.0.0.11:8554");
+//! let backend = split(&found.route.backends, hash(b"client and URL"), |_| true).ok_or("local")?;
+//! assert_eq!(backend.cluster, "encoders");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod balance;
-mod cluster;
-mod host;
-mod pattern;
+pub(crate) mod host;
+pub(crate) mod pattern;
 mod peer;
 mod protection;
 mod rewrite;
 mod segment;
-mod selector;
+mod split;
 mod table;
 
-pub use balance::{Balance, BalanceKind, RoundRobin, WeightedSplit};
-pub use cluster::{Cluster, Endpoint, EndpointError};
 pub use pattern::{Captures, MAX_SEGMENTS, MAX_URL_BYTES, PatternError, UrlPattern};
 pub use peer::{Caller, Denial, PeerPattern};
 pub use protection::{Fec, PathFrom, PathMode, Paths, Protection};
 pub use rewrite::{RewriteTemplate, TemplateError};
-pub use selector::{Selector, UnknownCluster};
+pub use split::{hash, split};
 pub use table::{
     Action, Actions, Backend, RequestKey, Route, RouteError, RouteMatch, RouteTable, Share, Verdict,
 };

@@ -113,7 +113,7 @@ pub(super) fn is_name(text: &str) -> bool {
 }
 
 /// Splits `host[:port]`; the host keeps the brackets of an IPv6 literal.
-pub(super) fn split_authority(authority: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_authority(authority: &str) -> (&str, Option<&str>) {
     let after_literal = authority.rfind(']').map_or(0, |at| at.saturating_add(1));
     match authority.get(after_literal..).and_then(|tail| tail.rfind(':')) {
         Some(at) => {
@@ -125,7 +125,7 @@ pub(super) fn split_authority(authority: &str) -> (&str, Option<&str>) {
 }
 
 /// Parses a port from 1 to 65535.
-pub(super) fn parse_port(text: &str) -> Option<u16> {
+pub(crate) fn parse_port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|&port| digits && port != 0)
 }
@@ -269,7 +269,7 @@ pub(super) fn is_unroutable(path: &str) -> bool {
 }
 
 /// The port that a URL without one means.
-pub(super) fn default_port(scheme: &str) -> Option<u16> {
+pub(crate) fn default_port(scheme: &str) -> Option<u16> {
     if scheme.eq_ignore_ascii_case("rtsp") {
         Some(554)
     } else if scheme.eq_ignore_ascii_case("rtsps") {

@@ -186,7 +186,7 @@ pub struct RequestKey<'a> {
 pub struct RouteMatch<'t> {
     /// The route.
     pub route: &'t Route,
-    /// Its place in the table: the key of [`Selector::backend`](super::Selector::backend).
+    /// Its place in the table.
     pub index: usize,
     /// What the pattern's placeholders stood for.
     pub captures: Captures,

@@ -213,7 +213,7 @@ pub(crate) fn authorize(
     action: Action,
     caller: &Caller,
 ) -> Result<Resolved, Error> {
-    let outcome = worker.shared.routing.resolve(url, action, caller);
+    let outcome = worker.shared.routing().resolve(url, action, caller);
     let metrics = &worker.shared.metrics;
     match &outcome {
         Ok(Resolved { route, .. }) => {

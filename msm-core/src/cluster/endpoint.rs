@@ -1,22 +1,10 @@
-//! Clusters and their endpoints.
+//! One address that serves streams.
 
-use super::balance::BalanceKind;
-use super::host::is_host_text;
-use super::pattern::{default_port, parse_port, split_authority};
+use crate::route::host::is_host_text;
+use crate::route::pattern::{default_port, parse_port, split_authority};
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
-
-/// A named set of interchangeable endpoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cluster {
-    /// The name that routes refer to.
-    pub name: String,
-    /// Where the streams are, in the order of the configuration.
-    pub endpoints: Vec<Endpoint>,
-    /// How one of the endpoints is picked for an upstream session.
-    pub balance: BalanceKind,
-}
 
 /// One address that serves streams: `rtsp://host:port`, or `rtsps://host:port` for TLS.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
