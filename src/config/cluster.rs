@@ -1,5 +1,6 @@
 //! `clusters`: where streams come from, or go to.
 
+use super::health::HealthConfig;
 use super::secret::Secret;
 use super::units::{self, PortRange};
 use msm_core::cluster::BalanceKind;
@@ -48,6 +49,8 @@ pub struct ClusterConfig {
     /// Default: what the system gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
+    /// When an endpoint counts as ill.
+    pub health: HealthConfig,
     /// How long to wait for the servers.
     pub timeouts: TimeoutsConfig,
 }

@@ -21,6 +21,7 @@ mod cluster;
 mod de;
 mod env;
 mod explain;
+mod health;
 mod identity;
 mod limits;
 mod listener;
@@ -43,6 +44,7 @@ pub use cluster::{
 };
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, Explanation, RouteVerdict};
+pub use health::HealthConfig;
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};

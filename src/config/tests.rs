@@ -183,10 +183,6 @@ fn keys_of_later_versions_are_refused() {
     for (yaml, wanted) in [
         ("routes: [{mirror: {cluster: a}}]", "msm.yaml:1: routes[0].mirror: unknown key;"),
         (
-            "clusters: {a: {endpoints: ['rtsp://h'], health: {}}}",
-            "msm.yaml:1: clusters.a.health: unknown key;",
-        ),
-        (
             "clusters: {a: {endpoints: ['rtsp://h'], balance: maglev}}",
             "msm.yaml:1: clusters.a.balance: `maglev`",
         ),
