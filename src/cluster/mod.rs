@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use msm_core::cluster::{Cluster as State, ClusterSpec, EndpointId, Outcome, PickError, PickKey};
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::watch;
@@ -12,7 +13,8 @@ use crate::routing::ClusterSettings;
 
 /// One cluster. All workers share it; its lock is taken when sessions begin and end, and by no packet.
 pub(crate) struct Cluster {
-    pub(crate) settings: Arc<ClusterSettings>,
+    name: String,
+    settings: ArcSwap<ClusterSettings>,
     state: Mutex<State>,
     /// Counts up when an endpoint has become one that sessions are to leave.
     changed: watch::Sender<u64>,
@@ -21,7 +23,22 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new(settings: Arc<ClusterSettings>, spec: &ClusterSpec, seed: u64) -> Arc<Self> {
         let state = Mutex::new(State::new(spec, seed, Instant::now()));
-        Arc::new(Self { settings, state, changed: watch::Sender::new(0) })
+        let name = settings.name.clone();
+        Arc::new(Self { name, settings: ArcSwap::new(settings), state, changed: watch::Sender::new(0) })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its hops are made with now. A session keeps what it was made with.
+    pub(crate) fn settings(&self) -> Arc<ClusterSettings> {
+        self.settings.load_full()
+    }
+
+    /// Its next hops are made with these.
+    pub(crate) fn set_settings(&self, settings: Arc<ClusterSettings>) {
+        self.settings.store(settings);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -34,7 +51,7 @@ impl Cluster {
         let outcome = change(&mut state);
         let mut told = false;
         while let Some(event) = state.poll_event() {
-            tracing::info!(cluster = self.settings.name, ?event, "endpoints have changed");
+            tracing::info!(cluster = self.name, ?event, "endpoints have changed");
             told = true;
         }
         drop(state);
