@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SECONDS_PER_TARGET ?= 300
 
-.PHONY: demo run test test-fast peers bench loss-matrix lint clip fuzz
+.PHONY: demo run test test-fast peers bench bench-reload loss-matrix lint clip fuzz
 
 demo:
 	$(CARGO) run --release --quiet -p msm-proxy -- demo
@@ -23,6 +23,11 @@ peers:
 
 bench:
 	$(CARGO) bench -p msm-benches --bench data_plane
+
+# What a change of ten thousand routes costs those who read meanwhile.
+bench-reload:
+	$(CARGO) build --release --quiet -p msm-proxy
+	$(CARGO) run --release --quiet -p msm-benches --bin reload
 
 # What protection reaches, in virtual time: the table, its bounds, and the plot.
 loss-matrix:

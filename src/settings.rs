@@ -85,6 +85,9 @@ pub(crate) fn workers(config: &Config) -> usize {
     }
 }
 
+/// Something, and what of it is made of files.
+pub(crate) type WithFile<T> = (Arc<T>, Option<Arc<dyn Refresh>>);
+
 /// What is made of files, by the cluster that it is for.
 pub(crate) type ClusterFiles = BTreeMap<String, Arc<dyn Refresh>>;
 
@@ -117,7 +120,7 @@ pub(crate) fn new_cluster(
     config: &Config,
     spec: &ClusterSpec,
     source: Option<&Arc<dyn IdentitySource>>,
-) -> Result<(Arc<Cluster>, Option<Arc<dyn Refresh>>), Error> {
+) -> Result<WithFile<Cluster>, Error> {
     let (settings, file) = cluster_settings(config, &spec.name, source)?;
     let seed = getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
     Ok((Cluster::new(settings, spec, seed), file))
@@ -128,7 +131,7 @@ pub(crate) fn cluster_settings(
     config: &Config,
     name: &str,
     source: Option<&Arc<dyn IdentitySource>>,
-) -> Result<(Arc<ClusterSettings>, Option<Arc<dyn Refresh>>), Error> {
+) -> Result<WithFile<ClusterSettings>, Error> {
     let own = config.clusters.get(name);
     let own = own.ok_or_else(|| Error::Configuration(format!("clusters.{name}: is not there")))?;
     let settings = Arc::new(cluster(name, own, source)?);

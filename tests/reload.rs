@@ -333,7 +333,7 @@ fn reloads_ten_times_a_second_lose_no_packet() {
                     "workers: 2\nroutes:\n{more}  - {{name: all}}\nlimits: {{streams: {}}}\n",
                     100 + turn
                 );
-                let items: &[&str] = if turn % 2 == 0 { &[&test] } else { &[&test, &second] };
+                let items: &[&str] = if turn.is_multiple_of(2) { &[&test] } else { &[&test, &second] };
                 let config = Config::from_yaml(&yaml(items, &more), "test.yaml", std::iter::empty()).unwrap();
                 let changes = runtime.block_on(handle.reload(config)).unwrap();
                 assert!(changes.ended == 0 && !changes.is_empty(), "{changes}");

@@ -98,7 +98,7 @@ impl Proxy {
 
     fn configuration(&self) -> serde_json::Value {
         let status: serde_json::Value = serde_json::from_str(&self.get("/status").1).unwrap();
-        status["configuration"].clone()
+        status.get("configuration").cloned().unwrap_or_default()
     }
 
     fn reloads(&self, result: &str) -> u32 {
@@ -172,7 +172,7 @@ impl Rtsp {
         self.ask("RECORD", &url, &session, "").0
     }
 
-    fn is_closed(mut self) -> bool {
+    fn is_closed(&mut self) -> bool {
         std::io::copy(&mut self.0, &mut std::io::sink()).is_ok()
     }
 }

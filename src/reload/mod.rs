@@ -13,7 +13,7 @@ mod standing;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use msm_core::cluster::ClusterSpec;
 use tokio::sync::oneshot;
@@ -29,6 +29,7 @@ use crate::metrics::Outcome;
 use crate::serve::listener::ListenerShared;
 use crate::settings::ClusterFiles;
 use crate::shared::Shared;
+use crate::status::milliseconds;
 use crate::watched::Refresh;
 
 /// What code has set, whatever the configuration says of it.
@@ -78,7 +79,7 @@ pub(crate) async fn reload(
     file: Option<PathBuf>,
     load: impl FnOnce() -> Result<Config, Error> + Send + 'static,
 ) -> Result<Changes, Error> {
-    let shared = Arc::clone(shared);
+    let (shared, began) = (Arc::clone(shared), Instant::now());
     let (tell, told) = oneshot::channel();
     let thread = std::thread::Builder::new().name("msm-reload".into()).spawn(move || {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
@@ -96,7 +97,7 @@ pub(crate) async fn reload(
             };
             match outcome {
                 Ok((changes, before)) => {
-                    accepted(&shared, file, &changes);
+                    accepted(&shared, file, &changes, began.elapsed());
                     let _ = tell.send(Ok(changes));
                     before.let_go().await;
                 }
@@ -111,7 +112,7 @@ pub(crate) async fn reload(
     told.await.map_err(|_| Error::Stopped)?
 }
 
-fn accepted(shared: &Shared, file: Option<PathBuf>, changes: &Changes) {
+fn accepted(shared: &Shared, file: Option<PathBuf>, changes: &Changes, took: Duration) {
     if changes.restart != shared.history.restart() && !changes.restart.is_empty() {
         let keys = changes.restart.join(", ");
         tracing::warn!(keys, "configuration: these keys have changed, and take a restart to be in force");
@@ -121,7 +122,7 @@ fn accepted(shared: &Shared, file: Option<PathBuf>, changes: &Changes) {
     shared.history.accept(file, &changes.restart, applied);
     match applied {
         Some(at) => {
-            tracing::info!(%changes, "configuration applied");
+            tracing::info!(%changes, took_ms = milliseconds(took), "configuration applied");
             metrics.set_applied(at);
             metrics.count(Outcome::Applied);
         }
