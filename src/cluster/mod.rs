@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use msm_core::cluster::{Cluster as State, ClusterSpec, EndpointId, Outcome, PickError, PickKey};
+use msm_core::route::hash;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::watch;
 
@@ -71,7 +72,8 @@ impl Held {
     /// Says what became of the session.
     pub(crate) fn report(&self, outcome: Outcome) {
         if let Some((cluster, id)) = &self.of {
-            cluster.update(|state| state.handle_outcome(Instant::now(), *id, outcome));
+            let url = hash(self.url.resource().as_bytes());
+            cluster.update(|state| state.handle_outcome(Instant::now(), *id, url, outcome));
         }
     }
 
