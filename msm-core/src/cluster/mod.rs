@@ -4,6 +4,7 @@
 //! what discovery says ([`Cluster::set_endpoints`]), what became of sessions and checks, and asks it for the next endpoint.
 
 mod agenda;
+pub mod canary;
 mod check;
 mod endpoint;
 mod machine;
