@@ -20,6 +20,7 @@ pub mod packets;
 pub mod pickers;
 pub mod process;
 pub mod protected;
+pub mod rate;
 pub mod relay;
 pub mod repair;
 pub mod report;
