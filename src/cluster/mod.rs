@@ -1,14 +1,25 @@
 //! The clusters of a mesh as they run: which endpoint a session goes to, and what is known of each.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+pub(crate) mod discovery;
 
-use msm_core::cluster::{Cluster as State, ClusterSpec, EndpointId, Outcome, PickError, PickKey};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use msm_core::cluster::{
+    Cluster as State, ClusterSpec, EndpointId, EndpointSpec, Outcome, PickError, PickKey,
+};
+use msm_core::route::hash;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::watch;
 
+pub(crate) use self::discovery::SourceSpec;
+use self::discovery::{Progress, Running};
 use crate::error::Error;
 use crate::routing::ClusterSettings;
+use crate::shared::Shared;
+
+/// How long a start waits for the first answers of discovery: who asks at once is not to be told that there is no endpoint.
+const FIRST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// One cluster. All workers share it; its lock is taken when sessions begin and end, and by no packet.
 pub(crate) struct Cluster {
@@ -16,12 +27,69 @@ pub(crate) struct Cluster {
     state: Mutex<State>,
     /// Counts up when an endpoint has become one that sessions are to leave.
     changed: watch::Sender<u64>,
+    /// Where the endpoints are to come from at first.
+    source: SourceSpec,
+    discovery: Mutex<Option<Running>>,
+}
+
+/// Starts what clusters do by themselves, and waits a moment for their first endpoints.
+pub(crate) async fn start(shared: &Shared) -> Result<(), Error> {
+    let routing = shared.routing();
+    for cluster in routing.clusters().values() {
+        cluster.start_discovery(shared, cluster.source.clone())?;
+    }
+    let first = async {
+        for cluster in routing.clusters().values() {
+            cluster.heard().await;
+        }
+    };
+    // Late answers are no error: until they come there is no endpoint.
+    let _ = tokio::time::timeout(FIRST_ANSWERS, first).await;
+    Ok(())
 }
 
 impl Cluster {
-    pub(crate) fn new(settings: Arc<ClusterSettings>, spec: &ClusterSpec, seed: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: Arc<ClusterSettings>,
+        spec: &ClusterSpec,
+        source: SourceSpec,
+        seed: u64,
+    ) -> Arc<Self> {
         let state = Mutex::new(State::new(spec, seed, Instant::now()));
-        Arc::new(Self { settings, state, changed: watch::Sender::new(0) })
+        let changed = watch::Sender::new(0);
+        Arc::new(Self { settings, state, changed, source, discovery: Mutex::new(None) })
+    }
+
+    /// Has the endpoints come from `source` from now on, unless they do. Those known stay until it has answered.
+    pub(crate) fn start_discovery(self: &Arc<Self>, shared: &Shared, source: SourceSpec) -> Result<(), Error> {
+        let mut running = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.as_ref().is_some_and(|running| running.spec == source) {
+            return Ok(());
+        }
+        // Two clusters hardly ask on one worker, and one asks on the same one again.
+        let place = hash(self.settings.name.as_bytes()) % shared.worker_count().max(1) as u64;
+        *running = Some(Running::start(shared, usize::try_from(place).unwrap_or(0), self, source)?);
+        Ok(())
+    }
+
+    fn discovery(&self) -> MutexGuard<'_, Option<Running>> {
+        self.discovery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the source has said something.
+    async fn heard(&self) {
+        let Some(mut heard) = self.discovery().as_ref().map(Running::heard) else { return };
+        let _ = heard.wait_for(|heard| *heard).await;
+    }
+
+    /// What discovery is doing.
+    pub(crate) fn discovering(&self) -> Option<Progress> {
+        self.discovery().as_ref().map(Running::progress)
+    }
+
+    /// These are the endpoints now.
+    fn set_endpoints(&self, now: Instant, specs: &[EndpointSpec]) {
+        self.update(|state| state.set_endpoints(now, specs));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

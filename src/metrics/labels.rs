@@ -65,6 +65,13 @@ pub(super) struct OpeningLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct DiscoveryLabels {
+    pub(super) cluster: String,
+    /// `dns` or `file`.
+    pub(super) source: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct StatusLabels {
     pub(super) method: &'static str,
     pub(super) status: u16,
