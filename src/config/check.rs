@@ -273,7 +273,7 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
     ClusterSpec {
         name: cluster_name.to_owned(),
         endpoints: endpoints.into_iter().map(EndpointSpec::new).collect(),
-        options: ClusterOptions { balance: BalanceKind::from(cluster.balance) },
+        options: ClusterOptions { balance: BalanceKind::from(cluster.balance), ..ClusterOptions::default() },
     }
 }
 

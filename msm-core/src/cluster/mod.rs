@@ -3,8 +3,11 @@
 //! A [`Cluster`] is one state machine for all that decides where an upstream session goes. It opens nothing itself: the runtime tells it
 //! what discovery says ([`Cluster::set_endpoints`]), what became of sessions and checks, and asks it for the next endpoint.
 
+mod check;
 mod endpoint;
+mod outcome;
 pub mod pick;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -12,10 +15,16 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+pub use check::{ActiveOptions, Check, CheckFailure, CheckKind};
 pub use endpoint::{Endpoint, EndpointError};
+pub use outcome::Outcome;
 pub use pick::{BalanceKind, Picker};
+pub use view::{ClusterEvent, EndpointView, Health, Why};
+
+use crate::rng::Rng;
+use check::{Checks, Verdict};
 
 /// Names an endpoint of one cluster as long as it is a member of it; never given to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +59,8 @@ impl EndpointSpec {
 pub struct ClusterOptions {
     /// How an endpoint is picked.
     pub balance: BalanceKind,
+    /// How endpoints are checked; `None` not at all.
+    pub active: Option<ActiveOptions>,
 }
 
 /// What the configuration says of a cluster.
@@ -82,45 +93,32 @@ pub enum PickError {
     /// All that there are have been tried.
     #[error("every endpoint of the cluster was tried")]
     Tried,
+    /// None of them is usable.
+    #[error("none of the cluster's {of} endpoints is usable: unhealthy, ejected, or without a weight")]
+    Unhealthy {
+        /// How many there are.
+        of: usize,
+    },
+    /// Those that are usable have all the sessions that they may have, or the cluster has.
+    #[error("`{limit}` of {of} is reached")]
+    Full {
+        /// The key of the cluster's configuration.
+        limit: &'static str,
+        /// Its value.
+        of: u32,
+    },
 }
 
-/// What became of an upstream session, or of an attempt at one.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What [`Cluster::poll_timeout`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Outcome {
-    /// It was set up.
-    SetUp {
-        /// How long that took.
-        took: Duration,
-    },
-    /// No connection.
-    Unreachable,
-    /// No answer in time.
-    TimedOut,
-    /// The endpoint answered with this status.
-    Refused {
-        /// RTSP status.
-        status: u16,
-    },
-    /// The endpoint broke the protocol.
-    Protocol,
-    /// The connection broke off.
-    Reset,
-    /// Media stopped coming.
-    Silent,
-}
-
-/// What changed, for whoever uses an endpoint.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum ClusterEvent {
-    /// The endpoint is no longer a member of the cluster: sessions are to leave it.
-    Removed {
-        /// Which one.
-        id: EndpointId,
-        /// Where it is.
-        endpoint: Endpoint,
-    },
+pub enum Reason {
+    /// A check is due, or one was not answered.
+    Check,
+    /// An ejected endpoint is to return.
+    Return,
+    /// A new endpoint gets more of its weight.
+    Ramp,
 }
 
 #[derive(Debug)]
@@ -129,6 +127,8 @@ struct Member {
     spec: EndpointSpec,
     /// Upstream sessions.
     sessions: u32,
+    bitrate: u64,
+    checks: Checks,
 }
 
 /// The state of one cluster.
@@ -143,6 +143,7 @@ pub struct Cluster {
     gone: BTreeMap<EndpointId, u32>,
     picker: Box<dyn Picker + Send>,
     next_id: u64,
+    rng: Rng,
     events: VecDeque<ClusterEvent>,
 }
 
@@ -157,13 +158,14 @@ impl fmt::Debug for Cluster {
 
 impl Cluster {
     /// A cluster of these endpoints. `seed` decides what is random.
-    pub fn new(spec: &ClusterSpec, _seed: u64, now: Instant) -> Self {
+    pub fn new(spec: &ClusterSpec, seed: u64, now: Instant) -> Self {
         let mut cluster = Cluster {
             picker: spec.options.balance.picker(),
             options: spec.options.clone(),
             members: Vec::new(),
             gone: BTreeMap::new(),
             next_id: 0,
+            rng: Rng::new(seed),
             events: VecDeque::new(),
         };
         cluster.set_endpoints(now, &spec.endpoints);
@@ -171,15 +173,25 @@ impl Cluster {
     }
 
     /// Behaves otherwise from now on; what is known of the endpoints stays.
-    pub fn set_options(&mut self, _now: Instant, options: ClusterOptions) {
+    pub fn set_options(&mut self, now: Instant, options: ClusterOptions) {
         if options.balance != self.options.balance {
             self.picker = options.balance.picker();
         }
         self.options = options;
+        self.start_checks(now);
+    }
+
+    fn start_checks(&mut self, now: Instant) {
+        for member in &mut self.members {
+            match &self.options.active {
+                Some(active) => member.checks.start(now, active, &mut self.rng),
+                None => member.checks.stop(),
+            }
+        }
     }
 
     /// These are the members now. An endpoint is the same as before if it is at the same place: what is known of it, and its sessions, stay.
-    pub fn set_endpoints(&mut self, _now: Instant, specs: &[EndpointSpec]) {
+    pub fn set_endpoints(&mut self, now: Instant, specs: &[EndpointSpec]) {
         let mut before = std::mem::take(&mut self.members);
         for spec in specs {
             if self.members.iter().any(|member| member.spec.endpoint == spec.endpoint) {
@@ -196,6 +208,8 @@ impl Cluster {
                         id: EndpointId(self.next_id),
                         spec: spec.clone(),
                         sessions: 0,
+                        bitrate: 0,
+                        checks: Checks::default(),
                     });
                 }
             }
@@ -206,6 +220,7 @@ impl Cluster {
             }
             self.events.push_back(ClusterEvent::Removed { id: member.id, endpoint: member.spec.endpoint });
         }
+        self.start_checks(now);
     }
 
     /// The endpoint for the next session. `tried` are left out: they have just failed.
@@ -225,10 +240,16 @@ impl Cluster {
         let picked = self
             .picker
             .pick(members.len(), &mut |index| {
-                members.get(index).is_some_and(|member| !tried.contains(&member.id))
+                members.get(index).is_some_and(|member| {
+                    !matches!(member.checks.verdict, Verdict::Unhealthy(_)) && !tried.contains(&member.id)
+                })
             })
-            .and_then(|index| members.get(index))
-            .ok_or(PickError::Tried)?;
+            .and_then(|index| members.get(index));
+        let Some(picked) = picked else {
+            let ill = |member: &Member| matches!(member.checks.verdict, Verdict::Unhealthy(_));
+            let of = members.len();
+            return Err(if members.iter().all(ill) { PickError::Unhealthy { of } } else { PickError::Tried });
+        };
         Ok((picked.id, &picked.spec.endpoint))
     }
 
@@ -256,15 +277,85 @@ impl Cluster {
     /// What became of a session with this endpoint.
     pub fn handle_outcome(&mut self, _now: Instant, _id: EndpointId, _outcome: Outcome) {}
 
+    /// What the sessions with this endpoint bring, all together.
+    pub fn set_bitrate(&mut self, id: EndpointId, bits_per_second: u64) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.bitrate = bits_per_second;
+        }
+    }
+
+    /// The next check to be made now. Each is answered once by [`handle_check`](Self::handle_check).
+    pub fn poll_check(&mut self, now: Instant) -> Option<Check> {
+        let active = self.options.active.as_ref()?;
+        let member =
+            self.members.iter_mut().find_map(|member| member.checks.begin(now, active).then_some(member))?;
+        Some(Check {
+            id: member.id,
+            endpoint: member.spec.endpoint.clone(),
+            kind: active.kind.clone(),
+            timeout: active.timeout,
+        })
+    }
+
+    /// A check has succeeded or failed. Those of endpoints that have gone are void.
+    pub fn handle_check(&mut self, now: Instant, id: EndpointId, outcome: Result<(), CheckFailure>) {
+        let Some(active) = &self.options.active else { return };
+        let Some(member) = self.members.iter_mut().find(|member| member.id == id) else { return };
+        let endpoint = || member.spec.endpoint.clone();
+        match member.checks.handle(now, active, &mut self.rng, outcome) {
+            Some(Verdict::Healthy) => {
+                self.events.push_back(ClusterEvent::Healthy { id, endpoint: endpoint() })
+            }
+            Some(Verdict::Unhealthy(failure)) => {
+                let why = Why::Check(failure);
+                self.events.push_back(ClusterEvent::Unhealthy { id, endpoint: endpoint(), why });
+            }
+            Some(Verdict::Unknown) | None => {}
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, and [`poll_check`](Self::poll_check) after it.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        self.members.iter().filter_map(|member| member.checks.due()).min().map(|due| (due, Reason::Check))
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let lost = |member: &Member| member.checks.is_lost(now).then_some(member.id);
+        let lost: Vec<_> = self.members.iter().filter_map(lost).collect();
+        for id in lost {
+            self.handle_check(now, id, Err(CheckFailure::TimedOut));
+        }
+    }
+
+    /// All members as they are now, in order.
+    pub fn view(&self, _now: Instant) -> impl Iterator<Item = EndpointView<'_>> {
+        self.members.iter().map(|member| EndpointView {
+            id: member.id,
+            spec: &member.spec,
+            sessions: member.sessions,
+            bitrate: member.bitrate,
+            health: match member.checks.verdict {
+                Verdict::Unknown => Health::Unknown,
+                Verdict::Healthy => Health::Healthy,
+                Verdict::Unhealthy(failure) => Health::Unhealthy { why: Why::Check(failure) },
+            },
+            weight: f64::from(member.spec.weight),
+            ejections: 0,
+        })
+    }
+
     /// Whether sessions may stay with this endpoint; the reason if not.
     ///
     /// # Errors
     /// Why they are to leave, for people.
     pub fn check(&self, id: EndpointId) -> Result<(), &'static str> {
-        if self.members.iter().any(|member| member.id == id) {
-            Ok(())
-        } else {
-            Err("the endpoint is not in the cluster any more")
+        match self.members.iter().find(|member| member.id == id) {
+            None => Err("the endpoint is not in the cluster any more"),
+            Some(member) if matches!(member.checks.verdict, Verdict::Unhealthy(_)) => {
+                Err("the endpoint's checks fail")
+            }
+            Some(_) => Ok(()),
         }
     }
 
