@@ -364,6 +364,7 @@ impl Mesh {
             }
         }
         let listeners = self.shared.listeners.iter().map(AsRef::as_ref);
+        self.shared.metrics.clusters.look(Instant::now(), self.shared.routing().clusters().values());
         self.shared.metrics.expiry.look(self.shared.hop.source.as_deref(), listeners, peers);
     }
 

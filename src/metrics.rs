@@ -21,7 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use self::clusters::Clusters;
+pub(crate) use self::clusters::Clusters;
 use self::expiry::Expiry;
 use self::handshakes::Handshakes;
 use self::hops::Hops;

@@ -1,20 +1,26 @@
 //! The clusters of a mesh as they run: which endpoint a session goes to, and what is known of each.
 
+mod checks;
 pub(crate) mod discovery;
+mod events;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use msm_core::cluster::{
-    Cluster as State, ClusterSpec, EndpointId, EndpointSpec, Outcome, PickError, PickKey,
+    CheckFailure, Cluster as State, ClusterSpec, EndpointId, EndpointSpec, EndpointView, Health, Outcome,
+    PickError, PickKey,
 };
 use msm_core::route::hash;
 use msm_rtsp::url::RtspUrl;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use self::checks::Checking;
 pub(crate) use self::discovery::SourceSpec;
 use self::discovery::{Progress, Running};
 use crate::error::Error;
+use crate::metrics::Clusters;
 use crate::routing::ClusterSettings;
 use crate::shared::Shared;
 
@@ -30,13 +36,22 @@ pub(crate) struct Cluster {
     /// Where the endpoints are to come from at first.
     source: SourceSpec,
     discovery: Mutex<Option<Running>>,
+    checking: OnceLock<Checking>,
+    /// Told when something may be due earlier than it was.
+    due: Arc<Notify>,
+    metrics: OnceLock<Clusters>,
+}
+
+/// Whether new sessions go to an endpoint.
+pub(crate) fn is_usable(view: &EndpointView<'_>) -> bool {
+    matches!(view.health, Health::Unknown | Health::Healthy) && view.spec.weight > 0
 }
 
 /// Starts what clusters do by themselves, and waits a moment for their first endpoints.
 pub(crate) async fn start(shared: &Shared) -> Result<(), Error> {
     let routing = shared.routing();
     for cluster in routing.clusters().values() {
-        cluster.start_discovery(shared, cluster.source.clone())?;
+        cluster.start(shared)?;
     }
     let first = async {
         for cluster in routing.clusters().values() {
@@ -57,18 +72,42 @@ impl Cluster {
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(spec, seed, Instant::now()));
         let changed = watch::Sender::new(0);
-        Arc::new(Self { settings, state, changed, source, discovery: Mutex::new(None) })
+        Arc::new(Self {
+            settings,
+            state,
+            changed,
+            source,
+            discovery: Mutex::new(None),
+            checking: OnceLock::new(),
+            due: Arc::new(Notify::new()),
+            metrics: OnceLock::new(),
+        })
+    }
+
+    /// Begins to ask for endpoints, and to check them. All of it ends with the cluster.
+    pub(crate) fn start(self: &Arc<Self>, shared: &Shared) -> Result<(), Error> {
+        let _ = self.metrics.set(shared.metrics.clusters.clone());
+        self.start_discovery(shared, self.source.clone())?;
+        if self.checking.get().is_none() {
+            let checking = Checking::start(shared, self.place(shared), self)?;
+            let _ = self.checking.set(checking);
+        }
+        Ok(())
+    }
+
+    /// The worker that does what the cluster does by itself: two clusters' hardly are the same, and one's always are.
+    fn place(&self, shared: &Shared) -> usize {
+        let place = hash(self.settings.name.as_bytes()) % shared.worker_count().max(1) as u64;
+        usize::try_from(place).unwrap_or(0)
     }
 
     /// Has the endpoints come from `source` from now on, unless they do. Those known stay until it has answered.
     pub(crate) fn start_discovery(self: &Arc<Self>, shared: &Shared, source: SourceSpec) -> Result<(), Error> {
-        let mut running = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.discovery();
         if running.as_ref().is_some_and(|running| running.spec == source) {
             return Ok(());
         }
-        // Two clusters hardly ask on one worker, and one asks on the same one again.
-        let place = hash(self.settings.name.as_bytes()) % shared.worker_count().max(1) as u64;
-        *running = Some(Running::start(shared, usize::try_from(place).unwrap_or(0), self, source)?);
+        *running = Some(Running::start(shared, self.place(shared), self, source)?);
         Ok(())
     }
 
@@ -92,17 +131,39 @@ impl Cluster {
         self.update(|state| state.set_endpoints(now, specs));
     }
 
+    /// Shows each endpoint as it is now, in order.
+    pub(crate) fn view(&self, now: Instant, show: impl FnMut(EndpointView<'_>)) {
+        self.state().view(now).for_each(show);
+    }
+
+    /// The endpoints' names, in order.
+    pub(crate) fn ids(&self) -> Vec<EndpointId> {
+        self.state().endpoints().map(|(id, _)| id).collect()
+    }
+
+    /// What the last check of each endpoint found, and when.
+    pub(crate) fn checked(&self) -> BTreeMap<EndpointId, (Instant, Result<(), CheckFailure>)> {
+        self.checking.get().map(Checking::found).unwrap_or_default()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the state changed by `change`, and tells those whose endpoints it concerns.
+    /// Has the state changed by `change`, and tells those whose endpoints it concerns. What is due by itself is looked at again.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let outcome = self.quietly(change);
+        self.due.notify_one();
+        outcome
+    }
+
+    /// As [`Self::update`], of a change that makes nothing due: where sessions begin and end.
+    fn quietly<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let outcome = change(&mut state);
         let mut told = false;
         while let Some(event) = state.poll_event() {
-            tracing::info!(cluster = self.settings.name, ?event, "endpoints have changed");
+            events::tell(&self.settings.name, &event, self.metrics.get());
             told = true;
         }
         drop(state);
@@ -114,7 +175,7 @@ impl Cluster {
 
     /// The endpoint for the next session.
     fn pick(self: &Arc<Self>, key: PickKey, resource: &str, tried: &[EndpointId]) -> Result<Held, PickError> {
-        self.update(|state| {
+        self.quietly(|state| {
             let (id, endpoint) = state.pick(Instant::now(), key, tried)?;
             let url = RtspUrl::parse(&endpoint.to_string()).map_err(|_| PickError::Empty)?;
             state.begin(id);
@@ -165,7 +226,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some((cluster, id)) = &self.of {
-            cluster.update(|state| state.end(*id));
+            cluster.quietly(|state| state.end(*id));
         }
     }
 }

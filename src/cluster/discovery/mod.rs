@@ -93,8 +93,8 @@ pub(crate) struct Progress {
     pub(crate) source: String,
     /// What is wrong with it.
     pub(crate) problem: Option<String>,
-    /// When it last said who is there.
-    pub(crate) answered: Option<Instant>,
+    /// When it last said that others are there than before.
+    pub(crate) changed: Option<Instant>,
 }
 
 /// Discovery that runs for a cluster. Ends when this is dropped.
@@ -125,7 +125,8 @@ impl Running {
         let (end, ended) = oneshot::channel();
         let (tell, heard) = watch::channel(false);
         let progress = Arc::<Mutex<Progress>>::default();
-        let asked = Asked { cluster: Arc::downgrade(cluster), progress: Arc::clone(&progress), heard: tell };
+        let asked =
+            Asked { cluster: Arc::downgrade(cluster), progress: Arc::clone(&progress), heard: tell, last: None };
         let own = spec.clone();
         let seed = shared.seed();
         shared.worker(worker)?.post(move |worker| {
@@ -149,10 +150,12 @@ struct Asked {
     cluster: Weak<Cluster>,
     progress: Arc<Mutex<Progress>>,
     heard: watch::Sender<bool>,
+    /// The set that the cluster has from it.
+    last: Option<Vec<EndpointSpec>>,
 }
 
 impl Asked {
-    async fn keep<S: Source>(self, worker: &Worker, mut source: S, mut ended: oneshot::Receiver<()>) {
+    async fn keep<S: Source>(mut self, worker: &Worker, mut source: S, mut ended: oneshot::Receiver<()>) {
         let mut stopping = worker.shared.stopping.subscribe();
         self.note(|progress| {
             progress.kind = S::KIND;
@@ -178,14 +181,15 @@ impl Asked {
         note(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn tell(&self, cluster: &Cluster, found: Found) {
+    fn tell(&mut self, cluster: &Cluster, found: Found) {
         let now = Instant::now();
         let Found { endpoints, problem } = found;
-        let stays = endpoints.is_none();
-        let count = endpoints.as_ref().map(Vec::len);
-        if let Some(specs) = endpoints {
-            cluster.set_endpoints(now, &specs);
+        let fresh = endpoints.is_some() && endpoints != self.last;
+        if fresh {
+            self.last = endpoints;
+            cluster.set_endpoints(now, self.last.as_deref().unwrap_or_default());
         }
+        let count = self.last.as_ref().map_or(0, Vec::len);
         self.note(|progress| {
             let name = &cluster.settings.name;
             let source = &progress.source;
@@ -194,15 +198,15 @@ impl Asked {
                     cluster = name,
                     source,
                     problem = new,
-                    stays,
-                    "endpoints cannot be discovered as they should be: those known stay"
+                    count,
+                    "endpoints are not discovered as they should be: those that are known stay in use"
                 ),
-                (None, Some(_)) => tracing::info!(cluster = name, source, "endpoints are discovered again"),
+                (None, Some(_)) => tracing::info!(cluster = name, source, count, "endpoints are discovered again"),
                 _ => {}
             }
-            if let Some(count) = count {
-                progress.answered = Some(now);
-                tracing::debug!(cluster = name, source, count, "endpoints");
+            if fresh {
+                progress.changed = Some(now);
+                tracing::info!(cluster = name, source, count, "endpoints were discovered");
             }
             progress.problem = problem;
         });

@@ -142,7 +142,7 @@ impl Hosts {
                 // That a name has addresses of one kind alone is usual.
                 && !(*is_empty && any)
             {
-                problem.get_or_insert_with(|| format!("{name}: {why}"));
+                problem.get_or_insert_with(|| format!("{}: {why}", name.trim_end_matches('.')));
             }
             match fresh.get(&key) {
                 // That a name has none at all any more may be an accident, and is not believed.
