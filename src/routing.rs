@@ -141,6 +141,11 @@ impl Routing {
         Self { table, clusters, direct: direct.map(Arc::new) }
     }
 
+    /// The clusters, by name.
+    pub(crate) fn clusters(&self) -> &BTreeMap<String, Arc<Cluster>> {
+        &self.clusters
+    }
+
     /// The way of a URL.
     pub(crate) fn resolve(&self, url: &RtspUrl, action: Action, caller: &Caller) -> Result<Resolved, Error> {
         let identity = match caller {
