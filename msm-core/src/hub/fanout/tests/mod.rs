@@ -6,3 +6,4 @@ mod late;
 mod live;
 mod rtcp;
 mod splice;
+mod squeeze;
