@@ -19,6 +19,7 @@ pub mod msm;
 pub mod packets;
 pub mod process;
 pub mod protected;
+pub mod rate;
 pub mod relay;
 pub mod repair;
 pub mod report;

@@ -5,6 +5,7 @@ mod cache;
 mod clocks;
 mod edge;
 mod line;
+mod moving;
 mod reader;
 mod readers;
 mod report;
@@ -25,6 +26,7 @@ pub use self::again::{History, Kept};
 pub use self::edge::LivePoint;
 use self::cache::Facts;
 use self::line::{Batch, Line, Pace, PreparedRun, State};
+pub use self::moving::LineEnd;
 pub use self::reader::{
     FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderReport, ReaderSetup, ReaderTrack, RtpInfo,
 };
