@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::super::ReaderCounters;
 use super::line::{Line, State};
-use super::upstream::{Clocks, Upstream};
+use super::clocks::Clocks;
+use super::upstream::Upstream;
 use super::{Fanout, HubError, Reader, ReaderClosed, ReaderId, ReaderSetup, RtpInfo};
 use crate::rng::Rng;
 
