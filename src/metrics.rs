@@ -8,8 +8,10 @@ mod hops;
 mod labels;
 mod observer;
 mod protection;
+mod reloads;
 mod route;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ use self::labels::{DecisionLabels, OpeningLabels, ReasonLabels, SetupLabels, Sta
 pub(crate) use self::observer::{HubObserver, Sent};
 pub(crate) use self::protection::PlanCount;
 use self::protection::Protection;
+pub(crate) use self::reloads::Outcome;
+use self::reloads::Reloads;
 pub(crate) use self::route::RouteMetrics;
 use self::route::Routes;
 
@@ -42,6 +46,8 @@ pub(crate) struct Metrics {
     refused: Family<ReasonLabels, Counter>,
     requests: Family<StatusLabels, Counter>,
     authorization: Family<DecisionLabels, Counter>,
+    /// What became of configurations.
+    pub(crate) reloads: Reloads,
     openings: Family<OpeningLabels, Counter>,
     setup: Family<SetupLabels, Histogram>,
     /// RTSP sessions that are up.
@@ -77,6 +83,7 @@ impl Default for Metrics {
             refused: Family::default(),
             requests: Family::default(),
             authorization: Family::default(),
+            reloads: Reloads::register(&mut registry),
             openings: Family::default(),
             setup: Family::new_with_constructor(latency),
             sessions: Gauge::default(),
@@ -163,6 +170,20 @@ impl Metrics {
     /// Counts a decision of a route. Routes come from the configuration, so their number is bounded.
     pub(crate) fn count_authorization(&self, decision: &'static str, route: &str) {
         self.authorization.get_or_create(&DecisionLabels { decision, route: route.to_owned() }).inc();
+    }
+
+    /// Forgets routes and clusters that are not in the configuration any more, unless a stream of them is left: whoever changes
+    /// names often does not have all of them kept.
+    pub(crate) fn retain(&self, routes: &BTreeSet<&str>, clusters: &BTreeSet<&str>, gone: &[String]) {
+        self.routes.retain(|route, cluster| {
+            (routes.contains(route) || route == "direct")
+                && (clusters.contains(cluster) || matches!(cluster, "local" | "direct"))
+        });
+        for route in gone {
+            for decision in ["allow", "deny"] {
+                self.authorization.remove(&DecisionLabels { decision, route: route.clone() });
+            }
+        }
     }
 
     /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.

@@ -209,7 +209,7 @@ impl Routing {
             route
                 .backends
                 .iter()
-                .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.settings.always))
+                .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.settings().always))
         };
         let literal = |route: &Route| {
             let text = route.pattern.as_str();
@@ -225,11 +225,11 @@ impl Routing {
 
 impl Resolved {
     /// Settings of the hop, unless the stream is local.
-    pub(crate) fn settings(&self) -> Option<&Arc<ClusterSettings>> {
+    pub(crate) fn settings(&self) -> Option<Arc<ClusterSettings>> {
         match &self.target {
             Target::Local => None,
-            Target::Cluster(cluster) => Some(&cluster.settings),
-            Target::Direct(settings, _) => Some(settings),
+            Target::Cluster(cluster) => Some(cluster.settings()),
+            Target::Direct(settings, _) => Some(Arc::clone(settings)),
         }
     }
 
@@ -251,7 +251,11 @@ impl Resolved {
 
     /// For metric labels.
     pub(crate) fn cluster_name(&self) -> &str {
-        self.settings().map_or("local", |settings| &settings.name)
+        match &self.target {
+            Target::Local => "local",
+            Target::Cluster(cluster) => cluster.name(),
+            Target::Direct(settings, _) => &settings.name,
+        }
     }
 
     pub(crate) fn is_upstream(&self) -> bool {
@@ -262,7 +266,7 @@ impl Resolved {
     pub(crate) fn key(&self) -> HubKey {
         let backend = match &self.target {
             Target::Local => "local".into(),
-            Target::Cluster(cluster) => format!("cluster {}", cluster.settings.name),
+            Target::Cluster(cluster) => format!("cluster {}", cluster.name()),
             Target::Direct(_, url) => format!("{}:{}", url.host().to_ascii_lowercase(), url.port()),
         };
         // One slash, as where routes are matched: two spellings of one stream must not select two routes, of which one

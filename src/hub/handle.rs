@@ -86,6 +86,17 @@ pub(crate) struct HubHandle {
     readers: AtomicUsize,
     claimed: AtomicBool,
     ended: AtomicBool,
+    /// It is wanted whether anybody reads it or not.
+    standing: AtomicBool,
+}
+
+/// As long as this is there, the stream is kept without readers.
+pub(crate) struct Standing(Arc<HubHandle>);
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.0.standing.store(false, Ordering::Release);
+    }
 }
 
 /// What a stream is made of.
@@ -126,6 +137,7 @@ impl HubHandle {
             readers: AtomicUsize::new(0),
             claimed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            standing: AtomicBool::new(false),
         })
     }
 
@@ -197,6 +209,16 @@ impl HubHandle {
             return Some(Err(Error::StreamEnded));
         }
         Some(answer.await.unwrap_or(Err(Error::StreamEnded)))
+    }
+
+    /// Keeps the stream without readers; its route's `idle_timeout` begins when what this returns is dropped.
+    pub(crate) fn stand(self: &Arc<Self>) -> Standing {
+        self.standing.store(true, Ordering::Release);
+        Standing(Arc::clone(self))
+    }
+
+    pub(crate) fn is_standing(&self) -> bool {
+        self.standing.load(Ordering::Acquire)
     }
 
     pub(crate) fn fanout_config(&self, settings: &Settings) -> FanoutConfig {

@@ -52,7 +52,7 @@ pub(crate) struct Shard {
 impl Shard {
     /// Creates the shard of a stream on `worker` and starts its timer.
     pub(crate) fn start(worker: &Rc<Worker>, handle: Arc<HubHandle>, now: Instant) -> Rc<Self> {
-        let config = handle.fanout_config(&worker.shared.settings);
+        let config = handle.fanout_config(&worker.shared.settings());
         let shard = Rc::new(Self {
             fanout: RefCell::new(Fanout::new(handle.tracks(), config, now)),
             worker: Rc::clone(worker),

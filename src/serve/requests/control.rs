@@ -54,6 +54,13 @@ pub(super) async fn handle(
             context.adopt(session);
         }
     }
+    if matches!(request.method, Method::Play | Method::Record)
+        && let Err(error) = session.grant.check(&worker.shared.routing())
+    {
+        // The routes have changed since its SETUP.
+        session::remove(worker, &session.id);
+        return Err(error.into());
+    }
     let header = state.machine.header();
     let response = match &request.method {
         Method::Play => {
