@@ -26,6 +26,11 @@ pub struct LineEnd {
 }
 
 impl<D> Fanout<D> {
+    /// The position of the newest keyframe that is kept, of the first track that has keyframes: another one each time that one begins.
+    pub fn keyframe(&self) -> Option<u64> {
+        self.tracks.iter().find(|fan| fan.up.keyed)?.up.cache.gop()
+    }
+
     /// Where the lines of a reader are now, for those of its tracks of which it has got packets; to [`go_on`](Self::go_on) from in another
     /// fan-out. Remove the reader from this one in the same turn.
     ///
