@@ -86,6 +86,10 @@ pub(crate) struct HubHandle {
     readers: AtomicUsize,
     claimed: AtomicBool,
     ended: AtomicBool,
+    /// Its publisher has gone, and it is kept for one that comes back.
+    waiting: AtomicBool,
+    /// Another stream has taken its place: its readers have gone over.
+    pub(crate) succeeded: tokio::sync::Notify,
 }
 
 /// What a stream is made of.
@@ -126,6 +130,8 @@ impl HubHandle {
             readers: AtomicUsize::new(0),
             claimed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            succeeded: tokio::sync::Notify::new(),
         })
     }
 
@@ -143,6 +149,15 @@ impl HubHandle {
 
     pub(crate) fn set_ended(&self) {
         self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether its publisher has gone.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_waiting(&self) {
+        self.waiting.store(true, Ordering::Release);
     }
 
     /// Readers that hold it.

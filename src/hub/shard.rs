@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use msm_core::burst::Burst;
 use msm_core::hub::{
-    Fanout, FanoutEvent, History, HubError, Kept, LineEnd, ReaderClosed, ReaderCounters, ReaderId, ReaderReport,
-    ReaderSetup, RtpInfo, SenderClock, Snapshot,
+    Fanout, FanoutEvent, History, HubError, Kept, LineEnd, ReaderClosed, ReaderCounters, ReaderId,
+    ReaderReport, ReaderSetup, ReaderTrack, RtpInfo, SenderClock, Snapshot,
 };
 use tokio::sync::Notify;
 
@@ -19,6 +19,8 @@ use super::handle::HubHandle;
 use crate::metrics::Sent;
 use crate::worker::Worker;
 
+/// How long a reader waits for the next keyframe of the stream that it goes over to; then it waits there.
+const KEYFRAME: Duration = Duration::from_secs(10);
 /// How often is looked whether a keyframe has begun, for readers that come from another stream.
 const KEYFRAME_LOOK: Duration = Duration::from_millis(5);
 
@@ -181,6 +183,37 @@ impl Shard {
     /// Lets the lines of a new reader go on where they ended in another stream.
     pub(crate) fn go_on(&self, now: Instant, id: ReaderId, ends: &[LineEnd]) {
         let _ = self.fanout.borrow_mut().go_on(now, id, ends);
+    }
+
+    /// Takes a reader of another stream's shard over as it is, its lines go on.
+    pub(crate) fn take_over(
+        &self,
+        now: Instant,
+        before: &Shard,
+        id: ReaderId,
+        plays: bool,
+    ) -> Result<ReaderId, HubError> {
+        let ends = before.line_ends(now, id)?;
+        let owner = before.owners.borrow_mut().remove(&id);
+        let closed = before.remove(now, id, false).ok_or(HubError::UnknownReader { id })?;
+        let tracks = closed.tracks.into_iter().map(|(track, dest, _)| {
+            let ssrc = ends.iter().find(|end| end.track == track).map(|end| end.ssrc);
+            let ssrc = ssrc.unwrap_or_else(|| self.worker.shared.seed() as u32);
+            ReaderTrack { track, dest, ssrc, payload_types: Vec::new() }
+        });
+        let setup =
+            ReaderSetup { seed: self.worker.shared.seed(), tracks: tracks.collect(), late_join: true };
+        let there = self.add_reader(now, setup, owner.unwrap_or_else(|| Box::new(|_| {})))?;
+        self.go_on(now, there, &ends);
+        if plays {
+            self.play(now, there)?;
+        }
+        Ok(there)
+    }
+
+    /// As [`Self::next_keyframe`], for as long as readers may wait.
+    pub(crate) async fn await_keyframe(&self) {
+        let _ = tokio::time::timeout(KEYFRAME, self.next_keyframe()).await;
     }
 
     /// Asks for a keyframe, and waits until one begins; at once where there are none.

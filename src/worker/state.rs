@@ -11,6 +11,7 @@ use msm_auth::identity::UnixTime;
 use msm_core::burst::SegmentTable;
 use msm_udp::RecvBuffers;
 
+use crate::api::reader::SeatPlace;
 use crate::error::Error;
 use crate::hop::association::Association;
 use crate::hop::dial::Peers;
@@ -44,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) homes: RefCell<BTreeMap<u64, Rc<Home>>>,
     pub(crate) shards: RefCell<BTreeMap<u64, Rc<Shard>>>,
     pub(crate) sessions: SessionTable,
+    /// Readers inside the application that this worker sends to.
+    pub(crate) seats: RefCell<Vec<std::sync::Weak<std::sync::Mutex<SeatPlace>>>>,
     listening: RefCell<Vec<Rc<Listening>>>,
     pub(crate) send_errors: SendErrors,
     /// Where packets for plain hops are protected, a burst at a time.
@@ -87,6 +90,7 @@ impl Worker {
             homes: RefCell::default(),
             shards: RefCell::default(),
             sessions: SessionTable::default(),
+            seats: RefCell::default(),
             listening: RefCell::default(),
             send_errors: SendErrors::default(),
             room: RefCell::default(),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use msm_core::hub::ReaderId;
 
@@ -11,9 +11,6 @@ use crate::error::Error;
 use crate::hub::handle::{HubHandle, Lease, PlayRequest};
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::worker::Worker;
-
-/// How long the other stream's next keyframe is waited for; then it is asked for one like by any reader that waits.
-const KEYFRAME: Duration = Duration::from_secs(10);
 
 impl ReaderRole {
     /// Goes on with the stream of `lease`, from its next keyframe on: until then the reader gets what it got. It keeps SSRC, numbers and
@@ -71,7 +68,8 @@ impl ReaderRole {
         };
         self.placed = None;
         self.lease = lease;
-        self.placed = Some(Placed::new(worker, place, &handle, there, reports, self.latches(worker, &handle, there)));
+        self.placed =
+            Some(Placed::new(worker, place, &handle, there, reports, self.latches(worker, &handle, there)));
         Ok(())
     }
 }
@@ -86,10 +84,15 @@ struct Crossing {
 }
 
 /// On the worker that both fan-outs are on.
-async fn cross(worker: Rc<Worker>, from: Crossing, tracks: Vec<Entering>, on_end: OnEnd) -> Result<ReaderId, Error> {
+async fn cross(
+    worker: Rc<Worker>,
+    from: Crossing,
+    tracks: Vec<Entering>,
+    on_end: OnEnd,
+) -> Result<ReaderId, Error> {
     let shard = worker.shard(&from.handle).await?;
     if from.plays {
-        let _ = tokio::time::timeout(KEYFRAME, shard.next_keyframe()).await;
+        shard.await_keyframe().await;
     }
     // From here on in one turn: nothing comes in between.
     let now = Instant::now();

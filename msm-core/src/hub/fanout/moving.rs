@@ -21,6 +21,8 @@ pub struct LineEnd {
     pub at: Instant,
     /// The highest timestamp that may have been sent.
     pub last: u32,
+    /// The SSRC that the reader sees.
+    pub ssrc: u32,
     /// Packets and octets of payload that were sent, which reports go on counting from.
     pub sent: (u64, u64),
 }
@@ -58,6 +60,7 @@ impl<D> Fanout<D> {
                 timestamp: own(timestamp),
                 at: now,
                 last: own(last),
+                ssrc: line.ssrc,
                 sent: (line.stats.packets(), line.stats.octets()),
             });
         }
