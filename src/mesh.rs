@@ -34,6 +34,7 @@ use crate::reload::{self, Changes, Pinned, Running};
 use crate::routing::Caller;
 use crate::serve::listener::ListenerShared;
 use crate::serve::requests::open_with;
+use crate::serve::succession;
 use crate::settings;
 use crate::shared::Shared;
 use crate::status::Status;
@@ -252,6 +253,7 @@ impl Mesh {
             })
             .await??;
         let place = handle.worker;
+        let description = Arc::clone(&handle.description);
         let seat = shared
             .worker(place)?
             .run(move |worker| async move {
@@ -273,13 +275,13 @@ impl Mesh {
                 let now = Instant::now();
                 let id = shard.add_reader(now, setup, Box::new(|_| {})).map_err(Error::from)?;
                 // Leaves by itself if something below fails, or the caller waits no longer.
-                let seat = Seat::new(&worker, handle.id, id, quota);
+                let seat = Seat::new(&worker, lease, id, quota);
                 shard.play(now, id).map_err(Error::from)?;
                 handle.play(PlayRequest::default()).await?;
                 Ok::<_, Error>(seat)
             })
             .await??;
-        Ok(Reader::new(lease, seat, packets, self.alive.clone()))
+        Ok(Reader::new(description, seat, packets, self.alive.clone()))
     }
 
     /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
@@ -325,7 +327,9 @@ impl Mesh {
                     control: None,
                 });
                 let key = resolved.publish_key();
-                worker.shared.registry.publish(&key, Arc::clone(&handle)).await?;
+                let publish = resolved.publish_plan();
+                let registry = &worker.shared.registry;
+                let entrance = registry.publish(&key, Arc::clone(&handle), publish.priority).await?;
                 let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
                 if resolved.is_upstream()
                     && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
@@ -336,7 +340,9 @@ impl Mesh {
                     return Err(error);
                 }
                 worker.shared.metrics.streams.inc();
-                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets, quota));
+                succession::entered(&worker, &handle, entrance);
+                let own = publisher::Own { home, key, publish };
+                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), own, packets, quota));
                 Ok(handle)
             })
             .await??;

@@ -49,6 +49,7 @@ pub(crate) struct Metrics {
     /// What became of configurations.
     pub(crate) reloads: Reloads,
     openings: Family<OpeningLabels, Counter>,
+    successions: Family<ReasonLabels, Counter>,
     setup: Family<SetupLabels, Histogram>,
     /// RTSP sessions that are up.
     pub(crate) sessions: Gauge,
@@ -85,6 +86,7 @@ impl Default for Metrics {
             authorization: Family::default(),
             reloads: Reloads::register(&mut registry),
             openings: Family::default(),
+            successions: Family::default(),
             setup: Family::new_with_constructor(latency),
             sessions: Gauge::default(),
             connections: Gauge::default(),
@@ -120,6 +122,11 @@ impl Default for Metrics {
             "hop_openings",
             "Answers of mesh clusters' endpoints to the opening of a hop, by what they led to: mesh, rtsps (fallback), none",
             metrics.openings.clone(),
+        );
+        registry.register(
+            "publisher_successions",
+            "Streams whose readers went over to another publisher's: returned (of one that was lost), standby, priority",
+            metrics.successions.clone(),
         );
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
@@ -189,6 +196,11 @@ impl Metrics {
     /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.
     pub(crate) fn count_opening(&self, cluster: &str, hop: &'static str) {
         self.openings.get_or_create(&OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
+    }
+
+    /// Counts a publisher's stream that took another one's place.
+    pub(crate) fn count_succession(&self, reason: &'static str) {
+        self.successions.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts an answered request.

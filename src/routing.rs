@@ -7,7 +7,7 @@ use std::time::Duration;
 use msm_auth::identity::id::SpiffeId;
 use msm_core::cluster::PickKey;
 use msm_core::route::{
-    self, Action, Protection, RequestKey, Route, RouteError, RouteTable, Share, hash, split,
+    self, Action, Protection, Publish, RequestKey, Route, RouteError, RouteTable, Share, hash, split,
 };
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
@@ -115,6 +115,7 @@ pub(crate) struct Resolved {
     pub(crate) coalesce: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) protection: Protection,
+    pub(crate) publish: Publish,
     /// Path and query behind the rewrite.
     pub(crate) resource: String,
     /// Who asked first, and for what: what endpoints are picked by.
@@ -159,6 +160,7 @@ impl Routing {
                 coalesce: Duration::ZERO,
                 idle_timeout: Route::IDLE_TIMEOUT,
                 protection: Protection::default(),
+                publish: Publish::default(),
                 resource: url.resource(),
                 pick: PickKey::default(),
                 target: Target::Direct(Arc::clone(direct), url.clone()),
@@ -197,6 +199,7 @@ impl Routing {
             coalesce: matched.route.coalesce,
             idle_timeout: matched.route.idle_timeout,
             protection: matched.route.protection.clone(),
+            publish: matched.route.publish,
             resource: matched.path_and_query(),
             pick,
             target,
@@ -247,6 +250,15 @@ impl Resolved {
     /// How long packets of a plain upstream may wait for those before them, and whether these may be asked for.
     pub(crate) fn mending(&self) -> (Duration, bool) {
         (self.protection.latency, self.protection.nack)
+    }
+
+    /// What becomes of readers when the publisher goes. What goes on to an upstream ends with its publisher: the upstream
+    /// has a stream of its own.
+    pub(crate) fn publish_plan(&self) -> Publish {
+        if self.is_upstream() {
+            return Publish { resume: Duration::ZERO, resume_after_teardown: Duration::ZERO, ..self.publish };
+        }
+        self.publish
     }
 
     /// For metric labels.

@@ -3,6 +3,7 @@
 mod discovery;
 mod identity;
 mod protection;
+mod publish;
 mod report;
 
 pub(super) use self::report::{At, Report};
@@ -301,6 +302,7 @@ fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
             report.add(&at.then("coalesce"), "is longer than `100ms`, more than a live stream can bear");
         }
         protection::check(config, &given.protection, &at.then("protection"), report);
+        publish::check(&given.publish, &at.then("publish"), report);
         let url = at.then("match").then("url");
         let pattern = match UrlPattern::parse(&given.r#match.url) {
             Ok(pattern) => pattern,
@@ -363,6 +365,7 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
         coalesce: given.coalesce,
         idle_timeout: given.idle_timeout,
         protection: (&given.protection).into(),
+        publish: (&given.publish).into(),
     }
 }
 

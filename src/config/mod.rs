@@ -30,6 +30,7 @@ pub(crate) mod load;
 mod nearest;
 mod problem;
 mod protection;
+mod publish;
 mod route;
 #[cfg(feature = "schema")]
 mod schema;
@@ -52,6 +53,7 @@ pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
 pub use protection::{FecConfig, NackConfig, PathFrom, PathModeConfig, PathsConfig, ProtectionConfig};
+pub use publish::PublishConfig;
 pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
 #[cfg(feature = "schema")]
 pub use schema::schema;

@@ -88,6 +88,10 @@ pub(crate) struct HubHandle {
     ended: AtomicBool,
     /// It is wanted whether anybody reads it or not.
     standing: AtomicBool,
+    /// Its publisher has gone, and it is kept for one that comes back.
+    waiting: AtomicBool,
+    /// Another stream has taken its place: its readers have gone over.
+    pub(crate) succeeded: tokio::sync::Notify,
 }
 
 /// As long as this is there, the stream is kept without readers.
@@ -138,6 +142,8 @@ impl HubHandle {
             claimed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             standing: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            succeeded: tokio::sync::Notify::new(),
         })
     }
 
@@ -155,6 +161,15 @@ impl HubHandle {
 
     pub(crate) fn set_ended(&self) {
         self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether its publisher has gone.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_waiting(&self) {
+        self.waiting.store(true, Ordering::Release);
     }
 
     /// Readers that hold it.

@@ -18,6 +18,7 @@ use super::publisher::PublisherRole;
 use super::reader::ReaderRole;
 use crate::error::Error;
 use crate::hop::association::Association;
+use crate::hub::handle::HubHandle;
 use crate::hub::registry::HubKey;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
@@ -179,7 +180,7 @@ impl SessionTable {
         }
     }
 
-    fn all(&self) -> Vec<Rc<Session>> {
+    pub(crate) fn all(&self) -> Vec<Rc<Session>> {
         self.sessions.borrow().values().map(Rc::clone).collect()
     }
 }
@@ -291,8 +292,31 @@ impl Session {
         if worker.sessions.get(&self.id).is_none() {
             return;
         }
-        self.reader.set(Some(reader));
-        worker.sessions.readers.borrow_mut().insert(reader, Rc::downgrade(self));
+        let before = self.reader.replace(Some(reader));
+        let mut readers = worker.sessions.readers.borrow_mut();
+        if let Some(before) = before {
+            readers.remove(&before);
+        }
+        readers.insert(reader, Rc::downgrade(self));
+    }
+
+    /// If it reads the stream `from`, it reads `next` from that one's next keyframe on.
+    pub(crate) async fn go_over(self: &Rc<Self>, worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>) {
+        let mut state = self.state.lock().await;
+        let Role::Reader(reader) = &mut state.role else { return };
+        if reader.lease.id != from || worker.sessions.get(&self.id).is_none() {
+            return;
+        }
+        match reader.move_to(worker, next.lease(), || self.on_end()).await {
+            Ok(()) => {
+                if let Some(placed) = reader.placed() {
+                    self.set_reader(worker, placed);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(session = %self.id, peer = %self.owner, %error, "cannot go over to another publisher's stream");
+            }
+        }
     }
 
     pub(crate) fn set_sink(&self, sink: super::publisher::FrameSink) {

@@ -93,9 +93,7 @@ pub(super) async fn announce(
         .map_err(|error| Refusal::new(400, format!("description refused: {error}")))?;
     let shared = &context.worker.shared;
     let resolved = authorize(&context.worker, &url, Action::Publish, &context.caller())?;
-    if shared.registry.get(&resolved.publish_key()).await.is_some() {
-        return Err(crate::error::Error::AlreadyPublished.into());
-    }
+    shared.registry.admits(&resolved.publish_key(), resolved.publish.priority).await?;
     let mut response = Response::new(200);
     let mut keys = Vec::new();
     for track in &description.tracks {
