@@ -42,6 +42,8 @@ use crate::upstream::{pull, push};
 use crate::watched;
 use crate::worker::{Worker, WorkerHandle};
 
+/// How often it is said how many sessions are left while they end.
+const PROGRESS: Duration = Duration::from_secs(5);
 /// How long a worker is waited for to publish its counters.
 const PUBLISH: Duration = Duration::from_secs(1);
 
@@ -422,16 +424,33 @@ impl Mesh {
         self.shared.metrics.expiry.look(self.shared.hop.source.as_deref(), listeners, peers);
     }
 
-    /// Ends: nothing new is let in, sessions get until `deadline` to end by themselves, then readers are told by BYE and
-    /// the threads stop.
+    /// The configuration in force, unless the mesh was built without. Waits for a change that is being made.
+    pub async fn config(&self) -> Option<Arc<Config>> {
+        self.shared.running.lock().await.config()
+    }
+
+    /// Ends: whoever wants a new session gets 503 with `Retry-After`; sessions that are there get until `deadline` to end by themselves;
+    /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop.
     pub async fn shutdown(&self, deadline: Duration) {
         self.shared.draining.send_replace(true);
+        let start = Instant::now();
+        let mut told = start;
+        let sessions = || self.shared.metrics.sessions.get();
+        while sessions() > 0 && start.elapsed() < deadline {
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                let left = deadline.saturating_sub(start.elapsed());
+                tracing::info!(sessions = sessions(), ?left, "draining");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        match sessions() {
+            0 => tracing::info!(took = ?start.elapsed(), "drained"),
+            left => tracing::info!(sessions = left, "these sessions are ended"),
+        }
+        // Until here: whose session outlives its connection comes back by a new one.
         for worker in self.shared.workers() {
             let _ = worker.call(|worker| worker.stop_listening()).await;
-        }
-        let until = Instant::now() + deadline;
-        while self.shared.metrics.sessions.get() > 0 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         for worker in self.shared.workers() {
             let _ = worker.call(|worker| worker.end_all()).await;

@@ -88,7 +88,14 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What is logged.
     pub log: LogConfig,
-    /// How long sessions may take to end after a request to stop.
+    /// How long new sessions are still let in after a request to stop, when `/ready` says no already: as long as those who send
+    /// clients here take to notice, such as Kubernetes' endpoints.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "schema::DurationText"))]
+    pub drain_delay: Duration,
+    /// How long sessions may take to end after that; then they are ended. Together with `drain_delay` shorter than what whoever
+    /// stops the process waits, such as Kubernetes' `terminationGracePeriodSeconds` of 30 s. Sessions of a listener that is removed
+    /// from the configuration have as long.
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "schema::DurationText"))]
     pub drain_timeout: Duration,
@@ -105,7 +112,8 @@ impl Default for Config {
             clusters: BTreeMap::new(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
-            drain_timeout: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -22,7 +22,7 @@ const LETTING_GO: Duration = Duration::from_secs(10);
 pub(super) struct Before {
     routing: Option<Arc<Routing>>,
     #[allow(dead_code, reason = "held for its end")]
-    config: Option<Config>,
+    config: Option<Arc<Config>>,
 }
 
 impl Before {
@@ -90,7 +90,7 @@ pub(super) async fn apply(
             keep_standing(shared, running).await?;
         }
     }
-    before.config = running.config.replace(plan.config);
+    before.config = running.config.replace(Arc::new(plan.config));
     Ok((plan.changes, before))
 }
 

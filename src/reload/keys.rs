@@ -37,6 +37,9 @@ pub(super) fn compare(old: &Config, new: &Config, pinned: &Pinned, changes: &mut
     if *level != new.log.level {
         enter("log.level");
     }
+    if old.drain_delay != new.drain_delay {
+        enter("drain_delay");
+    }
     if old.drain_timeout != new.drain_timeout {
         enter("drain_timeout");
     }

@@ -41,7 +41,7 @@ pub(crate) struct Pinned {
 /// The configuration in force, and what was made of it.
 pub(crate) struct Running {
     /// None where the mesh was built without.
-    config: Option<Config>,
+    config: Option<Arc<Config>>,
     pinned: Pinned,
     files: ClusterFiles,
     specs: BTreeMap<String, ClusterSpec>,
@@ -54,7 +54,12 @@ impl Running {
         let routing = config.as_ref().and_then(|config| config.routing().ok());
         let specs = routing.into_iter().flat_map(|routing| routing.clusters);
         let specs = specs.map(|spec| (spec.name.clone(), spec)).collect();
-        Self { config, pinned, files, specs, standing: BTreeMap::new() }
+        Self { config: config.map(Arc::new), pinned, files, specs, standing: BTreeMap::new() }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Option<Arc<Config>> {
+        self.config.clone()
     }
 
     /// What is made of files, of clusters and listeners.

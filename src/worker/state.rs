@@ -271,15 +271,17 @@ impl Worker {
         UpstreamPass(Rc::downgrade(self))
     }
 
-    /// Ends every session and every stream of this worker.
+    /// Ends every stream and every session of this worker.
     pub(crate) fn end_all(self: &Rc<Self>) {
-        crate::serve::session::end_all(self);
         let now = Instant::now();
         let homes: Vec<_> = self.homes.borrow().values().map(Rc::clone).collect();
         for home in homes {
             home.handle.set_ended();
             home.end(now);
         }
+        // Readers hear it before their connections close.
+        self.end_shards();
+        crate::serve::session::end_all(self);
         self.publish();
     }
 
