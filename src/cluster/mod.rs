@@ -200,7 +200,8 @@ impl Held {
     /// Says what became of the session.
     pub(crate) fn report(&self, outcome: Outcome) {
         if let Some((cluster, id)) = &self.of {
-            cluster.update(|state| state.handle_outcome(Instant::now(), *id, outcome));
+            let url = hash(self.url.resource().as_bytes());
+            cluster.update(|state| state.handle_outcome(Instant::now(), *id, url, outcome));
         }
     }
 

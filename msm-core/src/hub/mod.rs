@@ -69,7 +69,7 @@ pub use clock::SenderClock;
 pub use config::{FanoutConfig, IngestConfig};
 pub use counters::{FanoutCounters, IngestCounters, ReaderCounters};
 pub use fanout::{
-    Fanout, FanoutEvent, History, HubError, Kept, ReaderClosed, ReaderId, ReaderReport, ReaderSetup,
+    Fanout, FanoutEvent, History, HubError, Kept, LineEnd, ReaderClosed, ReaderId, ReaderReport, ReaderSetup,
     ReaderTrack, RtpInfo, Snapshot,
 };
 pub use ingest::{Ingest, IngestEvent, TrackStats};

@@ -3,6 +3,7 @@
 mod again;
 mod cache;
 mod line;
+mod moving;
 mod reader;
 mod readers;
 mod report;
@@ -20,6 +21,7 @@ use slab::Slab;
 pub use self::again::{History, Kept};
 use self::cache::Facts;
 use self::line::{Batch, Line, Pace, PreparedRun, State};
+pub use self::moving::LineEnd;
 pub use self::reader::{
     FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderReport, ReaderSetup, ReaderTrack, RtpInfo,
 };

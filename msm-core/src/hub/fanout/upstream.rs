@@ -242,6 +242,11 @@ impl Upstream {
         self.newest.map(|newest| newest.sequence)
     }
 
+    /// The highest timestamp so far, in the track's line.
+    pub(super) fn newest_timestamp(&self) -> Option<u32> {
+        self.newest.map(|newest| newest.timestamp)
+    }
+
     /// The track's measured rate in bits a second; 0 while there is none.
     pub(super) fn bitrate(&self) -> u64 {
         self.bitrate

@@ -4,5 +4,6 @@ mod again;
 mod garbage;
 mod late;
 mod live;
+mod moving;
 mod rtcp;
 mod splice;
