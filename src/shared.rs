@@ -18,6 +18,7 @@ use crate::serve::admission::{Admission, AdmissionLimits};
 use crate::serve::group::GroupTable;
 use crate::serve::listener::ListenerShared;
 use crate::serve::passwords::Passwords;
+use crate::serve::route_seats::RouteSeats;
 use crate::serve::session::SessionDirectory;
 use crate::worker::WorkerHandle;
 
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Arc<Quota>,
     /// `limits.streams` of the process.
     pub(crate) streams: Arc<Quota>,
+    /// `limits` of routes.
+    pub(crate) seats: Arc<RouteSeats>,
     /// Names this process in `Via`, to recognise loops.
     pub(crate) pseudonym: String,
     pub(crate) stopping: watch::Sender<bool>,
@@ -85,6 +88,7 @@ impl Shared {
             admission: Admission::new(settings.admission.clone()),
             readers: Quota::new("readers", "limits.readers", settings.readers),
             streams: Quota::new("streams", "limits.streams", settings.streams),
+            seats: Arc::default(),
             settings,
             routing: ArcSwap::from_pointee(routing),
             registry: Registry::default(),

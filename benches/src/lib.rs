@@ -22,6 +22,7 @@ pub mod protected;
 pub mod relay;
 pub mod repair;
 pub mod report;
+pub mod routing;
 pub mod rs;
 pub mod rtp;
 pub mod rtsp;

@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use msm_auth::identity::id::SpiffeId;
 use msm_core::hub::ReaderId;
+use msm_core::route::{Action, Headers};
 use msm_rtsp::server;
 
 use super::admission::SessionPass;
 use super::publisher::PublisherRole;
 use super::reader::ReaderRole;
+use super::route_seats::RouteSeat;
 use crate::hop::association::Association;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
-use crate::routing::Caller;
+use crate::routing::{Ask, Caller, client_at, client_of};
 use crate::worker::Worker;
 
 /// How long a reader that has said BYE is given for its TEARDOWN.
@@ -37,6 +39,8 @@ pub(crate) struct SessionState {
     pub(crate) url: String,
     /// When its client's first request came, until it plays or records.
     pub(crate) asked: Option<Instant>,
+    /// Its place among the sessions of its route.
+    pub(crate) _seat: RouteSeat,
 }
 
 /// Who a session belongs to.
@@ -49,12 +53,13 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Who asks, for routes.
-    pub(crate) fn caller(&self) -> Caller {
-        match self {
-            Owner::Address { .. } => Caller::Plain,
-            Owner::Member(id) => Caller::Member(id.clone()),
-        }
+    /// What routes look at of a request of its that came in by a listener.
+    pub(crate) fn ask<'a>(&self, action: Action, listener: &'a str, headers: &'a dyn Headers) -> Ask<'a> {
+        let (caller, client) = match self {
+            Owner::Address { ip, .. } => (Caller::Plain, client_at(*ip)),
+            Owner::Member(id) => (Caller::Member(id.clone()), client_of(&id.to_string())),
+        };
+        Ask { action, caller, listener: Some(listener), headers, client }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_auth::identity::svid::PeerIdentity;
-use msm_core::route::{Action, Protection};
+use msm_core::route::Protection;
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, method_name};
 use msm_rtsp::proxy::via;
@@ -23,7 +23,7 @@ use super::session::Session;
 use crate::error::Error;
 use crate::hop::accept;
 use crate::hub::handle::HubHandle;
-use crate::routing::{Caller, Resolved};
+use crate::routing::{Ask, Caller, Resolved};
 use crate::shared::Shared;
 use crate::upstream::pull;
 use crate::worker::Worker;
@@ -35,17 +35,27 @@ const MEMBER_REQUESTS: usize = 256;
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) why: String,
+    /// What the client is to do, where there is a header for that.
+    header: Option<(&'static str, String)>,
 }
+
+/// When a client may try again that found this process full (`RFC 7826 §18.44`).
+const RETRY_AFTER: &str = "5";
 
 impl Refusal {
     pub(crate) fn new(status: u16, why: impl Into<String>) -> Self {
-        Self { status, why: why.into() }
+        Self { status, why: why.into(), header: None }
     }
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self { status: error.status(), why: error.to_string() }
+        let header = match &error {
+            Error::Redirected { to, .. } => Some(("Location", to.clone())),
+            Error::Capacity { .. } => Some(("Retry-After", RETRY_AFTER.to_owned())),
+            _ => None,
+        };
+        Self { status: error.status(), why: error.to_string(), header }
     }
 }
 
@@ -80,7 +90,11 @@ pub(crate) async fn answer(context: Rc<Context>, request: Box<Request>) -> Respo
             why = refusal.why,
             "request refused"
         );
-        Response::new(refusal.status)
+        let response = Response::new(refusal.status);
+        match &refusal.header {
+            Some((name, value)) => response.with(name, value),
+            None => response,
+        }
     });
     // RTSP 2.0 lets requests name a session before it has an identifier (RFC 7826 §18.33).
     if let Some(id) = request.headers.get("Pipelined-Requests") {
@@ -178,9 +192,9 @@ pub(crate) async fn open(
     worker: &Rc<Worker>,
     url: &RtspUrl,
     via: Vec<String>,
-    caller: &Caller,
+    ask: &Ask<'_>,
 ) -> Result<(Resolved, Arc<HubHandle>), Error> {
-    open_with(worker, url, via, caller, None).await
+    open_with(worker, url, via, ask, None).await
 }
 
 /// The same, with other protection than the route's.
@@ -188,10 +202,10 @@ pub(crate) async fn open_with(
     worker: &Rc<Worker>,
     url: &RtspUrl,
     via: Vec<String>,
-    caller: &Caller,
+    ask: &Ask<'_>,
     protection: Option<Protection>,
 ) -> Result<(Resolved, Arc<HubHandle>), Error> {
-    let mut resolved = authorize(worker, url, Action::Read, caller)?;
+    let mut resolved = authorize(worker, url, ask)?;
     if let Some(protection) = protection {
         resolved.protection = protection;
     }
@@ -207,20 +221,20 @@ pub(crate) async fn open_with(
 
 /// The way of a URL, for this caller. The decision is logged, a denial with its reason, and counted, unless it is the
 /// application's own.
-pub(crate) fn authorize(
-    worker: &Worker,
-    url: &RtspUrl,
-    action: Action,
-    caller: &Caller,
-) -> Result<Resolved, Error> {
-    let outcome = worker.shared.routing().resolve(url, action, caller);
+pub(crate) fn authorize(worker: &Worker, url: &RtspUrl, ask: &Ask<'_>) -> Result<Resolved, Error> {
+    let outcome = worker.shared.routing().resolve(url, ask);
     let metrics = &worker.shared.metrics;
+    let (action, caller) = (ask.action, &ask.caller);
     match &outcome {
         Ok(Resolved { route, .. }) => {
             tracing::debug!(%url, action = action.name(), ?caller, route, "allowed");
             if *caller != Caller::Own {
                 metrics.count_authorization("allow", route);
             }
+        }
+        Err(Error::Redirected { route, to, .. }) => {
+            tracing::debug!(%url, action = action.name(), ?caller, route, to, "sent elsewhere");
+            metrics.count_authorization("redirect", route);
         }
         Err(Error::Denied { route, reason }) => {
             tracing::warn!(%url, action = action.name(), ?caller, route, reason, "denied");
