@@ -19,6 +19,7 @@ use crate::alive::Alive;
 use crate::api::options::Options;
 use crate::api::publisher::{self, Publisher};
 use crate::api::reader::{self, Reader, Seat};
+use crate::cluster;
 use crate::config::{Config, Workers};
 use crate::error::Error;
 use crate::hop::port::HopPort;
@@ -131,6 +132,7 @@ impl Builder {
         if let Some(first) = shared.workers().first().filter(|_| !watched.is_empty()) {
             first.post(move |_| drop(tokio::task::spawn_local(watched::keep(watched))))?;
         }
+        cluster::start(&shared).await?;
         Ok(Mesh { alive: Alive::new(&shared), shared })
     }
 }
@@ -363,6 +365,7 @@ impl Mesh {
             }
         }
         let listeners = self.shared.listeners.iter().map(AsRef::as_ref);
+        self.shared.metrics.clusters.look(Instant::now(), self.shared.routing().clusters().values());
         self.shared.metrics.expiry.look(self.shared.hop.source.as_deref(), listeners, peers);
     }
 

@@ -1,6 +1,7 @@
 //! Every instrument of this crate. Pure code counts in plain integers; when somebody asks, the runtime adds what is new
 //! to the counters here, so that a packet costs no atomic operation.
 
+mod clusters;
 mod expiry;
 mod handshakes;
 mod hops;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub(crate) use self::clusters::Clusters;
 use self::expiry::Expiry;
 use self::handshakes::Handshakes;
 use self::hops::Hops;
@@ -54,6 +56,8 @@ pub(crate) struct Metrics {
     pub(crate) hop_rekeys: Counter,
     /// Packets lost between members, those that came back counted in.
     pub(crate) hop_lost: Counter,
+    /// Clusters and their endpoints.
+    pub(crate) clusters: Clusters,
     /// What is done against loss.
     pub(crate) protection: Protection,
     /// What the associations' media goes by.
@@ -81,6 +85,7 @@ impl Default for Metrics {
             associations: Gauge::default(),
             hop_rekeys: Counter::default(),
             hop_lost: Counter::default(),
+            clusters: Clusters::register(&mut registry),
             protection: Protection::register(&mut registry),
             hops: Hops::register(&mut registry),
             handshakes: Handshakes::register(&mut registry),

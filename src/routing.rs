@@ -193,6 +193,11 @@ impl Routing {
         Self { table, clusters, timed, direct: direct.map(Arc::new) }
     }
 
+    /// The clusters, by name.
+    pub(crate) fn clusters(&self) -> &BTreeMap<String, Arc<Cluster>> {
+        &self.clusters
+    }
+
     /// The way of a URL.
     pub(crate) fn resolve(&self, url: &RtspUrl, ask: &Ask<'_>) -> Result<Resolved, Error> {
         if let (Some(direct), true) = (&self.direct, self.table.routes().is_empty()) {

@@ -15,9 +15,9 @@ use msm_rtsp::auth::users::Users;
 use msm_rtsp::limits::Limits;
 use msm_rtsp::url::ControlPolicy;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, SourceSpec};
 use crate::config::{
-    ClusterConfig, Config, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig,
+    ClusterConfig, ClusterTls, Config, DnsScheme, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig,
     Workers,
 };
 use crate::error::Error;
@@ -104,7 +104,7 @@ pub(crate) fn routing(
         let settings = Arc::new(cluster(name, own, source)?);
         watching.extend(cluster_tls(name, own, &settings)?);
         let seed = getrandom::u64().map_err(|error| refused(format!("no randomness: {error}")))?;
-        clusters.insert(name.clone(), Cluster::new(settings, spec, seed));
+        clusters.insert(name.clone(), Cluster::new(settings, spec, SourceSpec::of(own, spec), seed));
     }
     Ok((Routing::new(routing.table, clusters, None), watching))
 }
@@ -182,11 +182,20 @@ fn cluster(
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
-        tls: UpstreamTls::new(config.tls.clone().unwrap_or_default()),
+        tls: UpstreamTls::new(upstream_tls(config)),
         srtp: config.srtp,
         members: members(name, config, source)?,
         fallback: config.fallback == Fallback::Rtsps,
     })
+}
+
+/// Addresses that DNS has found prove to be who was asked for by that name.
+fn upstream_tls(config: &ClusterConfig) -> ClusterTls {
+    let mut tls = config.tls.clone().unwrap_or_default();
+    if let (Some(dns), None) = (&config.dns, &tls.server_name) {
+        tls.server_name = Some(dns.server_name());
+    }
+    tls
 }
 
 /// The TLS of a cluster that has `rtsps` endpoints: its authorities are read now, so that a wrong file is no surprise
@@ -198,6 +207,9 @@ fn cluster_tls(
 ) -> Result<Option<Arc<dyn Refresh>>, Error> {
     let over_tls =
         config.endpoints.iter().any(|endpoint| endpoint.to_ascii_lowercase().starts_with("rtsps:"));
+    let over_tls = over_tls || config.dns.as_ref().is_some_and(|dns| dns.scheme == DnsScheme::Rtsps);
+    // What files will list is not known yet: `tls` says that it is meant.
+    let over_tls = over_tls || (!config.files.is_empty() && config.tls.is_some());
     // Of mesh hops the identity is what vouches.
     if !over_tls || config.hop == Hop::Mesh {
         return Ok(None);

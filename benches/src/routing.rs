@@ -125,10 +125,11 @@ fn loads(report: &mut Report) -> Result<()> {
     let directory = msm::target_directory()?;
     let file = directory.join("routes-10000.yaml");
     std::fs::write(&file, yaml)?;
+    let binary = msm::binary()?;
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     for _ in 0..LOADS {
         let (before, began) = (spent()?, Instant::now());
-        let status = Command::new(msm::binary()?)
+        let status = Command::new(&binary)
             .args(["explain", "--config"])
             .arg(&file)
             .arg("rtsp://proxy.example/news/7000")

@@ -19,6 +19,7 @@ mod admin;
 mod check;
 mod cluster;
 mod de;
+mod discovery;
 mod env;
 mod explain;
 mod health;
@@ -42,6 +43,7 @@ pub use cluster::{
     AuthConfig, BalanceConfig, ClusterConfig, ClusterTls, Fallback, Hop, Start, TimeoutsConfig,
     TransportConfig,
 };
+pub use discovery::{DnsConfig, DnsKind, DnsScheme};
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, EndpointChoice, Explanation, Question, RouteVerdict};
 pub use health::HealthConfig;
