@@ -204,9 +204,9 @@ fn cluster(
             TransportConfig::Multicast => Transport::Multicast,
         },
         options: options(config.interface.as_deref(), config.dscp),
-        ports: config
-            .ports
-            .map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ports: Arc::new(
+            config.ports.map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ),
         connect_timeout: config.timeouts.connect,
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msm_core::route::Share;
+use msm_core::route::{Action, Share};
 use msm_rtsp::client::Described;
 use msm_rtsp::message::Method;
 use msm_rtsp::sdp::Track;
@@ -30,7 +30,7 @@ use crate::hub::receive::{Receiving, receive_track};
 use crate::hub::registry::HubKey;
 use crate::metrics::HopKind;
 use crate::quota::QuotaPass;
-use crate::routing::{Caller, ClusterSettings, Resolved, Transport};
+use crate::routing::{ClusterSettings, Resolved, Transport};
 use crate::worker::{UpstreamPass, Worker};
 
 /// Commands that may wait for the upstream's answers.
@@ -463,7 +463,8 @@ pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
     let mut stopping = worker.shared.stopping.subscribe();
     loop {
         let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
-        match crate::serve::requests::open(&worker, &url, via, &Caller::Own).await {
+        let ask = crate::routing::Ask::own(Action::Read, &worker.shared.pseudonym);
+        match crate::serve::requests::open(&worker, &url, via, &ask).await {
             Ok((_, handle)) => {
                 let _standing = handle.stand();
                 if let Err(error) = handle.play(PlayRequest::default()).await {
