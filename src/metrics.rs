@@ -2,6 +2,7 @@
 //! to the counters here, so that a packet costs no atomic operation.
 
 mod expiry;
+mod failovers;
 mod handshakes;
 mod hops;
 mod labels;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use self::expiry::Expiry;
+use self::failovers::Failovers;
 use self::handshakes::Handshakes;
 use self::hops::Hops;
 pub(crate) use self::hops::{HopCount, PathCount, TCP, UDP};
@@ -60,6 +62,8 @@ pub(crate) struct Metrics {
     pub(crate) hops: Hops,
     /// TLS handshakes.
     pub(crate) handshakes: Handshakes,
+    /// Streams that outlived their source.
+    pub(crate) failovers: Failovers,
     /// Identities and certificates.
     pub(crate) expiry: Expiry,
 }
@@ -84,6 +88,7 @@ impl Default for Metrics {
             protection: Protection::register(&mut registry),
             hops: Hops::register(&mut registry),
             handshakes: Handshakes::register(&mut registry),
+            failovers: Failovers::register(&mut registry),
             expiry: Expiry::register(&mut registry),
             registry: Registry::default(),
         };

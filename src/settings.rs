@@ -184,6 +184,8 @@ fn cluster(
         always: config.start == Start::Always,
         tls: UpstreamTls::new(config.tls.clone().unwrap_or_default()),
         srtp: config.srtp,
+        media_timeout: config.health.media_timeout,
+        failover: config.failover.clone(),
         members: members(name, config, source)?,
         fallback: config.fallback == Fallback::Rtsps,
     })

@@ -1,5 +1,6 @@
 //! `clusters`: where streams come from, or go to.
 
+use super::failover::FailoverConfig;
 use super::health::HealthConfig;
 use super::secret::Secret;
 use super::units::{self, PortRange};
@@ -51,6 +52,8 @@ pub struct ClusterConfig {
     pub ports: Option<PortRange>,
     /// When an endpoint counts as ill.
     pub health: HealthConfig,
+    /// How streams outlive their endpoint.
+    pub failover: FailoverConfig,
     /// How long to wait for the servers.
     pub timeouts: TimeoutsConfig,
 }

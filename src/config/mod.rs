@@ -21,6 +21,7 @@ mod cluster;
 mod de;
 mod env;
 mod explain;
+mod failover;
 mod health;
 mod identity;
 mod limits;
@@ -44,6 +45,7 @@ pub use cluster::{
 };
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, Explanation, RouteVerdict};
+pub use failover::{FailoverConfig, OnChange, Standby};
 pub use health::HealthConfig;
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;

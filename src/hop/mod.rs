@@ -22,6 +22,7 @@ pub(crate) mod protect;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod reach;
+pub(crate) mod source;
 mod report;
 mod tokens;
 pub(crate) mod trust;

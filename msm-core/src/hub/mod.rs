@@ -71,7 +71,6 @@ pub use counters::{FanoutCounters, IngestCounters, ReaderCounters};
 pub use fanout::{
     Fanout, FanoutEvent, History, HubError, Kept, LineEnd, LivePoint, ReaderClosed, ReaderId, ReaderReport,
     ReaderSetup, ReaderTrack, RtpInfo, Snapshot,
-    ReaderTrack, RtpInfo, Snapshot,
 };
 pub use ingest::{Ingest, IngestEvent, TrackStats};
 pub use sink::{Kind, NotSent, Outgoing, SendOutcome, Sink};
