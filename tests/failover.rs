@@ -59,6 +59,12 @@ impl Player {
         Self { rtsp, seen: Vec::new() }
     }
 
+    /// Plays until there is a picture, and for so long after.
+    fn begin(&mut self, time: Duration) {
+        while self.next().track != 0 {}
+        self.watch(time);
+    }
+
     fn next(&mut self) -> Seen {
         loop {
             let (channel, packet) = self.rtsp.next_frame();
@@ -119,7 +125,7 @@ fn readers_keep_one_line_when_the_connection_breaks_off() {
     let mut player = Player::start(&mesh);
     let udp = Reader::start(&mesh, "cam");
     let mut app = mesh.block_on(mesh.mesh.open(&mesh.url("cam"))).unwrap();
-    player.watch(Duration::from_millis(1_500));
+    player.begin(Duration::from_millis(1_500));
     let (first, from, to) = playing(&one, &two);
     first.kill();
     player.watch_until(to, SETTLED);
@@ -166,7 +172,7 @@ fn readers_keep_one_line_when_the_connection_breaks_off() {
 fn silence_is_noticed_in_its_time_whatever_the_signalling_does() {
     let (mesh, one, two) = pair(Instant::now(), ", health: {media_timeout: 500ms}");
     let mut player = Player::start(&mesh);
-    player.watch(Duration::from_millis(1_000));
+    player.begin(Duration::from_millis(1_000));
     let (first, from, to) = playing(&one, &two);
     first.behaves.silent.store(true, Ordering::SeqCst);
     player.watch_until(to, SETTLED);
@@ -185,7 +191,7 @@ fn a_server_that_ends_or_forgets_the_session_is_left() {
     for how in ["TEARDOWN", "BYE", "454"] {
         let (mesh, one, two) = pair(Instant::now(), "");
         let mut player = Player::start(&mesh);
-        player.watch(Duration::from_millis(300));
+        player.begin(Duration::from_millis(300));
         let (first, from, to) = playing(&one, &two);
         match how {
             "TEARDOWN" => {
@@ -215,7 +221,7 @@ fn a_server_that_is_started_again_gets_its_readers_back() {
     let only = Endpoint::start(1, epoch);
     let mesh = in_front_of(&[&only], "");
     let mut player = Player::start(&mesh);
-    player.watch(Duration::from_millis(500));
+    player.begin(Duration::from_millis(500));
     only.kill();
     std::thread::sleep(Duration::from_millis(700));
     only.behaves.refuses.store(0, Ordering::SeqCst);
@@ -236,7 +242,7 @@ fn late_readers_are_let_in_while_there_is_no_source_and_all_end_when_there_is_no
     let only = Endpoint::start(1, Instant::now());
     let mesh = in_front_of(&[&only], ", failover: {hold: 3s}");
     let mut player = Player::start(&mesh);
-    player.watch(Duration::from_millis(500));
+    player.begin(Duration::from_millis(500));
     only.kill();
     let began = Instant::now();
     let mut late = Player::start(&mesh);
@@ -268,7 +274,7 @@ fn payload_types_with_other_numbers_are_those_that_readers_know_and_parameter_se
     *second.behaves.description.lock().unwrap() = description;
     second.behaves.video.store(112, Ordering::SeqCst);
     second.behaves.no_sets.store(true, Ordering::SeqCst);
-    player.watch(Duration::from_millis(500));
+    player.begin(Duration::from_millis(500));
     first.kill();
     player.watch_until(to, Duration::from_millis(500));
     check(&player.seen, from, to);
@@ -281,7 +287,7 @@ fn what_readers_cannot_take_is_passed_over_or_ends_them() {
     for (policy, ends) in [("skip", false), ("end", true)] {
         let (mesh, one, two) = pair(Instant::now(), &format!(", failover: {{on_change: {policy}}}"));
         let mut player = Player::start(&mesh);
-        player.watch(Duration::from_millis(300));
+        player.begin(Duration::from_millis(300));
         let (first, from, to) = playing(&one, &two);
         let second = if to == 1 { &one } else { &two };
         *second.behaves.description.lock().unwrap() = h265.clone();
@@ -307,7 +313,7 @@ fn a_source_that_begins_with_old_frames_makes_nobody_late() {
         endpoint.behaves.bursts.store(true, Ordering::SeqCst);
     }
     let mut player = Player::start(&mesh);
-    player.watch(Duration::from_millis(1_500));
+    player.begin(Duration::from_millis(1_500));
     let (first, from, to) = playing(&one, &two);
     first.kill();
     player.watch_until(to, SETTLED);
@@ -322,7 +328,7 @@ fn a_warm_standby_takes_over_at_once() {
         let (mesh, one, two) =
             pair(Instant::now(), ", health: {media_timeout: 500ms}, failover: {standby: warm}");
         let mut player = Player::start(&mesh);
-        player.watch(Duration::from_millis(500));
+        player.begin(Duration::from_millis(500));
         let deadline = Instant::now() + SOON;
         while !(one.plays() && two.plays()) {
             assert!(Instant::now() < deadline, "no standby");
@@ -354,7 +360,7 @@ fn a_warm_standby_takes_over_at_once() {
 fn a_standby_that_dies_is_replaced_and_one_endpoint_has_none() {
     let (mesh, one, two) = pair(Instant::now(), ", failover: {standby: warm}");
     let mut player = Player::start(&mesh);
-    player.watch(Duration::from_millis(300));
+    player.begin(Duration::from_millis(300));
     let from = player.seen.last().unwrap().id;
     let second = if from == 1 { &two } else { &one };
     second.server.wait("PLAY", 1);
@@ -367,7 +373,7 @@ fn a_standby_that_dies_is_replaced_and_one_endpoint_has_none() {
     mesh.wait_value("msm_streams ", 0.0);
     let mesh = in_front_of(&[&one], ", failover: {standby: warm}");
     let mut player = Player::start(&mesh);
-    player.watch(Duration::from_millis(1_200));
+    player.begin(Duration::from_millis(1_200));
     let status = mesh.block_on(mesh.mesh.status());
     assert_eq!(status.streams[0].standby.as_deref(), Some("none: there is no other endpoint"));
 }

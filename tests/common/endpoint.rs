@@ -293,7 +293,8 @@ pub fn check(seen: &[Seen], from: u8, to: u8) -> Splice {
         let line: Vec<_> = seen.iter().filter(|packet| packet.track == track).collect();
         let rate = [90.0, 48.0][track];
         let at = line.iter().position(|packet| packet.id == to).unwrap_or_else(|| panic!("track {track}: never of {to}"));
-        assert!(line[..at].iter().all(|packet| packet.id == from) && at > 0, "track {track}: begins otherwise");
+        let ids = || line.iter().map(|packet| packet.id).collect::<Vec<_>>();
+        assert!(line[..at].iter().all(|packet| packet.id == from) && at > 0, "track {track}: {from} to {to}: {:?}", ids());
         assert!(line[at..].iter().all(|packet| packet.id == to), "track {track}: goes back");
         for pair in line.windows(2) {
             assert_eq!(pair[1].ssrc, pair[0].ssrc, "track {track}");
