@@ -17,6 +17,7 @@ pub mod members;
 pub mod modes;
 pub mod msm;
 pub mod packets;
+pub mod pickers;
 pub mod process;
 pub mod protected;
 pub mod rate;

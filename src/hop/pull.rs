@@ -205,7 +205,7 @@ pub(crate) async fn describe(
     let request = Request::new(Method::Describe, url.to_string()).with("Accept", "application/sdp");
     let response = member.ask(request).await?;
     let described =
-        described(&response, url, settings.control, &worker.shared.settings.rtsp).map_err(|error| {
+        described(&response, url, settings.control, &worker.shared.settings().rtsp).map_err(|error| {
             Error::UpstreamProtocol {
                 endpoint: url.to_string(),
                 reason: format!("description refused: {error}"),

@@ -104,6 +104,10 @@ impl Home {
     pub(crate) fn succeed(&self, now: Instant, succession: &Succession) {
         self.replace_source(now);
         self.handle.source.set_endpoint(&succession.endpoint);
+        // Nothing of the source before opens, mends or hears what the next one sends.
+        self.upstream.borrow_mut().iter_mut().for_each(|dest| *dest = None);
+        self.secure.borrow_mut().iter_mut().for_each(|secure| *secure = None);
+        self.mends.borrow_mut().iter_mut().for_each(|mend| *mend = None);
         for (track, numbers) in succession.numbers.iter().enumerate() {
             self.ingest.borrow_mut().set_payload_types(track, numbers);
         }

@@ -67,7 +67,7 @@ pub(crate) async fn open(
     key: Option<HubKey>,
     via: Vec<String>,
 ) -> Result<Arc<HubHandle>, Error> {
-    let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
+    let settings = resolved.settings().ok_or(Error::StreamEnded)?;
     let quota = worker.shared.streams.take()?;
     let (found, held) = reach::find(worker, resolved, &settings, &via, &mut resolved.attempts()).await?;
     let (name, description, comes) = match &found {
@@ -118,8 +118,7 @@ pub(crate) async fn open(
         _quota: quota,
         _pass: worker.upstream(),
     };
-    let idle = if settings.always { None } else { Some(resolved.idle_timeout) };
-    tokio::task::spawn_local(run::run(pull, commands, key, idle));
+    tokio::task::spawn_local(run::run(pull, commands, key, resolved.idle_timeout));
     Ok(handle)
 }
 
@@ -130,6 +129,7 @@ pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
         let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
         match crate::serve::requests::open(&worker, &url, via, &Caller::Own).await {
             Ok((_, handle)) => {
+                let _standing = handle.stand();
                 if let Err(error) = handle.play(PlayRequest::default()).await {
                     tracing::warn!(stream = handle.name, %error, "standing stream does not play");
                 }

@@ -41,7 +41,7 @@ pub(super) async fn run(
     mut pull: Pull,
     mut commands: mpsc::Receiver<Command>,
     key: Option<HubKey>,
-    idle: Option<Duration>,
+    idle: Duration,
 ) {
     let worker = std::rc::Rc::clone(&pull.making.worker);
     worker.shared.metrics.streams.inc();
@@ -76,9 +76,9 @@ pub(super) async fn run(
             Step::Look => pull.look(Instant::now()).await,
             Step::Tick => {
                 let now = Instant::now();
-                if pull.making.handle.readers() > 0 {
+                if pull.is_used() {
                     last_used = now;
-                } else if idle.is_some_and(|idle| now.saturating_duration_since(last_used) >= idle) {
+                } else if now.saturating_duration_since(last_used) >= idle {
                     break "idle".to_owned();
                 }
                 let looked = match &mut pull.source {
@@ -136,9 +136,11 @@ impl Pull {
     /// Whether the stream is to outlive its source: it is shared, and somebody reads it or is to find it.
     pub(super) fn is_kept(&self) -> bool {
         let settings = &self.making.settings;
-        !self.making.handle.unshared
-            && !settings.failover.hold.is_zero()
-            && (self.making.handle.readers() > 0 || settings.always)
+        !self.making.handle.unshared && !settings.failover.hold.is_zero() && self.is_used()
+    }
+
+    fn is_used(&self) -> bool {
+        self.making.handle.readers() > 0 || self.making.handle.is_standing()
     }
 
     /// When the source is silent, unless media comes before: of any track, as some are silent by themselves.

@@ -60,34 +60,31 @@ pub(super) struct Now<'a> {
 impl Search {
     /// Has this endpoint describe the stream.
     pub(super) async fn describe(&self, held: Held) -> Result<Candidate, Error> {
-        match self.candidate(held).await {
-            Ok(candidate) => Ok(candidate),
-            Err((_, Useless::Failed(error))) => Err(error),
-            Err((held, Useless::Changed(why))) => {
-                Err(Error::UpstreamProtocol { endpoint: held.url.to_string(), reason: changed(&why) })
+        let described = self.candidate(&held).await.map_err(|useless| match useless {
+            Useless::Failed(error) => {
+                held.report_failure(&error);
+                error
             }
-        }
+            Useless::Changed(why) => {
+                Error::UpstreamProtocol { endpoint: held.url.to_string(), reason: changed(&why) }
+            }
+        });
+        described.map(|(source, succession)| Candidate { source, held, succession })
     }
 
-    async fn candidate(&self, held: Held) -> Result<Candidate, (Held, Useless)> {
+    async fn candidate(&self, held: &Held) -> Result<(Source, Succession), Useless> {
         let Making { worker, settings, resolved, via, .. } = &*self.making;
-        let found = match ask(worker, resolved, settings, &held.url, via).await {
-            Ok(found) => found,
-            Err(error) => {
-                held.report_failure(&error);
-                return Err((held, error.into()));
-            }
-        };
+        let found = ask(worker, resolved, settings, &held.url, via).await?;
         let source = Source::new(&self.making, found);
         let next = &source.described().description;
         match self.line.successor(next) {
             Ok(numbers) => {
                 let succession = Succession::new(source.name(), numbers, next);
-                Ok(Candidate { source, held, succession })
+                Ok((source, succession))
             }
             Err(why) => {
                 source.leave_behind(worker);
-                Err((held, Useless::Changed(why)))
+                Err(Useless::Changed(why))
             }
         }
     }
@@ -95,12 +92,10 @@ impl Search {
     /// Has an endpoint take over; its answer to PLAY, if that was asked for.
     async fn take_over(
         &self,
-        held: Held,
+        held: &Held,
         now: &Now<'_>,
-        began: Instant,
-    ) -> Result<(Source, Held, Option<PlayAnswer>), Useless> {
-        let Candidate { mut source, held, succession } =
-            self.candidate(held).await.map_err(|(_, useless)| useless)?;
+    ) -> Result<(Source, Option<PlayAnswer>), Useless> {
+        let (mut source, succession) = self.candidate(held).await?;
         let begin = async {
             let Some(home) = now.home else { return Ok(None) };
             source.set_up().await?;
@@ -112,12 +107,8 @@ impl Search {
             }
         };
         match begin.await {
-            Ok(answer) => {
-                held.report(Outcome::SetUp { took: began.elapsed() });
-                Ok((source, held, answer))
-            }
+            Ok(answer) => Ok((source, answer)),
             Err(error) => {
-                held.report_failure(&error);
                 source.leave_behind(&self.making.worker);
                 Err(error.into())
             }
@@ -161,9 +152,12 @@ impl Search {
             let began = Instant::now();
             let (endpoint, hub) = (held.url.to_string(), self.making.handle.id);
             let patience = (hold / 3).max(LEAST_ATTEMPT).min(deadline.saturating_duration_since(began));
-            let attempt = tokio::time::timeout(patience, self.take_over(held, &now, began)).await;
+            let attempt = tokio::time::timeout(patience, self.take_over(&held, &now)).await;
             last = match attempt {
-                Ok(Ok(taken)) => return Ok(taken),
+                Ok(Ok((source, answer))) => {
+                    held.report(Outcome::SetUp { took: began.elapsed() });
+                    return Ok((source, held, answer));
+                }
                 Ok(Err(Useless::Changed(why))) => {
                     let why = format!("{endpoint}: {}", changed(&why));
                     if settings.failover.on_change == OnChange::End {
@@ -171,8 +165,14 @@ impl Search {
                     }
                     why
                 }
-                Ok(Err(Useless::Failed(error))) => error.to_string(),
-                Err(_) => format!("{endpoint}: not set up in {} ms", patience.as_millis()),
+                Ok(Err(Useless::Failed(error))) => {
+                    held.report_failure(&error);
+                    error.to_string()
+                }
+                Err(_) => {
+                    held.report(Outcome::TimedOut);
+                    format!("{endpoint}: not set up in {} ms", patience.as_millis())
+                }
             };
             tracing::warn!(hub, cluster = settings.name, error = last, "endpoint cannot take over");
             if Instant::now() >= deadline {

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 pub use self::again::{History, Kept};
-pub use self::edge::LivePoint;
 use self::cache::Facts;
+pub use self::edge::LivePoint;
 use self::line::{Batch, Line, Pace, PreparedRun, State};
 pub use self::moving::LineEnd;
 pub use self::reader::{

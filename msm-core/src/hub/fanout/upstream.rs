@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::super::clock::{duration, ticks};
 use super::super::{SenderClock, TrackInfo};
 use super::cache::{Cache, Facts, Pushed};
-use super::clocks::{Clocks, ORIGIN, Offset};
 pub(super) use super::clocks::Reference;
+use super::clocks::{Clocks, ORIGIN, Offset};
 use super::edge::{Edge, LivePoint};
 use super::settle::{Role, Settling};
 use crate::burst::Burst;
@@ -157,8 +157,7 @@ impl Upstream {
             }
         }
         self.newest = newest;
-        self.settling =
-            settling.filter(|settling| !settling.is_over(burst.arrival(), self.timestamp_shift));
+        self.settling = settling.filter(|settling| !settling.is_over(burst.arrival(), self.timestamp_shift));
         if self.settling.is_none()
             && let Some(newest) = newest
         {
@@ -317,12 +316,7 @@ impl Upstream {
 
     /// Puts a track of the new source where its clocks say that it is, by the splice's first track: both sides by the sources'
     /// clocks, or none. Else the difference between when tracks arrive would be in only one of them, and move them apart.
-    fn relate(
-        &mut self,
-        settling: &mut Settling,
-        timestamp: u32,
-        reference: &mut Option<Reference>,
-    ) {
+    fn relate(&mut self, settling: &mut Settling, timestamp: u32, reference: &mut Option<Reference>) {
         let Some(reference) = reference else { return };
         match settling.role {
             Role::First if reference.is_open() => {
@@ -341,7 +335,11 @@ impl Upstream {
                 let by_arrival = timestamp.wrapping_add(self.timestamp_shift);
                 let apart = seq::timestamp_distance(by_arrival, own).unsigned_abs();
                 if duration(apart, self.rate) <= TRUST {
-                    settling.follow(&mut self.timestamp_shift, own.wrapping_sub(timestamp), reference.lowered);
+                    settling.follow(
+                        &mut self.timestamp_shift,
+                        own.wrapping_sub(timestamp),
+                        reference.lowered,
+                    );
                 }
             }
             Role::First | Role::Follows(_) => {}

@@ -157,7 +157,10 @@ clusters:
     fn detected(&self, fault: SystemTime) -> Option<Duration> {
         let fault = fault.duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let log = self.proxy.as_ref().unwrap().log();
-        let told = log.lines().filter(|line| line.contains(LEAVES)).filter_map(time_of_day);
+        let told = log
+            .lines()
+            .filter(|line| LEAVES.iter().any(|words| line.contains(words)))
+            .filter_map(time_of_day);
         // Of one day: a run across midnight UTC would have to be repeated.
         let day =
             Duration::from_secs(fault.as_secs() % 86_400) + Duration::from_nanos(fault.subsec_nanos().into());
@@ -166,7 +169,7 @@ clusters:
 }
 
 /// What the proxy's log says when a stream leaves its endpoint.
-const LEAVES: &str = "leaves its endpoint";
+const LEAVES: [&str; 2] = ["source lost", "endpoint is left"];
 
 /// The time at the beginning of a line of the log: `2026-11-29T15:58:58.919865Z`.
 fn time_of_day(line: &str) -> Option<Duration> {

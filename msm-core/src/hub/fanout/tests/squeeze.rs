@@ -277,7 +277,8 @@ fn parameter_sets_of_the_description_come_before_the_keyframe() {
         second.live(&mut world, 1_400, 0);
         let got = &world.sink.got[VIDEO];
         got.assert_unbroken();
-        let first: Vec<_> = got.packets[count..count + 3].iter().map(|packet| packet[12..].to_vec()).collect();
+        let first: Vec<_> =
+            got.packets[count..count + 3].iter().map(|packet| packet[12..].to_vec()).collect();
         let headers = &got.headers()[count..count + 3];
         assert!(headers.iter().all(|header| header.timestamp == headers[0].timestamp && !header.marker));
         if own == Sets::Never {
