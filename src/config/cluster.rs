@@ -1,6 +1,7 @@
 //! `clusters`: where streams come from, or go to.
 
 use super::discovery::DnsConfig;
+use super::failover::FailoverConfig;
 use super::health::HealthConfig;
 use super::secret::Secret;
 use super::units::{self, PortRange};
@@ -60,6 +61,8 @@ pub struct ClusterConfig {
     pub ports: Option<PortRange>,
     /// When an endpoint counts as ill.
     pub health: HealthConfig,
+    /// How streams outlive their endpoint.
+    pub failover: FailoverConfig,
     /// How long to wait for the servers.
     pub timeouts: TimeoutsConfig,
 }

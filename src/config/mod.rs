@@ -22,6 +22,7 @@ mod de;
 mod discovery;
 mod env;
 mod explain;
+mod failover;
 mod health;
 mod identity;
 mod limits;
@@ -47,6 +48,7 @@ pub use cluster::{
 pub use discovery::{DnsConfig, DnsKind, DnsScheme};
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, EndpointChoice, Explanation, Question, RouteVerdict};
+pub use failover::{FailoverConfig, OnChange, Standby};
 pub use health::HealthConfig;
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
