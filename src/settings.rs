@@ -197,7 +197,7 @@ fn cluster_tls(
     own: &ClusterSettings,
 ) -> Result<Option<Arc<dyn Refresh>>, Error> {
     let over_tls =
-        config.endpoints.iter().any(|endpoint| endpoint.to_ascii_lowercase().starts_with("rtsps:"));
+        config.endpoints.iter().any(|endpoint| endpoint.url.to_ascii_lowercase().starts_with("rtsps:"));
     // Of mesh hops the identity is what vouches.
     if !over_tls || config.hop == Hop::Mesh {
         return Ok(None);
