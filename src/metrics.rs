@@ -1,14 +1,17 @@
 //! Every instrument of this crate. Pure code counts in plain integers; when somebody asks, the runtime adds what is new
 //! to the counters here, so that a packet costs no atomic operation.
 
+mod clusters;
 mod expiry;
 mod handshakes;
 mod hops;
 mod labels;
 mod observer;
 mod protection;
+mod reloads;
 mod route;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +23,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub(crate) use self::clusters::Clusters;
 use self::expiry::Expiry;
 use self::handshakes::Handshakes;
 use self::hops::Hops;
@@ -29,6 +33,8 @@ use self::labels::{DecisionLabels, OpeningLabels, ReasonLabels, SetupLabels, Sta
 pub(crate) use self::observer::{HubObserver, Sent};
 pub(crate) use self::protection::PlanCount;
 use self::protection::Protection;
+pub(crate) use self::reloads::Outcome;
+use self::reloads::Reloads;
 pub(crate) use self::route::RouteMetrics;
 use self::route::Routes;
 
@@ -40,7 +46,10 @@ pub(crate) struct Metrics {
     refused: Family<ReasonLabels, Counter>,
     requests: Family<StatusLabels, Counter>,
     authorization: Family<DecisionLabels, Counter>,
+    /// What became of configurations.
+    pub(crate) reloads: Reloads,
     openings: Family<OpeningLabels, Counter>,
+    successions: Family<ReasonLabels, Counter>,
     setup: Family<SetupLabels, Histogram>,
     /// RTSP sessions that are up.
     pub(crate) sessions: Gauge,
@@ -54,6 +63,8 @@ pub(crate) struct Metrics {
     pub(crate) hop_rekeys: Counter,
     /// Packets lost between members, those that came back counted in.
     pub(crate) hop_lost: Counter,
+    /// Clusters and their endpoints.
+    pub(crate) clusters: Clusters,
     /// What is done against loss.
     pub(crate) protection: Protection,
     /// What the associations' media goes by.
@@ -73,7 +84,9 @@ impl Default for Metrics {
             refused: Family::default(),
             requests: Family::default(),
             authorization: Family::default(),
+            reloads: Reloads::register(&mut registry),
             openings: Family::default(),
+            successions: Family::default(),
             setup: Family::new_with_constructor(latency),
             sessions: Gauge::default(),
             connections: Gauge::default(),
@@ -81,6 +94,7 @@ impl Default for Metrics {
             associations: Gauge::default(),
             hop_rekeys: Counter::default(),
             hop_lost: Counter::default(),
+            clusters: Clusters::register(&mut registry),
             protection: Protection::register(&mut registry),
             hops: Hops::register(&mut registry),
             handshakes: Handshakes::register(&mut registry),
@@ -108,6 +122,11 @@ impl Default for Metrics {
             "hop_openings",
             "Answers of mesh clusters' endpoints to the opening of a hop, by what they led to: mesh, rtsps (fallback), none",
             metrics.openings.clone(),
+        );
+        registry.register(
+            "publisher_successions",
+            "Streams whose readers went over to another publisher's: returned (of one that was lost), standby, priority",
+            metrics.successions.clone(),
         );
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
@@ -160,9 +179,28 @@ impl Metrics {
         self.authorization.get_or_create(&DecisionLabels { decision, route: route.to_owned() }).inc();
     }
 
+    /// Forgets routes and clusters that are not in the configuration any more, unless a stream of them is left: whoever changes
+    /// names often does not have all of them kept.
+    pub(crate) fn retain(&self, routes: &BTreeSet<&str>, clusters: &BTreeSet<&str>, gone: &[String]) {
+        self.routes.retain(|route, cluster| {
+            (routes.contains(route) || route == "direct")
+                && (clusters.contains(cluster) || matches!(cluster, "local" | "direct"))
+        });
+        for route in gone {
+            for decision in ["allow", "deny"] {
+                self.authorization.remove(&DecisionLabels { decision, route: route.clone() });
+            }
+        }
+    }
+
     /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.
     pub(crate) fn count_opening(&self, cluster: &str, hop: &'static str) {
         self.openings.get_or_create(&OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
+    }
+
+    /// Counts a publisher's stream that took another one's place.
+    pub(crate) fn count_succession(&self, reason: &'static str) {
+        self.successions.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts an answered request.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use msm_auth::identity::id::SpiffeId;
 use msm_core::cluster::PickKey;
 use msm_core::route::{
-    self, Action, Protection, RequestKey, Route, RouteError, RouteTable, Share, hash, split,
+    self, Action, Protection, Publish, RequestKey, Route, RouteError, RouteTable, Share, hash, split,
 };
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
@@ -115,6 +115,7 @@ pub(crate) struct Resolved {
     pub(crate) coalesce: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) protection: Protection,
+    pub(crate) publish: Publish,
     /// Path and query behind the rewrite.
     pub(crate) resource: String,
     /// Who asked first, and for what: what endpoints are picked by.
@@ -141,6 +142,11 @@ impl Routing {
         Self { table, clusters, direct: direct.map(Arc::new) }
     }
 
+    /// The clusters, by name.
+    pub(crate) fn clusters(&self) -> &BTreeMap<String, Arc<Cluster>> {
+        &self.clusters
+    }
+
     /// The way of a URL.
     pub(crate) fn resolve(&self, url: &RtspUrl, action: Action, caller: &Caller) -> Result<Resolved, Error> {
         let identity = match caller {
@@ -154,6 +160,7 @@ impl Routing {
                 coalesce: Duration::ZERO,
                 idle_timeout: Route::IDLE_TIMEOUT,
                 protection: Protection::default(),
+                publish: Publish::default(),
                 resource: url.resource(),
                 pick: PickKey::default(),
                 target: Target::Direct(Arc::clone(direct), url.clone()),
@@ -192,6 +199,7 @@ impl Routing {
             coalesce: matched.route.coalesce,
             idle_timeout: matched.route.idle_timeout,
             protection: matched.route.protection.clone(),
+            publish: matched.route.publish,
             resource: matched.path_and_query(),
             pick,
             target,
@@ -204,7 +212,7 @@ impl Routing {
             route
                 .backends
                 .iter()
-                .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.settings.always))
+                .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.settings().always))
         };
         let literal = |route: &Route| {
             let text = route.pattern.as_str();
@@ -220,11 +228,11 @@ impl Routing {
 
 impl Resolved {
     /// Settings of the hop, unless the stream is local.
-    pub(crate) fn settings(&self) -> Option<&Arc<ClusterSettings>> {
+    pub(crate) fn settings(&self) -> Option<Arc<ClusterSettings>> {
         match &self.target {
             Target::Local => None,
-            Target::Cluster(cluster) => Some(&cluster.settings),
-            Target::Direct(settings, _) => Some(settings),
+            Target::Cluster(cluster) => Some(cluster.settings()),
+            Target::Direct(settings, _) => Some(Arc::clone(settings)),
         }
     }
 
@@ -244,9 +252,22 @@ impl Resolved {
         (self.protection.latency, self.protection.nack)
     }
 
+    /// What becomes of readers when the publisher goes. What goes on to an upstream ends with its publisher: the upstream
+    /// has a stream of its own.
+    pub(crate) fn publish_plan(&self) -> Publish {
+        if self.is_upstream() {
+            return Publish { resume: Duration::ZERO, resume_after_teardown: Duration::ZERO, ..self.publish };
+        }
+        self.publish
+    }
+
     /// For metric labels.
     pub(crate) fn cluster_name(&self) -> &str {
-        self.settings().map_or("local", |settings| &settings.name)
+        match &self.target {
+            Target::Local => "local",
+            Target::Cluster(cluster) => cluster.name(),
+            Target::Direct(settings, _) => &settings.name,
+        }
     }
 
     pub(crate) fn is_upstream(&self) -> bool {
@@ -257,7 +278,7 @@ impl Resolved {
     pub(crate) fn key(&self) -> HubKey {
         let backend = match &self.target {
             Target::Local => "local".into(),
-            Target::Cluster(cluster) => format!("cluster {}", cluster.settings.name),
+            Target::Cluster(cluster) => format!("cluster {}", cluster.name()),
             Target::Direct(_, url) => format!("{}:{}", url.host().to_ascii_lowercase(), url.port()),
         };
         // One slash, as where routes are matched: two spellings of one stream must not select two routes, of which one

@@ -4,7 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::reload::ConfigurationStatus;
 use crate::shared::Shared;
+
+mod clusters;
+
+pub(crate) use self::clusters::word;
+pub use self::clusters::{ClusterStatus, EndpointStatus};
 
 /// A picture of a mesh at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -15,8 +21,14 @@ pub struct Status {
     pub sessions: i64,
     /// RTSP connections.
     pub connections: i64,
+    /// The configuration in force, and the last one that was refused.
+    pub configuration: ConfigurationStatus,
     /// Where requests come in.
     pub listeners: Vec<ListenerStatus>,
+    /// Sets of servers.
+    pub clusters: Vec<ClusterStatus>,
+    /// The servers of all clusters.
+    pub endpoints: Vec<EndpointStatus>,
     /// What is published or pulled.
     pub streams: Vec<StreamStatus>,
     /// Who this member is, where it has an identity: its SPIFFE ID.
@@ -185,16 +197,21 @@ impl Status {
     pub(crate) fn of(shared: &Shared, hops: Vec<HopStatus>) -> Self {
         let streams = shared.registry.streams();
         let source = shared.hop.source.as_ref();
+        let (clusters, endpoints) = clusters::of(shared.routing().clusters().values(), Instant::now());
         Self {
             identity: source.and_then(|source| source.snapshot()).map(|own| own.svid.id().to_string()),
             identity_problem: source.and_then(|source| source.problem()).map(|problem| problem.to_string()),
             hops,
             fallbacks: shared.hop.fallbacks.status(Instant::now()),
+            clusters,
+            endpoints,
             workers: shared.worker_count(),
             sessions: shared.metrics.sessions.get(),
             connections: shared.metrics.connections.get(),
+            configuration: shared.history.status(),
             listeners: shared
                 .listeners
+                .load()
                 .iter()
                 .map(|listener| ListenerStatus {
                     name: listener.settings.name.clone(),

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+
+use crate::shared::Shared;
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +33,7 @@ struct Seen {
 type Make<T> = Box<dyn Fn() -> Result<T, String> + Send + Sync>;
 
 /// What tells one state of a file from the next: when it was written, its size, and which file it is.
-type Stamp = Option<(i64, i64, u64, u64)>;
+pub(crate) type Stamp = Option<(i64, i64, u64, u64)>;
 
 impl<T: Send + Sync + 'static> Watched<T> {
     /// Makes it for the first time.
@@ -89,11 +91,13 @@ impl<T: Send + Sync + 'static> Refresh for Watched<T> {
 }
 
 /// Looks at the files for as long as the worker lives, on a thread that carries no media.
-pub(crate) async fn keep(watched: Vec<Arc<dyn Refresh>>) {
-    let watched: Arc<[_]> = watched.into();
+pub(crate) async fn keep(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(EVERY).await;
-        let watched = Arc::clone(&watched);
+        let watched = shared.watched.load_full();
+        if watched.is_empty() {
+            continue;
+        }
         let look = move || watched.iter().for_each(|one| one.refresh());
         if tokio::task::spawn_blocking(look).await.is_err() {
             tracing::error!("files are watched no longer");
@@ -103,11 +107,13 @@ pub(crate) async fn keep(watched: Vec<Arc<dyn Refresh>>) {
 }
 
 fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |file: &PathBuf| {
-        let about = fs::metadata(file).ok()?;
-        Some((about.mtime(), about.mtime_nsec(), about.len(), about.ino()))
-    };
-    files.iter().map(stamp).collect()
+    files.iter().map(|file| stamp(file)).collect()
+}
+
+/// The state of a file now; of a symlink, of what it points to.
+pub(crate) fn stamp(file: &Path) -> Stamp {
+    let about = fs::metadata(file).ok()?;
+    Some((about.mtime(), about.mtime_nsec(), about.len(), about.ino()))
 }
 
 #[cfg(test)]

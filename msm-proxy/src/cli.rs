@@ -2,6 +2,7 @@
 
 use crate::demo;
 pub use crate::demo::DemoArgs;
+use crate::member::Origin;
 use crate::signals::Signals;
 use crate::{EXIT_CONFIG, EXIT_OK, EXIT_RUNTIME, check, logging, member, run, status};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -43,8 +44,11 @@ pub struct Cli {
 pub enum Command {
     /// Serve
     ///
-    /// Binds every port, then serves until SIGINT or SIGTERM; then takes no new sessions and waits for those that are open,
-    /// at most `drain_timeout`. A second signal ends at once.
+    /// Binds every port, then serves until SIGINT or SIGTERM; then /ready says no, new sessions get 503 after `drain_delay`, and those that
+    /// are open have `drain_timeout`. A second signal ends at once.
+    ///
+    /// The file is read again when it changes, or files with passwords that it names, and upon SIGHUP: what is wrong with it is logged and
+    /// shown by `status`, and changes nothing.
     #[command(after_long_help = "Examples:\n  msm-proxy run\n  msm-proxy run --config msm.yaml")]
     Run(RunArgs),
     /// Show a stream flowing over a lossy link, with nothing else installed
@@ -140,17 +144,21 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(args: &RunArgs) -> u8 {
+    let mut origin = Origin::new(args.config.as_deref());
     let config = match load(args.config.as_deref(), &mut io::stderr()) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(error) = logging::init(&config.log) {
-        eprintln!("{error}");
-        return EXIT_RUNTIME;
+    match logging::init(&config.log) {
+        Ok(level) => origin.level = Some(level),
+        Err(error) => {
+            eprintln!("{error}");
+            return EXIT_RUNTIME;
+        }
     }
     let outcome = on_runtime(async {
         let mut signals = Signals::install().map_err(|error| error.to_string())?;
-        run::run(&config, member::start(config.clone()), &mut signals)
+        run::run(&config, member::start(config.clone(), origin), &mut signals)
             .await
             .map_err(|error| error.to_string())
     });
@@ -249,7 +257,7 @@ pub fn load(config: Option<&Path>, err: &mut dyn Write) -> Result<Config, u8> {
 }
 
 /// The variables that override keys. One that is not UTF-8 is passed on with replacements, so that it is refused by name.
-fn environment() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .filter(|(name, _)| name.starts_with(ENV_PREFIX))

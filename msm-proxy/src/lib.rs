@@ -10,6 +10,7 @@ pub mod member;
 pub mod run;
 pub mod signals;
 pub mod status;
+mod watch;
 
 /// Exit code for success.
 pub const EXIT_OK: u8 = 0;

@@ -1,8 +1,10 @@
 //! What the types cannot say: references, uniqueness, and what fits together.
 
 mod cluster;
+mod discovery;
 mod identity;
 mod protection;
+mod publish;
 mod report;
 
 pub(super) use self::report::{At, Report};
@@ -202,8 +204,8 @@ fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, r
         report.add(&at, "is not used by `hop: mesh`, where `peers` says who may serve; remove it");
         return;
     }
-    // Endpoints that could not be read may have been the ones.
-    if !over_tls && endpoints.len() == cluster.endpoints.len() {
+    // Endpoints that could not be read, or are not known yet, may be the ones.
+    if !over_tls && cluster.files.is_empty() && endpoints.len() >= cluster.endpoints.len() {
         report.add(&at, "is not used, as no endpoint is `rtsps://…`; change one, or remove the key");
     }
     if tls.insecure && tls.ca.is_some() {
@@ -229,9 +231,7 @@ fn check_cluster(
         pairs(ports, &at.then("ports"), report);
     }
     let list = at.then("endpoints");
-    if cluster.endpoints.is_empty() {
-        report.add(&list, "names no server; write e.g. [\"rtsp://10.0.0.11:8554\"]");
-    }
+    let unknown = discovery::check(cluster, &at, report);
     let mut endpoints: Vec<Endpoint> = Vec::with_capacity(cluster.endpoints.len());
     let mut specs = Vec::with_capacity(cluster.endpoints.len());
     let port = (cluster.hop == Hop::Mesh).then(|| ListenerConfig::MESH_ADDRESS.port());
@@ -249,7 +249,8 @@ fn check_cluster(
         }
     }
     cluster::endpoints(&cluster.endpoints, &list, report);
-    check_cluster_tls(cluster, &endpoints, &at, report);
+    let all: Vec<_> = unknown.into_iter().chain(endpoints.iter().cloned()).collect();
+    check_cluster_tls(cluster, &all, &at, report);
     peers(&cluster.peers, &at.then("peers"), report);
     match cluster.hop {
         Hop::Mesh if cluster.peers.is_empty() => report.add(
@@ -313,6 +314,7 @@ fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
             report.add(&at.then("coalesce"), "is longer than `100ms`, more than a live stream can bear");
         }
         protection::check(config, &given.protection, &at.then("protection"), report);
+        publish::check(&given.publish, &at.then("publish"), report);
         let url = at.then("match").then("url");
         let pattern = match UrlPattern::parse(&given.r#match.url) {
             Ok(pattern) => pattern,
@@ -375,6 +377,7 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
         coalesce: given.coalesce,
         idle_timeout: given.idle_timeout,
         protection: (&given.protection).into(),
+        publish: (&given.publish).into(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `clusters`: where streams come from, or go to.
 
 use super::balance::{BalanceConfig, ClusterLimitsConfig, MaglevConfig};
+use super::discovery::DnsConfig;
 use super::endpoint::EndpointConfig;
 use super::health::HealthConfig;
 use super::secret::Secret;
@@ -16,6 +17,14 @@ use std::time::Duration;
 pub struct ClusterConfig {
     /// The servers: `rtsp://host:port`, or `rtsps://host:port` for TLS, without a path; or `{url: URL, weight: 1, zone: NAME}`.
     pub endpoints: Vec<EndpointConfig>,
+    /// The servers that a name stands for, asked for again when the answer expires. Instead of `endpoints`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsConfig>,
+    /// Files that list the servers in the format of Prometheus' `file_sd`, JSON or YAML, read again when they change; `*` in a file's name
+    /// takes all that match. The labels `zone` and `weight` are those of the endpoints. Relative to the configuration file. Instead of
+    /// `endpoints`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
     /// What is on the other side.
     pub hop: Hop,
     /// What becomes of an endpoint that knows no mesh hop, for `hop: mesh`. Whoever is there must prove to be one of `peers` in

@@ -20,6 +20,7 @@ mod balance;
 mod check;
 mod cluster;
 mod de;
+mod discovery;
 mod endpoint;
 mod env;
 mod explain;
@@ -31,6 +32,7 @@ pub(crate) mod load;
 mod nearest;
 mod problem;
 mod protection;
+mod publish;
 mod route;
 #[cfg(feature = "schema")]
 mod schema;
@@ -44,6 +46,7 @@ pub use check::Routing;
 pub use cluster::{
     AuthConfig, ClusterConfig, ClusterTls, Fallback, Hop, Start, TimeoutsConfig, TransportConfig,
 };
+pub use discovery::{DnsConfig, DnsKind, DnsScheme};
 pub use endpoint::EndpointConfig;
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, Explanation, RouteVerdict};
@@ -53,6 +56,7 @@ pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
 pub use protection::{FecConfig, NackConfig, PathFrom, PathModeConfig, PathsConfig, ProtectionConfig};
+pub use publish::PublishConfig;
 pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
 #[cfg(feature = "schema")]
 pub use schema::schema;
@@ -91,7 +95,14 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What is logged.
     pub log: LogConfig,
-    /// How long sessions may take to end after a request to stop.
+    /// How long new sessions are still let in after a request to stop, when `/ready` says no already: as long as those who send
+    /// clients here take to notice, such as Kubernetes' endpoints.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "schema::DurationText"))]
+    pub drain_delay: Duration,
+    /// How long sessions may take to end after that; then they are ended. Together with `drain_delay` shorter than what whoever
+    /// stops the process waits, such as Kubernetes' `terminationGracePeriodSeconds` of 30 s. Sessions of a listener that is removed
+    /// from the configuration have as long.
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "schema::DurationText"))]
     pub drain_timeout: Duration,
@@ -109,7 +120,8 @@ impl Default for Config {
             zone: None,
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
-            drain_timeout: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(20),
         }
     }
 }

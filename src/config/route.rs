@@ -1,6 +1,7 @@
 //! `routes`: which cluster serves a URL.
 
 use super::protection::ProtectionConfig;
+use super::publish::PublishConfig;
 use super::units;
 use msm_core::route::{Action, Route, Share};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub struct RouteConfig {
     pub idle_timeout: Duration,
     /// What is done against loss: between members always, with others as far as they offer it.
     pub protection: ProtectionConfig,
+    /// What becomes of readers when a publisher goes, and of a second publisher.
+    pub publish: PublishConfig,
 }
 
 impl Default for RouteConfig {
@@ -52,6 +55,7 @@ impl Default for RouteConfig {
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
             protection: ProtectionConfig::default(),
+            publish: PublishConfig::default(),
         }
     }
 }

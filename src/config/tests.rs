@@ -349,7 +349,7 @@ fn the_default_round_trips_through_its_serialization() {
 fn the_schema_describes_every_key() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).expect("json");
     assert_eq!(schema["additionalProperties"], false);
-    assert_eq!(schema["properties"]["drain_timeout"]["default"], "10s");
+    assert_eq!(schema["properties"]["drain_timeout"]["default"], "20s");
     fn walk(at: &str, value: &serde_json::Value) {
         if let Some(properties) = value.get("properties").and_then(|p| p.as_object()) {
             for (key, property) in properties {

@@ -14,3 +14,4 @@ mod rate;
 pub(crate) mod reader;
 pub(crate) mod requests;
 pub(crate) mod session;
+pub(crate) mod succession;

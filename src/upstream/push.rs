@@ -49,7 +49,7 @@ pub(crate) async fn start(
         };
         let url = held.url.clone();
         let attempt = async {
-            let link = match reach::way(worker, settings, &url, &resolved.protection, &via).await? {
+            let link = match reach::way(worker, &settings, &url, &resolved.protection, &via).await? {
                 Way::Plain(link) => link,
                 Way::Member(peer) => {
                     let via = via.clone();
@@ -59,7 +59,7 @@ pub(crate) async fn start(
             let push = Push {
                 worker: Rc::clone(worker),
                 home: Rc::clone(home),
-                settings: Arc::clone(settings),
+                settings: Arc::clone(&settings),
                 description: description.clone(),
                 via: via.clone(),
                 parity: rtx::parity(&resolved.protection),

@@ -119,7 +119,8 @@ pub(crate) async fn describe(
     settings: &ClusterSettings,
     via: &[String],
 ) -> Result<(Box<Link>, Described), Error> {
-    let limits = &worker.shared.settings.rtsp;
+    let shared = worker.shared.settings();
+    let limits = &shared.rtsp;
     for _ in 0..=limits.redirects {
         let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
         // Learns how to keep the session alive; servers that do not know OPTIONS say so and go on.

@@ -32,6 +32,7 @@ pub(crate) mod host;
 pub(crate) mod pattern;
 mod peer;
 mod protection;
+mod publish;
 mod rewrite;
 mod segment;
 mod split;
@@ -40,6 +41,7 @@ mod table;
 pub use pattern::{Captures, MAX_SEGMENTS, MAX_URL_BYTES, PatternError, UrlPattern};
 pub use peer::{Caller, Denial, PeerPattern};
 pub use protection::{Fec, PathFrom, PathMode, Paths, Protection};
+pub use publish::Publish;
 pub use rewrite::{RewriteTemplate, TemplateError};
 pub use split::{hash, split};
 pub use table::{

@@ -3,6 +3,7 @@
 use super::pattern::{Captures, UrlPattern, is_unroutable};
 use super::peer::{Caller, Denial, PeerPattern, decide};
 use super::protection::Protection;
+use super::publish::Publish;
 use super::rewrite::RewriteTemplate;
 use super::segment::{normalize_path, normalize_query};
 use std::fmt;
@@ -115,6 +116,8 @@ pub struct Route {
     pub idle_timeout: Duration,
     /// What is done against loss.
     pub protection: Protection,
+    /// What is done with publishers.
+    pub publish: Publish,
 }
 
 impl Route {
@@ -135,6 +138,7 @@ impl Route {
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
             protection: Protection::default(),
+            publish: Publish::default(),
         }
     }
 

@@ -28,6 +28,9 @@ use crate::shared::Shared;
 use crate::upstream::pull;
 use crate::worker::Worker;
 
+/// Seconds after which a client may come again that was sent away as the process ends: another instance is there then, or this one again.
+const RETRY_AFTER: &str = "2";
+
 /// Requests of a member's many sessions that may wait for their answers.
 const MEMBER_REQUESTS: usize = 256;
 
@@ -51,7 +54,7 @@ impl From<Error> for Refusal {
 
 /// How this mesh presents itself to clients.
 pub(crate) fn server_config(shared: &Shared, member: bool) -> ServerConfig {
-    let mut limits = shared.settings.rtsp.clone();
+    let mut limits = shared.settings().rtsp.clone();
     if member {
         limits.pipelined_requests = MEMBER_REQUESTS;
     }
@@ -90,8 +93,20 @@ pub(crate) async fn answer(context: Rc<Context>, request: Box<Request>) -> Respo
     response
 }
 
+/// Whether a request would begin a session where none begins any more: the process ends, or the listener is to go.
+fn comes_too_late(context: &Context, request: &Request) -> bool {
+    matches!(request.method, Method::Describe | Method::Announce | Method::Setup)
+        && (*context.worker.shared.draining.borrow()
+            || context.listener().is_none_or(|own| own.left().is_some()))
+        && session_id(context, request).is_none()
+}
+
 /// `asked` is when the request came.
 async fn dispatch(context: &Rc<Context>, request: &Request, asked: Instant) -> Result<Response, Refusal> {
+    if comes_too_late(context, request) {
+        tracing::debug!(peer = %context.peer, uri = url::shown(&request.uri), "no new sessions: shutting down");
+        return Ok(Response::new(503).with("Retry-After", RETRY_AFTER));
+    }
     match &request.method {
         Method::Options => {
             if let Some(session) = own_session(context, request) {

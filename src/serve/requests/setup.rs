@@ -30,7 +30,7 @@ use crate::serve::group;
 use crate::serve::listener::Listening;
 use crate::serve::publisher::{Inlet, PublisherRole, TrackInlet};
 use crate::serve::reader::{Path, ReaderRole, TrackPath};
-use crate::serve::session::{self, Owner, Role, Session, SessionState};
+use crate::serve::session::{self, Grant, Owner, Role, Session, SessionState};
 use crate::upstream::pull;
 use crate::worker::Worker;
 
@@ -41,9 +41,6 @@ pub(super) async fn setup(
 ) -> Result<Response, Refusal> {
     let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
     let worker = &context.worker;
-    if *worker.shared.draining.borrow() {
-        return Err(Refusal::new(503, "shutting down"));
-    }
     let origin = Origin { peer: context.peer_ip(), local: context.local.ip(), owner: context.owner(), asked };
     let own = session_id(context, request);
     let place = own.as_ref().and_then(|id| worker.shared.sessions.worker_of(id));
@@ -73,9 +70,9 @@ async fn at(
     parse(&base)?;
     // Media goes through a connection of the session's own worker only.
     // Where signalling is encrypted, media does not go in the clear.
-    let clear = listening.shared.settings.tls.is_none();
-    let between_members = listening.shared.settings.member.is_some();
-    let multicast = clear && listening.shared.groups.is_some();
+    let clear = listening.shared().settings.tls.is_none();
+    let between_members = listening.shared().settings.member.is_some();
+    let multicast = clear && listening.shared().groups.is_some();
     let srtp = keys::wanted(context, announced_track, &base, track, request)?;
     let offer = Offer { udp: clear, tcp: context.is_some(), multicast, srtp };
     let hop = context.and_then(|context| context.association()).map(|association| {
@@ -197,7 +194,8 @@ impl Setting<'_> {
 
     /// The presentation.
     fn url(&self) -> Result<RtspUrl, Refusal> {
-        let settings = &self.listening.shared.settings;
+        let listener = self.listening.shared();
+        let settings = &listener.settings;
         Ok(parse(&self.base)?.over(settings.tls.is_some() || settings.member.is_some()))
     }
 
@@ -249,7 +247,7 @@ impl Setting<'_> {
     async fn begin(self, role: Role) -> Result<Response, Refusal> {
         let worker = Rc::clone(self.worker);
         let context = self.context.ok_or_else(|| Refusal::new(454, "the session is not known"))?;
-        let settings = &worker.shared.settings;
+        let settings = worker.shared.settings();
         let now = Instant::now();
         let pass =
             worker.shared.admission.session(self.origin.peer, now).map_err(|refused| match refused {
@@ -259,10 +257,20 @@ impl Setting<'_> {
         let random = u128::from(worker.shared.seed()) << 64 | u128::from(worker.shared.seed());
         let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
         let asked = Some(context.first_asked.take(&self.base).unwrap_or(self.origin.asked));
+        let grant = Grant {
+            id: machine.id().to_owned(),
+            worker: worker.id,
+            owner: self.origin.owner.clone(),
+            url: self.url()?,
+            publishes: match &role {
+                Role::Reader(_) => None,
+                Role::Publisher(publisher) => Some(publisher.resolved.publish_key()),
+            },
+        };
         let state = SessionState { machine, role, url: self.base.clone(), asked };
         let session = session::create(
             &worker,
-            self.origin.owner.clone(),
+            grant,
             self.hop.as_ref().map(|hop| &hop.association),
             &context.connection,
             state,
@@ -466,7 +474,7 @@ impl Setting<'_> {
             (Lower::Udp, Delivery::Unicast) => {
                 let (rtp_to, rtcp_to) = self.client_addresses()?;
                 answer.source = Some(self.origin.local);
-                let shared = &self.listening.shared;
+                let shared = self.listening.shared();
                 if shared.settings.same_ip {
                     let pair = self.own_pair()?;
                     answer.server_port = Some(pair.ports());
@@ -503,7 +511,8 @@ impl Setting<'_> {
         let pair = self.own_pair()?;
         answer.server_port = Some(pair.ports());
         answer.source = Some(self.origin.local);
-        let ports = Some((rtp_to.port(), rtcp_to.port())).filter(|_| !self.listening.shared.settings.same_ip);
+        let ports =
+            Some((rtp_to.port(), rtcp_to.port())).filter(|_| !self.listening.shared().settings.same_ip);
         let check = PeerCheck { ip: Some(self.origin.peer), ports };
         let reports = Dest::Udp {
             rtp: Rc::clone(&pair.rtp),
@@ -524,7 +533,7 @@ impl Setting<'_> {
     }
 
     fn own_pair(&self) -> Result<crate::net::pair::Pair, Refusal> {
-        let shared = &self.listening.shared;
+        let shared = self.listening.shared();
         shared.ports.bind(shared.settings.address.ip(), &shared.settings.options).map_err(|error| {
             Refusal::from(crate::error::Error::socket(
                 format!("listener `{}`: port_range", shared.settings.name),
