@@ -13,7 +13,7 @@ use msm_core::route::{
 use msm_rtsp::url::RtspUrl;
 use serde::Serialize;
 
-use super::{ActionConfig, Config, Fallback, Hop};
+use super::{ActionConfig, Config, EndpointConfig, Fallback, Hop};
 use crate::routing::{client_at, client_of, key_of, pick_key, point};
 
 /// Routes that do not match a URL are named up to so many, and counted beyond.
@@ -235,7 +235,8 @@ impl Config {
     fn backend(&self, name: &str, weight: u32, share: f64, chosen: Option<bool>) -> BackendChoice {
         let cluster = self.clusters.get(name);
         let endpoints = cluster.map(|own| own.endpoints.as_slice()).unwrap_or_default();
-        let endpoint = |url: &String| EndpointChoice { url: url.clone(), weight: 1, health: None };
+        let endpoint =
+            |own: &EndpointConfig| EndpointChoice { url: own.url.clone(), weight: own.weight, health: None };
         BackendChoice {
             cluster: name.to_owned(),
             weight,
