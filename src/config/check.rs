@@ -10,7 +10,9 @@ pub(super) use self::report::{At, Report};
 use super::listener::{ListenerConfig, Protocol};
 use super::nearest::nearest;
 use super::units::PortRange;
-use super::{ClusterConfig, Config, FailoverConfig, Fallback, Hop, RouteConfig, Standby, Start, TransportConfig};
+use super::{
+    ClusterConfig, Config, FailoverConfig, Fallback, Hop, RouteConfig, Standby, Start, TransportConfig,
+};
 use msm_auth::identity::id::IdMatch;
 use msm_core::cluster::{BalanceKind, ClusterOptions, ClusterSpec, Endpoint, EndpointSpec};
 use msm_core::route::{Backend, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern};
@@ -219,7 +221,10 @@ fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, r
 fn check_failover(cluster: &ClusterConfig, at: &At, report: &mut Report<'_>) {
     let at = at.then("failover");
     if cluster.failover.hold > FailoverConfig::LONGEST_HOLD {
-        report.add(&at.then("hold"), "is more than an hour, in which readers would see nothing; write e.g. `10s`");
+        report.add(
+            &at.then("hold"),
+            "is more than an hour, in which readers would see nothing; write e.g. `10s`",
+        );
     }
     if cluster.failover.standby == Standby::Warm && cluster.failover.hold.is_zero() {
         report.add(

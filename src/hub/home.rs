@@ -342,7 +342,8 @@ impl Home {
                     self.shard.handle_source_changed(now, track);
                 }
                 IngestEvent::Bye { track } => {
-                    let sources = (0..self.handle.tracks().len()).filter(|track| ingest.source(*track).is_some());
+                    let sources =
+                        (0..self.handle.tracks().len()).filter(|track| ingest.source(*track).is_some());
                     self.heard.bye(now, track, sources);
                     tracing::debug!(hub = self.handle.id, track, "publisher said BYE");
                 }

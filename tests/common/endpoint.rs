@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::common::{Rtsp, TestMesh};
 use super::server::{Asked, Server};
 
 /// Milliseconds between two pictures, and between two packets of sound.
@@ -110,18 +111,22 @@ fn answer(asked: &Asked, behaves: &Behaviour, playing: &Mutex<Vec<usize>>) -> (u
     let refuses = behaves.refuses.load(Ordering::SeqCst);
     match asked.method.as_str() {
         "DESCRIBE" | "SETUP" if refuses != 0 => (refuses, String::new(), String::new()),
-        "OPTIONS" => (200, "Public: DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER\r\n".into(), String::new()),
+        "OPTIONS" => {
+            (200, "Public: DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER\r\n".into(), String::new())
+        }
         "DESCRIBE" => {
             let description = behaves.description.lock().unwrap().clone();
             (200, "Content-Type: application/sdp\r\n".into(), description)
         }
-        "SETUP" => match asked.header("transport").and_then(|transport| transport.split("interleaved=").nth(1)) {
-            Some(channels) => {
-                let transport = format!("Transport: RTP/AVP/TCP;unicast;interleaved={channels}\r\n");
-                (200, format!("{session}{transport}"), String::new())
+        "SETUP" => {
+            match asked.header("transport").and_then(|transport| transport.split("interleaved=").nth(1)) {
+                Some(channels) => {
+                    let transport = format!("Transport: RTP/AVP/TCP;unicast;interleaved={channels}\r\n");
+                    (200, format!("{session}{transport}"), String::new())
+                }
+                None => (461, String::new(), String::new()),
             }
-            None => (461, String::new(), String::new()),
-        },
+        }
         "PLAY" => {
             playing.lock().unwrap().push(asked.connection);
             (200, session, String::new())
@@ -163,7 +168,8 @@ impl Camera {
                 if !served.contains(&connection) {
                     served.push(connection);
                     self.report(connection, frame);
-                    let since = if self.behaves.bursts.load(Ordering::SeqCst) { frame - frame % GOP } else { frame };
+                    let since =
+                        if self.behaves.bursts.load(Ordering::SeqCst) { frame - frame % GOP } else { frame };
                     (since..frame).for_each(|frame| self.send(connection, frame));
                 }
                 self.send(connection, frame);
@@ -292,9 +298,16 @@ pub fn check(seen: &[Seen], from: u8, to: u8) -> Splice {
     for track in [0, 1] {
         let line: Vec<_> = seen.iter().filter(|packet| packet.track == track).collect();
         let rate = [90.0, 48.0][track];
-        let at = line.iter().position(|packet| packet.id == to).unwrap_or_else(|| panic!("track {track}: never of {to}"));
+        let at = line
+            .iter()
+            .position(|packet| packet.id == to)
+            .unwrap_or_else(|| panic!("track {track}: never of {to}"));
         let ids = || line.iter().map(|packet| packet.id).collect::<Vec<_>>();
-        assert!(line[..at].iter().all(|packet| packet.id == from) && at > 0, "track {track}: {from} to {to}: {:?}", ids());
+        assert!(
+            line[..at].iter().all(|packet| packet.id == from) && at > 0,
+            "track {track}: {from} to {to}: {:?}",
+            ids()
+        );
         assert!(line[at..].iter().all(|packet| packet.id == to), "track {track}: goes back");
         for pair in line.windows(2) {
             assert_eq!(pair[1].ssrc, pair[0].ssrc, "track {track}");
@@ -304,7 +317,12 @@ pub fn check(seen: &[Seen], from: u8, to: u8) -> Splice {
             assert!(step > 0 || (track == 0 && step == 0), "track {track}: {pair:?}");
         }
         if track == 0 {
-            let first: Vec<_> = line[at..].iter().map(|packet| packet.nal).find(|nal| [1, 5].contains(nal)).into_iter().collect();
+            let first: Vec<_> = line[at..]
+                .iter()
+                .map(|packet| packet.nal)
+                .find(|nal| [1, 5].contains(nal))
+                .into_iter()
+                .collect();
             assert_eq!(first, [5], "it does not begin with a keyframe");
             let sets: Vec<_> = line[at..at + 2].iter().map(|packet| packet.nal).collect();
             assert_eq!(sets, [7, 8], "parameter sets are not in front");
@@ -321,4 +339,62 @@ pub fn check(seen: &[Seen], from: u8, to: u8) -> Splice {
         later[track] = after - before;
     }
     Splice { gap, later }
+}
+
+/// A player of both tracks in its connection.
+pub struct Player {
+    pub rtsp: Rtsp,
+    pub seen: Vec<Seen>,
+}
+
+impl Player {
+    pub fn start(mesh: &TestMesh) -> Self {
+        let mut rtsp = mesh.connect();
+        let url = mesh.url("cam");
+        let mut session = String::new();
+        for track in 0..2 {
+            let channels = format!("RTP/AVP/TCP;unicast;interleaved={}-{}", track * 2, track * 2 + 1);
+            let mut headers = vec![("Transport", channels.as_str())];
+            if !session.is_empty() {
+                headers.push(("Session", session.as_str()));
+            }
+            let answer = rtsp.ask("SETUP", &format!("{url}/trackID={track}"), &headers, b"");
+            assert_eq!(answer.status, 200, "{answer:?}");
+            session = answer.session();
+        }
+        assert_eq!(rtsp.ask("PLAY", &url, &[("Session", &session)], b"").status, 200);
+        Self { rtsp, seen: Vec::new() }
+    }
+
+    /// Plays until there is a picture, and for so long after.
+    pub fn begin(&mut self, time: Duration) {
+        while self.next().track != 0 {}
+        self.watch(time);
+    }
+
+    pub fn next(&mut self) -> Seen {
+        loop {
+            let (channel, packet) = self.rtsp.next_frame();
+            if channel % 2 == 0 {
+                let seen = Seen::of(usize::from(channel / 2), &packet, Instant::now());
+                self.seen.push(seen);
+                return seen;
+            }
+        }
+    }
+
+    /// Plays for so long.
+    pub fn watch(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while self.next().at < until {}
+    }
+
+    /// Plays until something of endpoint `id` comes, and for so long after.
+    pub fn watch_until(&mut self, id: u8, time: Duration) {
+        let patience = Instant::now() + Duration::from_secs(15);
+        while self.next().id != id {
+            assert!(Instant::now() < patience, "nothing of {id}");
+        }
+        self.watch(time);
+    }
 }

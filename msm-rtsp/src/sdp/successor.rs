@@ -7,7 +7,8 @@ use super::{Description, Format, Track};
 
 /// Parameters of a format without which a decoder that was made by another value of them makes noise (`RFC 3640 §4.1`,
 /// `RFC 6416 §7.3`).
-const DECISIVE: &[&str] = &["config", "mode", "sizelength", "indexlength", "indexdeltalength", "constantduration"];
+const DECISIVE: &[&str] =
+    &["config", "mode", "sizelength", "indexlength", "indexdeltalength", "constantduration"];
 
 /// Parameters that hold parameter sets: `RFC 6184 §8.1`, `RFC 7798 §7.1`; in the order that they are to be sent in.
 const SETS: &[&str] = &["sprop-vps", "sprop-sps", "sprop-pps", "sprop-parameter-sets"];
@@ -27,7 +28,11 @@ impl Description {
             return Err(format!("{} tracks instead of {}", next.tracks.len(), self.tracks.len()));
         }
         let tracks = self.tracks.iter().zip(&next.tracks).enumerate();
-        tracks.map(|(number, (own, other))| self.same(own, next, other).map_err(|why| format!("track {number}: {why}"))).collect()
+        tracks
+            .map(|(number, (own, other))| {
+                self.same(own, next, other).map_err(|why| format!("track {number}: {why}"))
+            })
+            .collect()
     }
 
     fn same(&self, own: &Track, next: &Description, other: &Track) -> Result<Vec<(u8, u8)>, String> {
@@ -53,7 +58,8 @@ impl Description {
                 return Err(format!("{} instead of {}", name(theirs), name(ours)));
             };
             for key in DECISIVE {
-                let (before, after) = (self.parameter(own, *number, key), next.parameter(other, theirs.number, key));
+                let (before, after) =
+                    (self.parameter(own, *number, key), next.parameter(other, theirs.number, key));
                 if !same_value(before, after) {
                     return Err(format!("{} with another {key}", name(theirs)));
                 }
@@ -67,10 +73,9 @@ impl Description {
     #[must_use]
     pub fn parameter_sets(&self, track: usize) -> Option<(u8, Vec<Vec<u8>>)> {
         let track = self.tracks.get(track)?;
-        let format = track
-            .formats
-            .iter()
-            .find(|format| ["H264", "H265", "HEVC"].iter().any(|name| format.encoding.eq_ignore_ascii_case(name)))?;
+        let format = track.formats.iter().find(|format| {
+            ["H264", "H265", "HEVC"].iter().any(|name| format.encoding.eq_ignore_ascii_case(name))
+        })?;
         let sets: Vec<Vec<u8>> = SETS
             .iter()
             .filter_map(|key| self.parameter(track, format.number, key))
@@ -144,7 +149,10 @@ mod tests {
             line.successor(&parse(&LINE.replace(from, to)))
         };
         assert_eq!(with("profile-level-id=42C01E", "profile-level-id=640028"), Ok(vec![vec![], vec![]]));
-        assert_eq!(with("a=fmtp:97 mode=AAC-hbr;config=1190;sizelength=13\r\n", ""), Ok(vec![vec![], vec![]]));
+        assert_eq!(
+            with("a=fmtp:97 mode=AAC-hbr;config=1190;sizelength=13\r\n", ""),
+            Ok(vec![vec![], vec![]])
+        );
         assert_eq!(with("mpeg4-generic", "MPEG4-GENERIC"), Ok(vec![vec![], vec![]]));
         // Other numbers for the same.
         let renumbered = LINE.replace("96", "35").replace("97", "96").replace("RTP/AVP 35", "RTP/AVP 35 100");

@@ -134,7 +134,8 @@ impl Home {
             self.worker.shared.metrics.failovers.observe_gap(&takeover.cluster, gap);
             self.handle.source.set_gap(gap);
         }
-        let millis = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let millis =
+            |time: Option<Duration>| time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         tracing::warn!(
             hub = self.handle.id,
             cluster = takeover.cluster,

@@ -34,7 +34,13 @@ impl Pull {
     ) -> Result<(), String> {
         let handle = Arc::clone(&self.making.handle);
         let from = handle.source.endpoint();
-        tracing::warn!(hub = handle.id, upstream = from, reason = lost.reason.name(), why = lost.why, "source lost");
+        tracing::warn!(
+            hub = handle.id,
+            upstream = from,
+            reason = lost.reason.name(),
+            why = lost.why,
+            "source lost"
+        );
         if let Some(outcome) = lost.reason.outcome() {
             self.held.report(outcome);
         }

@@ -93,7 +93,13 @@ pub(crate) async fn open(
         control: Some(control),
     });
     handle.source.set_endpoint(&name);
-    tracing::info!(hub = handle.id, upstream = name, unshared, tracks = handle.tracks().len(), "stream opened");
+    tracing::info!(
+        hub = handle.id,
+        upstream = name,
+        unshared,
+        tracks = handle.tracks().len(),
+        "stream opened"
+    );
     let making = Rc::new(Making {
         worker: Rc::clone(worker),
         settings: Arc::clone(&settings),

@@ -111,7 +111,8 @@ impl Standby {
     pub(super) fn take(&mut self, now: Instant, settings: &ClusterSettings) -> Option<Ready> {
         let timeout = settings.media_timeout;
         let heard = self.ready.as_ref()?.home.last_rtp();
-        let brings = heard.is_some_and(|last| timeout.is_zero() || now.saturating_duration_since(last) < timeout);
+        let brings =
+            heard.is_some_and(|last| timeout.is_zero() || now.saturating_duration_since(last) < timeout);
         if self.lost.is_some() || !brings {
             return None;
         }

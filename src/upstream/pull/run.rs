@@ -237,8 +237,12 @@ impl Pull {
         let source = self.source.as_mut().ok_or(Error::StreamEnded)?;
         source.set_up().await?;
         let worker = &self.making.worker;
-        let home =
-            Home::start(worker, std::sync::Arc::clone(&self.making.handle), worker.shared.seed(), Instant::now());
+        let home = Home::start(
+            worker,
+            std::sync::Arc::clone(&self.making.handle),
+            worker.shared.seed(),
+            Instant::now(),
+        );
         source.attach(&home);
         self.home = Some(home);
         Ok(())

@@ -90,11 +90,7 @@ impl Search {
     }
 
     /// Has an endpoint take over; its answer to PLAY, if that was asked for.
-    async fn take_over(
-        &self,
-        held: &Held,
-        now: &Now<'_>,
-    ) -> Result<(Source, Option<PlayAnswer>), Useless> {
+    async fn take_over(&self, held: &Held, now: &Now<'_>) -> Result<(Source, Option<PlayAnswer>), Useless> {
         let (mut source, succession) = self.candidate(held).await?;
         let begin = async {
             let Some(home) = now.home else { return Ok(None) };
