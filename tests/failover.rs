@@ -17,79 +17,25 @@ mod server;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common::{Reader, Rtsp, TestMesh, reader_port};
-use endpoint::{BOTH, Endpoint, FRAME, GOP, Seen, check};
+use common::{Reader, TestMesh, reader_port};
+use endpoint::{BOTH, Endpoint, FRAME, GOP, Player, Seen, check};
 
 const SOON: Duration = Duration::from_secs(5);
 
 /// A mesh in front of these endpoints.
 fn in_front_of(endpoints: &[&Endpoint], cluster: &str) -> TestMesh {
     let endpoints: Vec<_> = endpoints.iter().map(|endpoint| format!("\"{}\"", endpoint.url())).collect();
+    behind(&format!("endpoints: [{}]{cluster}", endpoints.join(", ")))
+}
+
+/// A mesh in front of this cluster.
+fn behind(cluster: &str) -> TestMesh {
     TestMesh::from_yaml(&format!(
         "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
          routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: back}}], idle_timeout: 500ms}}\n\
-         clusters:\n  back: {{endpoints: [{}], transport: tcp{cluster}}}\n",
-        reader_port(),
-        endpoints.join(", ")
+         clusters:\n  back: {{transport: tcp, {cluster}}}\n",
+        reader_port()
     ))
-}
-
-/// A player of both tracks in its connection.
-struct Player {
-    rtsp: Rtsp,
-    seen: Vec<Seen>,
-}
-
-impl Player {
-    fn start(mesh: &TestMesh) -> Self {
-        let mut rtsp = mesh.connect();
-        let url = mesh.url("cam");
-        let mut session = String::new();
-        for track in 0..2 {
-            let channels = format!("RTP/AVP/TCP;unicast;interleaved={}-{}", track * 2, track * 2 + 1);
-            let mut headers = vec![("Transport", channels.as_str())];
-            if !session.is_empty() {
-                headers.push(("Session", session.as_str()));
-            }
-            let answer = rtsp.ask("SETUP", &format!("{url}/trackID={track}"), &headers, b"");
-            assert_eq!(answer.status, 200, "{answer:?}");
-            session = answer.session();
-        }
-        assert_eq!(rtsp.ask("PLAY", &url, &[("Session", &session)], b"").status, 200);
-        Self { rtsp, seen: Vec::new() }
-    }
-
-    /// Plays until there is a picture, and for so long after.
-    fn begin(&mut self, time: Duration) {
-        while self.next().track != 0 {}
-        self.watch(time);
-    }
-
-    fn next(&mut self) -> Seen {
-        loop {
-            let (channel, packet) = self.rtsp.next_frame();
-            if channel % 2 == 0 {
-                let seen = Seen::of(usize::from(channel / 2), &packet, Instant::now());
-                self.seen.push(seen);
-                return seen;
-            }
-        }
-    }
-
-    /// Plays for so long.
-    fn watch(&mut self, time: Duration) {
-        let until = Instant::now() + time;
-        while self.next().at < until {}
-    }
-
-    /// Plays until something of endpoint `id` comes, and for so long after.
-    fn watch_until(&mut self, id: u8, time: Duration) {
-        let patience = Instant::now() + 3 * SOON;
-        while self.next().id != id {
-            assert!(Instant::now() < patience, "nothing of {id}");
-        }
-        self.watch(time);
-    }
 }
 
 /// Until a source has settled.
@@ -387,4 +333,30 @@ fn a_standby_that_dies_is_replaced_and_one_endpoint_has_none() {
     player.begin(Duration::from_millis(1_200));
     let status = mesh.block_on(mesh.mesh.status());
     assert_eq!(status.streams[0].standby.as_deref(), Some("none: there is no other endpoint"));
+}
+
+#[test]
+fn an_endpoint_that_is_removed_is_left_without_a_gap() {
+    for standby in ["none", "warm"] {
+        let (one, two) = (Endpoint::start(1, Instant::now()), Endpoint::start(2, Instant::now()));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("targets.json");
+        let put = |endpoints: &[&Endpoint]| {
+            let targets: Vec<_> =
+                endpoints.iter().map(|endpoint| format!("\"{}\"", endpoint.server.address)).collect();
+            std::fs::write(dir.path().join("new"), format!("[{{\"targets\": [{}]}}]", targets.join(", ")))
+                .unwrap();
+            std::fs::rename(dir.path().join("new"), &file).unwrap();
+        };
+        put(&[&one]);
+        let mesh = behind(&format!("files: [\"{}\"], failover: {{standby: {standby}}}", file.display()));
+        let mut player = Player::start(&mesh);
+        player.begin(Duration::from_millis(800));
+        put(&[&two]);
+        player.watch_until(2, Duration::from_millis(800));
+        let splice = check(&player.seen, 1, 2);
+        assert!(splice.gap < Duration::from_millis(150), "{splice:?}");
+        assert_eq!(failovers(&mesh, "left"), 1.0, "{}", mesh.metrics());
+        one.server.wait("TEARDOWN", 1);
+    }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::common::{Rtsp, TestMesh};
 use super::server::{Asked, Server};
 
 /// Milliseconds between two pictures, and between two packets of sound.
@@ -338,4 +339,62 @@ pub fn check(seen: &[Seen], from: u8, to: u8) -> Splice {
         later[track] = after - before;
     }
     Splice { gap, later }
+}
+
+/// A player of both tracks in its connection.
+pub struct Player {
+    pub rtsp: Rtsp,
+    pub seen: Vec<Seen>,
+}
+
+impl Player {
+    pub fn start(mesh: &TestMesh) -> Self {
+        let mut rtsp = mesh.connect();
+        let url = mesh.url("cam");
+        let mut session = String::new();
+        for track in 0..2 {
+            let channels = format!("RTP/AVP/TCP;unicast;interleaved={}-{}", track * 2, track * 2 + 1);
+            let mut headers = vec![("Transport", channels.as_str())];
+            if !session.is_empty() {
+                headers.push(("Session", session.as_str()));
+            }
+            let answer = rtsp.ask("SETUP", &format!("{url}/trackID={track}"), &headers, b"");
+            assert_eq!(answer.status, 200, "{answer:?}");
+            session = answer.session();
+        }
+        assert_eq!(rtsp.ask("PLAY", &url, &[("Session", &session)], b"").status, 200);
+        Self { rtsp, seen: Vec::new() }
+    }
+
+    /// Plays until there is a picture, and for so long after.
+    pub fn begin(&mut self, time: Duration) {
+        while self.next().track != 0 {}
+        self.watch(time);
+    }
+
+    pub fn next(&mut self) -> Seen {
+        loop {
+            let (channel, packet) = self.rtsp.next_frame();
+            if channel % 2 == 0 {
+                let seen = Seen::of(usize::from(channel / 2), &packet, Instant::now());
+                self.seen.push(seen);
+                return seen;
+            }
+        }
+    }
+
+    /// Plays for so long.
+    pub fn watch(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while self.next().at < until {}
+    }
+
+    /// Plays until something of endpoint `id` comes, and for so long after.
+    pub fn watch_until(&mut self, id: u8, time: Duration) {
+        let patience = Instant::now() + Duration::from_secs(15);
+        while self.next().id != id {
+            assert!(Instant::now() < patience, "nothing of {id}");
+        }
+        self.watch(time);
+    }
 }
