@@ -40,5 +40,6 @@ pub use error::Error;
 pub use mesh::{Builder, Mesh, Serving};
 pub use msm_rtsp::sdp::Description;
 pub use status::{
-    ClusterStatus, EndpointStatus, FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status, StreamStatus, TrackStatus,
+    ClusterStatus, EndpointStatus, FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status,
+    StreamStatus, TrackStatus,
 };

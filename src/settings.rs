@@ -17,8 +17,8 @@ use msm_rtsp::url::ControlPolicy;
 
 use crate::cluster::{Cluster, SourceSpec};
 use crate::config::{
-    ClusterConfig, ClusterTls, Config, DnsScheme, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig,
-    Workers,
+    ClusterConfig, ClusterTls, Config, DnsScheme, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol,
+    Start, TransportConfig, Workers,
 };
 use crate::error::Error;
 use crate::hop::HopShared;

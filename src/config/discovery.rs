@@ -74,7 +74,8 @@ impl DnsConfig {
 
     /// A name server as it is written.
     pub(crate) fn server(text: &str) -> Option<SocketAddr> {
-        let address = text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 53)))?;
+        let address =
+            text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 53)))?;
         (address.port() != 0).then_some(address)
     }
 }

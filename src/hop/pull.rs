@@ -48,7 +48,7 @@ struct Pull {
     home: Option<Rc<Home>>,
     flows: Vec<(Rc<Inlet>, Rc<Outlet>)>,
     playing: Option<PlayAnswer>,
-    _held: Held,
+    held: Held,
     _quota: QuotaPass,
     _pass: UpstreamPass,
 }
@@ -290,7 +290,7 @@ pub(crate) fn start(
         home: None,
         flows: Vec::new(),
         playing: None,
-        _held: held,
+        held,
         _quota: quota,
         _pass: worker.upstream(),
     };
@@ -323,6 +323,9 @@ async fn run(
                 let now = Instant::now();
                 if pull.member.peer.association.has_ended() {
                     break "the member is gone".to_owned();
+                }
+                if let Some(home) = &pull.home {
+                    home.observe(now, &pull.held);
                 }
                 if pull.handle.readers() > 0 {
                     last_used = now;

@@ -61,7 +61,7 @@ struct Pull {
     via: Vec<String>,
     /// How long packets may wait for those before them, and whether these may be asked for.
     mending: (Duration, bool),
-    _held: Held,
+    held: Held,
     _quota: QuotaPass,
     _pass: UpstreamPass,
 }
@@ -121,7 +121,7 @@ pub(crate) async fn open(
         settled: false,
         via,
         mending: resolved.mending(),
-        _held: held,
+        held,
         _quota: quota,
         _pass: worker.upstream(),
     };
@@ -174,6 +174,9 @@ async fn run(
                     && let Err(error) = pull.renew(now).await
                 {
                     break error.to_string();
+                }
+                if let Some(home) = &pull.home {
+                    home.observe(now, &pull.held);
                 }
                 if pull.handle.readers() > 0 {
                     last_used = now;

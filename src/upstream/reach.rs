@@ -80,7 +80,10 @@ pub(crate) async fn find(
             })
         };
         match attempt.await {
-            Ok(found) => return Ok((found, held)),
+            Ok(found) => {
+                held.report_success();
+                return Ok((found, held));
+            }
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);

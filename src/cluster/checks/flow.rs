@@ -120,8 +120,9 @@ impl Seen<'_> {
             if packet.get(1).copied().is_some_and(is_rtcp) {
                 return;
             }
-            let known =
-                |header: &Header| self.track.formats.iter().any(|format| format.number == header.payload_type);
+            let known = |header: &Header| {
+                self.track.formats.iter().any(|format| format.number == header.payload_type)
+            };
             if Header::parse(packet).is_ok_and(|header| known(&header)) {
                 self.came.set(true);
             }

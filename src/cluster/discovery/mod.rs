@@ -125,8 +125,12 @@ impl Running {
         let (end, ended) = oneshot::channel();
         let (tell, heard) = watch::channel(false);
         let progress = Arc::<Mutex<Progress>>::default();
-        let asked =
-            Asked { cluster: Arc::downgrade(cluster), progress: Arc::clone(&progress), heard: tell, last: None };
+        let asked = Asked {
+            cluster: Arc::downgrade(cluster),
+            progress: Arc::clone(&progress),
+            heard: tell,
+            last: None,
+        };
         let own = spec.clone();
         let seed = shared.seed();
         shared.worker(worker)?.post(move |worker| {
@@ -201,7 +205,9 @@ impl Asked {
                     count,
                     "endpoints are not discovered as they should be: those that are known stay in use"
                 ),
-                (None, Some(_)) => tracing::info!(cluster = name, source, count, "endpoints are discovered again"),
+                (None, Some(_)) => {
+                    tracing::info!(cluster = name, source, count, "endpoints are discovered again")
+                }
                 _ => {}
             }
             if fresh {
@@ -215,9 +221,7 @@ impl Asked {
 
 /// Brings what was found into one order, whatever order it was found in, each place once, and not too many.
 fn settle(mut specs: Vec<EndpointSpec>, problem: &mut Option<String>) -> Vec<EndpointSpec> {
-    specs.sort_by(|a, b| {
-        (&a.endpoint, a.weight, &a.zone).cmp(&(&b.endpoint, b.weight, &b.zone))
-    });
+    specs.sort_by(|a, b| (&a.endpoint, a.weight, &a.zone).cmp(&(&b.endpoint, b.weight, &b.zone)));
     specs.dedup_by(|later, first| later.endpoint == first.endpoint);
     if specs.len() > MAX_ENDPOINTS {
         problem.get_or_insert_with(|| {

@@ -24,7 +24,8 @@ pub(super) fn check(cluster: &ClusterConfig, at: &At, report: &mut Report<'_>) -
         [] => report.add(&at.then("endpoints"), "names no server; write e.g. [\"rtsp://10.0.0.11:8554\"]"),
         [_] => {}
         [first, second, ..] => {
-            let message = format!("stands next to `{first}`; endpoints come from one place: remove one of them");
+            let message =
+                format!("stands next to `{first}`; endpoints come from one place: remove one of them");
             report.add(&at.then(second), message);
         }
     }
@@ -46,7 +47,10 @@ fn check_dns(dns: &DnsConfig, hop: Hop, at: &At, report: &mut Report<'_>) -> End
         report.add(at, "is not in this build; build it with the feature `dns`");
     }
     if !is_name(&dns.name) {
-        report.add(&at.then("name"), "is no name that DNS can be asked for; write e.g. `encoders.studio.internal`");
+        report.add(
+            &at.then("name"),
+            "is no name that DNS can be asked for; write e.g. `encoders.studio.internal`",
+        );
     } else if dns.name.parse::<std::net::IpAddr>().is_ok() {
         report.add(&at.then("name"), "is an address; write it in `endpoints`");
     } else if dns.kind == DnsKind::Srv && dns.server_name().is_empty() {
@@ -74,7 +78,11 @@ fn check_dns(dns: &DnsConfig, hop: Hop, at: &At, report: &mut Report<'_>) -> End
         report.add(&at.then("servers"), format!("are more than {MAX_SERVERS}; remove some"));
     }
     let default = if hop == Hop::Mesh { ListenerConfig::MESH_ADDRESS.port() } else { 554 };
-    Endpoint { scheme: dns.scheme.name().to_owned(), host: dns.name.clone(), port: dns.port.unwrap_or(default) }
+    Endpoint {
+        scheme: dns.scheme.name().to_owned(),
+        host: dns.name.clone(),
+        port: dns.port.unwrap_or(default),
+    }
 }
 
 fn is_name(name: &str) -> bool {

@@ -156,7 +156,10 @@ impl Hosts {
 }
 
 /// The targets of a service, and how long that holds.
-pub(super) async fn service(resolver: &TokioResolver, name: &str) -> Result<(Vec<Target>, Duration), Failure> {
+pub(super) async fn service(
+    resolver: &TokioResolver,
+    name: &str,
+) -> Result<(Vec<Target>, Duration), Failure> {
     let answer = resolver.lookup(name, RecordType::SRV).await;
     let lookup = answer.map_err(|error| Failure::new(format!("{name}: {}", texts(&error))))?;
     let ttl = least(None, lookup.answers().iter().map(|record| record.ttl)).unwrap_or_default();

@@ -86,10 +86,7 @@ mod tests {
     fn a_weight_is_its_targets_whatever_number_of_addresses_it_has() {
         let addresses = [("a".into(), vec![address(1), address(2)]), ("b".into(), vec![address(3)])];
         let found = weigh(&[target(1, 10, "a"), target(1, 30, "b"), target(1, 7, "gone")], &addresses);
-        assert_eq!(
-            found,
-            [(address(1), 8554, 300), (address(2), 8554, 300), (address(3), 8554, 1800)]
-        );
+        assert_eq!(found, [(address(1), 8554, 300), (address(2), 8554, 300), (address(3), 8554, 1800)]);
         let single = [("a".into(), vec![address(1)]), ("b".into(), vec![address(3)])];
         let found = weigh(&[target(1, 10, "a"), target(1, 0, "b")], &single);
         assert_eq!(found, [(address(1), 8554, 10), (address(3), 8554, 1)]);

@@ -117,7 +117,10 @@ mod tests {
             ("- &a {targets: [h]}\n- *a\n", ""),
         ] {
             let error = shown(text).expect_err(text);
-            assert!(error.starts_with(why) && !error.is_empty() && !error.contains("secret"), "{text}: {error}");
+            assert!(
+                error.starts_with(why) && !error.is_empty() && !error.contains("secret"),
+                "{text}: {error}"
+            );
         }
         assert!(shown(&format!("[{{targets: [h], labels: {{zone: {}}}}}]", "z".repeat(64))).is_err());
         let many = format!("[{{targets: [{}]}}]", vec!["h"; MAX_NODES].join(","));
