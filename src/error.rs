@@ -54,6 +54,16 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A cluster has all the upstream sessions that it may have.
+    #[error("cluster `{cluster}`: `{key}` of {limit} is reached; raise it, or add endpoints")]
+    ClusterFull {
+        /// The cluster's name.
+        cluster: String,
+        /// The key of its configuration.
+        key: &'static str,
+        /// Its value.
+        limit: u32,
+    },
     /// The upstream could not be reached.
     #[error("{endpoint}: {source}")]
     Unreachable {
@@ -168,6 +178,7 @@ impl Error {
             Self::BadDescription(_) => "bad_description",
             Self::Refused(_) => "refused",
             Self::NoEndpoint { .. } => "no_endpoint",
+            Self::ClusterFull { .. } => "cluster_full",
             Self::Unreachable { .. } => "unreachable",
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::UpstreamStatus { .. } => "upstream_status",
@@ -199,6 +210,9 @@ impl Error {
             Self::UpstreamStatus { status: status @ (403 | 404 | 453 | 457 | 458 | 503), .. } => *status,
             Self::UpstreamStatus { .. } => 502,
             Self::Capacity { .. } | Self::Stopped | Self::NoEndpoint { .. } => 503,
+            // What the cluster may take is reached, or what its endpoints may: with one more of these it could be served.
+            Self::ClusterFull { key: "limits.sessions", .. } => 453,
+            Self::ClusterFull { .. } => 503,
             Self::Socket { .. } | Self::Configuration(_) => 500,
             Self::StreamEnded => 404,
         }

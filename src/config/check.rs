@@ -1,5 +1,6 @@
 //! What the types cannot say: references, uniqueness, and what fits together.
 
+mod cluster;
 mod discovery;
 mod identity;
 mod protection;
@@ -11,7 +12,7 @@ use super::nearest::nearest;
 use super::units::PortRange;
 use super::{ClusterConfig, Config, Fallback, Hop, RouteConfig, Start, TransportConfig};
 use msm_auth::identity::id::IdMatch;
-use msm_core::cluster::{BalanceKind, ClusterOptions, ClusterSpec, Endpoint, EndpointSpec};
+use msm_core::cluster::{ClusterSpec, Endpoint};
 use msm_core::route::{Backend, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -53,7 +54,8 @@ pub(super) fn config(config: &Config, report: &mut Report<'_>) -> Routing {
         check_listener(listener, &at, report);
     }
     let clusters =
-        config.clusters.iter().map(|(name, cluster)| check_cluster(name, cluster, report)).collect();
+        config.clusters.iter().map(|(name, cluster)| check_cluster(config, name, cluster, report)).collect();
+    cluster::own_zone(config, report);
     let table = RouteTable::new(check_routes(config, report));
     check_limits(config, report);
     identity::check(config, report);
@@ -215,7 +217,12 @@ fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, r
     }
 }
 
-fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Report<'_>) -> ClusterSpec {
+fn check_cluster(
+    config: &Config,
+    cluster_name: &str,
+    cluster: &ClusterConfig,
+    report: &mut Report<'_>,
+) -> ClusterSpec {
     let at = At::key("clusters").then(cluster_name);
     name(cluster_name, &at, report);
     interface(cluster.interface.as_deref(), &at, report);
@@ -225,17 +232,22 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
     let list = at.then("endpoints");
     let unknown = discovery::check(cluster, &at, report);
     let mut endpoints: Vec<Endpoint> = Vec::with_capacity(cluster.endpoints.len());
+    let mut specs = Vec::with_capacity(cluster.endpoints.len());
     let port = (cluster.hop == Hop::Mesh).then(|| ListenerConfig::MESH_ADDRESS.port());
-    for (index, url) in cluster.endpoints.iter().enumerate() {
-        match Endpoint::parse_with_port(url, port) {
+    for (index, given) in cluster.endpoints.iter().enumerate() {
+        match Endpoint::parse_with_port(&given.url, port) {
             Ok(endpoint) if endpoints.contains(&endpoint) => {
                 report.add(&list.item(index), format!("{endpoint} stands twice; remove one"));
             }
-            Ok(endpoint) => endpoints.push(endpoint),
+            Ok(endpoint) => {
+                specs.push(cluster::spec(endpoint.clone(), given));
+                endpoints.push(endpoint);
+            }
             // The URL may hold credentials: it is not repeated.
             Err(error) => report.add(&list.item(index), error.to_string()),
         }
     }
+    cluster::endpoints(&cluster.endpoints, &list, report);
     let all: Vec<_> = unknown.into_iter().chain(endpoints.iter().cloned()).collect();
     check_cluster_tls(cluster, &all, &at, report);
     peers(&cluster.peers, &at.then("peers"), report);
@@ -272,8 +284,8 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
     }
     ClusterSpec {
         name: cluster_name.to_owned(),
-        endpoints: endpoints.into_iter().map(EndpointSpec::new).collect(),
-        options: ClusterOptions { balance: BalanceKind::from(cluster.balance), ..ClusterOptions::default() },
+        endpoints: specs,
+        options: cluster::options(config, cluster, &at, report),
     }
 }
 

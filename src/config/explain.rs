@@ -146,7 +146,9 @@ impl Config {
                 Some(Fallback::Rtsps) => "rtsps",
                 _ => "none",
             },
-            endpoints: cluster.map(|own| own.endpoints.clone()).unwrap_or_default(),
+            endpoints: cluster
+                .map(|own| own.endpoints.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
             peers: cluster.map(|own| own.peers.clone()).unwrap_or_default(),
         }
     }

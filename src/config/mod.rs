@@ -16,10 +16,12 @@
 //! ```
 
 mod admin;
+mod balance;
 mod check;
 mod cluster;
 mod de;
 mod discovery;
+mod endpoint;
 mod env;
 mod explain;
 mod health;
@@ -38,15 +40,16 @@ mod tree;
 mod units;
 
 pub use admin::{AdminConfig, LogConfig, LogFormat, LogLevel};
+pub use balance::{BalanceConfig, ClusterLimitsConfig, HashOnConfig, MaglevConfig};
 pub use check::Routing;
 pub use cluster::{
-    AuthConfig, BalanceConfig, ClusterConfig, ClusterTls, Fallback, Hop, Start, TimeoutsConfig,
-    TransportConfig,
+    AuthConfig, ClusterConfig, ClusterTls, Fallback, Hop, Start, TimeoutsConfig, TransportConfig,
 };
 pub use discovery::{DnsConfig, DnsKind, DnsScheme};
+pub use endpoint::EndpointConfig;
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, Explanation, RouteVerdict};
-pub use health::HealthConfig;
+pub use health::{ActiveConfig, CheckConfig, HealthConfig, OutlierConfig};
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
@@ -82,6 +85,10 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Sets of servers, by name.
     pub clusters: BTreeMap<String, ClusterConfig>,
+    /// The failure domain that this process is in, such as a datacentre: endpoints of the same zone are preferred as long as they can bear it.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// What one peer, and the process, may use.
     pub limits: LimitsConfig,
     /// What is logged.
@@ -101,6 +108,7 @@ impl Default for Config {
             workers: Workers::Auto,
             routes: vec![RouteConfig { name: "local".to_owned(), ..RouteConfig::default() }],
             clusters: BTreeMap::new(),
+            zone: None,
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
             drain_timeout: Duration::from_secs(10),

@@ -98,7 +98,11 @@ pub(crate) async fn find(
 
 /// There is no endpoint to ask.
 pub(crate) fn no_endpoint(resolved: &Resolved, why: PickError) -> Error {
-    Error::NoEndpoint { cluster: resolved.cluster_name().to_owned(), reason: why.to_string() }
+    let cluster = resolved.cluster_name().to_owned();
+    match why {
+        PickError::Full { limit: key, of: limit } => Error::ClusterFull { cluster, key, limit },
+        _ => Error::NoEndpoint { cluster, reason: why.to_string() },
+    }
 }
 
 /// Where a server sends us (`RFC 2326 §11.3`).
