@@ -22,6 +22,7 @@ mod mesh;
 mod metrics;
 mod net;
 mod quota;
+mod reload;
 mod routing;
 mod serve;
 mod settings;
@@ -39,6 +40,7 @@ pub use api::reader::Reader;
 pub use error::Error;
 pub use mesh::{Builder, Mesh, Serving};
 pub use msm_rtsp::sdp::Description;
+pub use reload::{Changes, ConfigurationStatus, Difference, RefusedStatus};
 pub use status::{
     ClusterStatus, EndpointStatus, FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status,
     StreamStatus, TrackStatus,

@@ -1,9 +1,10 @@
 //! The mesh as an application holds it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use msm_auth::identity::UnixTime;
@@ -29,8 +30,11 @@ use crate::hub::home::Home;
 use crate::identity;
 use crate::metrics::HopKind;
 use crate::net::limits;
-use crate::routing::Caller;
+use crate::reload::{self, Changes, Pinned, Running};
+use crate::routing::Ask;
+use crate::serve::listener::ListenerShared;
 use crate::serve::requests::open_with;
+use crate::serve::succession;
 use crate::settings;
 use crate::shared::Shared;
 use crate::status::Status;
@@ -38,6 +42,8 @@ use crate::upstream::{pull, push};
 use crate::watched;
 use crate::worker::{Worker, WorkerHandle};
 
+/// How often it is said how many sessions are left while they end.
+const PROGRESS: Duration = Duration::from_secs(5);
 /// How long a worker is waited for to publish its counters.
 const PUBLISH: Duration = Duration::from_secs(1);
 
@@ -47,6 +53,7 @@ pub struct Builder {
     config: Option<Config>,
     workers: Option<u16>,
     identity: Option<Arc<dyn IdentitySource>>,
+    file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -73,7 +80,14 @@ impl Builder {
     pub fn config_file(self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let config = Config::load(Some(path.as_ref()), std::env::vars())
             .map_err(|errors| Error::Configuration(errors.to_string()))?;
-        Ok(self.config(config))
+        Ok(self.config(config).loaded_from(path.as_ref()))
+    }
+
+    /// Says which file the configuration was read from, for the status.
+    #[must_use]
+    pub fn loaded_from(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
     }
 
     /// Runs media on this many threads of the mesh's own; by default one for each core.
@@ -102,22 +116,25 @@ impl Builder {
         if let Some(workers) = self.workers {
             config.workers = Workers::Count(workers.max(1));
         }
+        let pinned = Pinned { workers: self.workers.is_some(), identity: self.identity.is_some() };
         let source = match self.identity {
             Some(source) => Some(source),
             None if embedded => None,
             None => identity::open(&config).await?,
         };
         let source = source.as_ref();
-        let (routing, mut watched) = settings::routing(&config, embedded, source)?;
+        let (routing, files) = settings::routing(&config, embedded, source)?;
         let listeners: Vec<_> = if embedded {
             Vec::new()
         } else {
-            let listener = |listener| settings::listener(listener, source);
+            let listener = |own| Ok::<_, Error>(ListenerShared::new(settings::listener(own, source)?));
             config.listeners.iter().map(listener).collect::<Result<_, _>>()?
         };
-        watched.extend(listeners.iter().flat_map(|listener| listener.watched()));
         let hop = settings::hop(&config, source)?;
-        let shared = Shared::new(settings::settings(&config), routing, listeners, hop)?;
+        let limits_and_times = settings::settings(&config);
+        let running = Running::new((!embedded).then_some(config.clone()), pinned, files);
+        let shared = Shared::new(limits_and_times, routing, listeners, running, hop)?;
+        shared.history.begin(self.file);
         for advice in limits::check() {
             tracing::warn!("{advice}");
         }
@@ -129,8 +146,9 @@ impl Builder {
             workers.push(worker);
         }
         shared.set_workers(workers);
-        if let Some(first) = shared.workers().first().filter(|_| !watched.is_empty()) {
-            first.post(move |_| drop(tokio::task::spawn_local(watched::keep(watched))))?;
+        if let Some(first) = shared.workers().first() {
+            let shared = Arc::clone(&shared);
+            first.post(move |_| drop(tokio::task::spawn_local(watched::keep(shared))))?;
         }
         cluster::start(&shared).await?;
         Ok(Mesh { alive: Alive::new(&shared), shared })
@@ -188,18 +206,15 @@ impl Mesh {
         for worker in self.shared.workers() {
             worker.call(Worker::listen).await??;
         }
-        if self.shared.listeners.iter().any(|listener| listener.settings.member.is_some())
+        self.shared.serving.store(true, Ordering::Release);
+        let listeners = self.shared.listeners.load_full();
+        if listeners.iter().any(|listener| listener.settings.member.is_some())
             && let Some(worker) = self.shared.workers().first()
         {
             worker.run(|worker| async move { HopPort::address(&worker).await }).await??;
         }
-        for url in self.shared.routing().standing() {
-            let shared = Arc::clone(&self.shared);
-            shared.workers().first().ok_or(Error::Stopped)?.post(move |worker| {
-                tokio::task::spawn_local(pull::keep(Rc::clone(worker), url));
-            })?;
-        }
-        let addresses = self.shared.listeners.iter().map(|listener| listener.address()).collect();
+        reload::keep_standing(&self.shared, &mut *self.shared.running.lock().await).await?;
+        let addresses = listeners.iter().map(|listener| listener.address()).collect();
         Ok(Serving { addresses })
     }
 
@@ -226,8 +241,8 @@ impl Mesh {
             .shared
             .worker(place)?
             .run(move |worker| async move {
-                let (resolved, handle) =
-                    open_with(&worker, &url, via.clone(), &Caller::Own, protection).await?;
+                let ask = Ask::own(Action::Read, &worker.shared.pseudonym);
+                let (resolved, handle) = open_with(&worker, &url, via.clone(), &ask, protection).await?;
                 let handle = if handle.unshared && !handle.claim() {
                     let own = pull::open(&worker, &resolved, None, via).await?;
                     own.claim();
@@ -240,6 +255,7 @@ impl Mesh {
             })
             .await??;
         let place = handle.worker;
+        let description = Arc::clone(&handle.description);
         let seat = shared
             .worker(place)?
             .run(move |worker| async move {
@@ -261,13 +277,13 @@ impl Mesh {
                 let now = Instant::now();
                 let id = shard.add_reader(now, setup, Box::new(|_| {})).map_err(Error::from)?;
                 // Leaves by itself if something below fails, or the caller waits no longer.
-                let seat = Seat::new(&worker, handle.id, id, quota);
+                let seat = Seat::new(&worker, lease, id, quota);
                 shard.play(now, id).map_err(Error::from)?;
                 handle.play(PlayRequest::default()).await?;
                 Ok::<_, Error>(seat)
             })
             .await??;
-        Ok(Reader::new(lease, seat, packets, self.alive.clone()))
+        Ok(Reader::new(description, seat, packets, self.alive.clone()))
     }
 
     /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
@@ -286,7 +302,7 @@ impl Mesh {
     pub async fn publish_with(&self, url: &str, sdp: &str, options: &Options) -> Result<Publisher, Error> {
         let url = parse(url)?;
         let protection = options.route();
-        let description = Description::parse(sdp.as_bytes(), &self.shared.settings.rtsp)
+        let description = Description::parse(sdp.as_bytes(), &self.shared.settings().rtsp)
             .map_err(|error| Error::BadDescription(error.to_string()))?;
         let (queue, packets) = mpsc::channel(publisher::QUEUE_BURSTS);
         let shared = Arc::clone(&self.shared);
@@ -295,7 +311,8 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
-                let mut resolved = worker.shared.routing().resolve(&url, Action::Publish, &Caller::Own)?;
+                let ask = Ask::own(Action::Publish, &worker.shared.pseudonym);
+                let mut resolved = worker.shared.routing().resolve(&url, &ask)?;
                 if let Some(protection) = protection {
                     resolved.protection = protection;
                 }
@@ -313,7 +330,9 @@ impl Mesh {
                     control: None,
                 });
                 let key = resolved.publish_key();
-                worker.shared.registry.publish(&key, Arc::clone(&handle)).await?;
+                let publish = resolved.publish_plan();
+                let registry = &worker.shared.registry;
+                let entrance = registry.publish(&key, Arc::clone(&handle), publish.priority).await?;
                 let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
                 if resolved.is_upstream()
                     && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
@@ -324,11 +343,48 @@ impl Mesh {
                     return Err(error);
                 }
                 worker.shared.metrics.streams.inc();
-                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets, quota));
+                succession::entered(&worker, &handle, entrance);
+                let own = publisher::Own { home, key, publish };
+                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), own, packets, quota));
                 Ok(handle)
             })
             .await??;
         Ok(Publisher::new(shared, handle, queue, self.alive.clone()))
+    }
+
+    /// Puts another configuration in the place of the one in force, as a whole or not at all. Everything that can fail is done before
+    /// anything is changed, and off the threads that carry media; what the configuration leaves as it was does not notice.
+    ///
+    /// * Routes are those of the new configuration for whoever asks from now on. Sessions that they would not let in end; a reader that they
+    ///   let in stays with the stream that it reads, even where its URL leads elsewhere now. A publisher whose stream would go elsewhere ends.
+    /// * Clusters that stay keep what is known of their endpoints. Sessions leave endpoints that have gone, and all endpoints of clusters
+    ///   that have gone or whose `hop`, `fallback`, `peers`, `tls` or `srtp` has changed. Other changes are for new hops.
+    /// * Listeners that are new are bound; those that have gone accept nothing, and their sessions have `drain_timeout` to end.
+    /// * What takes a restart is left as it was, and named in [`Changes::restart`].
+    ///
+    /// # Errors
+    /// What is wrong with it, or cannot be had, such as a port: then nothing has changed. [`Error::Configuration`] also for a mesh that
+    /// was built without a configuration. Cancelling does not stop it.
+    pub async fn reload(&self, config: Config) -> Result<Changes, Error> {
+        reload::reload(&self.shared, None, move || Ok(config)).await
+    }
+
+    /// [`Self::reload`] with a file, which is read off the caller's thread; `env` overrides its keys as in [`Config::load`].
+    ///
+    /// # Errors
+    /// As of [`Self::reload`].
+    pub async fn reload_file(
+        &self,
+        path: impl Into<PathBuf>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Changes, Error> {
+        let (path, env): (PathBuf, Vec<_>) = (path.into(), env.into_iter().collect());
+        let file = path.clone();
+        let load = move || {
+            Config::load(Some(&path), env.into_iter())
+                .map_err(|errors| Error::Configuration(errors.to_string()))
+        };
+        reload::reload(&self.shared, Some(file), load).await
     }
 
     /// The metrics in OpenMetrics text, counted up to now. Cancel safe.
@@ -363,21 +419,39 @@ impl Mesh {
                 peers = Some(peers.map_or(first, |peers: UnixTime| peers.min(first)));
             }
         }
-        let listeners = self.shared.listeners.iter().map(AsRef::as_ref);
+        let listeners = self.shared.listeners.load_full();
+        let listeners = listeners.iter().map(AsRef::as_ref);
         self.shared.metrics.clusters.look(Instant::now(), self.shared.routing().clusters().values());
         self.shared.metrics.expiry.look(self.shared.hop.source.as_deref(), listeners, peers);
     }
 
-    /// Ends: nothing new is let in, sessions get until `deadline` to end by themselves, then readers are told by BYE and
-    /// the threads stop.
+    /// The configuration in force, unless the mesh was built without. Waits for a change that is being made.
+    pub async fn config(&self) -> Option<Arc<Config>> {
+        self.shared.running.lock().await.config()
+    }
+
+    /// Ends: whoever wants a new session gets 503 with `Retry-After`; sessions that are there get until `deadline` to end by themselves;
+    /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop.
     pub async fn shutdown(&self, deadline: Duration) {
         self.shared.draining.send_replace(true);
+        let start = Instant::now();
+        let mut told = start;
+        let sessions = || self.shared.metrics.sessions.get();
+        while sessions() > 0 && start.elapsed() < deadline {
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                let left = deadline.saturating_sub(start.elapsed());
+                tracing::info!(sessions = sessions(), ?left, "draining");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        match sessions() {
+            0 => tracing::info!(took = ?start.elapsed(), "drained"),
+            left => tracing::info!(sessions = left, "these sessions are ended"),
+        }
+        // Until here: whose session outlives its connection comes back by a new one.
         for worker in self.shared.workers() {
             let _ = worker.call(|worker| worker.stop_listening()).await;
-        }
-        let until = Instant::now() + deadline;
-        while self.shared.metrics.sessions.get() > 0 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         for worker in self.shared.workers() {
             let _ = worker.call(|worker| worker.end_all()).await;

@@ -8,8 +8,10 @@ mod hops;
 mod labels;
 mod observer;
 mod protection;
+mod reloads;
 mod route;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ use self::labels::{DecisionLabels, OpeningLabels, ReasonLabels, SetupLabels, Sta
 pub(crate) use self::observer::{HubObserver, Sent};
 pub(crate) use self::protection::PlanCount;
 use self::protection::Protection;
+pub(crate) use self::reloads::Outcome;
+use self::reloads::Reloads;
 pub(crate) use self::route::RouteMetrics;
 use self::route::Routes;
 
@@ -42,7 +46,10 @@ pub(crate) struct Metrics {
     refused: Family<ReasonLabels, Counter>,
     requests: Family<StatusLabels, Counter>,
     authorization: Family<DecisionLabels, Counter>,
+    /// What became of configurations.
+    pub(crate) reloads: Reloads,
     openings: Family<OpeningLabels, Counter>,
+    successions: Family<ReasonLabels, Counter>,
     setup: Family<SetupLabels, Histogram>,
     /// RTSP sessions that are up.
     pub(crate) sessions: Gauge,
@@ -77,7 +84,9 @@ impl Default for Metrics {
             refused: Family::default(),
             requests: Family::default(),
             authorization: Family::default(),
+            reloads: Reloads::register(&mut registry),
             openings: Family::default(),
+            successions: Family::default(),
             setup: Family::new_with_constructor(latency),
             sessions: Gauge::default(),
             connections: Gauge::default(),
@@ -105,14 +114,19 @@ impl Default for Metrics {
         );
         registry.register(
             "authorization",
-            "Requests of plain clients and of members that a route allowed (allow) or refused (deny), by route; what \
-             the application asks for itself is not among them",
+            "Requests of plain clients and of members that a route allowed (allow), refused (deny), sent elsewhere \
+             (redirect) or had no room for (limit), by route; what the application asks for itself is not among them",
             metrics.authorization.clone(),
         );
         registry.register(
             "hop_openings",
             "Answers of mesh clusters' endpoints to the opening of a hop, by what they led to: mesh, rtsps (fallback), none",
             metrics.openings.clone(),
+        );
+        registry.register(
+            "publisher_successions",
+            "Streams whose readers went over to another publisher's: returned (of one that was lost), standby, priority",
+            metrics.successions.clone(),
         );
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
@@ -165,9 +179,28 @@ impl Metrics {
         self.authorization.get_or_create(&DecisionLabels { decision, route: route.to_owned() }).inc();
     }
 
+    /// Forgets routes and clusters that are not in the configuration any more, unless a stream of them is left: whoever changes
+    /// names often does not have all of them kept.
+    pub(crate) fn retain(&self, routes: &BTreeSet<&str>, clusters: &BTreeSet<&str>, gone: &[String]) {
+        self.routes.retain(|route, cluster| {
+            (routes.contains(route) || route == "direct")
+                && (clusters.contains(cluster) || matches!(cluster, "local" | "direct"))
+        });
+        for route in gone {
+            for decision in ["allow", "deny"] {
+                self.authorization.remove(&DecisionLabels { decision, route: route.clone() });
+            }
+        }
+    }
+
     /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.
     pub(crate) fn count_opening(&self, cluster: &str, hop: &'static str) {
         self.openings.get_or_create(&OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
+    }
+
+    /// Counts a publisher's stream that took another one's place.
+    pub(crate) fn count_succession(&self, reason: &'static str) {
+        self.successions.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts an answered request.

@@ -10,7 +10,7 @@ pub(crate) struct Quota {
     what: &'static str,
     /// The configuration key that sets it.
     key: &'static str,
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
 }
 
@@ -19,7 +19,12 @@ pub(crate) struct QuotaPass(Arc<Quota>);
 
 impl Quota {
     pub(crate) fn new(what: &'static str, key: &'static str, limit: usize) -> Arc<Self> {
-        Arc::new(Self { what, key, limit, used: AtomicUsize::new(0) })
+        Arc::new(Self { what, key, limit: AtomicUsize::new(limit), used: AtomicUsize::new(0) })
+    }
+
+    /// Another limit from now on; what is taken stays taken.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Takes one.
@@ -27,10 +32,11 @@ impl Quota {
     /// # Errors
     /// [`Error::Capacity`] that names the key to raise.
     pub(crate) fn take(self: &Arc<Self>) -> Result<QuotaPass, Error> {
-        let below = |used: usize| (used < self.limit).then_some(used + 1);
+        let limit = self.limit.load(Ordering::Relaxed);
+        let below = |used: usize| (used < limit).then_some(used + 1);
         match self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, below) {
             Ok(_) => Ok(QuotaPass(Arc::clone(self))),
-            Err(_) => Err(Error::Capacity { what: self.what, limit: self.limit, key: self.key }),
+            Err(_) => Err(Error::Capacity { what: self.what, limit, key: self.key }),
         }
     }
 }
@@ -52,6 +58,13 @@ mod tests {
         let text = quota.take().err().map(|error| error.to_string()).unwrap_or_default();
         assert!(text.contains("limit of 1") && text.contains("`limits.readers`"), "{text}");
         drop(pass);
-        assert!(quota.take().is_ok());
+        let first = quota.take();
+        assert!(first.is_ok());
+        quota.set_limit(2);
+        let second = quota.take();
+        assert!(second.is_ok() && quota.take().is_err());
+        quota.set_limit(1);
+        drop(second);
+        assert!(quota.take().is_err(), "what is taken counts");
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use msm_auth::identity::id::IdMatch;
 use msm_auth::identity::source::IdentitySource;
 use msm_auth::identity::tls::{self, AllowedPeers};
+use msm_core::cluster::ClusterSpec;
 use msm_core::hub::{FanoutConfig, IngestConfig};
 use msm_core::route::RouteTable;
 use msm_rtsp::auth::Credentials;
@@ -32,7 +33,7 @@ use crate::net::tls::pem::ServerTls;
 use crate::net::udp::SocketOptions;
 use crate::routing::{ClusterSettings, Routing, Transport, UpstreamTls};
 use crate::serve::admission::AdmissionLimits;
-use crate::serve::listener::{ListenerSettings, ListenerShared, MulticastSettings};
+use crate::serve::listener::{ListenerSettings, MulticastSettings, without_v6};
 use crate::serve::login;
 use crate::shared::Settings;
 use crate::watched::{Refresh, Watched};
@@ -46,7 +47,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         ingest: IngestConfig::default(),
         fanout: FanoutConfig {
-            max_readers: limits.readers as usize,
+            // `limits.readers` counts those of the process, whenever their streams began.
+            max_readers: usize::MAX,
             cache_bytes: limits.gop_cache,
             history_bytes: HISTORY_BYTES,
             ..FanoutConfig::default()
@@ -71,6 +73,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         },
         readers: limits.readers as usize,
         streams: limits.streams as usize,
+        drain_timeout: config.drain_timeout,
     }
 }
 
@@ -82,31 +85,57 @@ pub(crate) fn workers(config: &Config) -> usize {
     }
 }
 
-/// Routes and clusters, and whose files are to be watched. Without a configuration (`embedded`), URLs are dialled as they
+/// What is made of files, by the cluster that it is for.
+pub(crate) type ClusterFiles = BTreeMap<String, Arc<dyn Refresh>>;
+
+/// Routes and clusters, and what of them is made of files. Without a configuration (`embedded`), URLs are dialled as they
 /// are given.
 pub(crate) fn routing(
     config: &Config,
     embedded: bool,
     source: Option<&Arc<dyn IdentitySource>>,
-) -> Result<(Routing, Vec<Arc<dyn Refresh>>), Error> {
+) -> Result<(Routing, ClusterFiles), Error> {
     let refused = |error: String| Error::Configuration(error);
     if embedded {
         let table = RouteTable::default();
         let direct = cluster("direct", &ClusterConfig::default(), source)?;
-        return Ok((Routing::new(table, BTreeMap::new(), Some(direct)), Vec::new()));
+        return Ok((Routing::new(table, BTreeMap::new(), Some(direct)), ClusterFiles::new()));
     }
     let routing = config.routing().map_err(|errors| refused(errors.to_string()))?;
     let mut clusters = BTreeMap::new();
-    let mut watching = Vec::new();
+    let mut files = ClusterFiles::new();
     for spec in &routing.clusters {
-        let (name, own) = (&spec.name, config.clusters.get(&spec.name));
-        let own = own.ok_or_else(|| refused(format!("clusters.{name}: is not there")))?;
-        let settings = Arc::new(cluster(name, own, source)?);
-        watching.extend(cluster_tls(name, own, &settings)?);
-        let seed = getrandom::u64().map_err(|error| refused(format!("no randomness: {error}")))?;
-        clusters.insert(name.clone(), Cluster::new(settings, spec, SourceSpec::of(own, spec), seed));
+        let (made, file) = new_cluster(config, spec, source)?;
+        files.extend(file.map(|file| (spec.name.clone(), file)));
+        clusters.insert(spec.name.clone(), made);
     }
-    Ok((Routing::new(routing.table, clusters, None), watching))
+    Ok((Routing::new(routing.table, clusters, None), files))
+}
+
+/// A cluster of the configuration, and what of it is made of files.
+pub(crate) fn new_cluster(
+    config: &Config,
+    spec: &ClusterSpec,
+    source: Option<&Arc<dyn IdentitySource>>,
+) -> Result<(Arc<Cluster>, Option<Arc<dyn Refresh>>), Error> {
+    let (settings, file) = cluster_settings(config, &spec.name, source)?;
+    let seed = getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
+    let source = config.clusters.get(&spec.name).map(|own| SourceSpec::of(own, spec));
+    let source = source.unwrap_or_else(|| SourceSpec::Fixed(spec.endpoints.clone()));
+    Ok((Cluster::new(settings, spec, source, seed), file))
+}
+
+/// What a cluster's hops are made with, and what of that is made of files.
+pub(crate) fn cluster_settings(
+    config: &Config,
+    name: &str,
+    source: Option<&Arc<dyn IdentitySource>>,
+) -> Result<(Arc<ClusterSettings>, Option<Arc<dyn Refresh>>), Error> {
+    let own = config.clusters.get(name);
+    let own = own.ok_or_else(|| Error::Configuration(format!("clusters.{name}: is not there")))?;
+    let settings = Arc::new(cluster(name, own, source)?);
+    let file = cluster_tls(name, own, &settings)?;
+    Ok((settings, file))
 }
 
 /// The own identity, which mesh hops cannot be without.
@@ -143,7 +172,7 @@ pub(crate) fn hop(config: &Config, source: Option<&Arc<dyn IdentitySource>>) -> 
     let [generation, ..] = random.to_be_bytes();
     Ok(HopShared {
         settings: PortSettings {
-            address: crate::serve::listener::without_v6(listener.map_or(any, |listener| listener.address)),
+            address: without_v6(listener.map_or(any, |listener| listener.address)),
             options: listener.map_or_else(
                 || options(None, None),
                 |listener| options(listener.interface.as_deref(), listener.dscp),
@@ -175,9 +204,9 @@ fn cluster(
             TransportConfig::Multicast => Transport::Multicast,
         },
         options: options(config.interface.as_deref(), config.dscp),
-        ports: config
-            .ports
-            .map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ports: Arc::new(
+            config.ports.map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ),
         connect_timeout: config.timeouts.connect,
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
@@ -224,11 +253,11 @@ fn cluster_tls(
     Ok(Some(own.tls.load(name).map_err(refused)?))
 }
 
-/// What a listener's workers share.
+/// A listener as the configuration has it.
 pub(crate) fn listener(
     config: &ListenerConfig,
     source: Option<&Arc<dyn IdentitySource>>,
-) -> Result<Arc<ListenerShared>, Error> {
+) -> Result<ListenerSettings, Error> {
     let member = if config.protocol == Protocol::Mesh {
         let source = identity(source, &format!("listener `{}`", config.name))?;
         let config = tls::server_config(Arc::clone(source), tls::system_clock())
@@ -257,9 +286,13 @@ pub(crate) fn listener(
     // Without SRTP nobody is served over UDP next to TLS: the ports are another listener's.
     let no_udp = (tls.is_some() && !config.srtp) || member.is_some();
     let reader_port = if no_udp { 0 } else { config.port_pair().0 };
-    Ok(ListenerShared::new(ListenerSettings {
+    let address = without_v6(config.address);
+    if address != config.address {
+        tracing::info!(listener = config.name, "this host has no IPv6: [::] becomes 0.0.0.0");
+    }
+    Ok(ListenerSettings {
         name: config.name.clone(),
-        address: config.address,
+        address,
         options: options(config.interface.as_deref(), config.dscp),
         reader_port,
         same_ip: config.nat == Nat::SameIp,
@@ -268,7 +301,7 @@ pub(crate) fn listener(
         srtp: config.srtp,
         member,
         users,
-    }))
+    })
 }
 
 fn listener_users(config: &ListenerConfig, file: PathBuf) -> Result<Arc<Watched<Users>>, Error> {

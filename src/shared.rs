@@ -1,6 +1,6 @@
 //! What all threads of a mesh share: settings, routes, the table of streams, metrics.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,12 +13,15 @@ use crate::hop::HopShared;
 use crate::hub::registry::{Registry, ReportSources};
 use crate::metrics::Metrics;
 use crate::quota::Quota;
+use crate::reload::{History, Running};
 use crate::routing::Routing;
 use crate::serve::admission::{Admission, AdmissionLimits};
 use crate::serve::group::GroupTable;
 use crate::serve::listener::ListenerShared;
 use crate::serve::passwords::Passwords;
+use crate::serve::route_seats::RouteSeats;
 use crate::serve::session::SessionDirectory;
+use crate::watched::Refresh;
 use crate::worker::WorkerHandle;
 
 /// Limits and times, from the configuration.
@@ -40,16 +43,27 @@ pub(crate) struct Settings {
     pub(crate) readers: usize,
     /// Streams of the process.
     pub(crate) streams: usize,
+    /// How long sessions have to end by themselves when their listener goes.
+    pub(crate) drain_timeout: Duration,
 }
 
 /// The process-wide state of a mesh.
 pub(crate) struct Shared {
-    pub(crate) settings: Settings,
+    settings: ArcSwap<Settings>,
     routing: ArcSwap<Routing>,
     pub(crate) registry: Registry,
     pub(crate) reports: ReportSources,
     pub(crate) sessions: SessionDirectory,
-    pub(crate) listeners: Vec<Arc<ListenerShared>>,
+    /// In the order of the configuration.
+    pub(crate) listeners: ArcSwap<Vec<Arc<ListenerShared>>>,
+    /// What is made of files, and looked at.
+    pub(crate) watched: ArcSwap<Vec<Arc<dyn Refresh>>>,
+    /// Whether the listeners are served.
+    pub(crate) serving: AtomicBool,
+    /// The configuration in force; held while another one is put in its place.
+    pub(crate) running: tokio::sync::Mutex<Running>,
+    /// What became of the configurations so far.
+    pub(crate) history: History,
     pub(crate) groups: GroupTable,
     /// What mesh hops share.
     pub(crate) hop: HopShared,
@@ -60,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Arc<Quota>,
     /// `limits.streams` of the process.
     pub(crate) streams: Arc<Quota>,
+    /// `limits` of routes.
+    pub(crate) seats: Arc<RouteSeats>,
     /// Names this process in `Via`, to recognise loops.
     pub(crate) pseudonym: String,
     pub(crate) stopping: watch::Sender<bool>,
@@ -74,6 +90,7 @@ impl Shared {
         settings: Settings,
         routing: Routing,
         listeners: Vec<Arc<ListenerShared>>,
+        running: Running,
         hop: HopShared,
     ) -> Result<Arc<Self>, Error> {
         let seed =
@@ -85,12 +102,17 @@ impl Shared {
             admission: Admission::new(settings.admission.clone()),
             readers: Quota::new("readers", "limits.readers", settings.readers),
             streams: Quota::new("streams", "limits.streams", settings.streams),
-            settings,
+            settings: ArcSwap::from_pointee(settings),
+            seats: Arc::default(),
             routing: ArcSwap::from_pointee(routing),
             registry: Registry::default(),
             reports: ReportSources::default(),
             sessions: SessionDirectory::default(),
-            listeners,
+            watched: ArcSwap::from_pointee(running.watched(&listeners)),
+            listeners: ArcSwap::from_pointee(listeners),
+            serving: AtomicBool::new(false),
+            running: tokio::sync::Mutex::new(running),
+            history: History::default(),
             groups: GroupTable::default(),
             hop,
             metrics: Metrics::default(),
@@ -102,6 +124,24 @@ impl Shared {
             seed: AtomicU64::new(seed),
         };
         Ok(Arc::new(shared))
+    }
+
+    /// Limits and times of now. Not for each packet.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// These are the limits and times from now on.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        self.admission.set_limits(settings.admission.clone());
+        self.readers.set_limit(settings.readers);
+        self.streams.set_limit(settings.streams);
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// These are the routes from now on; what is returned are those of before, which workers may still be looking at.
+    pub(crate) fn set_routing(&self, routing: Routing) -> Arc<Routing> {
+        self.routing.swap(Arc::new(routing))
     }
 
     /// The routes and clusters of now. What was resolved by those of before stays as it was.

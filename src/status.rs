@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::reload::ConfigurationStatus;
 use crate::shared::Shared;
 
 mod clusters;
@@ -20,6 +21,8 @@ pub struct Status {
     pub sessions: i64,
     /// RTSP connections.
     pub connections: i64,
+    /// The configuration in force, and the last one that was refused.
+    pub configuration: ConfigurationStatus,
     /// Where requests come in.
     pub listeners: Vec<ListenerStatus>,
     /// Sets of servers.
@@ -205,8 +208,10 @@ impl Status {
             workers: shared.worker_count(),
             sessions: shared.metrics.sessions.get(),
             connections: shared.metrics.connections.get(),
+            configuration: shared.history.status(),
             listeners: shared
                 .listeners
+                .load()
                 .iter()
                 .map(|listener| ListenerStatus {
                     name: listener.settings.name.clone(),

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::shared::Shared;
+
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -89,11 +91,13 @@ impl<T: Send + Sync + 'static> Refresh for Watched<T> {
 }
 
 /// Looks at the files for as long as the worker lives, on a thread that carries no media.
-pub(crate) async fn keep(watched: Vec<Arc<dyn Refresh>>) {
-    let watched: Arc<[_]> = watched.into();
+pub(crate) async fn keep(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(EVERY).await;
-        let watched = Arc::clone(&watched);
+        let watched = shared.watched.load_full();
+        if watched.is_empty() {
+            continue;
+        }
         let look = move || watched.iter().for_each(|one| one.refresh());
         if tokio::task::spawn_blocking(look).await.is_err() {
             tracing::error!("files are watched no longer");

@@ -5,11 +5,13 @@ pub mod admin;
 pub mod check;
 pub mod cli;
 mod demo;
+pub mod explain;
 pub mod logging;
 pub mod member;
 pub mod run;
 pub mod signals;
 pub mod status;
+mod watch;
 
 /// Exit code for success.
 pub const EXIT_OK: u8 = 0;

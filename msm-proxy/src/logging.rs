@@ -25,21 +25,45 @@ fn filter(config: &LogConfig, rust_log: Option<&str>) -> Result<EnvFilter, Loggi
     Ok(EnvFilter::builder().parse(directives)?)
 }
 
+/// What is logged from now on.
+pub struct Level(Box<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl Level {
+    /// Logs at the configured level, unless `RUST_LOG` says otherwise.
+    pub fn set(&self, config: &LogConfig) {
+        let rust_log = std::env::var("RUST_LOG").ok();
+        // A wrong variable was refused at the start.
+        if let Ok(filter) = filter(config, rust_log.as_deref()) {
+            (self.0)(filter);
+        }
+    }
+}
+
 /// Sets up logging for the process.
 ///
 /// # Errors
 /// See [`LoggingError`].
-pub fn init(config: &LogConfig) -> Result<(), LoggingError> {
+pub fn init(config: &LogConfig) -> Result<Level, LoggingError> {
     let rust_log = std::env::var("RUST_LOG").ok();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(config, rust_log.as_deref())?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    match config.format {
-        LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .map_err(|_| LoggingError::Twice)
+    let (level, outcome) = match config.format {
+        LogFormat::Human => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let level: Level = Level(Box::new(move |filter| drop(handle.reload(filter))));
+            (level, builder.try_init())
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let level: Level = Level(Box::new(move |filter| drop(handle.reload(filter))));
+            (level, builder.try_init())
+        }
+    };
+    outcome.map(|()| level).map_err(|_| LoggingError::Twice)
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! `msm-proxy run`: ports, then media, then ready, until a signal, then drained.
 
 use crate::admin::{Admin, BindError, Source};
-use crate::signals::Signals;
+use crate::signals::{HANGUP, Signals};
 use msm::config::Config;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 /// What runs: the mesh.
@@ -11,8 +14,30 @@ pub trait Member {
     /// What the admin servers show.
     fn source(&self) -> Arc<dyn Source>;
 
-    /// Takes no new sessions, tells the peers, and returns when the last session has ended.
-    fn drain(self) -> impl Future<Output = ()>;
+    /// Goes on with the configuration as it changes, at once when it is `asked` to look; for ever.
+    fn follow(&self, asked: &Notify) -> impl Future<Output = Infallible>;
+
+    /// The times of the configuration of now, if it has changed since the start.
+    fn drain_times(&self) -> impl Future<Output = Option<DrainTimes>>;
+
+    /// Takes no new sessions, tells the peers, and returns when the last session has ended; before `timeout` is over.
+    fn drain(self, timeout: Duration) -> impl Future<Output = ()>;
+}
+
+/// `drain_delay` and `drain_timeout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// How long new sessions are let in after the request to stop.
+    pub delay: Duration,
+    /// How long sessions have after that.
+    pub timeout: Duration,
+}
+
+impl DrainTimes {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self { delay: config.drain_delay, timeout: config.drain_timeout }
+    }
 }
 
 /// Why `run` ended with a failure.
@@ -31,7 +56,8 @@ pub enum RunError<E> {
 }
 
 /// Runs a member until a signal comes, and drains it: all ports are bound before anything is served, `/ready` is true from
-/// when `start` has returned until the first signal, and sessions have `drain_timeout` to end.
+/// when `start` has returned until the first signal; then new sessions are let in for `drain_delay`, and those that are there have
+/// `drain_timeout` to end. SIGHUP has the configuration read again.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -41,11 +67,16 @@ pub async fn run<M: Member, E: std::error::Error>(
     signals: &mut Signals,
 ) -> Result<(), RunError<E>> {
     let admin = Admin::bind(&config.admin).await?;
-    let member = tokio::select! {
-        member = start => member.map_err(RunError::Start)?,
-        signal = signals.next() => {
-            info!(signal, "stopped while starting");
-            return Ok(());
+    let mut start = std::pin::pin!(start);
+    let member = loop {
+        tokio::select! {
+            member = &mut start => break member.map_err(RunError::Start)?,
+            signal = signals.next() => {
+                if signal != HANGUP {
+                    info!(signal, "stopped while starting");
+                    return Ok(());
+                }
+            }
         }
     };
     for (name, address) in admin.addresses() {
@@ -53,18 +84,50 @@ pub async fn run<M: Member, E: std::error::Error>(
     }
     let admin = admin.serve(member.source());
     info!(version = env!("CARGO_PKG_VERSION"), "started");
-    let signal = signals.next().await;
+    let signal = serve(&member, signals).await;
     admin.drain();
-    info!(signal, deadline = ?config.drain_timeout, "draining; a second signal ends at once");
+    let DrainTimes { delay, timeout } = member.drain_times().await.unwrap_or(DrainTimes::of(config));
+    info!(signal, ?delay, ?timeout, "draining; a second signal ends at once");
+    let drained = async {
+        tokio::time::sleep(delay).await;
+        tokio::time::timeout(timeout, member.drain(timeout)).await
+    };
     tokio::select! {
-        drained = tokio::time::timeout(config.drain_timeout, member.drain()) => {
-            match drained {
-                Ok(()) => info!("drained"),
-                Err(_) => warn!(deadline = ?config.drain_timeout, "sessions were still open at the deadline of drain_timeout"),
+        drained = drained => {
+            if drained.is_err() {
+                warn!(?timeout, "sessions were still open at the deadline of drain_timeout");
             }
             Ok(())
         }
-        signal = signals.next() => Err(RunError::Killed(signal)),
+        signal = stop(signals) => Err(RunError::Killed(signal)),
+    }
+}
+
+/// Serves until a signal asks to stop; its name.
+async fn serve(member: &impl Member, signals: &mut Signals) -> &'static str {
+    let asked = Notify::new();
+    let mut follow = std::pin::pin!(member.follow(&asked));
+    loop {
+        tokio::select! {
+            signal = signals.next() => {
+                if signal != HANGUP {
+                    return signal;
+                }
+                info!(signal, "the configuration is read again");
+                asked.notify_one();
+            }
+            never = &mut follow => match never {},
+        }
+    }
+}
+
+/// The next signal that asks to stop.
+async fn stop(signals: &mut Signals) -> &'static str {
+    loop {
+        let signal = signals.next().await;
+        if signal != HANGUP {
+            return signal;
+        }
     }
 }
 

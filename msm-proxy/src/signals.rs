@@ -1,11 +1,14 @@
-//! Requests to stop.
+//! Requests to stop, and to read the configuration again.
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// The requests to stop that this process gets: SIGINT (Ctrl-C) and SIGTERM. The first asks for a drain, the next for an
-/// end at once.
+/// The name of the signal that asks for the configuration to be read again.
+pub const HANGUP: &str = "SIGHUP";
+
+/// The requests that this process gets: to stop by SIGINT (Ctrl-C) and SIGTERM, of which the first asks for a drain and the next for an
+/// end at once; and [`HANGUP`].
 #[derive(Debug)]
 pub struct Signals {
     names: mpsc::Receiver<&'static str>,
@@ -19,12 +22,14 @@ impl Signals {
     pub fn install() -> io::Result<Signals> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let (sender, signals) = Signals::channel();
         tokio::spawn(async move {
             loop {
                 let name = tokio::select! {
                     _ = interrupt.recv() => "SIGINT",
                     _ = terminate.recv() => "SIGTERM",
+                    _ = hangup.recv() => HANGUP,
                 };
                 if sender.send(name).await.is_err() {
                     return;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use msm_core::cluster::{
     CheckFailure, Cluster as State, ClusterSpec, EndpointId, EndpointSpec, EndpointView, Health, Outcome,
     PickError, PickKey,
@@ -33,7 +34,8 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// One cluster. All workers share it; its lock is taken when sessions begin and end, and by no packet.
 pub(crate) struct Cluster {
-    pub(crate) settings: Arc<ClusterSettings>,
+    name: String,
+    settings: ArcSwap<ClusterSettings>,
     state: Mutex<State>,
     /// Counts up when an endpoint has become one that sessions are to leave.
     changed: watch::Sender<u64>,
@@ -79,7 +81,8 @@ impl Cluster {
         let state = Mutex::new(State::new(spec, seed, Instant::now()));
         let changed = watch::Sender::new(0);
         Arc::new(Self {
-            settings,
+            name: settings.name.clone(),
+            settings: ArcSwap::new(settings),
             state,
             changed,
             source,
@@ -104,7 +107,7 @@ impl Cluster {
 
     /// The worker that does what the cluster does by itself: two clusters' hardly are the same, and one's always are.
     fn place(&self, shared: &Shared) -> usize {
-        let place = hash(self.settings.name.as_bytes()) % shared.worker_count().max(1) as u64;
+        let place = hash(self.name.as_bytes()) % shared.worker_count().max(1) as u64;
         usize::try_from(place).unwrap_or(0)
     }
 
@@ -120,6 +123,11 @@ impl Cluster {
         }
         *running = Some(Running::start(shared, self.place(shared), self, source)?);
         Ok(())
+    }
+
+    /// Nobody is asked for endpoints any more.
+    pub(crate) fn stop_discovery(&self) {
+        *self.discovery() = None;
     }
 
     fn discovery(&self) -> MutexGuard<'_, Option<Running>> {
@@ -157,6 +165,20 @@ impl Cluster {
         self.checking.get().map(Checking::found).unwrap_or_default()
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its hops are made with now. A session keeps what it was made with.
+    pub(crate) fn settings(&self) -> Arc<ClusterSettings> {
+        self.settings.load_full()
+    }
+
+    /// Its next hops are made with these.
+    pub(crate) fn set_settings(&self, settings: Arc<ClusterSettings>) {
+        self.settings.store(settings);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,7 +196,7 @@ impl Cluster {
         let outcome = change(&mut state);
         let mut told = false;
         while let Some(event) = state.poll_event() {
-            events::tell(&self.settings.name, &event, self.metrics.get());
+            events::tell(&self.name, &event, self.metrics.get());
             told = true;
         }
         drop(state);

@@ -32,6 +32,7 @@ pub(crate) mod load;
 mod nearest;
 mod problem;
 mod protection;
+mod publish;
 mod route;
 #[cfg(feature = "schema")]
 mod schema;
@@ -48,14 +49,18 @@ pub use cluster::{
 pub use discovery::{DnsConfig, DnsKind, DnsScheme};
 pub use endpoint::EndpointConfig;
 pub use env::ENV_PREFIX;
-pub use explain::{BackendChoice, Explanation, RouteVerdict};
+pub use explain::{BackendChoice, EndpointChoice, Explanation, Question, RouteVerdict};
 pub use health::{ActiveConfig, CheckConfig, HealthConfig, OutlierConfig};
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
 pub use protection::{FecConfig, NackConfig, PathFrom, PathModeConfig, PathsConfig, ProtectionConfig};
-pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
+pub use publish::PublishConfig;
+pub use route::{
+    ActionConfig, BackendConfig, MatchConfig, RedirectConfig, RouteConfig, RouteLimitsConfig,
+    RouteTimeoutsConfig, ShareConfig,
+};
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use secret::Secret;
@@ -81,7 +86,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// The threads that run media: `auto` is one for each core.
     pub workers: Workers,
-    /// From URLs to clusters, in order: the first route that matches counts. Default: one local route for every URL.
+    /// From URLs to clusters. Of the routes that match, the one with the most exact URL counts, then the order of the file. Default: one
+    /// local route for every URL.
     pub routes: Vec<RouteConfig>,
     /// Sets of servers, by name.
     pub clusters: BTreeMap<String, ClusterConfig>,
@@ -93,7 +99,14 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What is logged.
     pub log: LogConfig,
-    /// How long sessions may take to end after a request to stop.
+    /// How long new sessions are still let in after a request to stop, when `/ready` says no already: as long as those who send
+    /// clients here take to notice, such as Kubernetes' endpoints.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "schema::DurationText"))]
+    pub drain_delay: Duration,
+    /// How long sessions may take to end after that; then they are ended. Together with `drain_delay` shorter than what whoever
+    /// stops the process waits, such as Kubernetes' `terminationGracePeriodSeconds` of 30 s. Sessions of a listener that is removed
+    /// from the configuration have as long.
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "schema::DurationText"))]
     pub drain_timeout: Duration,
@@ -111,7 +124,8 @@ impl Default for Config {
             zone: None,
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
-            drain_timeout: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -91,7 +91,7 @@ pub(crate) async fn begin(
             (association, control)
         }
         None if epoch == 1 => {
-            let limit = worker.shared.admission.limits.connections;
+            let limit = worker.shared.admission.max_connections();
             if worker.shared.hop.associations.len() >= limit {
                 return Err(Error::Capacity { what: "associations with members", limit, key: "connections" });
             }

@@ -47,7 +47,7 @@ pub(crate) async fn connect(
     let dialled = async {
         let stream = dial(url, settings).await.map_err(unreachable)?;
         let remote = stream.peer_addr().map_err(unreachable)?;
-        let queue = worker.shared.settings.connection_queue;
+        let queue = worker.shared.settings().connection_queue;
         let refused = |reason: String| Error::UpstreamProtocol { endpoint: endpoint.clone(), reason };
         let connection = Connection::tls_client(stream, Arc::clone(config), tls::server_name(), queue)
             .map_err(|error| refused(error.to_string()))?;

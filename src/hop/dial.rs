@@ -182,7 +182,7 @@ struct Reach {
 }
 
 fn wire(worker: &Worker, settings: &ClusterSettings, url: &RtspUrl, connection: Rc<Connection>) -> Wire {
-    let own = &worker.shared.settings;
+    let own = &worker.shared.settings();
     Wire::new(connection, url.to_string(), own.rtsp.clone(), settings.timeout, own.connection_queue)
 }
 

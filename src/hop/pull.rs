@@ -236,7 +236,7 @@ pub(crate) async fn describe(
     let request = Request::new(Method::Describe, url.to_string()).with("Accept", "application/sdp");
     let response = member.ask(request).await?;
     let described =
-        described(&response, url, settings.control, &worker.shared.settings.rtsp).map_err(|error| {
+        described(&response, url, settings.control, &worker.shared.settings().rtsp).map_err(|error| {
             Error::UpstreamProtocol {
                 endpoint: url.to_string(),
                 reason: format!("description refused: {error}"),
@@ -294,18 +294,11 @@ pub(crate) fn start(
         _quota: quota,
         _pass: worker.upstream(),
     };
-    let always = resolved.settings().is_some_and(|settings| settings.always);
-    let idle = if always { None } else { Some(resolved.idle_timeout) };
-    tokio::task::spawn_local(run(pull, commands, key, idle));
+    tokio::task::spawn_local(run(pull, commands, key, resolved.idle_timeout));
     handle
 }
 
-async fn run(
-    mut pull: Pull,
-    mut commands: mpsc::Receiver<Command>,
-    key: Option<HubKey>,
-    idle: Option<Duration>,
-) {
+async fn run(mut pull: Pull, mut commands: mpsc::Receiver<Command>, key: Option<HubKey>, idle: Duration) {
     pull.worker.shared.metrics.streams.inc();
     let mut last_used = Instant::now();
     let mut tick = tokio::time::interval(TICK);
@@ -327,9 +320,9 @@ async fn run(
                 if let Some(home) = &pull.home {
                     home.observe(now, &pull.held);
                 }
-                if pull.handle.readers() > 0 {
+                if pull.handle.readers() > 0 || pull.handle.is_standing() {
                     last_used = now;
-                } else if idle.is_some_and(|idle| now.saturating_duration_since(last_used) >= idle) {
+                } else if now.saturating_duration_since(last_used) >= idle {
                     break "idle".to_owned();
                 }
             }

@@ -38,7 +38,7 @@ pub(crate) async fn start(
 ) -> Result<(), Error> {
     let mut member = Member::new(worker, peer, held.url.clone(), via);
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
-    let flows = announce(&mut member, settings, &resolved.protection, description).await?;
+    let flows = announce(&mut member, &settings, &resolved.protection, description).await?;
     let id = attach(worker, home, &flows)?;
     let recorded = member.ask(Request::new(Method::Record, member.url.to_string())).await;
     // Nothing is sent into the void.

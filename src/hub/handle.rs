@@ -86,6 +86,21 @@ pub(crate) struct HubHandle {
     readers: AtomicUsize,
     claimed: AtomicBool,
     ended: AtomicBool,
+    /// It is wanted whether anybody reads it or not.
+    standing: AtomicBool,
+    /// Its publisher has gone, and it is kept for one that comes back.
+    waiting: AtomicBool,
+    /// Another stream has taken its place: its readers have gone over.
+    pub(crate) succeeded: tokio::sync::Notify,
+}
+
+/// As long as this is there, the stream is kept without readers.
+pub(crate) struct Standing(Arc<HubHandle>);
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.0.standing.store(false, Ordering::Release);
+    }
 }
 
 /// What a stream is made of.
@@ -126,6 +141,9 @@ impl HubHandle {
             readers: AtomicUsize::new(0),
             claimed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            standing: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            succeeded: tokio::sync::Notify::new(),
         })
     }
 
@@ -143,6 +161,15 @@ impl HubHandle {
 
     pub(crate) fn set_ended(&self) {
         self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether its publisher has gone.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_waiting(&self) {
+        self.waiting.store(true, Ordering::Release);
     }
 
     /// Readers that hold it.
@@ -197,6 +224,16 @@ impl HubHandle {
             return Some(Err(Error::StreamEnded));
         }
         Some(answer.await.unwrap_or(Err(Error::StreamEnded)))
+    }
+
+    /// Keeps the stream without readers; its route's `idle_timeout` begins when what this returns is dropped.
+    pub(crate) fn stand(self: &Arc<Self>) -> Standing {
+        self.standing.store(true, Ordering::Release);
+        Standing(Arc::clone(self))
+    }
+
+    pub(crate) fn is_standing(&self) -> bool {
+        self.standing.load(Ordering::Acquire)
     }
 
     pub(crate) fn fanout_config(&self, settings: &Settings) -> FanoutConfig {

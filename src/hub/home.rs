@@ -60,7 +60,7 @@ impl Home {
             worker: Rc::clone(worker),
             ingest: RefCell::new(Ingest::new(
                 Arc::clone(&tracks),
-                worker.shared.settings.ingest.clone(),
+                worker.shared.settings().ingest.clone(),
                 seed,
                 now,
             )),

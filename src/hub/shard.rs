@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use msm_core::burst::Burst;
 use msm_core::hub::{
-    Fanout, FanoutEvent, History, HubError, Kept, ReaderClosed, ReaderCounters, ReaderId, ReaderReport,
-    ReaderSetup, RtpInfo, SenderClock, Snapshot,
+    Fanout, FanoutEvent, History, HubError, Kept, LineEnd, ReaderClosed, ReaderCounters, ReaderId,
+    ReaderReport, ReaderSetup, ReaderTrack, RtpInfo, SenderClock, Snapshot,
 };
 use tokio::sync::Notify;
 
@@ -18,6 +18,11 @@ use super::feed::{Feed, FeedReceiver};
 use super::handle::HubHandle;
 use crate::metrics::Sent;
 use crate::worker::Worker;
+
+/// How long a reader waits for the next keyframe of the stream that it goes over to; then it waits there.
+const KEYFRAME: Duration = Duration::from_secs(10);
+/// How often is looked whether a keyframe has begun, for readers that come from another stream.
+const KEYFRAME_LOOK: Duration = Duration::from_millis(5);
 
 /// What a reader is told by its stream, for the session that owns it.
 pub(crate) type OnEnd = Box<dyn FnOnce(EndReason)>;
@@ -52,7 +57,7 @@ pub(crate) struct Shard {
 impl Shard {
     /// Creates the shard of a stream on `worker` and starts its timer.
     pub(crate) fn start(worker: &Rc<Worker>, handle: Arc<HubHandle>, now: Instant) -> Rc<Self> {
-        let config = handle.fanout_config(&worker.shared.settings);
+        let config = handle.fanout_config(&worker.shared.settings());
         let shard = Rc::new(Self {
             fanout: RefCell::new(Fanout::new(handle.tracks(), config, now)),
             worker: Rc::clone(worker),
@@ -168,6 +173,58 @@ impl Shard {
         let info = self.fanout.borrow_mut().play(now, id)?;
         self.after_input(now);
         Ok(info)
+    }
+
+    /// Where the lines of a reader are now.
+    pub(crate) fn line_ends(&self, now: Instant, id: ReaderId) -> Result<Vec<LineEnd>, HubError> {
+        self.fanout.borrow().line_ends(now, id)
+    }
+
+    /// Lets the lines of a new reader go on where they ended in another stream.
+    pub(crate) fn go_on(&self, now: Instant, id: ReaderId, ends: &[LineEnd]) {
+        let _ = self.fanout.borrow_mut().go_on(now, id, ends);
+    }
+
+    /// Takes a reader of another stream's shard over as it is, its lines go on.
+    pub(crate) fn take_over(
+        &self,
+        now: Instant,
+        before: &Shard,
+        id: ReaderId,
+        plays: bool,
+    ) -> Result<ReaderId, HubError> {
+        let ends = before.line_ends(now, id)?;
+        let owner = before.owners.borrow_mut().remove(&id);
+        let closed = before.remove(now, id, false).ok_or(HubError::UnknownReader { id })?;
+        let tracks = closed.tracks.into_iter().map(|(track, dest, _)| {
+            let ssrc = ends.iter().find(|end| end.track == track).map(|end| end.ssrc);
+            let ssrc = ssrc.unwrap_or_else(|| self.worker.shared.seed() as u32);
+            ReaderTrack { track, dest, ssrc, payload_types: Vec::new() }
+        });
+        let setup =
+            ReaderSetup { seed: self.worker.shared.seed(), tracks: tracks.collect(), late_join: true };
+        let there = self.add_reader(now, setup, owner.unwrap_or_else(|| Box::new(|_| {})))?;
+        self.go_on(now, there, &ends);
+        if plays {
+            self.play(now, there)?;
+        }
+        Ok(there)
+    }
+
+    /// As [`Self::next_keyframe`], for as long as readers may wait.
+    pub(crate) async fn await_keyframe(&self) {
+        let _ = tokio::time::timeout(KEYFRAME, self.next_keyframe()).await;
+    }
+
+    /// Asks for a keyframe, and waits until one begins; at once where there are none.
+    pub(crate) async fn next_keyframe(&self) {
+        let before = self.fanout.borrow().keyframe();
+        let tracks = self.handle.tracks();
+        let Some(keyed) = tracks.iter().position(|track| track.has_keyframes()) else { return };
+        self.worker.request_keyframe(&self.handle, Instant::now(), keyed);
+        while self.fanout.borrow().keyframe() == before && !self.ended.get() {
+            tokio::time::sleep(KEYFRAME_LOOK).await;
+        }
     }
 
     pub(crate) fn pause(&self, now: Instant, id: ReaderId) {

@@ -96,21 +96,21 @@ impl Clusters {
         self.endpoints.clear();
         self.health.clear();
         for cluster in clusters {
-            let name = &cluster.settings.name;
+            let name = cluster.name();
             let mut all = Vec::new();
             cluster.view(now, |view| {
                 all.push((view.spec.endpoint.to_string(), word(&view.health), is_usable(&view)));
             });
             for state in ["unknown", "healthy", "unhealthy", "ejected"] {
                 let count = all.iter().filter(|(_, own, _)| *own == state).count();
-                let labels = EndpointStateLabels { cluster: name.clone(), state };
+                let labels = EndpointStateLabels { cluster: name.to_owned(), state };
                 self.endpoints.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
             }
             if all.len() > MAX_LABELLED {
                 continue;
             }
             for (endpoint, _, usable) in all {
-                let labels = EndpointLabels { cluster: name.clone(), endpoint };
+                let labels = EndpointLabels { cluster: name.to_owned(), endpoint };
                 self.health.get_or_create(&labels).set(usable.into());
             }
         }

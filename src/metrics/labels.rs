@@ -155,3 +155,8 @@ pub(super) struct PathStateLabels {
 pub(super) struct ListenerLabels {
     pub(super) listener: String,
 }
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ResultLabels {
+    pub(super) result: &'static str,
+}

@@ -127,6 +127,40 @@ impl Routes {
         }))
     }
 
+    /// Forgets those of routes and clusters that are not to be kept and that no stream uses.
+    pub(super) fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|labels, own| {
+            if keep(&labels.route, &labels.cluster) || Arc::strong_count(own) > 1 {
+                return true;
+            }
+            self.forget(labels);
+            false
+        });
+    }
+
+    fn forget(&self, labels: &StreamLabels) {
+        for hop in HopKind::ALL {
+            for direction in ["rx", "tx"] {
+                let (route, cluster) = (labels.route.clone(), labels.cluster.clone());
+                let labels = FlowLabels { route, cluster, hop: hop.name(), direction };
+                self.packets.remove(&labels);
+                self.bytes.remove(&labels);
+            }
+        }
+        for by in ["nack", "fec"] {
+            let (route, cluster) = (labels.route.clone(), labels.cluster.clone());
+            self.recovered.remove(&RecoveredLabels { route, cluster, by });
+        }
+        let counters = [&self.lost, &self.unrecovered, &self.retransmitted, &self.duplicates];
+        for family in counters.into_iter().chain([&self.reordered, &self.reader_lost]) {
+            family.remove(labels);
+        }
+        self.readers.remove(labels);
+        self.jitter.remove(labels);
+        self.rtt.remove(labels);
+    }
+
     /// Brings the gauges up to date.
     pub(super) fn refresh(&self) {
         for route in self.all.lock().unwrap_or_else(PoisonError::into_inner).values() {

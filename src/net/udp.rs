@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// What a socket is opened with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SocketOptions {
     /// Several workers bind the same port; the kernel spreads flows over them.
     pub(crate) reuse_port: bool,

@@ -28,6 +28,7 @@ pub(crate) struct AdmissionLimits {
 }
 
 struct Counts {
+    limits: AdmissionLimits,
     connections: usize,
     peers: HashMap<IpAddr, Peer>,
     /// Closing sessions does not win new ones: whoever has set some up is remembered for its second.
@@ -44,7 +45,6 @@ struct Peer {
 
 /// The process's doorkeeper.
 pub(crate) struct Admission {
-    pub(crate) limits: AdmissionLimits,
     counts: Arc<Mutex<Counts>>,
 }
 
@@ -77,15 +77,30 @@ impl Admission {
             peers: HashMap::new(),
             set_ups: Rate::new(limits.setup_rate, SECOND),
             failures: Rate::new(limits.auth_failures_per_peer, limits.auth_failures_window),
+            limits,
         };
-        Self { limits, counts: Arc::new(Mutex::new(counts)) }
+        Self { counts: Arc::new(Mutex::new(counts)) }
+    }
+
+    /// Lets in as much from now on; what is there stays.
+    pub(crate) fn set_limits(&self, limits: AdmissionLimits) {
+        let mut counts = self.lock();
+        counts.set_ups.set_limit(limits.setup_rate, SECOND);
+        counts.failures.set_limit(limits.auth_failures_per_peer, limits.auth_failures_window);
+        counts.limits = limits;
+    }
+
+    /// Connections of all peers together that are let in.
+    pub(crate) fn max_connections(&self) -> usize {
+        self.lock().limits.connections
     }
 
     /// Lets a connection in while there are fewer than the limits.
     pub(crate) fn connection(&self, peer: IpAddr) -> Option<ConnectionPass> {
         let mut counts = self.lock();
         let of_peer = counts.peers.get(&peer).map_or(0, |own| own.connections);
-        if counts.connections >= self.limits.connections || of_peer >= self.limits.connections_per_peer {
+        let limits = &counts.limits;
+        if counts.connections >= limits.connections || of_peer >= limits.connections_per_peer {
             return None;
         }
         counts.connections += 1;
@@ -97,7 +112,7 @@ impl Admission {
     pub(crate) fn session(&self, peer: IpAddr, now: Instant) -> Result<SessionPass, Refused> {
         let mut counts = self.lock();
         let of_peer = counts.peers.get(&peer).map_or(0, |own| own.sessions);
-        if of_peer >= self.limits.sessions_per_peer {
+        if of_peer >= counts.limits.sessions_per_peer {
             return Err(Refused::SessionsPerPeer);
         }
         if counts.set_ups.wait(peer, now).is_some() {

@@ -31,7 +31,6 @@ use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
 use crate::net::tls::{Tls, TlsError};
 use crate::net::udp::canonical;
-use crate::routing::Caller;
 use crate::shared::Shared;
 use crate::srtp::SharedKey;
 use crate::worker::Worker;
@@ -114,7 +113,7 @@ pub(crate) async fn run(
 ) {
     let shared = std::sync::Arc::clone(&worker.shared);
     let Some(connection) = secured(&shared, &listening, stream, peer).await else { return };
-    let tls = connection.tls().filter(|_| listening.shared.settings.member.is_some());
+    let tls = connection.tls().filter(|_| listening.shared().settings.member.is_some());
     let member = match tls.map(Tls::member).transpose() {
         Ok(member) => member,
         Err(error) => {
@@ -137,7 +136,8 @@ async fn serve(
     let Ok(local) = connection.local_addr() else { return };
     let index = listening.index;
     let shared = std::sync::Arc::clone(&worker.shared);
-    let settings = &listening.shared.settings;
+    let own = listening.shared();
+    let settings = &own.settings;
     let users = settings.users.clone();
     let entry = users.map(|users| Entry::new(users, settings.tls.is_some(), shared.seed()));
     let context = Rc::new(Context {
@@ -202,8 +202,9 @@ async fn secured(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Rc<Connection>> {
-    let settings = &shared.settings;
-    let own = &listening.shared.settings;
+    let settings = shared.settings();
+    let listener = listening.shared();
+    let own = &listener.settings;
     let config = own.member.clone().or_else(|| own.tls.as_ref().map(|tls| Arc::clone(&tls.get().config)));
     let Some(config) = config else {
         return Some(Connection::new(stream, settings.connection_queue));
@@ -219,7 +220,7 @@ async fn secured(
         outcome = handshake => outcome,
         _ = stopping.wait_for(|stopping| *stopping) => return None,
     };
-    let name = &listening.shared.settings.name;
+    let name = &own.name;
     match outcome {
         Ok(connection) => {
             let hop = if own.member.is_some() { HopKind::Mesh } else { HopKind::Plain };
@@ -252,17 +253,19 @@ type Done = Box<(Asked, Response)>;
 async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
     let shared = &context.worker.shared;
     let connection = &context.connection;
+    // A connection keeps the limits that it began with.
+    let settings = shared.settings();
     let mut machine = server::Connection::new(requests::server_config(shared, context.member.is_some()));
     let (done, mut answers) = tokio::sync::mpsc::unbounded_channel::<Done>();
     let mut is_first = true;
     let mut gather = Gather::default();
     let mut pending: Option<(Asked, Pending)> = None;
     let mut idle_since = Instant::now();
-    let mut idle_for = shared.settings.rtsp.message_timeout;
+    let mut idle_for = settings.rtsp.message_timeout;
     let mut stopping = shared.stopping.subscribe();
     loop {
         // A client that does not read its answers is not asked for more requests.
-        let reads = connection.queued() <= shared.settings.connection_queue + UNREAD_ANSWERS;
+        let reads = connection.queued() <= settings.connection_queue + UNREAD_ANSWERS;
         while pending.is_none() && reads {
             let (taken, event) = machine.handle_input(Instant::now(), &buffer);
             match event {
@@ -275,7 +278,7 @@ async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
                 }
                 Some(ServerEvent::Request(asked, request)) => {
                     idle_since = Instant::now();
-                    idle_for = shared.settings.connection_timeout;
+                    idle_for = settings.connection_timeout;
                     if context.member.is_some() {
                         let place = elsewhere(context, &request).filter(|_| is_first);
                         if let Some(place) = place {
@@ -321,7 +324,7 @@ async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
                     connection.release();
                 }
                 pending = None;
-                if context.entry.as_ref().is_some_and(|entry| entry.is_over(shared.settings.auth_failures)) {
+                if context.entry.as_ref().is_some_and(|entry| entry.is_over(shared.settings().auth_failures)) {
                     // Those that failed are in the log, as far as they were looked at.
                     tracing::debug!(peer = %context.peer, "connection ended: too many logins failed");
                     linger(connection).await;
@@ -481,11 +484,6 @@ impl Context {
             Some(member) => Owner::Member(member.id.clone()),
             None => Owner::Address { ip: self.peer_ip(), listener: self.listener },
         }
-    }
-
-    /// Who asks, for routes.
-    pub(crate) fn caller(&self) -> Caller {
-        self.owner().caller()
     }
 
     /// What the sessions' media goes by, between members.

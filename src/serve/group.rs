@@ -68,7 +68,7 @@ pub(crate) async fn join(
 
 async fn enter(worker: &Rc<Worker>, listener: usize, handle: &Arc<HubHandle>) -> Result<GroupReader, Error> {
     let refused = || Error::Refused("multicast is not served here".into());
-    let listener = worker.shared.listeners.get(listener).ok_or_else(refused)?;
+    let listener = worker.listener(listener).ok_or_else(refused)?.shared();
     let pool = listener.groups.as_ref().ok_or_else(refused)?;
     let socket = multicast::sender(pool.is_v6(), pool.ttl, &listener.settings.options)
         .map_err(|error| Error::socket("multicast sender", error))?;

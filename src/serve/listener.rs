@@ -1,14 +1,17 @@
 //! Accepting connections: one socket per worker on the same port, so that the kernel spreads them.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use msm_rtsp::auth::users::Users;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::error::Error;
@@ -46,7 +49,7 @@ pub(crate) struct ListenerSettings {
 }
 
 /// Where multicast readers of a listener are served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MulticastSettings {
     pub(crate) first: IpAddr,
     pub(crate) last: IpAddr,
@@ -58,28 +61,53 @@ pub(crate) struct MulticastSettings {
 
 /// What the workers of a listener share.
 pub(crate) struct ListenerShared {
+    /// Names it on all workers as long as it is there, whatever its settings; never given to another one.
+    pub(crate) id: usize,
     pub(crate) settings: ListenerSettings,
     /// Pairs for publishers, and for readers whose packets may come from another port than they named.
-    pub(crate) ports: PairRange,
-    pub(crate) groups: Option<GroupPool>,
+    pub(crate) ports: Arc<PairRange>,
+    pub(crate) groups: Option<Arc<GroupPool>>,
     bound: AtomicU16,
     bound_pair: AtomicU16,
 }
 
 impl ListenerShared {
-    pub(crate) fn new(mut settings: ListenerSettings) -> Arc<Self> {
-        let address = without_v6(settings.address);
-        if address != settings.address {
-            tracing::info!(listener = settings.name, "this host has no IPv6: [::] becomes 0.0.0.0");
-            settings.address = address;
-        }
+    pub(crate) fn new(settings: ListenerSettings) -> Arc<Self> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         Arc::new(Self {
-            ports: PairRange::ephemeral(),
-            groups: settings.multicast.as_ref().map(GroupPool::new),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            ports: Arc::new(PairRange::ephemeral()),
+            groups: settings.multicast.as_ref().map(|groups| Arc::new(GroupPool::new(groups))),
             bound: AtomicU16::new(settings.address.port()),
             bound_pair: AtomicU16::new(settings.reader_port),
             settings,
         })
+    }
+
+    /// The same listener at the same sockets, with other settings.
+    pub(crate) fn with(&self, settings: ListenerSettings) -> Arc<Self> {
+        let groups = if settings.multicast == self.settings.multicast {
+            self.groups.clone()
+        } else {
+            settings.multicast.as_ref().map(|groups| Arc::new(GroupPool::new(groups)))
+        };
+        Arc::new(Self {
+            id: self.id,
+            ports: Arc::clone(&self.ports),
+            groups,
+            bound: AtomicU16::new(self.bound.load(Ordering::Acquire)),
+            bound_pair: AtomicU16::new(self.bound_pair.load(Ordering::Acquire)),
+            settings,
+        })
+    }
+
+    /// Whether a listener with these settings has the same sockets.
+    pub(crate) fn has_sockets_of(&self, settings: &ListenerSettings) -> bool {
+        let own = &self.settings;
+        own.address == settings.address
+            && own.options == settings.options
+            && own.reader_port == settings.reader_port
+            && own.member.is_some() == settings.member.is_some()
     }
 
     /// What it has that is made of files.
@@ -98,35 +126,62 @@ impl ListenerShared {
 pub(crate) struct Listening {
     /// Its number among the mesh's listeners.
     pub(crate) index: usize,
-    pub(crate) shared: Arc<ListenerShared>,
+    shared: RefCell<Arc<ListenerShared>>,
     /// The pair that all plain readers of this worker are served from.
     pub(crate) readers: Pair,
     _receiving: Receiving,
+    stopping: Rc<Notify>,
     accepting: AbortHandle,
+    /// Since when it takes no new sessions, as it is not in the configuration any more.
+    left: Cell<Option<Instant>>,
 }
 
 impl Listening {
-    /// Stops to accept; connections that are open go on.
+    /// The listener, with its settings of now.
+    pub(crate) fn shared(&self) -> Arc<ListenerShared> {
+        Arc::clone(&self.shared.borrow())
+    }
+
+    /// It goes on with these settings.
+    pub(crate) fn set_shared(&self, shared: Arc<ListenerShared>) {
+        *self.shared.borrow_mut() = shared;
+    }
+
+    /// Stops to accept; connections that are open go on, those that wait in the kernel are let in.
     pub(crate) fn stop(&self) {
-        self.accepting.abort();
+        self.stopping.notify_one();
+    }
+
+    /// It is not in the configuration any more: its sessions may end by themselves, and no new one begins.
+    pub(crate) fn leave(&self, now: Instant) {
+        self.left.set(Some(now));
+        self.stop();
+    }
+
+    /// Since when it is not in the configuration any more.
+    pub(crate) fn left(&self) -> Option<Instant> {
+        self.left.get()
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.stop();
+        self.accepting.abort();
     }
 }
 
-/// Binds a worker's sockets of a listener and starts to accept.
+/// A worker's sockets of a listener, at which nobody is let in yet.
+pub(crate) struct Bound {
+    shared: Arc<ListenerShared>,
+    tcp: TcpListener,
+    readers: Pair,
+}
+
+/// Binds a worker's sockets of a listener.
 ///
 /// # Errors
 /// [`Error::Socket`] that names the listener and the key to change.
-pub(crate) fn listen(
-    worker: &Rc<Worker>,
-    index: usize,
-    shared: Arc<ListenerShared>,
-) -> Result<Rc<Listening>, Error> {
+pub(crate) fn bind_all(shared: Arc<ListenerShared>) -> Result<Bound, Error> {
     let name = shared.settings.name.clone();
     let tcp = bind(&shared).map_err(|error| {
         Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error)
@@ -135,12 +190,26 @@ pub(crate) fn listen(
         let port = shared.settings.reader_port;
         Error::socket(format!("listener `{name}`: ports {port}/udp and the one above (key `ports`)"), error)
     })?;
+    Ok(Bound { shared, tcp, readers })
+}
+
+/// Starts to accept.
+pub(crate) fn listen(worker: &Rc<Worker>, bound: Bound) -> Rc<Listening> {
+    let Bound { shared, tcp, readers } = bound;
     let receiving = receive_readers(worker, &readers);
-    let listening = Rc::new_cyclic(|weak: &std::rc::Weak<Listening>| {
-        let accepting = tokio::task::spawn_local(accept(Rc::clone(worker), weak.clone(), tcp)).abort_handle();
-        Listening { index, shared, readers, _receiving: receiving, accepting }
-    });
-    Ok(listening)
+    let stopping = Rc::new(Notify::new());
+    Rc::new_cyclic(|weak: &std::rc::Weak<Listening>| {
+        let accepting = accept(Rc::clone(worker), weak.clone(), tcp, Rc::clone(&stopping));
+        Listening {
+            index: shared.id,
+            shared: RefCell::new(shared),
+            readers,
+            _receiving: receiving,
+            stopping,
+            accepting: tokio::task::spawn_local(accepting).abort_handle(),
+            left: Cell::new(None),
+        }
+    })
 }
 
 /// An address that this host can bind: where it has no IPv6, `[::]` means all of IPv4.
@@ -189,24 +258,43 @@ fn bind_readers(shared: &ListenerShared) -> io::Result<Pair> {
     Ok(pair)
 }
 
-async fn accept(worker: Rc<Worker>, listening: std::rc::Weak<Listening>, tcp: TcpListener) {
+async fn accept(
+    worker: Rc<Worker>,
+    listening: std::rc::Weak<Listening>,
+    tcp: TcpListener,
+    stopping: Rc<Notify>,
+) {
     loop {
-        let (stream, peer) = match tcp.accept().await {
-            Ok(accepted) => accepted,
+        let accepted = tokio::select! {
+            accepted = tcp.accept() => accepted,
+            () = stopping.notified() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => let_in(&worker, &listening, stream, peer),
             Err(error) => {
                 // Out of files or of memory: let what is there go on, and try again.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
             }
-        };
-        let Some(listening) = listening.upgrade() else { return };
-        let peer = canonical(peer);
-        let Some(pass) = worker.shared.admission.connection(peer.ip()) else {
-            worker.shared.metrics.add_dropped("connection_limit", 1);
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        tokio::task::spawn_local(connection::run(Rc::clone(&worker), listening, stream, peer, pass));
+        }
     }
+    // The kernel has taken them: closing the socket would reset them.
+    let Ok(tcp) = tcp.into_std() else { return };
+    while let Ok((stream, peer)) = tcp.accept() {
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            let_in(&worker, &listening, stream, peer);
+        }
+    }
+}
+
+fn let_in(worker: &Rc<Worker>, listening: &std::rc::Weak<Listening>, stream: TcpStream, peer: SocketAddr) {
+    let Some(listening) = listening.upgrade() else { return };
+    let peer = canonical(peer);
+    let Some(pass) = worker.shared.admission.connection(peer.ip()) else {
+        worker.shared.metrics.add_dropped("connection_limit", 1);
+        return;
+    };
+    let _ = stream.set_nodelay(true);
+    tokio::task::spawn_local(connection::run(Rc::clone(worker), listening, stream, peer, pass));
 }

@@ -137,7 +137,7 @@ pub(crate) async fn admit(context: &Rc<Context>, request: &Request) -> Result<()
             return Err(Box::new(Response::new(503)));
         }
     }
-    if entry.is_over(shared.settings.auth_failures) {
+    if entry.is_over(shared.settings().auth_failures) {
         response = response.with("Connection", "close");
     }
     Err(Box::new(response))
@@ -199,7 +199,7 @@ fn lock_out(context: &Context, locked: LockedOut) -> Response {
     if is_news {
         tracing::warn!(
             peer = %context.peer_ip(),
-            failures = shared.admission.limits.auth_failures_per_peer,
+            failures = shared.settings().admission.auth_failures_per_peer,
             seconds,
             "too many logins failed: none from there is looked at for a while"
         );

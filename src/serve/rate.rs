@@ -34,6 +34,11 @@ impl Rate {
         Self { limit, length, windows: HashMap::new() }
     }
 
+    /// Another limit, for windows that are open as well.
+    pub(crate) fn set_limit(&mut self, limit: usize, length: Duration) {
+        (self.limit, self.length) = (limit, length);
+    }
+
     /// How long an address has to wait; `None` if it need not.
     pub(crate) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let window = self.windows.get(&address).filter(|window| window.count >= self.limit)?;

@@ -4,20 +4,26 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use msm_auth::identity::id::SpiffeId;
 use msm_core::hub::ReaderId;
+use msm_core::route::{Action, Headers};
 use msm_rtsp::server;
+use msm_rtsp::url::RtspUrl;
 
 use super::admission::SessionPass;
 use super::publisher::PublisherRole;
 use super::reader::ReaderRole;
+use super::route_seats::RouteSeat;
+use crate::error::Error;
 use crate::hop::association::Association;
+use crate::hub::handle::HubHandle;
+use crate::hub::registry::HubKey;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
-use crate::routing::Caller;
+use crate::routing::{Ask, Caller, Routing, client_at, client_of};
 use crate::worker::Worker;
 
 /// How long a reader that has said BYE is given for its TEARDOWN.
@@ -37,6 +43,8 @@ pub(crate) struct SessionState {
     pub(crate) url: String,
     /// When its client's first request came, until it plays or records.
     pub(crate) asked: Option<Instant>,
+    /// Its place among the sessions of its route.
+    pub(crate) _seat: RouteSeat,
 }
 
 /// Who a session belongs to.
@@ -49,12 +57,21 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Who asks, for routes.
-    pub(crate) fn caller(&self) -> Caller {
+    /// The number of the listener that it came by, of plain clients.
+    pub(crate) fn listener(&self) -> Option<usize> {
         match self {
-            Owner::Address { .. } => Caller::Plain,
-            Owner::Member(id) => Caller::Member(id.clone()),
+            Owner::Address { listener, .. } => Some(*listener),
+            Owner::Member(_) => None,
         }
+    }
+
+    /// What routes look at of a request of its that came in by a listener.
+    pub(crate) fn ask<'a>(&self, action: Action, listener: &str, headers: &'a dyn Headers) -> Ask<'a> {
+        let (caller, client) = match self {
+            Owner::Address { ip, .. } => (Caller::Plain, client_at(*ip)),
+            Owner::Member(id) => (Caller::Member(id.clone()), client_of(&id.to_string())),
+        };
+        Ask { action, caller, listener: Some(listener.to_owned()), headers, client }
     }
 }
 
@@ -67,10 +84,43 @@ impl std::fmt::Display for Owner {
     }
 }
 
+/// What a session was let in for, which a new table of routes is asked again.
+pub(crate) struct Grant {
+    pub(crate) id: String,
+    /// The worker that the session lives on.
+    pub(crate) worker: usize,
+    pub(crate) owner: Owner,
+    pub(crate) url: RtspUrl,
+    /// What else routes look at: the listener that it came by, and what its first SETUP said.
+    pub(crate) listener: String,
+    pub(crate) headers: msm_rtsp::message::Headers,
+    /// Where a publisher's stream goes; `None` of a reader.
+    pub(crate) publishes: Option<HubKey>,
+}
+
+impl Grant {
+    /// Whether these routes let the session go on. A reader stays with the stream that it reads, wherever its URL leads now;
+    /// a publisher whose stream would go elsewhere has to come again.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check(&self, routing: &Routing) -> Result<(), Error> {
+        let action = if self.publishes.is_some() { Action::Publish } else { Action::Read };
+        let resolved = routing.resolve(&self.url, &self.owner.ask(action, &self.listener, &self.headers))?;
+        match &self.publishes {
+            Some(key) if *key != resolved.publish_key() => {
+                Err(Error::Refused(format!("{} is published elsewhere now", self.url)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// One RTSP session.
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) owner: Owner,
+    pub(crate) grant: Arc<Grant>,
     /// What its media goes by, between members.
     pub(crate) association: Option<Weak<Association>>,
     pub(crate) state: tokio::sync::Mutex<SessionState>,
@@ -95,17 +145,28 @@ pub(crate) struct SessionTable {
     readers: RefCell<BTreeMap<ReaderKey, Weak<Session>>>,
 }
 
-/// Which worker each session of the process lives on.
+/// Which worker each session of the process lives on, and what it was let in for.
 #[derive(Default)]
-pub(crate) struct SessionDirectory(Mutex<HashMap<String, usize>>);
+pub(crate) struct SessionDirectory(Mutex<HashMap<String, Arc<Grant>>>);
 
 impl SessionDirectory {
     pub(crate) fn worker_of(&self, id: &str) -> Option<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(|own| own.worker)
     }
 
-    fn insert(&self, id: String, worker: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, worker);
+    /// All sessions that are up.
+    pub(crate) fn grants(&self) -> Vec<Arc<Grant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
+    }
+
+    /// Whether sessions that are up came by a listener.
+    pub(crate) fn uses_listener(&self, id: usize) -> bool {
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.values().any(|own| own.owner.listener() == Some(id))
+    }
+
+    fn insert(&self, grant: &Arc<Grant>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(grant.id.clone(), Arc::clone(grant));
     }
 
     fn remove(&self, id: &str) {
@@ -126,7 +187,7 @@ impl SessionTable {
         }
     }
 
-    fn all(&self) -> Vec<Rc<Session>> {
+    pub(crate) fn all(&self) -> Vec<Rc<Session>> {
         self.sessions.borrow().values().map(Rc::clone).collect()
     }
 }
@@ -134,15 +195,17 @@ impl SessionTable {
 /// Makes a session and enters it.
 pub(crate) fn create(
     worker: &Rc<Worker>,
-    owner: Owner,
+    grant: Grant,
     association: Option<&Rc<Association>>,
     connection: &Rc<Connection>,
     state: SessionState,
     pass: SessionPass,
 ) -> Rc<Session> {
+    let grant = Arc::new(grant);
     let session = Rc::new(Session {
-        id: state.machine.id().to_owned(),
-        owner,
+        id: grant.id.clone(),
+        owner: grant.owner.clone(),
+        grant: Arc::clone(&grant),
         association: association.map(Rc::downgrade),
         state: tokio::sync::Mutex::new(state),
         worker: Rc::downgrade(worker),
@@ -150,11 +213,11 @@ pub(crate) fn create(
         sink: RefCell::new(None),
         reader: Cell::new(None),
         seen: Cell::new(Instant::now()),
-        timeout: worker.shared.settings.session_timeout,
+        timeout: worker.shared.settings().session_timeout,
         _pass: pass,
     });
     worker.sessions.sessions.borrow_mut().insert(session.id.clone(), Rc::clone(&session));
-    worker.shared.sessions.insert(session.id.clone(), worker.id);
+    worker.shared.sessions.insert(&grant);
     worker.shared.metrics.sessions.inc();
     session
 }
@@ -188,6 +251,15 @@ pub(crate) fn end_association(worker: &Rc<Worker>, id: u64) {
         if is_of {
             remove(worker, &session.id);
         }
+    }
+}
+
+/// Ends the sessions of this worker that came by a listener.
+pub(crate) fn end_of_listener(worker: &Rc<Worker>, listener: usize) {
+    let sessions = worker.sessions.all().into_iter();
+    for session in sessions.filter(|session| session.owner.listener() == Some(listener)) {
+        tracing::info!(session = %session.id, peer = %session.owner, "session ends: its listener was removed");
+        session.end(worker);
     }
 }
 
@@ -227,8 +299,31 @@ impl Session {
         if worker.sessions.get(&self.id).is_none() {
             return;
         }
-        self.reader.set(Some(reader));
-        worker.sessions.readers.borrow_mut().insert(reader, Rc::downgrade(self));
+        let before = self.reader.replace(Some(reader));
+        let mut readers = worker.sessions.readers.borrow_mut();
+        if let Some(before) = before {
+            readers.remove(&before);
+        }
+        readers.insert(reader, Rc::downgrade(self));
+    }
+
+    /// If it reads the stream `from`, it reads `next` from that one's next keyframe on.
+    pub(crate) async fn go_over(self: &Rc<Self>, worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>) {
+        let mut state = self.state.lock().await;
+        let Role::Reader(reader) = &mut state.role else { return };
+        if reader.lease.id != from || worker.sessions.get(&self.id).is_none() {
+            return;
+        }
+        match reader.move_to(worker, next.lease(), || self.on_end()).await {
+            Ok(()) => {
+                if let Some(placed) = reader.placed() {
+                    self.set_reader(worker, placed);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(session = %self.id, peer = %self.owner, %error, "cannot go over to another publisher's stream");
+            }
+        }
     }
 
     pub(crate) fn set_sink(&self, sink: super::publisher::FrameSink) {

@@ -76,7 +76,7 @@ pub(super) fn of<'c>(
 ) -> (Vec<ClusterStatus>, Vec<EndpointStatus>) {
     let (mut all, mut endpoints) = (Vec::new(), Vec::new());
     for cluster in clusters {
-        let name = &cluster.settings.name;
+        let name = cluster.name();
         let progress = cluster.discovering().unwrap_or_default();
         let before = endpoints.len();
         let (mut usable, mut sessions) = (0, 0);
@@ -93,7 +93,7 @@ pub(super) fn of<'c>(
             }
         }
         all.push(ClusterStatus {
-            name: name.clone(),
+            name: name.to_owned(),
             discovery: progress.kind.into(),
             asked: progress.source,
             problem: progress.problem,

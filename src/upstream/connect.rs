@@ -22,7 +22,7 @@ pub(super) async fn secure(
     url: &RtspUrl,
     settings: &ClusterSettings,
 ) -> Result<Rc<Connection>, TlsError> {
-    let queue = worker.shared.settings.connection_queue;
+    let queue = worker.shared.settings().connection_queue;
     if url.scheme() != "rtsps" {
         return Ok(Connection::new(stream, queue));
     }

@@ -103,7 +103,7 @@ impl Link {
             credentials: settings.credentials.clone(),
             via,
             timeout: settings.timeout,
-            limits: worker.shared.settings.rtsp.clone(),
+            limits: worker.shared.settings().rtsp.clone(),
             ..ClientConfig::new(url.clone(), worker.shared.seed())
         };
         Self {
@@ -115,7 +115,7 @@ impl Link {
             buffer: BytesMut::new(),
             gather: Gather::default(),
             // Media is bounded before messages are.
-            queue_limit: worker.shared.settings.connection_queue + UNREAD_MESSAGES,
+            queue_limit: worker.shared.settings().connection_queue + UNREAD_MESSAGES,
             trust: None,
         }
     }

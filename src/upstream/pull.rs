@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msm_core::route::Share;
+use msm_core::route::{Action, Share};
 use msm_rtsp::client::Described;
 use msm_rtsp::message::Method;
 use msm_rtsp::sdp::Track;
@@ -30,7 +30,7 @@ use crate::hub::receive::{Receiving, receive_track};
 use crate::hub::registry::HubKey;
 use crate::metrics::HopKind;
 use crate::quota::QuotaPass;
-use crate::routing::{Caller, ClusterSettings, Resolved, Transport};
+use crate::routing::{ClusterSettings, Resolved, Transport};
 use crate::worker::{UpstreamPass, Worker};
 
 /// Commands that may wait for the upstream's answers.
@@ -73,7 +73,7 @@ pub(crate) async fn open(
     key: Option<HubKey>,
     via: Vec<String>,
 ) -> Result<Arc<HubHandle>, Error> {
-    let settings = Arc::clone(resolved.settings().ok_or(Error::StreamEnded)?);
+    let settings = resolved.settings().ok_or(Error::StreamEnded)?;
     let quota = worker.shared.streams.take()?;
     let (found, held) = reach::find(worker, resolved, &settings, &via, &mut resolved.attempts()).await?;
     let (link, described) = match found {
@@ -125,17 +125,11 @@ pub(crate) async fn open(
         _quota: quota,
         _pass: worker.upstream(),
     };
-    let idle = if settings.always { None } else { Some(resolved.idle_timeout) };
-    tokio::task::spawn_local(run(pull, commands, key, idle));
+    tokio::task::spawn_local(run(pull, commands, key, resolved.idle_timeout));
     Ok(handle)
 }
 
-async fn run(
-    mut pull: Pull,
-    mut commands: mpsc::Receiver<Command>,
-    key: Option<HubKey>,
-    idle: Option<Duration>,
-) {
+async fn run(mut pull: Pull, mut commands: mpsc::Receiver<Command>, key: Option<HubKey>, idle: Duration) {
     pull.worker.shared.metrics.streams.inc();
     let mut last_used = Instant::now();
     let mut tick = tokio::time::interval(TICK);
@@ -178,9 +172,9 @@ async fn run(
                 if let Some(home) = &pull.home {
                     home.observe(now, &pull.held);
                 }
-                if pull.handle.readers() > 0 {
+                if pull.handle.readers() > 0 || pull.handle.is_standing() {
                     last_used = now;
-                } else if idle.is_some_and(|idle| now.saturating_duration_since(last_used) >= idle) {
+                } else if now.saturating_duration_since(last_used) >= idle {
                     break "idle".to_owned();
                 }
             }
@@ -472,8 +466,10 @@ pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
     let mut stopping = worker.shared.stopping.subscribe();
     loop {
         let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
-        match crate::serve::requests::open(&worker, &url, via, &Caller::Own).await {
+        let ask = crate::routing::Ask::own(Action::Read, &worker.shared.pseudonym);
+        match crate::serve::requests::open(&worker, &url, via, &ask).await {
             Ok((_, handle)) => {
+                let _standing = handle.stand();
                 if let Err(error) = handle.play(PlayRequest::default()).await {
                     tracing::warn!(stream = handle.name, %error, "standing stream does not play");
                 }

@@ -41,6 +41,7 @@ pub(crate) async fn start(
 ) -> Result<(), Error> {
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
     let mut attempts = resolved.attempts();
+    let deadline = reach::Deadline::of(resolved);
     let mut last = None;
     loop {
         let held = match attempts.next() {
@@ -49,7 +50,7 @@ pub(crate) async fn start(
         };
         let url = held.url.clone();
         let attempt = async {
-            let link = match reach::way(worker, settings, &url, &resolved.protection, &via).await? {
+            let link = match reach::way(worker, &settings, &url, &resolved.protection, &via).await? {
                 Way::Plain(link) => link,
                 Way::Member(peer) => {
                     let via = via.clone();
@@ -59,7 +60,7 @@ pub(crate) async fn start(
             let push = Push {
                 worker: Rc::clone(worker),
                 home: Rc::clone(home),
-                settings: Arc::clone(settings),
+                settings: Arc::clone(&settings),
                 description: description.clone(),
                 via: via.clone(),
                 parity: rtx::parity(&resolved.protection),
@@ -75,7 +76,7 @@ pub(crate) async fn start(
             tokio::task::spawn_local(run(push, recording));
             Ok(())
         };
-        match attempt.await {
+        match deadline.keep(&held, attempt).await {
             Ok(()) => {
                 held.report_success();
                 return Ok(());
@@ -83,6 +84,9 @@ pub(crate) async fn start(
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);
+                if deadline.is_over() {
+                    return Err(error);
+                }
                 last = Some(error);
             }
         }

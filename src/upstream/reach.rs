@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use msm_core::cluster::PickError;
 use msm_core::route::Protection;
@@ -60,6 +61,7 @@ pub(crate) async fn find(
     via: &[String],
     attempts: &mut Attempts,
 ) -> Result<(Found, Held), Error> {
+    let deadline = Deadline::of(resolved);
     let mut last = None;
     loop {
         let held = match attempts.next() {
@@ -79,7 +81,7 @@ pub(crate) async fn find(
                 }
             })
         };
-        match attempt.await {
+        match deadline.keep(&held, attempt).await {
             Ok(found) => {
                 held.report_success();
                 return Ok((found, held));
@@ -87,12 +89,40 @@ pub(crate) async fn find(
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);
-                if matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. }) {
+                let is_final = matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. });
+                if is_final || deadline.is_over() {
                     return Err(error);
                 }
                 last = Some(error);
             }
         }
+    }
+}
+
+/// When a stream's set-up is given up, whatever endpoints there are (`timeouts.set_up` of its route).
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub(crate) fn of(resolved: &Resolved) -> Self {
+        Self(resolved.set_up.map(|limit| Instant::now() + limit))
+    }
+
+    /// Whether nothing more is to be tried.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Tries an endpoint as long as there is time.
+    pub(crate) async fn keep<T>(
+        &self,
+        held: &Held,
+        attempt: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Some(at) = self.0 else { return attempt.await };
+        tokio::time::timeout_at(at.into(), attempt).await.unwrap_or_else(|_| {
+            let request = "the set-up of the stream, by `timeouts.set_up` of the route,".into();
+            Err(Error::UpstreamTimeout { endpoint: held.url.to_string(), request })
+        })
     }
 }
 
@@ -122,7 +152,8 @@ pub(crate) async fn describe(
     settings: &ClusterSettings,
     via: &[String],
 ) -> Result<(Box<Link>, Described), Error> {
-    let limits = &worker.shared.settings.rtsp;
+    let shared = worker.shared.settings();
+    let limits = &shared.rtsp;
     for _ in 0..=limits.redirects {
         let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
         // Learns how to keep the session alive; servers that do not know OPTIONS say so and go on.

@@ -1,7 +1,9 @@
 //! Worker threads: each runs one current-thread runtime and owns the sockets, connections and streams placed on it.
 
+mod listeners;
 mod state;
 
+pub(crate) use listeners::ListenerChanges;
 pub(crate) use state::{UpstreamPass, Worker};
 
 use std::future::Future;

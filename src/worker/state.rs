@@ -11,6 +11,8 @@ use msm_auth::identity::UnixTime;
 use msm_core::burst::SegmentTable;
 use msm_udp::RecvBuffers;
 
+use super::listeners::Listeners;
+use crate::api::reader::SeatPlace;
 use crate::error::Error;
 use crate::hop::association::Association;
 use crate::hop::dial::Peers;
@@ -21,9 +23,7 @@ use crate::hub::home::Home;
 use crate::hub::put_off::PutOff;
 use crate::hub::registry::ReaderRef;
 use crate::hub::shard::Shard;
-use crate::net::pair::Pair;
 use crate::net::udp::UdpSocket;
-use crate::serve::listener::{Listening, listen};
 use crate::serve::session::SessionTable;
 use crate::shared::Shared;
 use crate::status::HopStatus;
@@ -44,7 +44,9 @@ pub(crate) struct Worker {
     pub(crate) homes: RefCell<BTreeMap<u64, Rc<Home>>>,
     pub(crate) shards: RefCell<BTreeMap<u64, Rc<Shard>>>,
     pub(crate) sessions: SessionTable,
-    listening: RefCell<Vec<Rc<Listening>>>,
+    pub(super) listeners: Listeners,
+    /// Readers inside the application that this worker sends to.
+    pub(crate) seats: RefCell<Vec<std::sync::Weak<std::sync::Mutex<SeatPlace>>>>,
     pub(crate) send_errors: SendErrors,
     /// Where packets for plain hops are protected, a burst at a time.
     room: RefCell<Vec<u8>>,
@@ -87,7 +89,8 @@ impl Worker {
             homes: RefCell::default(),
             shards: RefCell::default(),
             sessions: SessionTable::default(),
-            listening: RefCell::default(),
+            listeners: Listeners::default(),
+            seats: RefCell::default(),
             send_errors: SendErrors::default(),
             room: RefCell::default(),
             put_off: RefCell::default(),
@@ -113,36 +116,9 @@ impl Worker {
                 let Some(worker) = worker.upgrade() else { return };
                 worker.end_unused();
                 crate::serve::session::expire(&worker, Instant::now());
+                worker.end_left_listeners(Instant::now());
             }
         });
-    }
-
-    /// Binds this worker's part of every listener.
-    pub(crate) fn listen(self: &Rc<Self>) -> Result<(), Error> {
-        if !self.listening.borrow().is_empty() {
-            return Ok(());
-        }
-        // All or none: a listener alone would be served by a mesh that has not started.
-        let listeners = self.shared.listeners.iter().enumerate();
-        let listening: Result<Vec<_>, Error> =
-            listeners.map(|(index, listener)| listen(self, index, Arc::clone(listener))).collect();
-        *self.listening.borrow_mut() = listening?;
-        Ok(())
-    }
-
-    /// Stops accepting connections.
-    pub(crate) fn stop_listening(&self) {
-        self.listening.borrow_mut().iter().for_each(|listening| listening.stop());
-    }
-
-    /// This worker's part of a listener.
-    pub(crate) fn listener(&self, index: usize) -> Option<Rc<Listening>> {
-        self.listening.borrow().get(index).map(Rc::clone)
-    }
-
-    /// The pair that plain readers of a listener are served from on this worker.
-    pub(crate) fn reader_pair(&self, listener: usize) -> Option<Pair> {
-        self.listener(listener).map(|listening| listening.readers.clone())
     }
 
     /// This worker's part of the member's UDP port, once it is open.
@@ -277,11 +253,11 @@ impl Worker {
     pub(super) fn clear(&self) {
         let shards = std::mem::take(&mut *self.shards.borrow_mut());
         let homes = std::mem::take(&mut *self.homes.borrow_mut());
-        let listening = std::mem::take(&mut *self.listening.borrow_mut());
         if let Some(port) = self.hop_port.borrow_mut().take() {
             port.stop();
         }
-        drop((shards, homes, listening));
+        drop((shards, homes));
+        self.close_listeners();
     }
 
     /// Whether upstreams are still being left.
@@ -295,15 +271,17 @@ impl Worker {
         UpstreamPass(Rc::downgrade(self))
     }
 
-    /// Ends every session and every stream of this worker.
+    /// Ends every stream and every session of this worker.
     pub(crate) fn end_all(self: &Rc<Self>) {
-        crate::serve::session::end_all(self);
         let now = Instant::now();
         let homes: Vec<_> = self.homes.borrow().values().map(Rc::clone).collect();
         for home in homes {
             home.handle.set_ended();
             home.end(now);
         }
+        // Readers hear it before their connections close.
+        self.end_shards();
+        crate::serve::session::end_all(self);
         self.publish();
     }
 

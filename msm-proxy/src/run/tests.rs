@@ -1,9 +1,9 @@
 use super::*;
 use crate::admin::Later;
 use msm::config::{AdminConfig, Bind};
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -28,6 +28,8 @@ impl Source for Fixed {
 struct Fake {
     draining: oneshot::Sender<()>,
     end: oneshot::Receiver<()>,
+    asked: Arc<AtomicUsize>,
+    times: Option<DrainTimes>,
 }
 
 impl Member for Fake {
@@ -35,7 +37,18 @@ impl Member for Fake {
         Arc::new(Fixed)
     }
 
-    async fn drain(self) {
+    async fn follow(&self, asked: &Notify) -> Infallible {
+        loop {
+            asked.notified().await;
+            self.asked.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    async fn drain_times(&self) -> Option<DrainTimes> {
+        self.times
+    }
+
+    async fn drain(self, _timeout: Duration) {
         let _ = self.draining.send(());
         let _ = self.end.await;
     }
@@ -57,7 +70,7 @@ async fn config() -> Config {
 fn fake() -> (Fake, oneshot::Receiver<()>, oneshot::Sender<()>) {
     let (draining, is_draining) = oneshot::channel();
     let (end, ended) = oneshot::channel();
-    (Fake { draining, end: ended }, is_draining, end)
+    (Fake { draining, end: ended, asked: Arc::default(), times: None }, is_draining, end)
 }
 
 async fn ready_line(config: &Config) -> String {
@@ -122,6 +135,52 @@ async fn a_second_signal_ends_at_once() {
     let start = async { Ok::<_, Infallible>(member) };
     let (result, ()) = tokio::join!(run(&config, start, &mut signals), script);
     assert!(matches!(result, Err(RunError::Killed("SIGINT"))), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_hangup_has_the_configuration_read_again_and_ends_nothing() {
+    let config = config().await;
+    let (member, is_draining, end) = fake();
+    let asked = Arc::clone(&member.asked);
+    let (sender, mut signals) = Signals::channel();
+    let script = async {
+        for wanted in 1..3 {
+            sender.send(HANGUP).await.expect("running");
+            while asked.load(Ordering::SeqCst) < wanted {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(ready_line(&config).await, "HTTP/1.0 200 OK");
+        sender.send("SIGTERM").await.expect("running");
+        is_draining.await.expect("drain was called");
+        sender.send(HANGUP).await.expect("running");
+        end.send(()).expect("draining");
+    };
+    let start = async { Ok::<_, Infallible>(member) };
+    let (result, ()) = tokio::join!(run(&config, start, &mut signals), script);
+    assert!(result.is_ok(), "{result:?}");
+}
+
+#[tokio::test]
+async fn not_ready_comes_before_the_drain_and_by_the_times_of_now() {
+    let config = config().await;
+    let (mut member, is_draining, end) = fake();
+    let delay = Duration::from_millis(300);
+    member.times = Some(DrainTimes { delay, timeout: Duration::from_secs(9) });
+    let (sender, mut signals) = Signals::channel();
+    let script = async {
+        assert_eq!(ready_line(&config).await, "HTTP/1.0 200 OK");
+        let asked = Instant::now();
+        sender.send("SIGTERM").await.expect("running");
+        tokio::task::yield_now().await;
+        assert_eq!(ready_line(&config).await, "HTTP/1.0 503 Service Unavailable");
+        is_draining.await.expect("drain was called");
+        assert!(asked.elapsed() >= delay, "{:?}", asked.elapsed());
+        end.send(()).expect("draining");
+    };
+    let start = async { Ok::<_, Infallible>(member) };
+    let (result, ()) = tokio::join!(run(&config, start, &mut signals), script);
+    assert!(result.is_ok(), "{result:?}");
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ impl Driver {
             && let Some(check) = cluster.quietly(|state| state.poll_check(now))
         {
             let id = check.id;
-            let work = one(Rc::clone(&self.worker), Arc::clone(&cluster.settings), check);
+            let work = one(Rc::clone(&self.worker), cluster.settings(), check);
             let handle = self.running.spawn_local(async move { (id, work.await) });
             self.under_way.insert(id, handle);
         }
@@ -136,7 +136,7 @@ impl Driver {
         let now = Instant::now();
         found.insert(id, (now, outcome));
         drop(found);
-        self.worker.shared.metrics.clusters.count_check(&cluster.settings.name, outcome);
+        self.worker.shared.metrics.clusters.count_check(cluster.name(), outcome);
         cluster.quietly(|state| state.handle_check(now, id, outcome));
     }
 }

@@ -174,7 +174,7 @@ impl Asked {
             };
             let Some(cluster) = self.cluster.upgrade() else { return };
             if found.problem.is_some() {
-                worker.shared.metrics.clusters.count_discovery_error(&cluster.settings.name, S::KIND);
+                worker.shared.metrics.clusters.count_discovery_error(cluster.name(), S::KIND);
             }
             self.tell(&cluster, found);
             self.heard.send_replace(true);
@@ -195,7 +195,7 @@ impl Asked {
         }
         let count = self.last.as_ref().map_or(0, Vec::len);
         self.note(|progress| {
-            let name = &cluster.settings.name;
+            let name = cluster.name();
             let source = &progress.source;
             match (&problem, &progress.problem) {
                 (Some(new), old) if Some(new) != old.as_ref() => tracing::warn!(

@@ -54,6 +54,13 @@ pub(super) async fn handle(
             context.adopt(session);
         }
     }
+    if matches!(request.method, Method::Play | Method::Record)
+        && let Err(error) = session.grant.check(&worker.shared.routing())
+    {
+        // The routes have changed since its SETUP.
+        session::remove(worker, &session.id);
+        return Err(error.into());
+    }
     let header = state.machine.header();
     let response = match &request.method {
         Method::Play => {
@@ -90,6 +97,9 @@ pub(super) async fn handle(
                     Role::Publisher(publisher) => publisher.inlets.retain(|own| own.track != track),
                 }
                 return Ok(Response::new(200).with("Session", header));
+            }
+            if let Role::Publisher(publisher) = &mut state.role {
+                publisher.tear_down();
             }
             session::remove(worker, &session.id);
             return Ok(Response::new(200).with("Session", header));

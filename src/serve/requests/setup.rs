@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_core::rng::Rng;
-use msm_core::route::{Action, Protection};
+use msm_core::route::Action;
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, Version};
 use msm_rtsp::profile::Profile;
@@ -24,13 +24,15 @@ use crate::hub::dest::Dest;
 use crate::hub::handle::HubHandle;
 use crate::hub::receive::PeerCheck;
 use crate::hub::rtx::{self, Again, RtxPlan};
+use crate::routing::{Ask, Resolved};
 use crate::serve::admission::Refused;
 use crate::serve::connection::{Announced, Channel, Context};
 use crate::serve::group;
 use crate::serve::listener::Listening;
 use crate::serve::publisher::{Inlet, PublisherRole, TrackInlet};
 use crate::serve::reader::{Path, ReaderRole, TrackPath};
-use crate::serve::session::{self, Owner, Role, Session, SessionState};
+use crate::serve::route_seats::{RouteFull, RouteSeat};
+use crate::serve::session::{self, Grant, Owner, Role, Session, SessionState};
 use crate::upstream::pull;
 use crate::worker::Worker;
 
@@ -41,9 +43,6 @@ pub(super) async fn setup(
 ) -> Result<Response, Refusal> {
     let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
     let worker = &context.worker;
-    if *worker.shared.draining.borrow() {
-        return Err(Refusal::new(503, "shutting down"));
-    }
     let origin = Origin { peer: context.peer_ip(), local: context.local.ip(), owner: context.owner(), asked };
     let own = session_id(context, request);
     let place = own.as_ref().and_then(|id| worker.shared.sessions.worker_of(id));
@@ -73,9 +72,9 @@ async fn at(
     parse(&base)?;
     // Media goes through a connection of the session's own worker only.
     // Where signalling is encrypted, media does not go in the clear.
-    let clear = listening.shared.settings.tls.is_none();
-    let between_members = listening.shared.settings.member.is_some();
-    let multicast = clear && listening.shared.groups.is_some();
+    let clear = listening.shared().settings.tls.is_none();
+    let between_members = listening.shared().settings.member.is_some();
+    let multicast = clear && listening.shared().groups.is_some();
     let srtp = keys::wanted(context, announced_track, &base, track, request)?;
     let offer = Offer { udp: clear, tcp: context.is_some(), multicast, srtp };
     let hop = context.and_then(|context| context.association()).map(|association| {
@@ -186,10 +185,11 @@ impl Setting<'_> {
             Some(session) => session,
             None => {
                 let quota = worker.shared.readers.take()?;
-                let (handle, protection) = self.stream().await?;
+                let (handle, resolved) = self.stream().await?;
                 self.track_of(handle.tracks().len())?;
-                let role = Role::Reader(ReaderRole::new(handle.lease(), protection, seed, quota));
-                return self.begin(role).await;
+                let seat = worker.shared.seats.take(&resolved).map_err(|full| self.full(&full))?;
+                let role = ReaderRole::new(handle.lease(), resolved.protection, seed, quota);
+                return self.begin(Role::Reader(role), seat).await;
             }
         };
         self.add(&session).await
@@ -197,28 +197,40 @@ impl Setting<'_> {
 
     /// The presentation.
     fn url(&self) -> Result<RtspUrl, Refusal> {
-        let settings = &self.listening.shared.settings;
+        let listener = self.listening.shared();
+        let settings = &listener.settings;
         Ok(parse(&self.base)?.over(settings.tls.is_some() || settings.member.is_some()))
     }
 
     /// The stream for a new reader: the one that all share, or one of its own.
-    async fn stream(&self) -> Result<(Arc<HubHandle>, Protection), Refusal> {
+    async fn stream(&self) -> Result<(Arc<HubHandle>, Resolved), Refusal> {
         let worker = self.worker;
         let url = self.url()?;
         let via = via_of(worker, self.request);
-        let (resolved, handle) = open(worker, &url, via.clone(), &self.origin.owner.caller()).await?;
-        let protection = resolved.protection.clone();
+        let (resolved, handle) = open(worker, &url, via.clone(), &self.ask(Action::Read)).await?;
         if !handle.unshared {
-            return Ok((handle, protection));
+            return Ok((handle, resolved));
         }
         // The first reader takes the one that was described; whoever comes next gets another.
         worker.shared.registry.forget(&resolved.key(), handle.id);
         if handle.worker == worker.id && handle.claim() {
-            return Ok((handle, protection));
+            return Ok((handle, resolved));
         }
         let own = pull::open(worker, &resolved, None, via).await?;
         own.claim();
-        Ok((own, protection))
+        Ok((own, resolved))
+    }
+
+    /// What routes look at.
+    fn ask(&self, action: Action) -> Ask<'_> {
+        self.origin.owner.ask(action, &self.listening.shared().settings.name, &self.request.headers)
+    }
+
+    /// The route has as many sessions as it may.
+    fn full(&self, full: &RouteFull) -> Refusal {
+        self.worker.shared.metrics.count_authorization("limit", &full.route);
+        // The client is one too many; the process has room (`RFC 2326 §11.3.5`).
+        Refusal::new(453, full.to_string())
     }
 
     async fn publisher(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
@@ -230,10 +242,11 @@ impl Setting<'_> {
             .and_then(|context| context.announced.borrow().get(&self.base).cloned())
             .ok_or_else(|| Refusal::new(455, "nothing was announced at this URL on this connection"))?;
         let url = self.url()?;
-        let resolved = authorize(self.worker, &url, Action::Publish, &self.origin.owner.caller())?;
+        let resolved = authorize(self.worker, &url, &self.ask(Action::Publish))?;
         self.track_of(announced.description.tracks.len())?;
+        let seat = self.worker.shared.seats.take(&resolved).map_err(|full| self.full(&full))?;
         let role = PublisherRole::new(announced, resolved, url.to_string());
-        self.begin(Role::Publisher(Box::new(role))).await
+        self.begin(Role::Publisher(Box::new(role)), seat).await
     }
 
     fn track_of(&self, tracks: usize) -> Result<usize, Refusal> {
@@ -246,10 +259,10 @@ impl Setting<'_> {
     }
 
     /// A session's first SETUP.
-    async fn begin(self, role: Role) -> Result<Response, Refusal> {
+    async fn begin(self, role: Role, seat: RouteSeat) -> Result<Response, Refusal> {
         let worker = Rc::clone(self.worker);
         let context = self.context.ok_or_else(|| Refusal::new(454, "the session is not known"))?;
-        let settings = &worker.shared.settings;
+        let settings = worker.shared.settings();
         let now = Instant::now();
         let pass =
             worker.shared.admission.session(self.origin.peer, now).map_err(|refused| match refused {
@@ -259,10 +272,22 @@ impl Setting<'_> {
         let random = u128::from(worker.shared.seed()) << 64 | u128::from(worker.shared.seed());
         let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
         let asked = Some(context.first_asked.take(&self.base).unwrap_or(self.origin.asked));
-        let state = SessionState { machine, role, url: self.base.clone(), asked };
+        let grant = Grant {
+            id: machine.id().to_owned(),
+            worker: worker.id,
+            owner: self.origin.owner.clone(),
+            url: self.url()?,
+            listener: self.listening.shared().settings.name.clone(),
+            headers: self.request.headers.clone(),
+            publishes: match &role {
+                Role::Reader(_) => None,
+                Role::Publisher(publisher) => Some(publisher.resolved.publish_key()),
+            },
+        };
+        let state = SessionState { machine, role, url: self.base.clone(), asked, _seat: seat };
         let session = session::create(
             &worker,
-            self.origin.owner.clone(),
+            grant,
             self.hop.as_ref().map(|hop| &hop.association),
             &context.connection,
             state,
@@ -466,7 +491,7 @@ impl Setting<'_> {
             (Lower::Udp, Delivery::Unicast) => {
                 let (rtp_to, rtcp_to) = self.client_addresses()?;
                 answer.source = Some(self.origin.local);
-                let shared = &self.listening.shared;
+                let shared = self.listening.shared();
                 if shared.settings.same_ip {
                     let pair = self.own_pair()?;
                     answer.server_port = Some(pair.ports());
@@ -503,7 +528,8 @@ impl Setting<'_> {
         let pair = self.own_pair()?;
         answer.server_port = Some(pair.ports());
         answer.source = Some(self.origin.local);
-        let ports = Some((rtp_to.port(), rtcp_to.port())).filter(|_| !self.listening.shared.settings.same_ip);
+        let ports =
+            Some((rtp_to.port(), rtcp_to.port())).filter(|_| !self.listening.shared().settings.same_ip);
         let check = PeerCheck { ip: Some(self.origin.peer), ports };
         let reports = Dest::Udp {
             rtp: Rc::clone(&pair.rtp),
@@ -524,7 +550,7 @@ impl Setting<'_> {
     }
 
     fn own_pair(&self) -> Result<crate::net::pair::Pair, Refusal> {
-        let shared = &self.listening.shared;
+        let shared = self.listening.shared();
         shared.ports.bind(shared.settings.address.ip(), &shared.settings.options).map_err(|error| {
             Refusal::from(crate::error::Error::socket(
                 format!("listener `{}`: port_range", shared.settings.name),

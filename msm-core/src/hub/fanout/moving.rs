@@ -21,11 +21,18 @@ pub struct LineEnd {
     pub at: Instant,
     /// The highest timestamp that may have been sent.
     pub last: u32,
+    /// The SSRC that the reader sees.
+    pub ssrc: u32,
     /// Packets and octets of payload that were sent, which reports go on counting from.
     pub sent: (u64, u64),
 }
 
 impl<D> Fanout<D> {
+    /// The position of the newest keyframe that is kept, of the first track that has keyframes: another one each time that one begins.
+    pub fn keyframe(&self) -> Option<u64> {
+        self.tracks.iter().find(|fan| fan.up.keyed)?.up.cache.gop()
+    }
+
     /// Where the lines of a reader are now, for those of its tracks of which it has got packets; to [`go_on`](Self::go_on) from in another
     /// fan-out. Remove the reader from this one in the same turn.
     ///
@@ -53,6 +60,7 @@ impl<D> Fanout<D> {
                 timestamp: own(timestamp),
                 at: now,
                 last: own(last),
+                ssrc: line.ssrc,
                 sent: (line.stats.packets(), line.stats.octets()),
             });
         }

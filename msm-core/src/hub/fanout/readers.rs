@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::super::ReaderCounters;
+use super::clocks::Clocks;
 use super::line::{Line, State};
-use super::upstream::{Clocks, Upstream};
+use super::upstream::Upstream;
 use super::{Fanout, HubError, Reader, ReaderClosed, ReaderId, ReaderSetup, RtpInfo};
 use crate::rng::Rng;
 

@@ -7,3 +7,4 @@ mod live;
 mod moving;
 mod rtcp;
 mod splice;
+mod squeeze;

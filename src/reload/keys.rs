@@ -1,0 +1,73 @@
+//! Keys outside of routes, clusters and listeners that two configurations differ in.
+
+use super::Pinned;
+use super::changes::Changes;
+use crate::config::{AdminConfig, Config, LimitsConfig, LogConfig};
+
+/// Enters a key for each field that differs. All fields are named, so that none is forgotten that is added later.
+macro_rules! compare {
+    ($type:ident, $old:expr, $new:expr, $enter:expr, { $($field:ident => $key:literal),* $(,)? }) => {{
+        let $type { $($field),* } = $old;
+        $(if *$field != $new.$field { $enter($key); })*
+    }};
+}
+
+/// What differs, and what of it takes a restart.
+pub(super) fn compare(old: &Config, new: &Config, pinned: &Pinned, changes: &mut Changes) {
+    let keys = &mut changes.keys;
+    let mut enter = |key: &str| keys.push(key.to_owned());
+    compare!(LimitsConfig, &old.limits, new.limits, enter, {
+        header_bytes => "limits.header_bytes",
+        body_bytes => "limits.body_bytes",
+        connections => "limits.connections",
+        connections_per_peer => "limits.connections_per_peer",
+        sessions_per_peer => "limits.sessions_per_peer",
+        setup_rate => "limits.setup_rate",
+        auth_failures => "limits.auth_failures",
+        auth_failures_per_peer => "limits.auth_failures_per_peer",
+        auth_failures_window => "limits.auth_failures_window",
+        readers => "limits.readers",
+        streams => "limits.streams",
+        request_timeout => "limits.request_timeout",
+        session_timeout => "limits.session_timeout",
+        tcp_queue => "limits.tcp_queue",
+        gop_cache => "limits.gop_cache",
+    });
+    let LogConfig { format, level } = &old.log;
+    if *level != new.log.level {
+        enter("log.level");
+    }
+    if old.drain_delay != new.drain_delay {
+        enter("drain_delay");
+    }
+    if old.drain_timeout != new.drain_timeout {
+        enter("drain_timeout");
+    }
+    let restart = &mut changes.restart;
+    let mut enter = |key: &str| restart.push(key.to_owned());
+    if *format != new.log.format {
+        enter("log.format");
+    }
+    compare!(AdminConfig, &old.admin, new.admin, enter, {
+        address => "admin.address",
+        metrics => "admin.metrics",
+        ready => "admin.ready",
+    });
+    if old.workers != new.workers && !pinned.workers {
+        enter("workers");
+    }
+    if old.identity != new.identity && !pinned.identity {
+        enter("identity");
+    }
+}
+
+/// The configuration that is in force once `new` is: what takes a restart is as it was.
+pub(super) fn in_force(old: &Config, new: Config) -> Config {
+    Config {
+        identity: old.identity.clone(),
+        workers: old.workers,
+        admin: old.admin.clone(),
+        log: LogConfig { format: old.log.format, ..new.log },
+        ..new
+    }
+}
