@@ -77,7 +77,10 @@ pub(crate) async fn start(
             Ok(())
         };
         match deadline.keep(&held, attempt).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                held.report_success();
+                return Ok(());
+            }
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);

@@ -69,7 +69,10 @@ pub(crate) async fn find(
             Err(why) => return Err(last.unwrap_or_else(|| no_endpoint(resolved, why))),
         };
         match deadline.keep(&held, ask(worker, resolved, settings, &held.url, via)).await {
-            Ok(found) => return Ok((found, held)),
+            Ok(found) => {
+                held.report_success();
+                return Ok((found, held));
+            }
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);
