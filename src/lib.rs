@@ -42,5 +42,6 @@ pub use mesh::{Builder, Mesh, Serving};
 pub use msm_rtsp::sdp::Description;
 pub use reload::{Changes, ConfigurationStatus, Difference, RefusedStatus};
 pub use status::{
-    FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status, StreamStatus, TrackStatus,
+    ClusterStatus, EndpointStatus, FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status,
+    StreamStatus, TrackStatus,
 };

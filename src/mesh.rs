@@ -20,6 +20,7 @@ use crate::alive::Alive;
 use crate::api::options::Options;
 use crate::api::publisher::{self, Publisher};
 use crate::api::reader::{self, Reader, Seat};
+use crate::cluster;
 use crate::config::{Config, Workers};
 use crate::error::Error;
 use crate::hop::port::HopPort;
@@ -30,9 +31,10 @@ use crate::identity;
 use crate::metrics::HopKind;
 use crate::net::limits;
 use crate::reload::{self, Changes, Pinned, Running};
-use crate::routing::Caller;
+use crate::routing::Ask;
 use crate::serve::listener::ListenerShared;
 use crate::serve::requests::open_with;
+use crate::serve::succession;
 use crate::settings;
 use crate::shared::Shared;
 use crate::status::Status;
@@ -148,6 +150,7 @@ impl Builder {
             let shared = Arc::clone(&shared);
             first.post(move |_| drop(tokio::task::spawn_local(watched::keep(shared))))?;
         }
+        cluster::start(&shared).await?;
         Ok(Mesh { alive: Alive::new(&shared), shared })
     }
 }
@@ -238,8 +241,8 @@ impl Mesh {
             .shared
             .worker(place)?
             .run(move |worker| async move {
-                let (resolved, handle) =
-                    open_with(&worker, &url, via.clone(), &Caller::Own, protection).await?;
+                let ask = Ask::own(Action::Read, &worker.shared.pseudonym);
+                let (resolved, handle) = open_with(&worker, &url, via.clone(), &ask, protection).await?;
                 let handle = if handle.unshared && !handle.claim() {
                     let own = pull::open(&worker, &resolved, None, via).await?;
                     own.claim();
@@ -252,6 +255,7 @@ impl Mesh {
             })
             .await??;
         let place = handle.worker;
+        let description = Arc::clone(&handle.description);
         let seat = shared
             .worker(place)?
             .run(move |worker| async move {
@@ -273,13 +277,13 @@ impl Mesh {
                 let now = Instant::now();
                 let id = shard.add_reader(now, setup, Box::new(|_| {})).map_err(Error::from)?;
                 // Leaves by itself if something below fails, or the caller waits no longer.
-                let seat = Seat::new(&worker, handle.id, id, quota);
+                let seat = Seat::new(&worker, lease, id, quota);
                 shard.play(now, id).map_err(Error::from)?;
                 handle.play(PlayRequest::default()).await?;
                 Ok::<_, Error>(seat)
             })
             .await??;
-        Ok(Reader::new(lease, seat, packets, self.alive.clone()))
+        Ok(Reader::new(description, seat, packets, self.alive.clone()))
     }
 
     /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
@@ -307,7 +311,8 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
-                let mut resolved = worker.shared.routing().resolve(&url, Action::Publish, &Caller::Own)?;
+                let ask = Ask::own(Action::Publish, &worker.shared.pseudonym);
+                let mut resolved = worker.shared.routing().resolve(&url, &ask)?;
                 if let Some(protection) = protection {
                     resolved.protection = protection;
                 }
@@ -325,7 +330,9 @@ impl Mesh {
                     control: None,
                 });
                 let key = resolved.publish_key();
-                worker.shared.registry.publish(&key, Arc::clone(&handle)).await?;
+                let publish = resolved.publish_plan();
+                let registry = &worker.shared.registry;
+                let entrance = registry.publish(&key, Arc::clone(&handle), publish.priority).await?;
                 let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
                 if resolved.is_upstream()
                     && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
@@ -336,7 +343,9 @@ impl Mesh {
                     return Err(error);
                 }
                 worker.shared.metrics.streams.inc();
-                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), home, key, packets, quota));
+                succession::entered(&worker, &handle, entrance);
+                let own = publisher::Own { home, key, publish };
+                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), own, packets, quota));
                 Ok(handle)
             })
             .await??;
@@ -412,6 +421,7 @@ impl Mesh {
         }
         let listeners = self.shared.listeners.load_full();
         let listeners = listeners.iter().map(AsRef::as_ref);
+        self.shared.metrics.clusters.look(Instant::now(), self.shared.routing().clusters().values());
         self.shared.metrics.expiry.look(self.shared.hop.source.as_deref(), listeners, peers);
     }
 

@@ -1,7 +1,9 @@
 //! Every instrument of this crate. Pure code counts in plain integers; when somebody asks, the runtime adds what is new
 //! to the counters here, so that a packet costs no atomic operation.
 
+mod clusters;
 mod expiry;
+mod failovers;
 mod handshakes;
 mod hops;
 mod labels;
@@ -22,7 +24,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub(crate) use self::clusters::Clusters;
 use self::expiry::Expiry;
+use self::failovers::Failovers;
 use self::handshakes::Handshakes;
 use self::hops::Hops;
 pub(crate) use self::hops::{HopCount, PathCount, TCP, UDP};
@@ -47,6 +51,7 @@ pub(crate) struct Metrics {
     /// What became of configurations.
     pub(crate) reloads: Reloads,
     openings: Family<OpeningLabels, Counter>,
+    successions: Family<ReasonLabels, Counter>,
     setup: Family<SetupLabels, Histogram>,
     /// RTSP sessions that are up.
     pub(crate) sessions: Gauge,
@@ -60,12 +65,16 @@ pub(crate) struct Metrics {
     pub(crate) hop_rekeys: Counter,
     /// Packets lost between members, those that came back counted in.
     pub(crate) hop_lost: Counter,
+    /// Clusters and their endpoints.
+    pub(crate) clusters: Clusters,
     /// What is done against loss.
     pub(crate) protection: Protection,
     /// What the associations' media goes by.
     pub(crate) hops: Hops,
     /// TLS handshakes.
     pub(crate) handshakes: Handshakes,
+    /// Streams that outlived their source.
+    pub(crate) failovers: Failovers,
     /// Identities and certificates.
     pub(crate) expiry: Expiry,
 }
@@ -81,6 +90,7 @@ impl Default for Metrics {
             authorization: Family::default(),
             reloads: Reloads::register(&mut registry),
             openings: Family::default(),
+            successions: Family::default(),
             setup: Family::new_with_constructor(latency),
             sessions: Gauge::default(),
             connections: Gauge::default(),
@@ -88,9 +98,11 @@ impl Default for Metrics {
             associations: Gauge::default(),
             hop_rekeys: Counter::default(),
             hop_lost: Counter::default(),
+            clusters: Clusters::register(&mut registry),
             protection: Protection::register(&mut registry),
             hops: Hops::register(&mut registry),
             handshakes: Handshakes::register(&mut registry),
+            failovers: Failovers::register(&mut registry),
             expiry: Expiry::register(&mut registry),
             registry: Registry::default(),
         };
@@ -107,14 +119,19 @@ impl Default for Metrics {
         );
         registry.register(
             "authorization",
-            "Requests of plain clients and of members that a route allowed (allow) or refused (deny), by route; what \
-             the application asks for itself is not among them",
+            "Requests of plain clients and of members that a route allowed (allow), refused (deny), sent elsewhere \
+             (redirect) or had no room for (limit), by route; what the application asks for itself is not among them",
             metrics.authorization.clone(),
         );
         registry.register(
             "hop_openings",
             "Answers of mesh clusters' endpoints to the opening of a hop, by what they led to: mesh, rtsps (fallback), none",
             metrics.openings.clone(),
+        );
+        registry.register(
+            "publisher_successions",
+            "Streams whose readers went over to another publisher's: returned (of one that was lost), standby, priority",
+            metrics.successions.clone(),
         );
         registry.register("sessions", "RTSP sessions now", metrics.sessions.clone());
         registry.register("connections", "RTSP connections now", metrics.connections.clone());
@@ -184,6 +201,11 @@ impl Metrics {
     /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.
     pub(crate) fn count_opening(&self, cluster: &str, hop: &'static str) {
         self.openings.get_or_create(&OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
+    }
+
+    /// Counts a publisher's stream that took another one's place.
+    pub(crate) fn count_succession(&self, reason: &'static str) {
+        self.successions.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts an answered request.

@@ -16,10 +16,10 @@ use msm_rtsp::auth::users::Users;
 use msm_rtsp::limits::Limits;
 use msm_rtsp::url::ControlPolicy;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, SourceSpec};
 use crate::config::{
-    ClusterConfig, Config, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol, Start, TransportConfig,
-    Workers,
+    ClusterConfig, ClusterTls, Config, DnsScheme, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol,
+    Start, TransportConfig, Workers,
 };
 use crate::error::Error;
 use crate::hop::HopShared;
@@ -123,7 +123,9 @@ pub(crate) fn new_cluster(
 ) -> Result<WithFile<Cluster>, Error> {
     let (settings, file) = cluster_settings(config, &spec.name, source)?;
     let seed = getrandom::u64().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
-    Ok((Cluster::new(settings, spec, seed), file))
+    let source = config.clusters.get(&spec.name).map(|own| SourceSpec::of(own, spec));
+    let source = source.unwrap_or_else(|| SourceSpec::Fixed(spec.endpoints.clone()));
+    Ok((Cluster::new(settings, spec, source, seed), file))
 }
 
 /// What a cluster's hops are made with, and what of that is made of files.
@@ -205,18 +207,29 @@ fn cluster(
             TransportConfig::Multicast => Transport::Multicast,
         },
         options: options(config.interface.as_deref(), config.dscp),
-        ports: config
-            .ports
-            .map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ports: Arc::new(
+            config.ports.map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ),
         connect_timeout: config.timeouts.connect,
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
-        tls: UpstreamTls::new(config.tls.clone().unwrap_or_default()),
+        tls: UpstreamTls::new(upstream_tls(config)),
         srtp: config.srtp,
+        media_timeout: config.health.media_timeout,
+        failover: config.failover.clone(),
         members: members(name, config, source)?,
         fallback: config.fallback == Fallback::Rtsps,
     })
+}
+
+/// Addresses that DNS has found prove to be who was asked for by that name.
+fn upstream_tls(config: &ClusterConfig) -> ClusterTls {
+    let mut tls = config.tls.clone().unwrap_or_default();
+    if let (Some(dns), None) = (&config.dns, &tls.server_name) {
+        tls.server_name = Some(dns.server_name());
+    }
+    tls
 }
 
 /// The TLS of a cluster that has `rtsps` endpoints: its authorities are read now, so that a wrong file is no surprise
@@ -227,7 +240,10 @@ fn cluster_tls(
     own: &ClusterSettings,
 ) -> Result<Option<Arc<dyn Refresh>>, Error> {
     let over_tls =
-        config.endpoints.iter().any(|endpoint| endpoint.to_ascii_lowercase().starts_with("rtsps:"));
+        config.endpoints.iter().any(|endpoint| endpoint.url.to_ascii_lowercase().starts_with("rtsps:"));
+    let over_tls = over_tls || config.dns.as_ref().is_some_and(|dns| dns.scheme == DnsScheme::Rtsps);
+    // What files will list is not known yet: `tls` says that it is meant.
+    let over_tls = over_tls || (!config.files.is_empty() && config.tls.is_some());
     // Of mesh hops the identity is what vouches.
     if !over_tls || config.hop == Hop::Mesh {
         return Ok(None);

@@ -7,6 +7,11 @@ use serde::Serialize;
 use crate::reload::ConfigurationStatus;
 use crate::shared::Shared;
 
+mod clusters;
+
+pub(crate) use self::clusters::word;
+pub use self::clusters::{ClusterStatus, EndpointStatus};
+
 /// A picture of a mesh at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -20,6 +25,10 @@ pub struct Status {
     pub configuration: ConfigurationStatus,
     /// Where requests come in.
     pub listeners: Vec<ListenerStatus>,
+    /// Sets of servers.
+    pub clusters: Vec<ClusterStatus>,
+    /// The servers of all clusters.
+    pub endpoints: Vec<EndpointStatus>,
     /// What is published or pulled.
     pub streams: Vec<StreamStatus>,
     /// Who this member is, where it has an identity: its SPIFFE ID.
@@ -167,6 +176,14 @@ pub struct StreamStatus {
     pub readers: usize,
     /// Whether it is one reader's own (VOD).
     pub unshared: bool,
+    /// The endpoint that it comes from now, where it comes from one.
+    pub endpoint: Option<String>,
+    /// The endpoint that is kept ready to take over, or why there is none, where the cluster has a standby.
+    pub standby: Option<String>,
+    /// How often another source has taken over.
+    pub failovers: u64,
+    /// How long nothing came then, the last time.
+    pub last_gap_ms: Option<f64>,
     /// Its tracks.
     pub tracks: Vec<TrackStatus>,
 }
@@ -188,11 +205,14 @@ impl Status {
     pub(crate) fn of(shared: &Shared, hops: Vec<HopStatus>) -> Self {
         let streams = shared.registry.streams();
         let source = shared.hop.source.as_ref();
+        let (clusters, endpoints) = clusters::of(shared.routing().clusters().values(), Instant::now());
         Self {
             identity: source.and_then(|source| source.snapshot()).map(|own| own.svid.id().to_string()),
             identity_problem: source.and_then(|source| source.problem()).map(|problem| problem.to_string()),
             hops,
             fallbacks: shared.hop.fallbacks.status(Instant::now()),
+            clusters,
+            endpoints,
             workers: shared.worker_count(),
             sessions: shared.metrics.sessions.get(),
             connections: shared.metrics.connections.get(),
@@ -208,7 +228,12 @@ impl Status {
                 .collect(),
             streams: streams
                 .iter()
-                .map(|stream| StreamStatus {
+                .map(|stream| (stream, stream.source.status()))
+                .map(|(stream, source)| StreamStatus {
+                    endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
+                    standby: source.standby,
+                    failovers: source.failovers,
+                    last_gap_ms: source.last_gap.map(milliseconds),
                     name: stream.name.clone(),
                     readers: stream.readers(),
                     unshared: stream.unshared,

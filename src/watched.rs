@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ struct Seen {
 type Make<T> = Box<dyn Fn() -> Result<T, String> + Send + Sync>;
 
 /// What tells one state of a file from the next: when it was written, its size, and which file it is.
-type Stamp = Option<(i64, i64, u64, u64)>;
+pub(crate) type Stamp = Option<(i64, i64, u64, u64)>;
 
 impl<T: Send + Sync + 'static> Watched<T> {
     /// Makes it for the first time.
@@ -107,11 +107,13 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 }
 
 fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |file: &PathBuf| {
-        let about = fs::metadata(file).ok()?;
-        Some((about.mtime(), about.mtime_nsec(), about.len(), about.ino()))
-    };
-    files.iter().map(stamp).collect()
+    files.iter().map(|file| stamp(file)).collect()
+}
+
+/// The state of a file now; of a symlink, of what it points to.
+pub(crate) fn stamp(file: &Path) -> Stamp {
+    let about = fs::metadata(file).ok()?;
+    Some((about.mtime(), about.mtime_nsec(), about.len(), about.ino()))
 }
 
 #[cfg(test)]

@@ -301,6 +301,9 @@ fn has_bye(datagram: &[u8]) -> bool {
     false
 }
 
+/// Streams end with their publishers.
+const AT_ONCE: &str = "routes: [{name: local, match: {url: '/{path...}'}, publish: {resume: 0s}}]";
+
 /// Waits for a BYE on a socket.
 fn wait_bye(rtcp: &UdpSocket) {
     let mut scratch = [0; 2048];
@@ -314,7 +317,7 @@ fn wait_bye(rtcp: &UdpSocket) {
 
 #[test]
 fn readers_are_told_when_the_publisher_leaves_and_another_may_come() {
-    let mesh = TestMesh::start("workers: 2");
+    let mesh = TestMesh::start(&format!("workers: 2\n{AT_ONCE}"));
     let mut publisher = Publisher::start(&mesh, "leave");
     let mut reader = Reader::start(&mesh, "leave");
     let mut tcp = TcpReader::start(&mesh, "leave");
@@ -377,7 +380,7 @@ fn publishers_name_tracks_as_they_like_and_one_after_the_other_on_a_connection()
 
 #[test]
 fn the_end_of_one_session_leaves_others_of_its_connection_alone() {
-    let mesh = TestMesh::start("");
+    let mesh = TestMesh::start(AT_ONCE);
     let first = Publisher::start(&mesh, "one");
     let second = Publisher::start(&mesh, "other");
     let mut client = mesh.connect();

@@ -109,6 +109,11 @@ impl Proxy {
         Ok(())
     }
 
+    /// Where it listens.
+    pub fn server(&self) -> SocketAddr {
+        self.server
+    }
+
     /// The proxy's process.
     pub fn process(&self) -> &Process {
         &self.process

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use msm_core::route::Publish;
 use tokio::sync::mpsc;
 
 use crate::alive::Alive;
@@ -13,6 +14,7 @@ use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
 use crate::quota::QuotaPass;
+use crate::serve::succession;
 use crate::shared::Shared;
 use crate::worker::Worker;
 
@@ -105,14 +107,21 @@ impl std::fmt::Debug for Publisher {
     }
 }
 
+/// A stream of the application's on its worker.
+pub(crate) struct Own {
+    pub(crate) home: Rc<Home>,
+    pub(crate) key: HubKey,
+    pub(crate) publish: Publish,
+}
+
 /// The worker's end: takes what the application sends until it drops the publisher.
 pub(crate) async fn pump(
     worker: Rc<Worker>,
-    home: Rc<Home>,
-    key: HubKey,
+    own: Own,
     mut queue: mpsc::Receiver<Published>,
     _quota: QuotaPass,
 ) {
+    let Own { home, key, publish } = own;
     let mut scratch: Vec<u8> = Vec::new();
     while let Some(item) = queue.recv().await {
         if home.handle.is_ended() {
@@ -128,8 +137,6 @@ pub(crate) async fn pump(
             home.handle_run(now, item.track, &mut scratch, item.segment);
         }
     }
-    home.handle.set_ended();
-    worker.shared.registry.forget(&key, home.handle.id);
     worker.shared.metrics.streams.dec();
-    home.end(Instant::now());
+    succession::left(worker, key, home, publish, true).await;
 }

@@ -1,7 +1,9 @@
 //! Reading a stream inside the application.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use msm_core::hub::{Kind, ReaderId};
@@ -12,7 +14,7 @@ use super::packet::Packet;
 use crate::alive::Alive;
 use crate::error::Error;
 use crate::hub::dest::AppBurst;
-use crate::hub::handle::{Lease, PlayRequest};
+use crate::hub::handle::{HubHandle, Lease, PlayRequest};
 use crate::quota::QuotaPass;
 use crate::shared::Shared;
 use crate::worker::Worker;
@@ -24,20 +26,65 @@ pub(crate) const QUEUE_BURSTS: usize = 512;
 pub(crate) struct Seat {
     shared: Arc<Shared>,
     worker: usize,
-    hub: u64,
-    id: ReaderId,
+    place: Arc<Mutex<SeatPlace>>,
     _quota: QuotaPass,
 }
 
+/// Where a seat is: it goes over to another stream when that takes the place of its own.
+pub(crate) struct SeatPlace {
+    lease: Lease,
+    id: ReaderId,
+    paused: bool,
+}
+
 impl Seat {
-    pub(crate) fn new(worker: &Worker, hub: u64, id: ReaderId, quota: QuotaPass) -> Self {
-        Self { shared: Arc::clone(&worker.shared), worker: worker.id, hub, id, _quota: quota }
+    pub(crate) fn new(worker: &Worker, lease: Lease, id: ReaderId, quota: QuotaPass) -> Self {
+        let place = Arc::new(Mutex::new(SeatPlace { lease, id, paused: false }));
+        let mut seats = worker.seats.borrow_mut();
+        seats.retain(|seat| seat.strong_count() > 0);
+        seats.push(Arc::downgrade(&place));
+        Self { shared: Arc::clone(&worker.shared), worker: worker.id, place, _quota: quota }
+    }
+
+    fn at(&self) -> (Arc<HubHandle>, ReaderId) {
+        let place = lock(&self.place);
+        (place.lease.handle(), place.id)
+    }
+
+    fn set_paused(&self, paused: bool) {
+        lock(&self.place).paused = paused;
+    }
+}
+
+fn lock(place: &Mutex<SeatPlace>) -> MutexGuard<'_, SeatPlace> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The seats of this worker that read the stream `from` read `next` from that one's next keyframe on.
+pub(crate) async fn move_seats(worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>) {
+    let seats: Vec<_> = worker.seats.borrow().iter().filter_map(std::sync::Weak::upgrade).collect();
+    let seats: Vec<_> = seats.into_iter().filter(|seat| lock(seat).lease.id == from).collect();
+    if seats.is_empty() {
+        return;
+    }
+    let Ok(shard) = worker.shard(next).await else { return };
+    shard.await_keyframe().await;
+    let now = Instant::now();
+    for seat in seats {
+        let mut place = lock(&seat);
+        let Some(before) = worker.shard_of(place.lease.id) else { continue };
+        match shard.take_over(now, &before, place.id, !place.paused) {
+            Ok(id) => (place.lease, place.id) = (next.lease(), id),
+            Err(error) => {
+                tracing::warn!(stream = next.name, %error, "a reader cannot go over to another publisher's stream");
+            }
+        }
     }
 }
 
 /// A stream being read. Dropping it leaves the stream.
 pub struct Reader {
-    lease: Lease,
+    description: Arc<Description>,
     seat: Seat,
     queue: mpsc::Receiver<AppBurst>,
     ready: VecDeque<Packet>,
@@ -45,14 +92,19 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(lease: Lease, seat: Seat, queue: mpsc::Receiver<AppBurst>, alive: Alive) -> Self {
-        Self { lease, seat, queue, ready: VecDeque::new(), _alive: alive }
+    pub(crate) fn new(
+        description: Arc<Description>,
+        seat: Seat,
+        queue: mpsc::Receiver<AppBurst>,
+        alive: Alive,
+    ) -> Self {
+        Self { description, seat, queue, ready: VecDeque::new(), _alive: alive }
     }
 
     /// What the stream is made of.
     #[must_use]
     pub fn description(&self) -> &Description {
-        &self.lease.description
+        &self.description
     }
 
     /// The next packet, of any track, in the order of arrival. `None` when the stream has ended.
@@ -76,10 +128,12 @@ impl Reader {
     /// # Errors
     /// The upstream refused.
     pub async fn pause(&mut self) -> Result<(), Error> {
-        if self.lease.unshared {
-            self.lease.pause().await?;
+        let (stream, id) = self.seat.at();
+        if stream.unshared {
+            stream.pause().await?;
         }
-        let (hub, id) = (self.seat.hub, self.seat.id);
+        self.seat.set_paused(true);
+        let hub = stream.id;
         self.seat
             .shared
             .worker(self.seat.worker)?
@@ -96,7 +150,9 @@ impl Reader {
     /// # Errors
     /// The stream ended meanwhile, or the upstream refused.
     pub async fn resume(&mut self) -> Result<(), Error> {
-        let (hub, id) = (self.seat.hub, self.seat.id);
+        self.seat.set_paused(false);
+        let (stream, id) = self.seat.at();
+        let hub = stream.id;
         self.seat
             .shared
             .worker(self.seat.worker)?
@@ -106,7 +162,7 @@ impl Reader {
                 shard.play(std::time::Instant::now(), id).map_err(Error::from)
             })
             .await??;
-        self.lease.play(PlayRequest::default()).await?;
+        stream.play(PlayRequest::default()).await?;
         Ok(())
     }
 
@@ -126,7 +182,8 @@ impl Reader {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let (hub, id) = (self.hub, self.id);
+        let (stream, id) = self.at();
+        let hub = stream.id;
         if let Ok(worker) = self.shared.worker(self.worker) {
             let _ = worker.post(move |worker| {
                 let shard = worker.shards.borrow().get(&hub).map(std::rc::Rc::clone);
@@ -140,6 +197,6 @@ impl Drop for Seat {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("stream", &self.lease.name).finish_non_exhaustive()
+        f.debug_struct("Reader").field("stream", &self.seat.at().0.name).finish_non_exhaustive()
     }
 }

@@ -1,15 +1,36 @@
 //! The clusters of a mesh as they run: which endpoint a session goes to, and what is known of each.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+mod checks;
+pub(crate) mod discovery;
+mod events;
+mod feed;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use msm_core::cluster::{Cluster as State, ClusterSpec, EndpointId, Outcome, PickError, PickKey};
+use msm_core::cluster::{
+    CheckFailure, Cluster as State, ClusterSpec, EndpointId, EndpointSpec, EndpointView, Health, Outcome,
+    PickError, PickKey,
+};
+use msm_core::hub::Ingest;
+use msm_core::route::hash;
 use msm_rtsp::url::RtspUrl;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use self::checks::Checking;
+pub(crate) use self::discovery::SourceSpec;
+use self::discovery::{Progress, Running};
+use self::feed::{Feed, Totals};
 use crate::error::Error;
+use crate::metrics::Clusters;
 use crate::routing::ClusterSettings;
+use crate::shared::Shared;
+
+/// How long a start waits for the first answers of discovery: who asks at once is not to be told that there is no endpoint.
+const FIRST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// One cluster. All workers share it; its lock is taken when sessions begin and end, and by no packet.
 pub(crate) struct Cluster {
@@ -18,13 +39,130 @@ pub(crate) struct Cluster {
     state: Mutex<State>,
     /// Counts up when an endpoint has become one that sessions are to leave.
     changed: watch::Sender<u64>,
+    /// Where the endpoints are to come from at first.
+    source: SourceSpec,
+    discovery: Mutex<Option<Running>>,
+    checking: OnceLock<Checking>,
+    /// Told when something may be due earlier than it was.
+    due: Arc<Notify>,
+    metrics: OnceLock<Clusters>,
+    /// What the sessions with each endpoint bring, in bits a second.
+    bitrates: Mutex<BTreeMap<EndpointId, u64>>,
+}
+
+/// Whether new sessions go to an endpoint.
+pub(crate) fn is_usable(view: &EndpointView<'_>) -> bool {
+    matches!(view.health, Health::Unknown | Health::Healthy) && view.spec.weight > 0
+}
+
+/// Starts what clusters do by themselves, and waits a moment for their first endpoints.
+pub(crate) async fn start(shared: &Shared) -> Result<(), Error> {
+    let routing = shared.routing();
+    for cluster in routing.clusters().values() {
+        cluster.start(shared)?;
+    }
+    let first = async {
+        for cluster in routing.clusters().values() {
+            cluster.heard().await;
+        }
+    };
+    // Late answers are no error: until they come there is no endpoint.
+    let _ = tokio::time::timeout(FIRST_ANSWERS, first).await;
+    Ok(())
 }
 
 impl Cluster {
-    pub(crate) fn new(settings: Arc<ClusterSettings>, spec: &ClusterSpec, seed: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: Arc<ClusterSettings>,
+        spec: &ClusterSpec,
+        source: SourceSpec,
+        seed: u64,
+    ) -> Arc<Self> {
         let state = Mutex::new(State::new(spec, seed, Instant::now()));
-        let name = settings.name.clone();
-        Arc::new(Self { name, settings: ArcSwap::new(settings), state, changed: watch::Sender::new(0) })
+        let changed = watch::Sender::new(0);
+        Arc::new(Self {
+            name: settings.name.clone(),
+            settings: ArcSwap::new(settings),
+            state,
+            changed,
+            source,
+            discovery: Mutex::new(None),
+            checking: OnceLock::new(),
+            due: Arc::new(Notify::new()),
+            metrics: OnceLock::new(),
+            bitrates: Mutex::default(),
+        })
+    }
+
+    /// Begins to ask for endpoints, and to check them. All of it ends with the cluster.
+    pub(crate) fn start(self: &Arc<Self>, shared: &Shared) -> Result<(), Error> {
+        let _ = self.metrics.set(shared.metrics.clusters.clone());
+        self.start_discovery(shared, self.source.clone())?;
+        if self.checking.get().is_none() {
+            let checking = Checking::start(shared, self.place(shared), self)?;
+            let _ = self.checking.set(checking);
+        }
+        Ok(())
+    }
+
+    /// The worker that does what the cluster does by itself: two clusters' hardly are the same, and one's always are.
+    fn place(&self, shared: &Shared) -> usize {
+        let place = hash(self.name.as_bytes()) % shared.worker_count().max(1) as u64;
+        usize::try_from(place).unwrap_or(0)
+    }
+
+    /// Has the endpoints come from `source` from now on, unless they do. Those known stay until it has answered.
+    pub(crate) fn start_discovery(
+        self: &Arc<Self>,
+        shared: &Shared,
+        source: SourceSpec,
+    ) -> Result<(), Error> {
+        let mut running = self.discovery();
+        if running.as_ref().is_some_and(|running| running.spec == source) {
+            return Ok(());
+        }
+        *running = Some(Running::start(shared, self.place(shared), self, source)?);
+        Ok(())
+    }
+
+    /// Nobody is asked for endpoints any more.
+    pub(crate) fn stop_discovery(&self) {
+        *self.discovery() = None;
+    }
+
+    fn discovery(&self) -> MutexGuard<'_, Option<Running>> {
+        self.discovery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the source has said something.
+    async fn heard(&self) {
+        let Some(mut heard) = self.discovery().as_ref().map(Running::heard) else { return };
+        let _ = heard.wait_for(|heard| *heard).await;
+    }
+
+    /// What discovery is doing.
+    pub(crate) fn discovering(&self) -> Option<Progress> {
+        self.discovery().as_ref().map(Running::progress)
+    }
+
+    /// These are the endpoints now.
+    fn set_endpoints(&self, now: Instant, specs: &[EndpointSpec]) {
+        self.update(|state| state.set_endpoints(now, specs));
+    }
+
+    /// Shows each endpoint as it is now, in order.
+    pub(crate) fn view(&self, now: Instant, show: impl FnMut(EndpointView<'_>)) {
+        self.state().view(now).for_each(show);
+    }
+
+    /// The endpoints' names, in order.
+    pub(crate) fn ids(&self) -> Vec<EndpointId> {
+        self.state().endpoints().map(|(id, _)| id).collect()
+    }
+
+    /// What the last check of each endpoint found, and when.
+    pub(crate) fn checked(&self) -> BTreeMap<EndpointId, (Instant, Result<(), CheckFailure>)> {
+        self.checking.get().map(Checking::found).unwrap_or_default()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -45,13 +183,20 @@ impl Cluster {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the state changed by `change`, and tells those whose endpoints it concerns.
+    /// Has the state changed by `change`, and tells those whose endpoints it concerns. What is due by itself is looked at again.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let outcome = self.quietly(change);
+        self.due.notify_one();
+        outcome
+    }
+
+    /// As [`Self::update`], of a change that makes nothing due: where sessions begin and end.
+    fn quietly<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let outcome = change(&mut state);
         let mut told = false;
         while let Some(event) = state.poll_event() {
-            tracing::info!(cluster = self.name, ?event, "endpoints have changed");
+            events::tell(&self.name, &event, self.metrics.get());
             told = true;
         }
         drop(state);
@@ -61,13 +206,29 @@ impl Cluster {
         outcome
     }
 
+    /// One session with an endpoint brings `now` instead of `before`.
+    fn set_bitrate(&self, id: EndpointId, before: u64, now: u64) {
+        if before == now {
+            return;
+        }
+        let mut bitrates = self.bitrates.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = bitrates.entry(id).or_default();
+        *all = all.saturating_sub(before).saturating_add(now);
+        let all = *all;
+        if all == 0 {
+            bitrates.remove(&id);
+        }
+        drop(bitrates);
+        self.quietly(|state| state.set_bitrate(id, all));
+    }
+
     /// The endpoint for the next session.
     fn pick(self: &Arc<Self>, key: PickKey, resource: &str, tried: &[EndpointId]) -> Result<Held, PickError> {
-        self.update(|state| {
+        self.quietly(|state| {
             let (id, endpoint) = state.pick(Instant::now(), key, tried)?;
             let url = RtspUrl::parse(&endpoint.to_string()).map_err(|_| PickError::Empty)?;
             state.begin(id);
-            Ok(Held { of: Some((Arc::clone(self), id)), url: url.with_resource(resource) })
+            Ok(Held::new(Some((Arc::clone(self), id)), url.with_resource(resource)))
         })
     }
 }
@@ -77,18 +238,43 @@ pub(crate) struct Held {
     /// None where the URL itself was given.
     of: Option<(Arc<Cluster>, EndpointId)>,
     pub(crate) url: RtspUrl,
+    since: Instant,
+    feed: RefCell<Feed>,
+    /// What the session brings, in bits a second.
+    bitrate: Cell<u64>,
 }
 
 impl Held {
+    fn new(of: Option<(Arc<Cluster>, EndpointId)>, url: RtspUrl) -> Self {
+        Self { of, url, since: Instant::now(), feed: RefCell::default(), bitrate: Cell::new(0) }
+    }
+
     /// An endpoint of no cluster.
     pub(crate) fn direct(url: RtspUrl) -> Self {
-        Self { of: None, url }
+        Self::new(None, url)
+    }
+
+    /// Says that the session was set up.
+    pub(crate) fn report_success(&self) {
+        self.report(Outcome::SetUp { took: self.since.elapsed() });
+    }
+
+    /// Says what the media that the session brings says of the endpoint. To be called at least once a second.
+    pub(crate) fn observe(&self, now: Instant, ingest: &Ingest) {
+        let Some((cluster, id)) = &self.of else { return };
+        let Some(said) = self.feed.borrow_mut().look(now, Totals::of(ingest)) else { return };
+        for outcome in said.outcomes {
+            self.report(outcome);
+        }
+        let before = self.bitrate.replace(said.bits_per_second);
+        cluster.set_bitrate(*id, before, said.bits_per_second);
     }
 
     /// Says what became of the session.
     pub(crate) fn report(&self, outcome: Outcome) {
         if let Some((cluster, id)) = &self.of {
-            cluster.update(|state| state.handle_outcome(Instant::now(), *id, outcome));
+            let url = hash(self.url.resource().as_bytes());
+            cluster.update(|state| state.handle_outcome(Instant::now(), *id, url, outcome));
         }
     }
 
@@ -114,7 +300,8 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some((cluster, id)) = &self.of {
-            cluster.update(|state| state.end(*id));
+            cluster.set_bitrate(*id, self.bitrate.take(), 0);
+            cluster.quietly(|state| state.end(*id));
         }
     }
 }

@@ -184,6 +184,9 @@ fn resolve_files(config: &mut Config, base: &Path, report: &mut Report<'_>) {
         }
     }
     for (name, cluster) in &mut config.clusters {
+        for file in &mut cluster.files {
+            *file = base.join(&*file).to_string_lossy().into_owned();
+        }
         let Some(tls) = &mut cluster.tls else { continue };
         tls.ca.as_mut().map(resolve);
         if let Err(problem) = pem::client_config(tls) {

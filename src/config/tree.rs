@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use std::fmt;
 
-/// Largest configuration file, in bytes.
+/// Largest configuration file, in bytes: ten thousand routes with all that they may say.
 pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 /// Longest single value or key, in bytes.
 pub const MAX_SCALAR_BYTES: usize = 4096;

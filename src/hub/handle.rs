@@ -10,6 +10,7 @@ use msm_rtsp::sdp::Description;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dest::Dest;
+use super::succession::Origin;
 use crate::error::Error;
 use crate::metrics::{HopKind, HubObserver, RouteMetrics, Sent};
 use crate::shared::Settings;
@@ -81,6 +82,8 @@ pub(crate) struct HubHandle {
     pub(crate) unshared: bool,
     pub(crate) coalesce: Duration,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// Where it comes from now.
+    pub(crate) source: Origin,
     observer: HubObserver,
     control: Option<mpsc::Sender<Command>>,
     readers: AtomicUsize,
@@ -88,6 +91,10 @@ pub(crate) struct HubHandle {
     ended: AtomicBool,
     /// It is wanted whether anybody reads it or not.
     standing: AtomicBool,
+    /// Its publisher has gone, and it is kept for one that comes back.
+    waiting: AtomicBool,
+    /// Another stream has taken its place: its readers have gone over.
+    pub(crate) succeeded: tokio::sync::Notify,
 }
 
 /// As long as this is there, the stream is kept without readers.
@@ -133,11 +140,14 @@ impl HubHandle {
             unshared: parts.unshared,
             coalesce: parts.coalesce,
             metrics: parts.metrics,
+            source: Origin::default(),
             control: parts.control,
             readers: AtomicUsize::new(0),
             claimed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             standing: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            succeeded: tokio::sync::Notify::new(),
         })
     }
 
@@ -149,12 +159,26 @@ impl HubHandle {
         &self.observer
     }
 
+    /// It comes by this from now on.
+    pub(crate) fn set_comes(&self, comes: HopKind) {
+        self.observer.set_comes(comes);
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_ended(&self) {
         self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether its publisher has gone.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_waiting(&self) {
+        self.waiting.store(true, Ordering::Release);
     }
 
     /// Readers that hold it.

@@ -20,7 +20,63 @@ pub(crate) struct HubKey {
 
 /// A stream's place in the table. Whoever opens it holds the lock meanwhile, so that readers who arrive together share
 /// one upstream session.
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<HubHandle>>>>;
+type Slot = Arc<tokio::sync::Mutex<Place>>;
+
+/// Who is at a stream's place.
+#[derive(Default)]
+struct Place {
+    /// The stream that readers get.
+    active: Option<Arc<HubHandle>>,
+    /// Of the active one's publisher.
+    priority: u32,
+    /// Streams of other publishers of the same, who are ready to take over.
+    standby: Vec<(u32, Arc<HubHandle>)>,
+}
+
+impl Place {
+    fn active(&self) -> Option<&Arc<HubHandle>> {
+        self.active.as_ref().filter(|handle| !handle.is_ended())
+    }
+
+    /// What becomes of another publisher of this priority.
+    fn admits(&self, priority: u32) -> Result<Entrance, Error> {
+        let Some(active) = self.active() else { return Ok(Entrance::Free) };
+        let equal = |(other, handle): &(u32, Arc<HubHandle>)| *other == priority && !handle.is_ended();
+        if self.standby.iter().any(equal) {
+            return Err(Error::AlreadyPublished);
+        }
+        match priority.cmp(&self.priority) {
+            _ if active.is_waiting() => Ok(Entrance::Over(Arc::clone(active))),
+            std::cmp::Ordering::Equal => Err(Error::AlreadyPublished),
+            std::cmp::Ordering::Less => Ok(Entrance::Standby),
+            std::cmp::Ordering::Greater => Ok(Entrance::Over(Arc::clone(active))),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.active().is_none() && self.standby.iter().all(|(_, handle)| handle.is_ended())
+    }
+}
+
+/// How a publisher came to a place.
+pub(crate) enum Entrance {
+    /// Nobody was there.
+    Free,
+    /// Readers get another one's stream, as long as that lives.
+    Standby,
+    /// The stream before it is not the one that readers get any more.
+    Over(Arc<HubHandle>),
+}
+
+/// What is left where a publisher has gone.
+pub(crate) enum Left {
+    /// Another publisher's stream, which readers get from now on.
+    Next(Arc<HubHandle>),
+    /// Nobody. The place is kept: [`Registry::forget`] gives it up.
+    Nobody,
+    /// Readers get another one's stream anyway.
+    Another,
+}
 
 /// All streams of this process.
 #[derive(Default)]
@@ -57,12 +113,12 @@ impl Registry {
         let visit = self.visit(key, true);
         let Some(slot) = visit.slot.as_ref() else { return open().await };
         let mut place = slot.lock().await;
-        if let Some(handle) = place.as_ref().filter(|handle| !handle.is_ended()) {
+        if let Some(handle) = place.active() {
             return Ok(Arc::clone(handle));
         }
-        *place = None;
+        place.active = None;
         let handle = open().await?;
-        *place = Some(Arc::clone(&handle));
+        place.active = Some(Arc::clone(&handle));
         Ok(handle)
     }
 
@@ -70,32 +126,75 @@ impl Registry {
     pub(crate) async fn get(&self, key: &HubKey) -> Option<Arc<HubHandle>> {
         let visit = self.visit(key, false);
         let place = visit.slot.as_ref()?.lock().await;
-        place.as_ref().filter(|handle| !handle.is_ended()).map(Arc::clone)
+        place.active().map(Arc::clone)
     }
 
-    /// Enters a stream that is published into this process.
+    /// Whether a publisher of this priority would be let in.
     ///
     /// # Errors
-    /// [`Error::AlreadyPublished`] while another publisher holds the place.
-    pub(crate) async fn publish(&self, key: &HubKey, handle: Arc<HubHandle>) -> Result<(), Error> {
+    /// As of [`Self::publish`].
+    pub(crate) async fn admits(&self, key: &HubKey, priority: u32) -> Result<(), Error> {
+        let visit = self.visit(key, false);
+        let Some(slot) = visit.slot.as_ref() else { return Ok(()) };
+        slot.lock().await.admits(priority).map(drop)
+    }
+
+    /// Enters a stream that is published into this process. One of a higher priority takes the place of a lower one, which
+    /// stands by from then on; any takes that of one whose publisher has gone.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyPublished`] while another publisher of the same priority is there.
+    pub(crate) async fn publish(
+        &self,
+        key: &HubKey,
+        handle: Arc<HubHandle>,
+        priority: u32,
+    ) -> Result<Entrance, Error> {
         let visit = self.visit(key, true);
         let Some(slot) = visit.slot.as_ref() else { return Err(Error::Stopped) };
         let mut place = slot.lock().await;
-        if place.as_ref().is_some_and(|present| !present.is_ended()) {
-            return Err(Error::AlreadyPublished);
+        place.standby.retain(|(_, handle)| !handle.is_ended());
+        let entrance = place.admits(priority)?;
+        match &entrance {
+            Entrance::Standby => place.standby.push((priority, handle)),
+            Entrance::Free | Entrance::Over(_) => {
+                let before = place.active.replace(handle);
+                let before = before.filter(|before| !before.is_ended() && !before.is_waiting());
+                if let Some(before) = before {
+                    let priority = place.priority;
+                    place.standby.push((priority, before));
+                }
+                place.priority = priority;
+            }
         }
-        *place = Some(handle);
-        Ok(())
+        Ok(entrance)
+    }
+
+    /// The publisher of the stream `id` has gone: the best of those that stand by takes its place.
+    pub(crate) async fn leave(&self, key: &HubKey, id: u64) -> Left {
+        let visit = self.visit(key, false);
+        let Some(slot) = visit.slot.as_ref() else { return Left::Another };
+        let mut place = slot.lock().await;
+        place.standby.retain(|(_, handle)| !handle.is_ended() && handle.id != id);
+        let Some(active) = place.active().filter(|active| active.id == id) else { return Left::Another };
+        active.set_waiting();
+        let best = place.standby.iter().enumerate().max_by_key(|(_, (priority, _))| *priority);
+        let Some(best) = best.map(|(index, _)| index) else { return Left::Nobody };
+        let (priority, next) = place.standby.swap_remove(best);
+        place.priority = priority;
+        place.active = Some(Arc::clone(&next));
+        Left::Next(next)
     }
 
     /// Takes the stream `id` out of its place, so that the next who asks opens it anew.
     pub(crate) fn forget(&self, key: &HubKey, id: u64) {
         let visit = self.visit(key, false);
         // Locked: somebody is opening it anew.
-        if let Some(Ok(mut place)) = visit.slot.as_ref().map(|slot| slot.try_lock())
-            && place.as_ref().is_some_and(|handle| handle.id == id)
-        {
-            *place = None;
+        if let Some(Ok(mut place)) = visit.slot.as_ref().map(|slot| slot.try_lock()) {
+            place.standby.retain(|(_, handle)| handle.id != id);
+            if place.active.as_ref().is_some_and(|handle| handle.id == id) {
+                place.active = None;
+            }
         }
     }
 
@@ -105,8 +204,11 @@ impl Registry {
         slots
             .values()
             .filter_map(|slot| {
-                slot.try_lock().ok()?.as_ref().filter(|handle| !handle.is_ended()).map(Arc::clone)
+                let place = slot.try_lock().ok()?;
+                let standby = place.standby.iter().map(|(_, handle)| handle).filter(|own| !own.is_ended());
+                Some(place.active().into_iter().chain(standby).map(Arc::clone).collect::<Vec<_>>())
             })
+            .flatten()
             .collect()
     }
 }
@@ -125,8 +227,7 @@ impl Drop for Visit<'_> {
         drop(self.slot.take());
         // Holds are only taken under the table's lock: a count of one is the table's own.
         let is_unused = slots.get(self.key).is_some_and(|slot| {
-            Arc::strong_count(slot) == 1
-                && slot.try_lock().is_ok_and(|place| place.as_ref().is_none_or(|handle| handle.is_ended()))
+            Arc::strong_count(slot) == 1 && slot.try_lock().is_ok_and(|place| place.is_empty())
         });
         if is_unused {
             slots.remove(self.key);

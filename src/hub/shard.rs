@@ -4,20 +4,26 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use msm_core::burst::Burst;
 use msm_core::hub::{
-    Fanout, FanoutEvent, History, HubError, Kept, ReaderClosed, ReaderCounters, ReaderId, ReaderReport,
-    ReaderSetup, RtpInfo, SenderClock, Snapshot,
+    Fanout, FanoutEvent, History, HubError, Kept, LineEnd, LivePoint, ReaderClosed, ReaderCounters, ReaderId,
+    ReaderReport, ReaderSetup, ReaderTrack, RtpInfo, SenderClock, Snapshot,
 };
 use tokio::sync::Notify;
 
 use super::dest::{Dest, WorkerSink};
 use super::feed::{Feed, FeedReceiver};
 use super::handle::HubHandle;
+use super::succession::{self, ParameterSets};
 use crate::metrics::Sent;
 use crate::worker::Worker;
+
+/// How long a reader waits for the next keyframe of the stream that it goes over to; then it waits there.
+const KEYFRAME: Duration = Duration::from_secs(10);
+/// How often is looked whether a keyframe has begun, for readers that come from another stream.
+const KEYFRAME_LOOK: Duration = Duration::from_millis(5);
 
 /// What a reader is told by its stream, for the session that owns it.
 pub(crate) type OnEnd = Box<dyn FnOnce(EndReason)>;
@@ -95,6 +101,42 @@ impl Shard {
         self.after_input(now);
     }
 
+    /// Where the media of the source that follows is by now.
+    pub(crate) fn expect(&self, track: usize, live: LivePoint) {
+        self.fanout.borrow_mut().expect(track, live);
+    }
+
+    /// Parameter sets of the source that follows, by its description.
+    pub(crate) fn set_parameter_sets(&self, track: usize, given: &ParameterSets) {
+        let sets = given.sets.iter().map(Vec::as_slice);
+        self.fanout.borrow_mut().set_parameter_sets(track, given.payload_type, sets);
+    }
+
+    /// What each track has brought since its last keyframe.
+    pub(crate) fn kept(&self, now: Instant) -> Vec<succession::Kept> {
+        let fanout = self.fanout.borrow();
+        let tracks = 0..self.handle.tracks().len();
+        tracks
+            .map(|track| {
+                let (mut bytes, mut parts) = (Vec::new(), Vec::new());
+                for packet in fanout.since_keyframe(track) {
+                    parts.push((bytes.len(), packet.len()));
+                    bytes.extend_from_slice(packet);
+                }
+                let (live, clock) = (fanout.live(now, track), fanout.clock(track));
+                succession::Kept { live, clock, bytes, parts }
+            })
+            .collect()
+    }
+
+    /// Whether each track that readers begin with a keyframe of has one.
+    pub(crate) fn has_keyframes(&self) -> bool {
+        let fanout = self.fanout.borrow();
+        let tracks = self.handle.tracks();
+        let mut keyed = tracks.iter().enumerate().filter(|(_, track)| track.has_keyframes());
+        keyed.all(|(track, _)| fanout.since_keyframe(track).next().is_some())
+    }
+
     /// Takes a reader's RTCP; `false` for what is not genuine, where that can be told.
     pub(crate) fn handle_reader_rtcp(
         &self,
@@ -168,6 +210,58 @@ impl Shard {
         let info = self.fanout.borrow_mut().play(now, id)?;
         self.after_input(now);
         Ok(info)
+    }
+
+    /// Where the lines of a reader are now.
+    pub(crate) fn line_ends(&self, now: Instant, id: ReaderId) -> Result<Vec<LineEnd>, HubError> {
+        self.fanout.borrow().line_ends(now, id)
+    }
+
+    /// Lets the lines of a new reader go on where they ended in another stream.
+    pub(crate) fn go_on(&self, now: Instant, id: ReaderId, ends: &[LineEnd]) {
+        let _ = self.fanout.borrow_mut().go_on(now, id, ends);
+    }
+
+    /// Takes a reader of another stream's shard over as it is, its lines go on.
+    pub(crate) fn take_over(
+        &self,
+        now: Instant,
+        before: &Shard,
+        id: ReaderId,
+        plays: bool,
+    ) -> Result<ReaderId, HubError> {
+        let ends = before.line_ends(now, id)?;
+        let owner = before.owners.borrow_mut().remove(&id);
+        let closed = before.remove(now, id, false).ok_or(HubError::UnknownReader { id })?;
+        let tracks = closed.tracks.into_iter().map(|(track, dest, _)| {
+            let ssrc = ends.iter().find(|end| end.track == track).map(|end| end.ssrc);
+            let ssrc = ssrc.unwrap_or_else(|| self.worker.shared.seed() as u32);
+            ReaderTrack { track, dest, ssrc, payload_types: Vec::new() }
+        });
+        let setup =
+            ReaderSetup { seed: self.worker.shared.seed(), tracks: tracks.collect(), late_join: true };
+        let there = self.add_reader(now, setup, owner.unwrap_or_else(|| Box::new(|_| {})))?;
+        self.go_on(now, there, &ends);
+        if plays {
+            self.play(now, there)?;
+        }
+        Ok(there)
+    }
+
+    /// As [`Self::next_keyframe`], for as long as readers may wait.
+    pub(crate) async fn await_keyframe(&self) {
+        let _ = tokio::time::timeout(KEYFRAME, self.next_keyframe()).await;
+    }
+
+    /// Asks for a keyframe, and waits until one begins; at once where there are none.
+    pub(crate) async fn next_keyframe(&self) {
+        let before = self.fanout.borrow().keyframe();
+        let tracks = self.handle.tracks();
+        let Some(keyed) = tracks.iter().position(|track| track.has_keyframes()) else { return };
+        self.worker.request_keyframe(&self.handle, Instant::now(), keyed);
+        while self.fanout.borrow().keyframe() == before && !self.ended.get() {
+            tokio::time::sleep(KEYFRAME_LOOK).await;
+        }
     }
 
     pub(crate) fn pause(&self, now: Instant, id: ReaderId) {
@@ -339,6 +433,8 @@ async fn follow(shard: Weak<Shard>, mut receiver: FeedReceiver) {
                 Feed::SenderReport { track, clock } => strong.handle_sender_report(now, track, clock),
                 Feed::Cname { track, cname } => strong.set_cname(track, cname),
                 Feed::SourceChanged { track } => strong.handle_source_changed(now, track),
+                Feed::Expect { track, live } => strong.expect(track, live),
+                Feed::ParameterSets { track, sets } => strong.set_parameter_sets(track, &sets),
                 Feed::Snapshot(snapshot) => strong.fanout.borrow_mut().restore(now, *snapshot),
                 Feed::Flush => strong.flush(now),
                 Feed::Ended => strong.end(now),

@@ -65,6 +65,38 @@ pub(super) struct OpeningLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct DiscoveryLabels {
+    pub(super) cluster: String,
+    /// `dns` or `file`.
+    pub(super) source: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct CheckLabels {
+    pub(super) cluster: String,
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct EjectionLabels {
+    pub(super) cluster: String,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct EndpointStateLabels {
+    pub(super) cluster: String,
+    pub(super) state: &'static str,
+}
+
+/// Of clusters whose endpoints are not too many.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct EndpointLabels {
+    pub(super) cluster: String,
+    pub(super) endpoint: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct StatusLabels {
     pub(super) method: &'static str,
     pub(super) status: u16,

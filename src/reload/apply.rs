@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::changes::Changes;
 use super::plan::{self, Plan};
 use super::{Running, keep_standing};
+use crate::cluster::SourceSpec;
 use crate::config::Config;
 use crate::error::Error;
 use crate::routing::Routing;
@@ -69,7 +70,7 @@ pub(super) async fn apply(
     let mut before = Before { routing: None, config: None };
     let is_routed_anew = plan.routing.is_some();
     before.routing = plan.routing.take().map(|routing| shared.set_routing(routing));
-    change_clusters(&plan);
+    change_clusters(shared, &plan)?;
     shared.listeners.store(Arc::new(std::mem::take(&mut plan.all)));
     for worker in shared.workers() {
         let listeners = plan.listeners.clone();
@@ -105,24 +106,35 @@ async fn bind(shared: &Shared, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-fn change_clusters(plan: &Plan) {
+fn change_clusters(shared: &Shared, plan: &Plan) -> Result<(), Error> {
     let now = Instant::now();
+    for cluster in &plan.added {
+        cluster.start(shared)?;
+    }
     for change in &plan.clusters {
         change.cluster.set_settings(Arc::clone(&change.settings));
         change.cluster.update(|state| {
             state.set_options(now, change.spec.options.clone());
+            let is_fixed = matches!(change.source, SourceSpec::Fixed(_));
+            let mut there: Vec<_> = state.endpoints().map(|(_, spec)| spec.clone()).collect();
+            if is_fixed {
+                there.clone_from(&change.spec.endpoints);
+            }
             if change.leave {
                 // What comes after this are others, at the same places.
                 state.set_endpoints(now, &[]);
             }
             if change.leave || change.endpoints {
-                state.set_endpoints(now, &change.spec.endpoints);
+                state.set_endpoints(now, &there);
             }
         });
+        change.cluster.start_discovery(shared, change.source.clone())?;
     }
     for cluster in &plan.gone {
+        cluster.stop_discovery();
         cluster.update(|state| state.set_endpoints(now, &[]));
     }
+    Ok(())
 }
 
 /// Ends the sessions that the routes of now would not let in. Answers how many.

@@ -8,7 +8,7 @@ use msm_core::cluster::ClusterSpec;
 
 use super::changes::{Changes, Difference};
 use super::{Running, keys};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, SourceSpec};
 use crate::config::{ClusterConfig, Config, Hop, ListenerConfig, Protocol};
 use crate::error::Error;
 use crate::routing::{ClusterSettings, Routing};
@@ -25,6 +25,8 @@ pub(super) struct Plan {
     /// The routes, unless they and the clusters are as they were.
     pub(super) routing: Option<Routing>,
     pub(super) clusters: Vec<ClusterChange>,
+    /// Clusters that come.
+    pub(super) added: Vec<Arc<Cluster>>,
     /// Clusters that go.
     pub(super) gone: Vec<Arc<Cluster>>,
     pub(super) files: ClusterFiles,
@@ -39,6 +41,8 @@ pub(super) struct ClusterChange {
     pub(super) cluster: Arc<Cluster>,
     pub(super) settings: Arc<ClusterSettings>,
     pub(super) spec: ClusterSpec,
+    /// Where its endpoints come from.
+    pub(super) source: SourceSpec,
     /// Its endpoints are others.
     pub(super) endpoints: bool,
     /// It is reached or vouched for in another way: no session may stay with what it has.
@@ -80,7 +84,7 @@ pub(super) fn make(shared: &Shared, running: &Running, new: Config) -> Result<Pl
     let before = shared.routing();
     let mut files = running.files.clone();
     files.retain(|name, _| new.clusters.contains_key(name));
-    let (mut clusters, mut changed) = (BTreeMap::new(), Vec::new());
+    let (mut clusters, mut changed, mut added) = (BTreeMap::new(), Vec::new(), Vec::new());
     for spec in &routing.clusters {
         let name = &spec.name;
         let (Some(cluster), Some(was), Some(is)) =
@@ -88,6 +92,7 @@ pub(super) fn make(shared: &Shared, running: &Running, new: Config) -> Result<Pl
         else {
             let (made, file) = settings::new_cluster(&new, spec, source)?;
             files.extend(file.map(|file| (name.clone(), file)));
+            added.push(Arc::clone(&made));
             clusters.insert(name.clone(), made);
             continue;
         };
@@ -101,6 +106,7 @@ pub(super) fn make(shared: &Shared, running: &Running, new: Config) -> Result<Pl
             changed.push(ClusterChange {
                 cluster,
                 settings,
+                source: SourceSpec::of(is, spec),
                 spec: spec.clone(),
                 endpoints,
                 leave: must_leave(was, is),
@@ -122,6 +128,7 @@ pub(super) fn make(shared: &Shared, running: &Running, new: Config) -> Result<Pl
         changes,
         config,
         clusters: changed,
+        added,
         gone,
         files,
         specs,

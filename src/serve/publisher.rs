@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use msm_core::route::Publish;
 use msm_rtsp::sdp::Description;
 
 use crate::error::Error;
@@ -19,6 +20,7 @@ use crate::net::pair::Pair;
 use crate::quota::QuotaPass;
 use crate::routing::Resolved;
 use crate::serve::connection::Announced;
+use crate::serve::succession;
 use crate::srtp::{SecureTrack, SharedKey};
 use crate::upstream::mend::{Mend, Offer};
 use crate::upstream::push;
@@ -64,6 +66,9 @@ struct Recording {
     home: Rc<Home>,
     worker: Rc<Worker>,
     key: HubKey,
+    publish: Publish,
+    /// Its publisher has ended it by itself.
+    torn_down: bool,
     _receiving: Vec<Receiving>,
     _quota: QuotaPass,
 }
@@ -127,13 +132,16 @@ impl PublisherRole {
             control: None,
         });
         let key = self.resolved.publish_key();
-        shared.registry.publish(&key, Arc::clone(&handle)).await?;
+        let publish = self.resolved.publish_plan();
+        let entrance = shared.registry.publish(&key, Arc::clone(&handle), publish.priority).await?;
         shared.metrics.streams.inc();
         let home = Home::start(worker, handle, shared.seed(), Instant::now());
         let recording = Recording {
             home: Rc::clone(&home),
             worker: Rc::clone(worker),
             key,
+            publish,
+            torn_down: false,
             _receiving: self.open(worker, &home),
             _quota: quota,
         };
@@ -146,7 +154,15 @@ impl PublisherRole {
             return Err(error);
         }
         home.set_on_end(Box::new(on_end));
+        succession::entered(worker, &home.handle, entrance);
         Ok(FrameSink(home))
+    }
+
+    /// The publisher ends the stream by itself.
+    pub(crate) fn tear_down(&mut self) {
+        if let Some(recording) = &mut self.recording {
+            recording.torn_down = true;
+        }
     }
 
     /// What the publisher offers against loss of a track.
@@ -186,10 +202,11 @@ impl PublisherRole {
 impl Drop for Recording {
     fn drop(&mut self) {
         self.worker.shared.metrics.streams.dec();
-        self.home.handle.set_ended();
-        self.worker.shared.registry.forget(&self.key, self.home.handle.id);
-        let home = Rc::clone(&self.home);
+        let (worker, key, home) = (Rc::clone(&self.worker), self.key.clone(), Rc::clone(&self.home));
+        let (publish, torn_down) = (self.publish, self.torn_down);
         // Later, as the caller may hold what the readers' ends need.
-        tokio::task::spawn_local(async move { home.end(Instant::now()) });
+        tokio::task::spawn_local(async move {
+            succession::left(worker, key, home, publish, torn_down).await;
+        });
     }
 }

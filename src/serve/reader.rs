@@ -1,5 +1,7 @@
 //! A session that reads: where each track goes, and the reader it becomes on a worker.
 
+mod moving;
+
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use crate::hub::handle::{HubHandle, Lease, PlayAnswer, PlayRequest};
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
 use crate::hub::rtx::{Again, HISTORY};
-use crate::hub::shard::{EndReason, OnEnd};
+use crate::hub::shard::{EndReason, OnEnd, Shard};
 use crate::net::pair::Pair;
 use crate::net::tcp::Connection;
 use crate::quota::QuotaPass;
@@ -187,14 +189,7 @@ impl ReaderRole {
             .iter()
             .all(|track| matches!(track.path, Path::Shared { .. }) && track.secure.is_none());
         let place = if movable { choose(worker, &handle) } else { worker.id };
-        let reports: Vec<_> = self
-            .tracks
-            .iter()
-            .filter_map(|track| match &track.path {
-                Path::Shared { rtcp_to, .. } => Some((*rtcp_to, track.track)),
-                _ => None,
-            })
-            .collect();
+        let reports = self.reports();
         let portable = self.tracks.iter().filter_map(|track| portable(worker, track).transpose());
         let portable: Vec<_> = portable.collect::<Result<_, _>>()?;
         let seed = self.seed;
@@ -223,21 +218,18 @@ impl ReaderRole {
                 })
                 .await??
         };
-        for (from, track) in &reports {
-            worker.shared.reports.insert(
-                *from,
-                ReaderRef { owner: worker.id, worker: place, hub: handle.id, reader: id, track: *track },
-            );
-        }
-        self.placed = Some(Placed {
-            worker: place,
-            hub: handle.id,
-            id,
-            reports: reports.into_iter().map(|(from, _)| from).collect(),
-            _receiving: self.latches(worker, &handle, id),
-            owner: Rc::downgrade(worker),
-        });
+        let latches = self.latches(worker, &handle, id);
+        self.placed = Some(Placed::new(worker, place, &handle, id, reports, latches));
         Ok(())
+    }
+
+    /// Where reports about each track come from, of those that come to a port that readers share.
+    fn reports(&self) -> Vec<(SocketAddr, usize)> {
+        let of = |track: &TrackPath| match &track.path {
+            Path::Shared { rtcp_to, .. } => Some((*rtcp_to, track.track)),
+            _ => None,
+        };
+        self.tracks.iter().filter_map(of).collect()
     }
 
     /// Listens on pairs that are this reader's own.
@@ -270,6 +262,26 @@ impl ReaderRole {
             receiving.push(receive_latching(worker, pair, rtp_to.ip(), &latch, &on_report));
         }
         receiving
+    }
+}
+
+impl Placed {
+    /// The reader `id` of the stream on the worker `place`, whose reports come from these addresses.
+    fn new(
+        worker: &Rc<Worker>,
+        place: usize,
+        handle: &HubHandle,
+        id: ReaderId,
+        reports: Vec<(SocketAddr, usize)>,
+        receiving: Vec<Receiving>,
+    ) -> Self {
+        for (from, track) in &reports {
+            let (owner, hub, track) = (worker.id, handle.id, *track);
+            worker.shared.reports.insert(*from, ReaderRef { owner, worker: place, hub, reader: id, track });
+        }
+        let reports = reports.into_iter().map(|(from, _)| from).collect();
+        let owner = Rc::downgrade(worker);
+        Self { worker: place, hub: handle.id, id, reports, _receiving: receiving, owner }
     }
 }
 
@@ -389,6 +401,18 @@ async fn enter(
     on_end: OnEnd,
 ) -> Result<ReaderId, Error> {
     let shard = worker.shard(&handle).await?;
+    enter_in(&worker, &shard, tracks, seed, late_join, on_end)
+}
+
+/// The same, into a shard of this worker.
+fn enter_in(
+    worker: &Rc<Worker>,
+    shard: &Rc<Shard>,
+    tracks: Vec<Entering>,
+    seed: u64,
+    late_join: bool,
+    on_end: OnEnd,
+) -> Result<ReaderId, Error> {
     let mut reader_tracks = Vec::with_capacity(tracks.len());
     let (mut histories, mut hops) = (Vec::new(), Vec::new());
     for Entering { track, ssrc, again, to } in tracks {
@@ -400,7 +424,7 @@ async fn enter(
         if let Some(at_once) = at_once {
             histories.push((track, History { age: HISTORY, answers: true, at_once }));
         }
-        let dest = to.open(&worker)?.again(again);
+        let dest = to.open(worker)?.again(again);
         if let Dest::Hop(outlet) = &dest {
             hops.push((track, Rc::clone(outlet)));
         }
@@ -414,7 +438,7 @@ async fn enter(
         shard.set_history(now, id, track, history);
     }
     for (track, outlet) in hops {
-        outlet.keep_in(&shard, id, track);
+        outlet.keep_in(shard, id, track);
     }
     Ok(id)
 }

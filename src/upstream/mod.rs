@@ -6,5 +6,5 @@ pub(crate) mod mend;
 pub(crate) mod play;
 pub(crate) mod pull;
 pub(crate) mod push;
-mod reach;
+pub(crate) mod reach;
 pub(crate) mod track;

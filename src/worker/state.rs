@@ -12,6 +12,7 @@ use msm_core::burst::SegmentTable;
 use msm_udp::RecvBuffers;
 
 use super::listeners::Listeners;
+use crate::api::reader::SeatPlace;
 use crate::error::Error;
 use crate::hop::association::Association;
 use crate::hop::dial::Peers;
@@ -44,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) shards: RefCell<BTreeMap<u64, Rc<Shard>>>,
     pub(crate) sessions: SessionTable,
     pub(super) listeners: Listeners,
+    /// Readers inside the application that this worker sends to.
+    pub(crate) seats: RefCell<Vec<std::sync::Weak<std::sync::Mutex<SeatPlace>>>>,
     pub(crate) send_errors: SendErrors,
     /// Where packets for plain hops are protected, a burst at a time.
     room: RefCell<Vec<u8>>,
@@ -87,6 +90,7 @@ impl Worker {
             shards: RefCell::default(),
             sessions: SessionTable::default(),
             listeners: Listeners::default(),
+            seats: RefCell::default(),
             send_errors: SendErrors::default(),
             room: RefCell::default(),
             put_off: RefCell::default(),

@@ -69,8 +69,8 @@ pub use clock::SenderClock;
 pub use config::{FanoutConfig, IngestConfig};
 pub use counters::{FanoutCounters, IngestCounters, ReaderCounters};
 pub use fanout::{
-    Fanout, FanoutEvent, History, HubError, Kept, ReaderClosed, ReaderId, ReaderReport, ReaderSetup,
-    ReaderTrack, RtpInfo, Snapshot,
+    Fanout, FanoutEvent, History, HubError, Kept, LineEnd, LivePoint, ReaderClosed, ReaderId, ReaderReport,
+    ReaderSetup, ReaderTrack, RtpInfo, Snapshot,
 };
 pub use ingest::{Ingest, IngestEvent, TrackStats};
 pub use sink::{Kind, NotSent, Outgoing, SendOutcome, Sink};

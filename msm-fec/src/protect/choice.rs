@@ -142,7 +142,7 @@ impl Choice {
             wanted
         };
         if wanted.share > old && runs > SETTLED {
-            self.congestion.handle_growth(now, old, report.loss);
+            self.congestion.handle_growth(now, old, report.loss, report.burst);
         }
         self.take(wanted, &conditions, limits.overhead < self.limits.overhead)
     }

@@ -15,6 +15,7 @@
 
 mod crowd;
 mod fallback;
+mod faults;
 mod fec;
 mod fec_ours;
 mod hop;

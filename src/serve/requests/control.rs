@@ -98,6 +98,9 @@ pub(super) async fn handle(
                 }
                 return Ok(Response::new(200).with("Session", header));
             }
+            if let Role::Publisher(publisher) = &mut state.role {
+                publisher.tear_down();
+            }
             session::remove(worker, &session.id);
             return Ok(Response::new(200).with("Session", header));
         }

@@ -140,6 +140,14 @@ impl<D> Line<D> {
         self.next_sequence
     }
 
+    /// Goes on with this number, timestamps that are so far from the track's, and counts of packets and octets.
+    pub(super) fn go_on(&mut self, sequence: u16, timestamp_offset: u32, (packets, octets): (u64, u64)) {
+        self.stats.handle_sent(packets, octets);
+        self.next_sequence = sequence;
+        self.sequence_offset = sequence;
+        self.timestamp_offset = timestamp_offset;
+    }
+
     /// A sequence number and a timestamp of the track's line in the reader's.
     pub(super) fn map(&self, sequence: u16, timestamp: u32) -> (u16, u32) {
         (sequence.wrapping_add(self.sequence_offset), timestamp.wrapping_add(self.timestamp_offset))

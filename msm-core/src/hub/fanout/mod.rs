@@ -2,10 +2,15 @@
 
 mod again;
 mod cache;
+mod clocks;
+mod edge;
 mod line;
+mod moving;
 mod reader;
 mod readers;
 mod report;
+mod settle;
+mod standby;
 mod upstream;
 
 #[cfg(test)]
@@ -19,7 +24,9 @@ use slab::Slab;
 
 pub use self::again::{History, Kept};
 use self::cache::Facts;
+pub use self::edge::LivePoint;
 use self::line::{Batch, Line, Pace, PreparedRun, State};
+pub use self::moving::LineEnd;
 pub use self::reader::{
     FanoutEvent, HubError, ReaderClosed, ReaderId, ReaderReport, ReaderSetup, ReaderTrack, RtpInfo,
 };
@@ -62,6 +69,8 @@ struct Reader {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     tracks: Vec<(Upstream, Option<Arc<[u8]>>)>,
+    splice: u64,
+    reference: Option<Reference>,
 }
 
 /// The readers' side of one stream on one worker: sends each packet to each reader, in the reader's own numbers.
@@ -401,16 +410,21 @@ impl<D> Fanout<D> {
     /// A copy of the caches and clocks, to [`restore`](Self::restore) in the fan-out that another worker makes for the
     /// same stream. Its first reader then starts as late readers do here.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { tracks: self.tracks.iter().map(|fan| (fan.up.clone(), fan.cname.clone())).collect() }
+        Snapshot {
+            tracks: self.tracks.iter().map(|fan| (fan.up.clone(), fan.cname.clone())).collect(),
+            splice: self.splice,
+            reference: self.reference,
+        }
     }
 
     /// Takes over the caches and clocks of another fan-out of the same stream, before readers of this one are live. The
     /// bursts that follow are those that came after the snapshot.
     pub fn restore(&mut self, now: Instant, snapshot: Snapshot) {
+        self.splice = snapshot.splice;
+        self.reference = snapshot.reference;
         for (track, (up, cname)) in snapshot.tracks.into_iter().enumerate() {
             let Some(fan) = self.tracks.get_mut(track) else { return };
             fan.up = up;
-            fan.up.spliced = self.splice;
             fan.cname = cname;
             fan.floor = None;
             fan.catch_up = None;

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::super::ReaderCounters;
+use super::clocks::Clocks;
 use super::line::{Line, State};
-use super::upstream::{Clocks, Upstream};
+use super::upstream::Upstream;
 use super::{Fanout, HubError, Reader, ReaderClosed, ReaderId, ReaderSetup, RtpInfo};
 use crate::rng::Rng;
 
@@ -244,7 +245,11 @@ pub(super) fn reader_mut(readers: &mut slab::Slab<Reader>, id: ReaderId) -> Resu
 
 /// The timestamp of the track `up` at the moment at which another track starts with `start` (its clocks, timestamp and
 /// rate): by clocks that both have, else by arrival.
-fn timestamp_of(up: &Upstream, start: &Option<(Clocks, u32, u32)>, moment: Instant) -> Option<u32> {
+pub(super) fn timestamp_of(
+    up: &Upstream,
+    start: &Option<(Clocks, u32, u32)>,
+    moment: Instant,
+) -> Option<u32> {
     start
         .as_ref()
         .and_then(|(clocks, timestamp, rate)| up.timestamp_with(clocks, *timestamp, *rate))

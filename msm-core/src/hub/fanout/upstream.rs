@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use super::super::clock::{duration, ticks};
 use super::super::{SenderClock, TrackInfo};
 use super::cache::{Cache, Facts, Pushed};
+pub(super) use super::clocks::Reference;
+use super::clocks::{Clocks, ORIGIN, Offset};
+use super::edge::{Edge, LivePoint};
+use super::settle::{Role, Settling};
 use crate::burst::Burst;
 use crate::codec::{self, Codec};
-use crate::ntp::NtpTime;
 use crate::rtp::Header;
 use crate::seq;
 
@@ -23,79 +26,6 @@ struct Newest {
     sequence: u16,
     timestamp: u32,
     arrival: Instant,
-}
-
-/// A wall clock that `RTP-Info` gives all tracks: where its `rtptime`s are.
-const ORIGIN: NtpTime = NtpTime::from_bits(1 << 62);
-
-/// What relates the tracks of one source: the wall clock of its sender reports, and the moment of its `RTP-Info`.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Clocks {
-    report: Option<SenderClock>,
-    origin: Option<SenderClock>,
-}
-
-impl Clocks {
-    /// The same clocks with other timestamps.
-    fn shifted(self, by: u32) -> Self {
-        let shift = |clock: SenderClock| SenderClock { rtp: clock.rtp.wrapping_add(by), ..clock };
-        Clocks { report: self.report.map(shift), origin: self.origin.map(shift) }
-    }
-
-    fn moment(&self, timestamp: u32, rate: u32) -> Moment {
-        let at = |clock: SenderClock| clock.ntp_of(timestamp, rate);
-        Moment { report: self.report.map(at), origin: self.origin.map(at) }
-    }
-
-    /// What the media clock shows `later` (or, if negative, earlier) than at `moment`, by a wall clock that both know.
-    fn timestamp(&self, moment: &Moment, later: Offset, rate: u32) -> Option<u32> {
-        let by =
-            |clock: Option<SenderClock>, ntp: Option<NtpTime>| Some(clock?.rtp_of(later.after(ntp?), rate));
-        by(self.report, moment.report).or_else(|| by(self.origin, moment.origin))
-    }
-}
-
-/// One moment on the wall clocks of a source.
-#[derive(Debug, Clone, Copy, Default)]
-struct Moment {
-    report: Option<NtpTime>,
-    origin: Option<NtpTime>,
-}
-
-impl Moment {
-    /// How much later this moment is than `other`, by a wall clock that both know.
-    fn since(&self, other: &Moment) -> Option<Offset> {
-        let by = |own: Option<NtpTime>, other: Option<NtpTime>| Some(Offset::between(other?, own?));
-        by(self.report, other.report).or_else(|| by(self.origin, other.origin))
-    }
-}
-
-/// A span of time with a sign.
-#[derive(Debug, Clone, Copy, Default)]
-struct Offset {
-    span: Duration,
-    negative: bool,
-}
-
-impl Offset {
-    fn between(from: NtpTime, to: NtpTime) -> Self {
-        let ahead = to.saturating_since(from);
-        let behind = from.saturating_since(to);
-        Offset { span: ahead.max(behind), negative: behind > ahead }
-    }
-
-    fn after(self, ntp: NtpTime) -> NtpTime {
-        if self.negative { ntp.wrapping_sub(self.span) } else { ntp.wrapping_add(self.span) }
-    }
-}
-
-/// Where the first track of a stream was spliced: what its other tracks take their time from, so that they stay in sync.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reference {
-    /// That moment on the old source's clocks.
-    old: Moment,
-    /// And on the new one's.
-    new: Moment,
 }
 
 /// What a burst was to a track.
@@ -124,6 +54,12 @@ pub(super) struct Upstream {
     sequence_shift: u16,
     timestamp_shift: u32,
     newest: Option<Newest>,
+    /// Where the media is, in the track's line.
+    edge: Edge,
+    /// Where that of the source that follows is known to be, in its own timestamps.
+    expected: Option<LivePoint>,
+    /// While a new source's line is not known for sure.
+    settling: Option<Box<Settling>>,
     /// A new source follows: its first packet decides the shifts.
     pub(super) splice: bool,
     /// The number of the splice that this track went through last.
@@ -145,6 +81,9 @@ impl Upstream {
             sequence_shift: 0,
             timestamp_shift: 0,
             newest: None,
+            edge: Edge::default(),
+            expected: None,
+            settling: None,
             splice: false,
             spliced: 0,
             window_start: None,
@@ -174,6 +113,7 @@ impl Upstream {
         let keeps = self.keyed || self.cache.has_history();
         let mut newest = self.newest;
         let mut codec = (u8::MAX, Codec::Other);
+        let mut settling = self.settling.take();
         for segment in burst.segments() {
             let header = &segment.header;
             let mut fact = Facts {
@@ -184,6 +124,16 @@ impl Upstream {
             if !segment.valid {
                 facts.push(fact);
                 continue;
+            }
+            if let Some(settling) = &mut settling {
+                self.relate(settling, header.timestamp, reference);
+                fact.timestamp = settling.place(
+                    header.timestamp,
+                    (burst.arrival(), self.rate),
+                    &self.edge,
+                    &mut self.timestamp_shift,
+                    reference,
+                );
             }
             if std::mem::take(&mut mark) {
                 fact.marker_pt |= 0x80;
@@ -207,6 +157,12 @@ impl Upstream {
             }
         }
         self.newest = newest;
+        self.settling = settling.filter(|settling| !settling.is_over(burst.arrival(), self.timestamp_shift));
+        if self.settling.is_none()
+            && let Some(newest) = newest
+        {
+            self.edge.note(LivePoint { timestamp: newest.timestamp, arrival: newest.arrival }, self.rate);
+        }
         self.measure(burst);
         Some(taken)
     }
@@ -242,6 +198,11 @@ impl Upstream {
         self.newest.map(|newest| newest.sequence)
     }
 
+    /// The highest timestamp so far, in the track's line.
+    pub(super) fn newest_timestamp(&self) -> Option<u32> {
+        self.newest.map(|newest| newest.timestamp)
+    }
+
     /// The track's measured rate in bits a second; 0 while there is none.
     pub(super) fn bitrate(&self) -> u64 {
         self.bitrate
@@ -254,13 +215,32 @@ impl Upstream {
         }
         self.clocks = Clocks::default();
         self.splice = self.newest.is_some();
+        self.expected = None;
         self.cache.flush(true);
+    }
+
+    /// Where the media of the source that follows is by now.
+    pub(super) fn expect(&mut self, live: LivePoint) {
+        self.expected = Some(live);
+    }
+
+    /// Where the source's media is by now, in its own timestamps.
+    pub(super) fn live(&self, now: Instant) -> Option<LivePoint> {
+        let timestamp = self.edge.at(now, self.rate)?.wrapping_sub(self.timestamp_shift);
+        Some(LivePoint { timestamp, arrival: now })
+    }
+
+    /// The source's clock in its own timestamps.
+    pub(super) fn clock(&self) -> Option<SenderClock> {
+        self.clocks.report
     }
 
     /// The source seeks: what was cached is of another place. The mapping stays.
     pub(super) fn flush(&mut self) {
         self.cache.flush(false);
         self.newest = None;
+        self.edge = Edge::default();
+        self.settling = None;
     }
 
     pub(super) fn set_clock(&mut self, clock: SenderClock) {
@@ -319,26 +299,50 @@ impl Upstream {
     fn join(&mut self, arrival: Instant, header: &Header, reference: &mut Option<Reference>) -> bool {
         self.splice = false;
         let Some(newest) = self.newest else { return false };
-        let by_arrival = self.timestamp_at(arrival).unwrap_or(newest.timestamp);
-        let new = self.clocks.moment(header.timestamp, self.rate);
-        let mut timestamp = reference
-            .and_then(|reference| {
-                // Both sides by the sources' clocks, or none: else the difference between when tracks arrive would be
-                // in only one of them, and move them apart.
-                let later = new.since(&reference.new)?;
-                self.old_clocks.timestamp(&reference.old, later, self.rate)
-            })
-            .filter(|&timestamp| {
-                let apart = seq::timestamp_distance(by_arrival, timestamp).unsigned_abs();
-                duration(apart, self.rate) <= TRUST
-            })
-            .unwrap_or(by_arrival);
-        if !seq::timestamp_newer(timestamp, newest.timestamp) {
-            timestamp = newest.timestamp.wrapping_add(1);
-        }
-        reference.get_or_insert(Reference { old: self.old_clocks.moment(timestamp, self.rate), new });
+        let by_arrival = self.edge.at(arrival, self.rate).unwrap_or(newest.timestamp);
+        let live = self.expected.take().map_or(header.timestamp, |live| live.at(arrival, self.rate));
         self.sequence_shift = newest.sequence.wrapping_add(1).wrapping_sub(header.sequence);
-        self.timestamp_shift = timestamp.wrapping_sub(header.timestamp);
+        self.timestamp_shift = by_arrival.wrapping_sub(live);
+        let role = if reference.is_some() { Role::Own } else { Role::First };
+        let mut settling = Box::new(Settling::new(role, header.timestamp, newest.timestamp, arrival));
+        if role == Role::First {
+            let (old, new) = Default::default();
+            *reference = Some(Reference { old, new, lowered: Duration::ZERO });
+        }
+        self.relate(&mut settling, header.timestamp, reference);
+        self.settling = Some(settling);
         !self.keyed
+    }
+
+    /// Puts a track of the new source where its clocks say that it is, by the splice's first track: both sides by the sources'
+    /// clocks, or none. Else the difference between when tracks arrive would be in only one of them, and move them apart.
+    fn relate(&mut self, settling: &mut Settling, timestamp: u32, reference: &mut Option<Reference>) {
+        let Some(reference) = reference else { return };
+        match settling.role {
+            Role::First if reference.is_open() => {
+                let own = timestamp.wrapping_add(self.timestamp_shift);
+                let own = own.wrapping_add(ticks(reference.lowered, self.rate));
+                reference.old = self.old_clocks.moment(own, self.rate);
+                reference.new = self.clocks.moment(timestamp, self.rate);
+            }
+            Role::Own => {
+                let moment = self.clocks.moment(timestamp, self.rate);
+                let own = moment
+                    .since(&reference.new)
+                    .and_then(|later| self.old_clocks.timestamp(&reference.old, later, self.rate));
+                let Some(own) = own else { return };
+                let own = own.wrapping_sub(ticks(reference.lowered, self.rate));
+                let by_arrival = timestamp.wrapping_add(self.timestamp_shift);
+                let apart = seq::timestamp_distance(by_arrival, own).unsigned_abs();
+                if duration(apart, self.rate) <= TRUST {
+                    settling.follow(
+                        &mut self.timestamp_shift,
+                        own.wrapping_sub(timestamp),
+                        reference.lowered,
+                    );
+                }
+            }
+            Role::First | Role::Follows(_) => {}
+        }
     }
 }

@@ -138,6 +138,23 @@ impl Cache {
         self.prefix.len()
     }
 
+    /// Keeps parameter sets that come beside the packets, as long as none come among them.
+    pub(super) fn give_sets<'p>(&mut self, packets: impl Iterator<Item = (&'p [u8], u16, u8)>) {
+        self.sets.clear();
+        packets.for_each(|(packet, payload_len, marker_pt)| self.sets.push(packet, payload_len, marker_pt));
+    }
+
+    /// The parameter sets before the last keyframe, and all packets from that on, as they are kept.
+    pub(super) fn since_keyframe(&self) -> impl Iterator<Item = &[u8]> {
+        let gop = self.gop.unwrap_or_else(|| self.end());
+        let skip = usize::try_from(gop.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let packets = self.entries.iter().skip(skip).filter_map(|entry| {
+            let start = entry.offset.wrapping_sub(self.base) as usize;
+            self.arena.get(start..start.checked_add(usize::from(entry.len))?)
+        });
+        self.gop.iter().flat_map(|_| self.prefix.packets()).chain(packets)
+    }
+
     /// The packet at `position`.
     pub(super) fn entry(&self, position: u64) -> Option<&Entry> {
         self.entries.get(usize::try_from(position.checked_sub(self.first)?).ok()?)

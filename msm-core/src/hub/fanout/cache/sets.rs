@@ -42,6 +42,11 @@ impl Sets {
         self.packets.len() as u16
     }
 
+    pub(in super::super) fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.packets.iter().map(|packet| packet.0));
+        starts.zip(&self.packets).filter_map(|(start, packet)| self.bytes.get(start..packet.0))
+    }
+
     /// The packets with payload length, marker and payload type.
     pub(in super::super) fn each(&mut self, mut f: impl FnMut(&mut [u8], u16, u8)) {
         let mut start = 0;

@@ -4,5 +4,7 @@ mod again;
 mod garbage;
 mod late;
 mod live;
+mod moving;
 mod rtcp;
 mod splice;
+mod squeeze;

@@ -1,0 +1,213 @@
+//! Servers, the proxy, and the readers of one fault.
+
+use super::crowd::{Player, Probes, READERS, players};
+use super::probe::Seen;
+use super::table::Row;
+use crate::lab::{Lab, Place};
+use crate::need::workspace;
+use crate::process::Process;
+use crate::proxy::{Proxy, url};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Addresses of the endpoints of the stream that the fault is done to, and of the server of another stream.
+pub(crate) const ENDPOINTS: [&str; 3] = ["10.71.0.1", "10.71.0.3", "10.71.0.4"];
+const CALM: &str = "10.71.0.5";
+/// Readers of the other stream.
+const CALM_READERS: usize = 4;
+/// How long readers read before the fault, and after what is done is done.
+const BEFORE: Duration = Duration::from_secs(4);
+const AFTER: Duration = Duration::from_secs(6);
+
+/// Something that happens to endpoints.
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// How many endpoints there are.
+    pub(crate) endpoints: usize,
+    /// Further keys of the cluster.
+    pub(crate) cluster: &'static str,
+    /// Options of the servers, one after the other.
+    pub(crate) options: [&'static [&'static str]; 3],
+    /// What is done, and how long that takes at most.
+    pub(crate) act: fn(&mut Scene<'_>),
+    pub(crate) lasts: Duration,
+    /// The longest gap that a reader may see.
+    pub(crate) bound: Duration,
+    /// Whether the proxy has to leave an endpoint.
+    pub(crate) leaves: bool,
+}
+
+/// One fault's surroundings.
+pub(crate) struct Scene<'lab> {
+    fault: &'static Fault,
+    pub(crate) servers: Vec<Option<Process>>,
+    pub(crate) proxy: Option<Proxy<'lab>>,
+    calm: Option<Process>,
+    pub(crate) lab: &'lab Lab,
+    pub(crate) wrong: Vec<String>,
+}
+
+impl<'lab> Scene<'lab> {
+    /// Starts the servers, and the proxy in front of them.
+    pub(crate) fn set(lab: &'lab Lab, fault: &'static Fault) -> Scene<'lab> {
+        let mut scene = Scene { fault, servers: Vec::new(), proxy: None, calm: None, lab, wrong: Vec::new() };
+        let namespace = lab.namespace(Place::Server);
+        for address in ENDPOINTS.iter().skip(1).chain([&CALM]) {
+            let address = format!("{address}/24");
+            let arguments = ["-n", &namespace, "addr", "add", &address, "dev", "srv0"];
+            assert!(Command::new("ip").args(arguments).status().unwrap().success());
+        }
+        for index in 0..fault.endpoints {
+            let server = scene.server(index);
+            scene.servers.push(Some(server));
+        }
+        scene.calm = Some(server(lab, "calm", CALM, &[]));
+        scene.proxy = Some(Proxy::start(lab, &scene.config()));
+        scene
+    }
+
+    /// The configuration.
+    pub(crate) fn config(&self) -> String {
+        let endpoints: Vec<String> = ENDPOINTS
+            .iter()
+            .take(self.fault.endpoints)
+            .map(|address| format!("\"rtsp://{address}:8554\""))
+            .collect();
+        format!(
+            r#"routes:
+  - {{name: calm, match: {{url: "rtsp://*/calm/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: calm}}]}}
+  - {{name: all, match: {{url: "rtsp://*/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: servers}}]}}
+clusters:
+  calm: {{endpoints: ["rtsp://{CALM}:8554"], transport: udp}}
+  servers: {{endpoints: [{}], transport: udp{}}}
+"#,
+            endpoints.join(", "),
+            self.fault.cluster
+        )
+    }
+
+    /// Starts the endpoint with this index.
+    pub(crate) fn server(&self, index: usize) -> Process {
+        server(self.lab, &format!("server-{index}"), ENDPOINTS[index], self.fault.options[index])
+    }
+
+    /// Runs a command in the servers' namespace.
+    pub(crate) fn at_servers(&self, program: &str, arguments: &[&str]) {
+        let status = self.lab.command(Place::Server, program).args(arguments).status().unwrap();
+        assert!(status.success(), "{program} {arguments:?}");
+    }
+
+    /// Sends a signal to the endpoint with this index.
+    pub(crate) fn signal(&self, index: usize, signal: &str) {
+        let id = self.servers[index].as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Does the fault to readers, and measures.
+    pub(crate) fn play(mut self) -> Row {
+        let players = players(self.lab, &url("test"));
+        let start = Instant::now();
+        let end = start + BEFORE + self.fault.lasts + AFTER;
+        let probes = Probes::start(self.lab, &url("test"), READERS - players.len(), end);
+        let calm = Probes::start(self.lab, &url("calm/test"), CALM_READERS, end);
+        sleep(BEFORE);
+        let (fault, wall) = (Instant::now(), SystemTime::now());
+        (self.fault.act)(&mut self);
+        sleep(end.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_secs(3)));
+        let mut wrong = std::mem::take(&mut self.wrong);
+        wrong.extend(players.iter().filter_map(|player| Player::goes_on(player).err()));
+        let broken = wrong.len();
+        let (seen, calm) = (probes.done(), calm.done());
+        drop(players);
+        let mut row = Row {
+            fault: self.fault.name,
+            about: self.fault.about,
+            kept: READERS.saturating_sub(broken),
+            gaps: Vec::new(),
+            bound: self.fault.bound,
+            elsewhere: calm.iter().flat_map(|seen| &seen.tracks).map(super::probe::Track::lost).sum(),
+            detected: self.detected(wall),
+            growth: 0.0,
+            lip_sync: 0.0,
+            wrong,
+        };
+        for (number, seen) in seen.iter().enumerate() {
+            judge(&mut row, number, seen, fault, end);
+        }
+        row.gaps.sort();
+        for (number, seen) in calm.iter().enumerate() {
+            if let Some(why) = &seen.ended {
+                row.wrong.push(format!("reader {number} of the other stream ended: {why}"));
+            }
+        }
+        if self.fault.leaves && row.detected.is_none() {
+            row.wrong.push("the proxy says nothing of leaving the endpoint".to_owned());
+        }
+        if !row.is_well() {
+            let log = self.proxy.as_ref().unwrap().log();
+            let lines: Vec<_> = log.lines().filter(|line| !line.contains("DEBUG")).collect();
+            println!("--- the proxy:\n{}", lines.join("\n"));
+        }
+        row
+    }
+
+    /// How long after the fault the proxy says that it leaves an endpoint.
+    fn detected(&self, fault: SystemTime) -> Option<Duration> {
+        let fault = fault.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let log = self.proxy.as_ref().unwrap().log();
+        let told = log
+            .lines()
+            .filter(|line| LEAVES.iter().any(|words| line.contains(words)))
+            .filter_map(time_of_day);
+        // Of one day: a run across midnight UTC would have to be repeated.
+        let day =
+            Duration::from_secs(fault.as_secs() % 86_400) + Duration::from_nanos(fault.subsec_nanos().into());
+        told.filter(|told| *told >= day).map(|told| told - day).min()
+    }
+}
+
+/// What the proxy's log says when a stream leaves its endpoint.
+const LEAVES: [&str; 2] = ["source lost", "endpoint is left"];
+
+/// The time at the beginning of a line of the log: `2026-11-29T15:58:58.919865Z`.
+fn time_of_day(line: &str) -> Option<Duration> {
+    let time = line.split_once('T')?.1.split_once('Z')?.0;
+    let mut seconds = 0.0;
+    for part in time.split(':') {
+        seconds = seconds * 60.0 + part.parse::<f64>().ok()?;
+    }
+    Some(Duration::from_secs_f64(seconds))
+}
+
+/// What a probe says of the fault.
+fn judge(row: &mut Row, number: usize, seen: &Seen, fault: Instant, end: Instant) {
+    let breaks: Vec<_> = seen.tracks.iter().filter_map(super::probe::Track::breaks).collect();
+    let why = match (&seen.ended, breaks.first()) {
+        (Some(why), _) => Some(format!("ended: {why}")),
+        (None, Some(why)) => Some(why.clone()),
+        (None, None) => (!seen.flows(end)).then(|| "got nothing any more".to_owned()),
+    };
+    if let Some(why) = why {
+        row.kept = row.kept.saturating_sub(1);
+        row.wrong.push(format!("probe {number}: {why}"));
+        return;
+    }
+    row.gaps.push(seen.gap(fault));
+    if let Some([video, audio]) = seen.growth(fault) {
+        row.growth = row.growth.max(video).max(audio);
+        row.lip_sync = row.lip_sync.max((video - audio).abs());
+    }
+}
+
+/// A real server at an address of the servers' namespace.
+fn server(lab: &Lab, name: &str, address: &str, options: &[&str]) -> Process {
+    let mut command = lab.command(Place::Server, "/usr/bin/python3");
+    let script = if options.first() == Some(&"--status") { "status_server.py" } else { "gst_server.py" };
+    command.arg(workspace().join("msm-proxy/tests/peers").join(script));
+    command.args(["--address", address]).args(options);
+    let mut process = lab.start(name, command);
+    process.until(Duration::from_secs(15), "ready", |process| process.out().contains("ready"));
+    process
+}

@@ -1,0 +1,63 @@
+//! Whether RTP of a stream comes from another member.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use msm_core::cluster::CheckFailure;
+use msm_rtsp::message::{Method, Request};
+use msm_rtsp::url::RtspUrl;
+
+use super::ask::Failed;
+use super::flow::best;
+use crate::hop::dial::Peer;
+use crate::hop::inlet::Target;
+use crate::hop::pull::{self, Coming, Member, Wanted};
+use crate::routing::ClusterSettings;
+use crate::worker::Worker;
+
+/// How often it is looked whether something came.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A session that is left whatever ends the check: the association outlives it.
+struct Leaving {
+    member: Member,
+    aggregate: String,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.member.leave(&self.aggregate);
+    }
+}
+
+/// Reads one track of the stream, unprotected against loss, until a genuine packet has come.
+pub(super) async fn flows(
+    worker: &Rc<Worker>,
+    settings: &Arc<ClusterSettings>,
+    peer: Rc<Peer>,
+    url: &RtspUrl,
+    via: &[String],
+    limit: Duration,
+) -> Result<(), Failed> {
+    let until = tokio::time::Instant::now() + limit;
+    let asking = tokio::time::timeout_at(until, pull::describe(worker, settings, peer, url, via));
+    let (member, described) = asking.await.map_err(|_| CheckFailure::TimedOut)??;
+    let url = described.setup.get(best(&described.description.tracks)).ok_or(CheckFailure::Protocol)?;
+    let mut session = Leaving { member, aggregate: described.aggregate.clone() };
+    let flowing = async {
+        // What comes is counted by the flow itself, and is for nobody.
+        let (coming, answer) = session.member.set_up(url, "", Target::Nobody, Wanted::Nothing, None)?;
+        let played = session.member.ask(Request::new(Method::Play, session.aggregate.clone()));
+        let Coming { inlet, .. } = coming;
+        let answer = answer.await?;
+        let _back = session.member.set_outlet(&answer, &inlet)?;
+        session.member.set_session(answer.session);
+        played.await?;
+        while inlet.report().is_none() {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok::<_, Failed>(())
+    };
+    tokio::time::timeout_at(until, flowing).await.unwrap_or(Err(CheckFailure::Silent.into()))
+}
