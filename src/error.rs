@@ -31,6 +31,16 @@ pub enum Error {
         /// Why, and what would change it.
         reason: String,
     },
+    /// The route sends whoever asks to another URL.
+    #[error("route `{route}` sends clients to {to}")]
+    Redirected {
+        /// The route's name.
+        route: String,
+        /// The URL to ask for instead.
+        to: String,
+        /// 301: for good; 302: for now.
+        status: u16,
+    },
     /// The route is local and nobody publishes there.
     #[error("nothing is published at {url}")]
     NotPublished {
@@ -173,6 +183,7 @@ impl Error {
             Self::BadUrl { .. } => "bad_url",
             Self::NoRoute { .. } => "no_route",
             Self::Denied { .. } => "denied",
+            Self::Redirected { .. } => "redirected",
             Self::NotPublished { .. } => "not_published",
             Self::AlreadyPublished => "already_published",
             Self::BadDescription(_) => "bad_description",
@@ -200,6 +211,7 @@ impl Error {
             Self::BadUrl { .. } => 400,
             Self::NoRoute { .. } | Self::NotPublished { .. } => 404,
             Self::AlreadyPublished | Self::Denied { .. } => 403,
+            Self::Redirected { status, .. } => *status,
             Self::BadDescription(_) => 400,
             Self::Refused(_) => 455,
             Self::Unreachable { .. } | Self::UpstreamProtocol { .. } => 502,

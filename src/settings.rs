@@ -204,15 +204,17 @@ fn cluster(
             TransportConfig::Multicast => Transport::Multicast,
         },
         options: options(config.interface.as_deref(), config.dscp),
-        ports: config
-            .ports
-            .map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ports: Arc::new(
+            config.ports.map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ),
         connect_timeout: config.timeouts.connect,
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
         always: config.start == Start::Always,
         tls: UpstreamTls::new(upstream_tls(config)),
         srtp: config.srtp,
+        media_timeout: config.health.media_timeout,
+        failover: config.failover.clone(),
         members: members(name, config, source)?,
         fallback: config.fallback == Fallback::Rtsps,
     })

@@ -24,6 +24,7 @@ mod discovery;
 mod endpoint;
 mod env;
 mod explain;
+mod failover;
 mod health;
 mod identity;
 mod limits;
@@ -49,7 +50,8 @@ pub use cluster::{
 pub use discovery::{DnsConfig, DnsKind, DnsScheme};
 pub use endpoint::EndpointConfig;
 pub use env::ENV_PREFIX;
-pub use explain::{BackendChoice, Explanation, RouteVerdict};
+pub use explain::{BackendChoice, EndpointChoice, Explanation, Question, RouteVerdict};
+pub use failover::{FailoverConfig, OnChange, Standby};
 pub use health::{ActiveConfig, CheckConfig, HealthConfig, OutlierConfig};
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
@@ -57,7 +59,10 @@ pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
 pub use protection::{FecConfig, NackConfig, PathFrom, PathModeConfig, PathsConfig, ProtectionConfig};
 pub use publish::PublishConfig;
-pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
+pub use route::{
+    ActionConfig, BackendConfig, MatchConfig, RedirectConfig, RouteConfig, RouteLimitsConfig,
+    RouteTimeoutsConfig, ShareConfig,
+};
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use secret::Secret;
@@ -83,7 +88,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// The threads that run media: `auto` is one for each core.
     pub workers: Workers,
-    /// From URLs to clusters, in order: the first route that matches counts. Default: one local route for every URL.
+    /// From URLs to clusters. Of the routes that match, the one with the most exact URL counts, then the order of the file. Default: one
+    /// local route for every URL.
     pub routes: Vec<RouteConfig>,
     /// Sets of servers, by name.
     pub clusters: BTreeMap<String, ClusterConfig>,
