@@ -129,7 +129,10 @@ fn what_cannot_be_is_told() {
             "balance: maglev, maglev: {table: 65536}",
             "maglev.table: 65536 is no prime from 3 to 5000011; write e.g. 65537",
         ),
-        ("balance: maglev, maglev: {on: host}", "maglev.on: `host` is not known; did you mean"),
+        (
+            "balance: maglev, maglev: {on: host}",
+            "maglev.on: `host` is not known; write one of `url`, `client`",
+        ),
         ("balance: least_stream", "balance: `least_stream` is not known; did you mean `least_streams`?"),
         ("limits: {sessions: 0}", "limits.sessions: is 0, so nothing would be served; write at least 1"),
         ("limits: {sessions_per_endpoint: 0}", "limits.sessions_per_endpoint: is 0, so nothing"),
