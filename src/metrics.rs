@@ -3,6 +3,7 @@
 
 mod clusters;
 mod expiry;
+mod failovers;
 mod handshakes;
 mod hops;
 mod labels;
@@ -25,6 +26,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use self::clusters::Clusters;
 use self::expiry::Expiry;
+use self::failovers::Failovers;
 use self::handshakes::Handshakes;
 use self::hops::Hops;
 pub(crate) use self::hops::{HopCount, PathCount, TCP, UDP};
@@ -71,6 +73,8 @@ pub(crate) struct Metrics {
     pub(crate) hops: Hops,
     /// TLS handshakes.
     pub(crate) handshakes: Handshakes,
+    /// Streams that outlived their source.
+    pub(crate) failovers: Failovers,
     /// Identities and certificates.
     pub(crate) expiry: Expiry,
 }
@@ -98,6 +102,7 @@ impl Default for Metrics {
             protection: Protection::register(&mut registry),
             hops: Hops::register(&mut registry),
             handshakes: Handshakes::register(&mut registry),
+            failovers: Failovers::register(&mut registry),
             expiry: Expiry::register(&mut registry),
             registry: Registry::default(),
         };

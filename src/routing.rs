@@ -16,7 +16,7 @@ use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
 
 use crate::cluster::{Attempts, Cluster};
-use crate::config::ClusterTls;
+use crate::config::{ClusterTls, FailoverConfig};
 use crate::error::Error;
 use crate::hop::members::Members;
 use crate::hub::registry::HubKey;
@@ -59,6 +59,10 @@ pub(crate) struct ClusterSettings {
     pub(crate) tls: Arc<UpstreamTls>,
     /// Media is SRTP, or refused.
     pub(crate) srtp: bool,
+    /// How long media may stop coming; zero for ever.
+    pub(crate) media_timeout: Duration,
+    /// How streams outlive their endpoint.
+    pub(crate) failover: FailoverConfig,
 }
 
 /// What hops over TLS are made with.

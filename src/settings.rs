@@ -213,6 +213,8 @@ fn cluster(
         always: config.start == Start::Always,
         tls: UpstreamTls::new(upstream_tls(config)),
         srtp: config.srtp,
+        media_timeout: config.health.media_timeout,
+        failover: config.failover.clone(),
         members: members(name, config, source)?,
         fallback: config.fallback == Fallback::Rtsps,
     })

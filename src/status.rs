@@ -176,6 +176,14 @@ pub struct StreamStatus {
     pub readers: usize,
     /// Whether it is one reader's own (VOD).
     pub unshared: bool,
+    /// The endpoint that it comes from now, where it comes from one.
+    pub endpoint: Option<String>,
+    /// The endpoint that is kept ready to take over, or why there is none, where the cluster has a standby.
+    pub standby: Option<String>,
+    /// How often another source has taken over.
+    pub failovers: u64,
+    /// How long nothing came then, the last time.
+    pub last_gap_ms: Option<f64>,
     /// Its tracks.
     pub tracks: Vec<TrackStatus>,
 }
@@ -220,7 +228,12 @@ impl Status {
                 .collect(),
             streams: streams
                 .iter()
-                .map(|stream| StreamStatus {
+                .map(|stream| (stream, stream.source.status()))
+                .map(|(stream, source)| StreamStatus {
+                    endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
+                    standby: source.standby,
+                    failovers: source.failovers,
+                    last_gap_ms: source.last_gap.map(milliseconds),
                     name: stream.name.clone(),
                     readers: stream.readers(),
                     unshared: stream.unshared,

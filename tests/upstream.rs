@@ -94,7 +94,7 @@ fn where_nothing_comes_over_udp_tcp_is_asked_for() {
 #[test]
 fn readers_end_with_their_upstream() {
     let back = TestMesh::start("");
-    let front = in_front_of(&base(&back), "", "");
+    let front = in_front_of(&base(&back), ", failover: {hold: 0s}", "");
     let publisher = Publisher::start(&back, "ends");
     let mut reader = Reader::start(&front, "ends");
     let mut tcp = TcpReader::start(&front, "ends");
@@ -269,7 +269,7 @@ fn recordings_have_an_upstream_session_for_each_reader() {
 #[test]
 fn an_upstream_that_ends_or_breaks_the_protocol_ends_its_readers_only() {
     let server = Server::start(|asked| answer(asked, VIDEO));
-    let front = in_front_of(&format!("rtsp://{}", server.address), "", "");
+    let front = in_front_of(&format!("rtsp://{}", server.address), ", failover: {hold: 0s}", "");
     let mut one = TcpReader::start(&front, "one");
     let mut two = TcpReader::start(&front, "two");
     let first = server.wait("PLAY", 1).connection;

@@ -4,6 +4,7 @@ mod beside;
 mod feedback;
 mod keying;
 mod mend;
+mod successor;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,7 @@ mod route;
 pub(super) use self::report::{At, Report};
 use super::listener::{ListenerConfig, Protocol};
 use super::units::PortRange;
-use super::{ClusterConfig, Config, Fallback, Hop, TransportConfig};
+use super::{ClusterConfig, Config, FailoverConfig, Fallback, Hop, Standby, TransportConfig};
 use msm_auth::identity::id::IdMatch;
 use msm_core::cluster::{ClusterSpec, Endpoint};
 use msm_core::route::{PeerPattern, RouteTable};
@@ -218,6 +218,22 @@ fn check_cluster_tls(cluster: &ClusterConfig, endpoints: &[Endpoint], at: &At, r
     }
 }
 
+fn check_failover(cluster: &ClusterConfig, at: &At, report: &mut Report<'_>) {
+    let at = at.then("failover");
+    if cluster.failover.hold > FailoverConfig::LONGEST_HOLD {
+        report.add(
+            &at.then("hold"),
+            "is more than an hour, in which readers would see nothing; write e.g. `10s`",
+        );
+    }
+    if cluster.failover.standby == Standby::Warm && cluster.failover.hold.is_zero() {
+        report.add(
+            &at.then("standby"),
+            "is of no use with `hold: 0s`, which ends readers with their endpoint; remove one of the two",
+        );
+    }
+}
+
 fn check_cluster(
     config: &Config,
     cluster_name: &str,
@@ -278,6 +294,7 @@ fn check_cluster(
             _ => {}
         }
     }
+    check_failover(cluster, &at, report);
     for (key, timeout) in [("connect", cluster.timeouts.connect), ("response", cluster.timeouts.response)] {
         if timeout.is_zero() {
             report.add(&at.then("timeouts").then(key), "is 0, so nothing could succeed; write e.g. `5s`");

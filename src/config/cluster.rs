@@ -3,6 +3,7 @@
 use super::balance::{BalanceConfig, ClusterLimitsConfig, MaglevConfig};
 use super::discovery::DnsConfig;
 use super::endpoint::EndpointConfig;
+use super::failover::FailoverConfig;
 use super::health::HealthConfig;
 use super::secret::Secret;
 use super::units::{self, PortRange};
@@ -71,6 +72,8 @@ pub struct ClusterConfig {
     pub ports: Option<PortRange>,
     /// When an endpoint counts as ill.
     pub health: HealthConfig,
+    /// How streams outlive their endpoint.
+    pub failover: FailoverConfig,
     /// How long to wait for the servers.
     pub timeouts: TimeoutsConfig,
 }

@@ -23,6 +23,7 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod reach;
 mod report;
+pub(crate) mod source;
 mod tokens;
 pub(crate) mod trust;
 mod wire;

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::hub::{SenderClock, Snapshot};
+use msm_core::hub::{LivePoint, SenderClock, Snapshot};
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::Notify;
+
+use super::succession::ParameterSets;
 
 /// Items that may wait between two workers. A worker that lags by more loses bursts, counted as `worker_ring`.
 pub(crate) const RING_ITEMS: usize = 256;
@@ -28,6 +30,8 @@ pub(crate) enum Feed {
     Burst(Box<FeedBurst>),
     SenderReport { track: usize, clock: SenderClock },
     SourceChanged { track: usize },
+    Expect { track: usize, live: LivePoint },
+    ParameterSets { track: usize, sets: Arc<ParameterSets> },
     Cname { track: usize, cname: Arc<[u8]> },
     Snapshot(Box<Snapshot>),
     Flush,

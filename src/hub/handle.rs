@@ -10,6 +10,7 @@ use msm_rtsp::sdp::Description;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dest::Dest;
+use super::succession::Origin;
 use crate::error::Error;
 use crate::metrics::{HopKind, HubObserver, RouteMetrics, Sent};
 use crate::shared::Settings;
@@ -81,6 +82,8 @@ pub(crate) struct HubHandle {
     pub(crate) unshared: bool,
     pub(crate) coalesce: Duration,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// Where it comes from now.
+    pub(crate) source: Origin,
     observer: HubObserver,
     control: Option<mpsc::Sender<Command>>,
     readers: AtomicUsize,
@@ -137,6 +140,7 @@ impl HubHandle {
             unshared: parts.unshared,
             coalesce: parts.coalesce,
             metrics: parts.metrics,
+            source: Origin::default(),
             control: parts.control,
             readers: AtomicUsize::new(0),
             claimed: AtomicBool::new(false),
@@ -153,6 +157,11 @@ impl HubHandle {
 
     pub(crate) fn observer(&self) -> &HubObserver {
         &self.observer
+    }
+
+    /// It comes by this from now on.
+    pub(crate) fn set_comes(&self, comes: HopKind) {
+        self.observer.set_comes(comes);
     }
 
     pub(crate) fn is_ended(&self) -> bool {

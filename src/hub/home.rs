@@ -1,5 +1,7 @@
 //! A stream at its home worker: what comes from the publisher, and who gets it.
 
+mod heard;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use msm_core::burst::Burst;
 use msm_core::hub::{Ingest, IngestEvent, Kind, Outgoing, Sink};
 use tokio::sync::Notify;
 
+use self::heard::Heard;
 use super::coalesce::Coalescer;
 use super::dest::Dest;
 use super::feed::{Feed, FeedReceiver, FeedSender, channel};
@@ -43,6 +46,8 @@ pub(crate) struct Home {
     mends: RefCell<Vec<Option<Box<Mend>>>>,
     /// Last time that media came, for the publisher's liveness.
     last_media: Cell<Instant>,
+    /// What the source that there is now has brought and said.
+    heard: Heard,
     /// What waits for fuller bursts, where the route allows it.
     held: RefCell<Option<Coalescer>>,
     rearm: Rc<Notify>,
@@ -70,6 +75,7 @@ impl Home {
             secure: RefCell::new(tracks.iter().map(|_| None).collect()),
             mends: RefCell::new(tracks.iter().map(|_| None).collect()),
             last_media: Cell::new(now),
+            heard: Heard::new(now),
             held: RefCell::new(Coalescer::new(handle.coalesce, tracks.len())),
             rearm: Rc::new(Notify::new()),
             ended: Cell::new(false),
@@ -207,6 +213,9 @@ impl Home {
         let mut ingest = self.ingest.borrow_mut();
         ingest.handle_rtp(now, track, burst);
         self.last_media.set(now);
+        if burst.valid() > 0 && self.heard.media(now) {
+            self.taken_over(now);
+        }
         // A change of source holds for this burst: readers are told before they get it.
         self.pump(now, &mut ingest);
         drop(ingest);
@@ -277,17 +286,6 @@ impl Home {
         self.shard.flush(now);
     }
 
-    /// The publisher's session is about to be replaced by another one, whose first packets go on where the last ones ended.
-    pub(crate) fn replace_source(&self, now: Instant) {
-        self.flush_held(now);
-        self.mends.borrow_mut().iter_mut().flatten().for_each(|mend| mend.restart());
-        self.ingest.borrow_mut().replace_source(now);
-        for track in 0..self.handle.tracks().len() {
-            self.tell_remotes(|| Feed::SourceChanged { track });
-            self.shard.handle_source_changed(now, track);
-        }
-    }
-
     /// Joins another worker: from now on it gets every burst, first of all what a late reader needs.
     pub(crate) fn attach(&self) -> FeedReceiver {
         let (mut sender, receiver) = channel();
@@ -350,6 +348,9 @@ impl Home {
                     self.shard.handle_source_changed(now, track);
                 }
                 IngestEvent::Bye { track } => {
+                    let sources =
+                        (0..self.handle.tracks().len()).filter(|track| ingest.source(*track).is_some());
+                    self.heard.bye(now, track, sources);
                     tracing::debug!(hub = self.handle.id, track, "publisher said BYE");
                 }
             }

@@ -11,6 +11,7 @@ pub(crate) mod receive;
 pub(crate) mod registry;
 pub(crate) mod rtx;
 pub(crate) mod shard;
+pub(crate) mod succession;
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use msm_core::burst::Burst;
 use msm_core::hub::{
-    Fanout, FanoutEvent, History, HubError, Kept, LineEnd, ReaderClosed, ReaderCounters, ReaderId,
+    Fanout, FanoutEvent, History, HubError, Kept, LineEnd, LivePoint, ReaderClosed, ReaderCounters, ReaderId,
     ReaderReport, ReaderSetup, ReaderTrack, RtpInfo, SenderClock, Snapshot,
 };
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::dest::{Dest, WorkerSink};
 use super::feed::{Feed, FeedReceiver};
 use super::handle::HubHandle;
+use super::succession::{self, ParameterSets};
 use crate::metrics::Sent;
 use crate::worker::Worker;
 
@@ -98,6 +99,42 @@ impl Shard {
     pub(crate) fn handle_source_changed(&self, now: Instant, track: usize) {
         self.fanout.borrow_mut().handle_source_changed(now, track);
         self.after_input(now);
+    }
+
+    /// Where the media of the source that follows is by now.
+    pub(crate) fn expect(&self, track: usize, live: LivePoint) {
+        self.fanout.borrow_mut().expect(track, live);
+    }
+
+    /// Parameter sets of the source that follows, by its description.
+    pub(crate) fn set_parameter_sets(&self, track: usize, given: &ParameterSets) {
+        let sets = given.sets.iter().map(Vec::as_slice);
+        self.fanout.borrow_mut().set_parameter_sets(track, given.payload_type, sets);
+    }
+
+    /// What each track has brought since its last keyframe.
+    pub(crate) fn kept(&self, now: Instant) -> Vec<succession::Kept> {
+        let fanout = self.fanout.borrow();
+        let tracks = 0..self.handle.tracks().len();
+        tracks
+            .map(|track| {
+                let (mut bytes, mut parts) = (Vec::new(), Vec::new());
+                for packet in fanout.since_keyframe(track) {
+                    parts.push((bytes.len(), packet.len()));
+                    bytes.extend_from_slice(packet);
+                }
+                let (live, clock) = (fanout.live(now, track), fanout.clock(track));
+                succession::Kept { live, clock, bytes, parts }
+            })
+            .collect()
+    }
+
+    /// Whether each track that readers begin with a keyframe of has one.
+    pub(crate) fn has_keyframes(&self) -> bool {
+        let fanout = self.fanout.borrow();
+        let tracks = self.handle.tracks();
+        let mut keyed = tracks.iter().enumerate().filter(|(_, track)| track.has_keyframes());
+        keyed.all(|(track, _)| fanout.since_keyframe(track).next().is_some())
     }
 
     /// Takes a reader's RTCP; `false` for what is not genuine, where that can be told.
@@ -396,6 +433,8 @@ async fn follow(shard: Weak<Shard>, mut receiver: FeedReceiver) {
                 Feed::SenderReport { track, clock } => strong.handle_sender_report(now, track, clock),
                 Feed::Cname { track, cname } => strong.set_cname(track, cname),
                 Feed::SourceChanged { track } => strong.handle_source_changed(now, track),
+                Feed::Expect { track, live } => strong.expect(track, live),
+                Feed::ParameterSets { track, sets } => strong.set_parameter_sets(track, &sets),
                 Feed::Snapshot(snapshot) => strong.fanout.borrow_mut().restore(now, *snapshot),
                 Feed::Flush => strong.flush(now),
                 Feed::Ended => strong.end(now),

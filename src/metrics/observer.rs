@@ -1,6 +1,7 @@
 //! From one stream's plain integers to the process's counters.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use crate::upstream::mend::Mended;
 
 /// Remembers what of one stream's counters was added already.
 pub(crate) struct HubObserver {
-    /// What the stream comes by.
-    comes: HopKind,
+    /// Whether the stream comes from another member.
+    from_member: AtomicBool,
     seen: Mutex<Seen>,
 }
 
@@ -71,13 +72,19 @@ const NOT_DROPS: &[&str] = &[
 impl HubObserver {
     pub(crate) fn new(tracks: usize, comes: HopKind) -> Self {
         let seen = Seen { tracks: vec![TrackStats::default(); tracks], ..Seen::default() };
-        Self { comes, seen: Mutex::new(seen) }
+        Self { from_member: AtomicBool::new(comes == HopKind::Mesh), seen: Mutex::new(seen) }
+    }
+
+    /// The stream comes by this from now on.
+    pub(crate) fn set_comes(&self, comes: HopKind) {
+        self.from_member.store(comes == HopKind::Mesh, Ordering::Relaxed);
     }
 
     /// Adds what the publisher's side counted since the last call.
     pub(crate) fn ingest(&self, metrics: &RouteMetrics, ingest: &Ingest) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let received = metrics.received(self.comes);
+        let from_member = self.from_member.load(Ordering::Relaxed);
+        let received = metrics.received(if from_member { HopKind::Mesh } else { HopKind::Plain });
         let mut jitter = Duration::ZERO;
         for (track, before) in seen.tracks.iter_mut().enumerate() {
             let Some(now) = ingest.stats(track) else { continue };

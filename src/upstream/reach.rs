@@ -68,20 +68,7 @@ pub(crate) async fn find(
             Ok(held) => held,
             Err(why) => return Err(last.unwrap_or_else(|| no_endpoint(resolved, why))),
         };
-        let url = &held.url;
-        let attempt = async {
-            Ok::<_, Error>(match way(worker, settings, url, &resolved.protection, via).await? {
-                Way::Plain(link) => {
-                    let (link, described) = describe(worker, link, settings, via).await?;
-                    Found::Plain(link, described)
-                }
-                Way::Member(peer) => {
-                    let (member, described) = pull::describe(worker, settings, peer, url, via).await?;
-                    Found::Member(member, described)
-                }
-            })
-        };
-        match deadline.keep(&held, attempt).await {
+        match deadline.keep(&held, ask(worker, resolved, settings, &held.url, via)).await {
             Ok(found) => {
                 held.report_success();
                 return Ok((found, held));
@@ -124,6 +111,26 @@ impl Deadline {
             Err(Error::UpstreamTimeout { endpoint: held.url.to_string(), request })
         })
     }
+}
+
+/// Has one endpoint describe the stream.
+pub(crate) async fn ask(
+    worker: &Rc<Worker>,
+    resolved: &Resolved,
+    settings: &Arc<ClusterSettings>,
+    url: &RtspUrl,
+    via: &[String],
+) -> Result<Found, Error> {
+    Ok(match way(worker, settings, url, &resolved.protection, via).await? {
+        Way::Plain(link) => {
+            let (link, described) = describe(worker, link, settings, via).await?;
+            Found::Plain(link, described)
+        }
+        Way::Member(peer) => {
+            let (member, described) = pull::describe(worker, settings, peer, url, via).await?;
+            Found::Member(member, described)
+        }
+    })
 }
 
 /// There is no endpoint to ask.

@@ -99,6 +99,18 @@ impl Server {
         let _ = (&self.streams.lock().unwrap()[connection]).write_all(bytes);
     }
 
+    /// Breaks all connections off.
+    pub fn cut(&self) {
+        for stream in self.streams.lock().unwrap().iter() {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Sends an interleaved frame on a connection, unless that has ended.
+    pub fn try_frame(&self, connection: usize, channel: u8, packet: &[u8]) {
+        let _ = (&self.streams.lock().unwrap()[connection]).write_all(&framed(channel, packet));
+    }
+
     /// Sends an interleaved frame on a connection.
     pub fn frame(&self, connection: usize, channel: u8, packet: &[u8]) {
         (&self.streams.lock().unwrap()[connection]).write_all(&framed(channel, packet)).unwrap();

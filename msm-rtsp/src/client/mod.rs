@@ -112,9 +112,11 @@ pub enum ClientEvent {
     },
     /// The server asks to go elsewhere (`RFC 2326 §10.10`).
     Redirect(Option<String>),
-    /// The server ended the session (2.0 TEARDOWN).
+    /// The server ended the session (2.0 TEARDOWN), or says that it has none to keep alive.
     Ended,
 }
+
+const SESSION_NOT_FOUND: u16 = 454;
 
 struct Pending {
     cseq: u32,
@@ -411,7 +413,11 @@ impl Client {
         if response.is_success() {
             self.succeeded(pending.request, &response);
         }
-        Ok((!pending.keep_alive).then_some(ClientEvent::Answer(response)))
+        if pending.keep_alive {
+            // The server has forgotten the session, as one that was started anew has (`RFC 2326 §11.3.6`).
+            return Ok((response.status == SESSION_NOT_FOUND).then_some(ClientEvent::Ended));
+        }
+        Ok(Some(ClientEvent::Answer(response)))
     }
 
     /// What the success of a request changes.

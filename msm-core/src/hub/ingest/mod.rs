@@ -1,5 +1,6 @@
 //! The publisher's side of the hub.
 
+mod renumber;
 mod source;
 
 #[cfg(test)]
@@ -9,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::renumber::Renumber;
 pub use self::source::TrackStats;
 use self::source::{Decision, Lock};
 use super::{IngestConfig, IngestCounters, Reason, SenderClock, TrackInfo};
@@ -67,6 +69,8 @@ struct Track {
     keyframe_sent: Option<Instant>,
     fir_sequence: u8,
     bye_pending: bool,
+    /// The stream's numbers of the source's payload types, where they differ.
+    renumber: Option<Renumber>,
     /// Payload type and clock rate of the last packet: nearly always those of the next one.
     last_payload_type: Option<(u8, u32)>,
 }
@@ -113,6 +117,7 @@ impl Ingest {
                 keyframe_sent: None,
                 fir_sequence: 0,
                 bye_pending: false,
+                renumber: None,
                 last_payload_type: None,
             })
             .collect();
@@ -134,6 +139,14 @@ impl Ingest {
         }
     }
 
+    /// The source's payload types of `track` and the stream's for the same: packets get the stream's from now on, and those that
+    /// have none are dropped. Without any, numbers are left as they are.
+    pub fn set_payload_types(&mut self, track: usize, numbers: &[(u8, u8)]) {
+        if let Some(track) = self.tracks.get_mut(track) {
+            track.renumber = Renumber::new(numbers);
+        }
+    }
+
     /// Takes a burst of the source's RTP packets of `track`. Packets that are not to go on are marked invalid in the
     /// burst and counted by reason.
     pub fn handle_rtp(&mut self, _now: Instant, track: usize, burst: &mut Burst<'_>) {
@@ -145,10 +158,17 @@ impl Ingest {
         let arrival = burst.arrival();
         let counters = &mut self.counters;
         let mut changed_at = None;
-        let (_, segments) = burst.parts_mut();
+        let (bytes, segments) = burst.parts_mut();
         for (index, segment) in segments.iter_mut().enumerate() {
             if !segment.valid {
                 counters.malformed += 1;
+                continue;
+            }
+            if let Some(renumber) = &state.renumber
+                && !renumber.apply(bytes, segment)
+            {
+                counters.unknown_payload_type += 1;
+                segment.valid = false;
                 continue;
             }
             let header = &segment.header;

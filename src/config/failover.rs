@@ -1,0 +1,60 @@
+//! `clusters.*.failover`: how streams outlive the endpoint that they come from.
+
+use super::units;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What becomes of a stream whose endpoint fails: its readers keep their sessions, and another source takes over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FailoverConfig {
+    /// How long readers wait for an endpoint that has the stream, the one that failed included; then they get their BYE. 0 ends
+    /// them with their endpoint.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub hold: Duration,
+    /// What becomes of readers when an endpoint has the stream in another form, which they cannot take: other tracks or codecs.
+    pub on_change: OnChange,
+    /// Whether a second endpoint is kept ready.
+    pub standby: Standby,
+}
+
+/// What is done when an endpoint describes a stream otherwise than its readers know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum OnChange {
+    /// The endpoint is passed over; readers end only when there is none with the form that they know.
+    #[default]
+    Skip,
+    /// Readers end at once, so that they ask for the new description.
+    End,
+}
+
+/// What is kept ready for a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Standby {
+    /// Nothing: the next endpoint is set up when it is needed.
+    #[default]
+    None,
+    /// A session that plays, from another endpoint: it costs what the stream costs once more.
+    Warm,
+}
+
+impl FailoverConfig {
+    /// The longest `hold`.
+    pub const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+}
+
+impl Default for FailoverConfig {
+    fn default() -> FailoverConfig {
+        FailoverConfig {
+            hold: Duration::from_secs(10),
+            on_change: OnChange::default(),
+            standby: Standby::default(),
+        }
+    }
+}

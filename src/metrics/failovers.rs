@@ -1,0 +1,59 @@
+//! Sources of streams that were replaced by others.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FailoverLabels {
+    cluster: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClusterLabels {
+    cluster: String,
+}
+
+/// The instruments of failovers.
+pub(crate) struct Failovers {
+    count: Family<FailoverLabels, Counter>,
+    gap: Family<ClusterLabels, Histogram>,
+}
+
+impl Failovers {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let own = Self { count: Family::default(), gap: Family::new_with_constructor(gaps) };
+        registry.register(
+            "failovers",
+            "Sources of streams that another one took over from, by what had become of them",
+            own.count.clone(),
+        );
+        registry.register_with_unit(
+            "failover_gap",
+            "From the last packet of a source to the first of the one that took over",
+            Unit::Seconds,
+            own.gap.clone(),
+        );
+        own
+    }
+
+    /// Counts a source that took over. Clusters come from the configuration.
+    pub(crate) fn count(&self, cluster: &str, reason: &'static str) {
+        self.count.get_or_create(&FailoverLabels { cluster: cluster.to_owned(), reason }).inc();
+    }
+
+    /// Its first packet has come.
+    pub(crate) fn observe_gap(&self, cluster: &str, gap: Duration) {
+        self.gap.get_or_create(&ClusterLabels { cluster: cluster.to_owned() }).observe(gap.as_secs_f64());
+    }
+}
+
+/// From ten milliseconds to twenty seconds.
+fn gaps() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.0, 12))
+}

@@ -1,0 +1,158 @@
+//! Another source in the place of the one that was lost: readers keep their sessions and one line of numbers and timestamps.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::Pull;
+use super::ready::Ready;
+use super::search::{Now, Search};
+use super::source::{Lost, Reason, Source};
+use crate::cluster::Held;
+use crate::hub::handle::{Command, PlayAnswer};
+use crate::hub::succession::Takeover;
+
+/// How often it is looked whether anybody still waits.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often an endpoint that is to be left, and could not be, is left again.
+const LEAVE_AGAIN: Duration = Duration::from_secs(2);
+/// The most that readers may have asked for meanwhile.
+const WAITING: usize = 64;
+
+impl Pull {
+    /// Has another source take over from the one that was lost.
+    ///
+    /// # Errors
+    /// Why the stream ends.
+    pub(super) async fn fail_over(
+        &mut self,
+        lost: Lost,
+        commands: &mut mpsc::Receiver<Command>,
+        stopping: &mut watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let handle = Arc::clone(&self.making.handle);
+        let from = handle.source.endpoint();
+        tracing::warn!(
+            hub = handle.id,
+            upstream = from,
+            reason = lost.reason.name(),
+            why = lost.why,
+            "source lost"
+        );
+        if let Some(outcome) = lost.reason.outcome() {
+            self.held.report(outcome);
+        }
+        if !self.is_kept() || handle.is_ended() {
+            return Err(lost.why);
+        }
+        let takeover = self.takeover(&from, lost.reason);
+        if let Some(source) = self.source.take() {
+            source.leave_behind(&self.making.worker);
+        }
+        if let Some(ready) = self.standby.take(Instant::now(), &self.making.settings) {
+            self.promote(ready, takeover, lost.reason);
+            return Ok(());
+        }
+        let search = Search { making: Rc::clone(&self.making), line: Arc::clone(&self.line) };
+        let (home, request) = (self.home.clone(), self.request.clone());
+        let now = Now { home: home.as_ref(), request: self.playing.as_ref().map(|_| &request) };
+        if let Some(home) = &home {
+            home.expect_takeover(takeover);
+        }
+        let nobody = Held::direct(self.held.url.clone());
+        let failed = std::mem::replace(&mut self.held, nobody);
+        let search = search.run(failed, lost.to, now);
+        tokio::pin!(search);
+        let mut look = tokio::time::interval(LOOK);
+        let (source, held, answer) = loop {
+            tokio::select! {
+                biased;
+                found = &mut search => break found.map_err(|why| format!("{}, and {why}", lost.why))?,
+                command = commands.recv() => match command {
+                    Some(command) => self.obey_later(command),
+                    None => return Err("nobody is left to read it".to_owned()),
+                },
+                _ = look.tick() => if !self.is_kept() {
+                    return Err(format!("{}, and nobody is left to read it", lost.why));
+                },
+                _ = stopping.wait_for(|stopping| *stopping) => return Err("shutdown".to_owned()),
+            }
+        };
+        self.go_on(source, held, answer, lost.reason);
+        Ok(())
+    }
+
+    fn takeover(&self, from: &str, reason: Reason) -> Takeover {
+        Takeover {
+            cluster: self.making.settings.name.clone(),
+            from: from.to_owned(),
+            reason: reason.name(),
+            noticed: Instant::now(),
+        }
+    }
+
+    /// This source is that of the stream from now on.
+    fn go_on(&mut self, source: Source, held: Held, answer: Option<PlayAnswer>, reason: Reason) {
+        let handle = &self.making.handle;
+        handle.source.count_failover();
+        let metrics = &self.making.worker.shared.metrics;
+        metrics.failovers.count(&self.making.settings.name, reason.name());
+        handle.set_comes(source.kind());
+        self.source = Some(source);
+        self.held = held;
+        self.since = Instant::now();
+        if answer.is_some() {
+            self.playing = answer;
+        }
+    }
+
+    /// What is asked while there is no source: late readers are let in, the rest waits for the next one.
+    fn obey_later(&mut self, command: Command) {
+        match (command, &self.playing) {
+            (Command::Prepare { reply }, _) if self.home.is_some() => {
+                let _ = reply.send(Ok(()));
+            }
+            (Command::Play { reply, .. }, Some(playing)) => {
+                let _ = reply.send(Ok(PlayAnswer { rtp_info: Vec::new(), ..playing.clone() }));
+            }
+            // Who is dropped is told that there is no stream.
+            (command, _) if self.waiting.len() < WAITING => self.waiting.push_back(command),
+            _ => {}
+        }
+    }
+
+    /// The standby's source takes over, with what it has kept since its last keyframe.
+    fn promote(&mut self, ready: Ready, takeover: Takeover, reason: Reason) {
+        let Some(home) = self.home.clone() else { return };
+        let (source, held) = ready.take_over(&home, takeover);
+        self.go_on(source, held, None, reason);
+    }
+
+    /// The endpoint is to be left, and the source plays on meanwhile: another one is made ready, and takes over when it can.
+    pub(super) async fn leave_endpoint(&mut self, now: Instant, objection: &'static str) -> Option<Lost> {
+        if self.playing.is_none() || self.home.is_none() {
+            return Some(Lost::new(Reason::Left, objection));
+        }
+        if let Some(ready) = self.standby.take_complete(now, &self.making.settings) {
+            let from = self.making.handle.source.endpoint();
+            tracing::info!(hub = self.making.handle.id, upstream = from, objection, "endpoint is left");
+            let mut before = self.source.take();
+            if let Some(source) = &mut before {
+                source.detach();
+            }
+            let takeover = self.takeover(&from, Reason::Left);
+            self.promote(ready, takeover, Reason::Left);
+            if let Some(source) = before {
+                source.leave_behind(&self.making.worker);
+            }
+            return None;
+        }
+        if !self.standby.is_coming() && now >= self.leave_after {
+            self.leave_after = now + LEAVE_AGAIN;
+            self.make_ready();
+        }
+        None
+    }
+}

@@ -1,0 +1,183 @@
+//! Looking for an endpoint that has a stream in a form that its readers can go on with.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use msm_core::cluster::Outcome;
+use msm_rtsp::sdp::Description;
+use msm_rtsp::url::RtspUrl;
+
+use super::source::{Making, Source};
+use crate::cluster::Held;
+use crate::config::OnChange;
+use crate::error::Error;
+use crate::hub::handle::{PlayAnswer, PlayRequest};
+use crate::hub::home::Home;
+use crate::hub::succession::Succession;
+use crate::upstream::reach::ask;
+
+/// The wait before endpoints that all failed are tried again, which doubles up to the longest.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+/// The least time that an endpoint is given.
+const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// A source that has described the stream, and how it takes over.
+pub(super) struct Candidate {
+    pub(super) source: Source,
+    pub(super) held: Held,
+    pub(super) succession: Succession,
+}
+
+/// Why an endpoint is of no use.
+enum Useless {
+    Failed(Error),
+    /// It has the stream in another form.
+    Changed(String),
+}
+
+impl From<Error> for Useless {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A search for the stream that readers know as `line`.
+pub(super) struct Search {
+    pub(super) making: Rc<Making>,
+    pub(super) line: Arc<Description>,
+}
+
+/// What takes over at once.
+pub(super) struct Now<'a> {
+    /// None where nothing was set up yet.
+    pub(super) home: Option<&'a Rc<Home>>,
+    /// None where nobody has asked for media yet.
+    pub(super) request: Option<&'a PlayRequest>,
+}
+
+impl Search {
+    /// Has this endpoint describe the stream.
+    pub(super) async fn describe(&self, held: Held) -> Result<Candidate, Error> {
+        let described = self.candidate(&held).await.map_err(|useless| match useless {
+            Useless::Failed(error) => {
+                held.report_failure(&error);
+                error
+            }
+            Useless::Changed(why) => {
+                Error::UpstreamProtocol { endpoint: held.url.to_string(), reason: changed(&why) }
+            }
+        });
+        described.map(|(source, succession)| Candidate { source, held, succession })
+    }
+
+    async fn candidate(&self, held: &Held) -> Result<(Source, Succession), Useless> {
+        let Making { worker, settings, resolved, via, .. } = &*self.making;
+        let found = ask(worker, resolved, settings, &held.url, via).await?;
+        let source = Source::new(&self.making, found);
+        let next = &source.described().description;
+        match self.line.successor(next) {
+            Ok(numbers) => {
+                let succession = Succession::new(source.name(), numbers, next);
+                Ok((source, succession))
+            }
+            Err(why) => {
+                source.leave_behind(worker);
+                Err(Useless::Changed(why))
+            }
+        }
+    }
+
+    /// Has an endpoint take over; its answer to PLAY, if that was asked for.
+    async fn take_over(&self, held: &Held, now: &Now<'_>) -> Result<(Source, Option<PlayAnswer>), Useless> {
+        let (mut source, succession) = self.candidate(held).await?;
+        let begin = async {
+            let Some(home) = now.home else { return Ok(None) };
+            source.set_up().await?;
+            home.succeed(Instant::now(), &succession);
+            source.attach(home);
+            match now.request {
+                Some(request) => source.play(request, true).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        match begin.await {
+            Ok(answer) => Ok((source, answer)),
+            Err(error) => {
+                source.leave_behind(&self.making.worker);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Tries one endpoint after the other until one has taken over: first where the server sent us, last the one that failed, and
+    /// then all again.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn run(
+        &self,
+        failed: Held,
+        redirected: Option<RtspUrl>,
+        now: Now<'_>,
+    ) -> Result<(Source, Held, Option<PlayAnswer>), String> {
+        let Making { settings, resolved, .. } = &*self.making;
+        let hold = settings.failover.hold;
+        let deadline = Instant::now() + hold;
+        let mut attempts = resolved.attempts();
+        attempts.leave_out(&failed);
+        drop(failed);
+        let mut first = redirected.map(Held::direct);
+        let mut backoff = FIRST_BACKOFF;
+        let mut last = "no endpoint is left".to_owned();
+        loop {
+            let held = match first.take().map_or_else(|| attempts.next(), Ok) {
+                Ok(held) => held,
+                Err(_) => {
+                    let until = Instant::now() + backoff;
+                    if until >= deadline {
+                        return Err(format!("no endpoint has it after {} ms: {last}", hold.as_millis()));
+                    }
+                    tokio::time::sleep_until(until.into()).await;
+                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                    attempts = resolved.attempts();
+                    continue;
+                }
+            };
+            let began = Instant::now();
+            let (endpoint, hub) = (held.url.to_string(), self.making.handle.id);
+            let patience = (hold / 3).max(LEAST_ATTEMPT).min(deadline.saturating_duration_since(began));
+            let attempt = tokio::time::timeout(patience, self.take_over(&held, &now)).await;
+            last = match attempt {
+                Ok(Ok((source, answer))) => {
+                    held.report(Outcome::SetUp { took: began.elapsed() });
+                    return Ok((source, held, answer));
+                }
+                Ok(Err(Useless::Changed(why))) => {
+                    let why = format!("{endpoint}: {}", changed(&why));
+                    if settings.failover.on_change == OnChange::End {
+                        return Err(why);
+                    }
+                    why
+                }
+                Ok(Err(Useless::Failed(error))) => {
+                    held.report_failure(&error);
+                    error.to_string()
+                }
+                Err(_) => {
+                    held.report(Outcome::TimedOut);
+                    format!("{endpoint}: not set up in {} ms", patience.as_millis())
+                }
+            };
+            tracing::warn!(hub, cluster = settings.name, error = last, "endpoint cannot take over");
+            if Instant::now() >= deadline {
+                return Err(format!("no endpoint has it after {} ms: {last}", hold.as_millis()));
+            }
+        }
+    }
+}
+
+fn changed(why: &str) -> String {
+    format!("has the stream in a form that its readers cannot take: {why}")
+}
