@@ -76,6 +76,9 @@ pub(super) async fn run(
             Step::Look => pull.look(Instant::now()).await,
             Step::Tick => {
                 let now = Instant::now();
+                if let Some(home) = &pull.home {
+                    home.observe(now, &pull.held);
+                }
                 if pull.is_used() {
                     last_used = now;
                 } else if now.saturating_duration_since(last_used) >= idle {
