@@ -137,11 +137,14 @@ impl HostPattern {
     pub(super) fn matches(&self, host: &str) -> bool {
         match self {
             HostPattern::Any => true,
-            HostPattern::Exact(ExactHost(exact)) => *exact == Host::of(host),
-            HostPattern::Labels(pattern) => match Host::of(host) {
+            HostPattern::Exact(exact) => match (exact.asked(), Asked::of(host)) {
+                (Asked::Name(own), Asked::Name(name)) => own.eq_ignore_ascii_case(name),
+                (own, host) => own == host,
+            },
+            HostPattern::Labels(pattern) => match Asked::of(host) {
                 // `*.0.0.1` means names: an address has no labels.
-                Host::Address(_) => false,
-                Host::Name(name) => labels_match(pattern, &name),
+                Asked::Address(_) => false,
+                Asked::Name(name) => labels_match(pattern, name),
             },
         }
     }
@@ -154,7 +157,7 @@ fn labels_match(pattern: &[Label], name: &str) -> bool {
         let Some(label) = labels.next() else { return false };
         let same = match wanted {
             Label::Any => !label.is_empty(),
-            Label::Text(text) => text == label,
+            Label::Text(text) => text.eq_ignore_ascii_case(label),
         };
         if !same {
             return false;

@@ -12,7 +12,7 @@
 mod tests;
 mod trie;
 
-use self::trie::{Key, Met, Query, Run, Trie, key};
+use self::trie::{Key, Query, Run, Trie, key};
 use super::host::{Asked, HostPattern};
 use super::path::{NormalPath, first};
 use super::pattern::UrlPattern;
@@ -135,16 +135,12 @@ impl Index {
     ) -> ControlFlow<B> {
         let mut of_host = |group: u32| {
             let Some(group) = self.hosts.get(group as usize) else { return ControlFlow::Continue(()) };
-            let segments = Segments(wanted.path.rest());
-            let step = |item, depth| self.segment(routes, item, depth);
-            self.paths.walk(group.root, segments, &step, &mut |met| {
-                let (Met::Match(place) | Met::Maybe(place)) = met;
+            self.paths.walk(group.root, Segments(wanted.path.rest()), &mut |place| {
                 let Some((index, route)) = self.route(routes, place as usize) else {
                     return ControlFlow::Continue(());
                 };
                 let pattern = &route.pattern;
-                let is_path = matches!(met, Met::Match(_)) || pattern.walk(wanted.path.rest(), |_, _| {});
-                if is_path && pattern.fits(wanted.scheme, wanted.port) {
+                if pattern.fits(wanted.scheme, wanted.port) && pattern.walk(wanted.path.rest(), |_, _| {}) {
                     meet(index, route)
                 } else {
                     ControlFlow::Continue(())
@@ -163,13 +159,12 @@ impl Index {
                     of_host(group)?;
                 }
                 if let Some(root) = self.wildcards {
-                    let step = |group, depth| self.label(routes, group, depth);
-                    self.labels.walk(root, Labels(Some(name)), &step, &mut |met| match met {
-                        Met::Match(group) => of_host(group),
-                        Met::Maybe(group) => {
-                            let is_host =
-                                self.host(routes, group).is_some_and(|host| host.matches(wanted.host));
-                            if is_host { of_host(group) } else { ControlFlow::Continue(()) }
+                    self.labels.walk(root, Labels(Some(name)), &mut |group| {
+                        let host = self.host(routes, group);
+                        if host.is_some_and(|host| host.matches(wanted.host)) {
+                            of_host(group)
+                        } else {
+                            ControlFlow::Continue(())
                         }
                     })?;
                 }
@@ -207,10 +202,6 @@ impl Query for Segments<'_> {
         Some((Segments(tail), key(segment)))
     }
 
-    fn is(self, text: &str) -> bool {
-        self.0.is_some_and(|rest| first(rest).0 == text)
-    }
-
     fn is_one(self) -> bool {
         self.0.is_some_and(|rest| !first(rest).0.is_empty())
     }
@@ -240,10 +231,6 @@ impl Query for Labels<'_> {
     fn next(self) -> Option<(Self, Key)> {
         let (label, before) = self.last()?;
         Some((Labels(before), name_key(label)))
-    }
-
-    fn is(self, text: &str) -> bool {
-        self.last().is_some_and(|(label, _)| label.eq_ignore_ascii_case(text))
     }
 
     fn is_one(self) -> bool {

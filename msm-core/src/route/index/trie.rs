@@ -27,14 +27,7 @@ impl Run {
 
 /// What stands below one place of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Node {
-    /// The first of its items: tells the text that leads here.
-    first: u32,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+enum Node {
     /// Items of which nothing more is known than what led here, in their order.
     Leaf(Run),
     Branch {
@@ -46,27 +39,17 @@ enum Kind {
     },
 }
 
-/// The tree. Its items are numbered in the order in which they are to be found, and are known by their elements only.
+/// The tree. Its items are numbered in the order in which they are to be found. Texts are known by their hashes alone, so that a walk reads
+/// nothing but nodes: what is met has yet to be compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
-}
-
-/// What a walk meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Met {
-    /// An item that matches.
-    Match(u32),
-    /// One that may: what led to it does.
-    Maybe(u32),
 }
 
 /// What is looked for: a sequence of texts, and when a pattern's end or its rest matches what is left of it.
 pub(super) trait Query: Copy {
     /// The next text, and what follows it.
     fn next(self) -> Option<(Self, Key)>;
-    /// Whether the text that `next` gave is this.
-    fn is(self, text: &str) -> bool;
     /// Whether a placeholder may stand for it.
     fn is_one(self) -> bool;
     /// Whether a pattern may end here.
@@ -90,7 +73,7 @@ impl Trie {
 
     fn node<'p>(&mut self, run: Run, depth: usize, step: &impl Fn(u32, usize) -> Step<'p>) -> u32 {
         let id = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        self.nodes.push(Node { first: run.first, kind: Kind::Leaf(run) });
+        self.nodes.push(Node::Leaf(run));
         if run.items().len() <= LEAF {
             return id;
         }
@@ -114,56 +97,39 @@ impl Trie {
         }
         texts.sort_unstable();
         if let Some(node) = self.nodes.get_mut(id as usize) {
-            node.kind = Kind::Branch { texts: texts.into(), one, end, rest };
+            *node = Node::Branch { texts: texts.into(), one, end, rest };
         }
         id
     }
 
-    /// Meets the items that match a query, and some that do not, in their order, until `meet` breaks off.
-    pub(super) fn walk<'p, Q: Query, B>(
+    /// Meets the items that match a query, and perhaps some that do not, in their order, until `meet` breaks off.
+    // As deep as patterns are long at most: MAX_SEGMENTS, MAX_LABELS.
+    pub(super) fn walk<Q: Query, B>(
         &self,
         root: u32,
         query: Q,
-        step: &impl Fn(u32, usize) -> Step<'p>,
-        meet: &mut impl FnMut(Met) -> ControlFlow<B>,
+        meet: &mut impl FnMut(u32) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        self.below(root, query, 0, step, meet)
-    }
-
-    // As deep as patterns are long at most: MAX_SEGMENTS, MAX_LABELS.
-    fn below<'p, Q: Query, B>(
-        &self,
-        node: u32,
-        query: Q,
-        depth: usize,
-        step: &impl Fn(u32, usize) -> Step<'p>,
-        meet: &mut impl FnMut(Met) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        let Some(node) = self.nodes.get(node as usize) else { return ControlFlow::Continue(()) };
-        let (texts, one, end, rest) = match &node.kind {
-            Kind::Leaf(run) => return run.items().try_for_each(|item| meet(Met::Maybe(item))),
-            Kind::Branch { texts, one, end, rest } => (texts, *one, *end, *rest),
+        let Some(node) = self.nodes.get(root as usize) else { return ControlFlow::Continue(()) };
+        let (texts, one, end, rest) = match node {
+            Node::Leaf(run) => return run.items().try_for_each(meet),
+            Node::Branch { texts, one, end, rest } => (texts, *one, *end, *rest),
         };
-        let deeper = depth.saturating_add(1);
         if let Some((after, key)) = query.next() {
             let from = texts.partition_point(|(own, _)| *own < key);
             let same = texts.get(from..).unwrap_or_default().iter().take_while(|(own, _)| *own == key);
             for (_, child) in same {
-                let first = self.nodes.get(*child as usize).map_or(0, |child| child.first);
-                if matches!(step(first, depth), Step::Text(text) if query.is(text)) {
-                    self.below(*child, after, deeper, step, meet)?;
-                    break;
-                }
+                self.walk(*child, after, meet)?;
             }
             if let Some(one) = one.filter(|_| query.is_one()) {
-                self.below(one, after, deeper, step, meet)?;
+                self.walk(one, after, meet)?;
             }
         }
         if query.is_end() {
-            end.items().try_for_each(|item| meet(Met::Match(item)))?;
+            end.items().try_for_each(&mut *meet)?;
         }
         if query.is_rest() {
-            rest.items().try_for_each(|item| meet(Met::Match(item)))?;
+            rest.items().try_for_each(&mut *meet)?;
         }
         ControlFlow::Continue(())
     }
