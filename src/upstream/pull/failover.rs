@@ -51,7 +51,7 @@ impl Pull {
         if let Some(source) = self.source.take() {
             source.leave_behind(&self.making.worker);
         }
-        if let Some(ready) = self.standby.take(Instant::now(), &self.making.settings) {
+        if let Some(ready) = self.standby.take(Instant::now(), &self.making.settings()) {
             self.promote(ready, takeover, lost.reason);
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl Pull {
 
     fn takeover(&self, from: &str, reason: Reason) -> Takeover {
         Takeover {
-            cluster: self.making.settings.name.clone(),
+            cluster: self.making.settings().name.clone(),
             from: from.to_owned(),
             reason: reason.name(),
             noticed: Instant::now(),
@@ -98,7 +98,7 @@ impl Pull {
         let handle = &self.making.handle;
         handle.source.count_failover();
         let metrics = &self.making.worker.shared.metrics;
-        metrics.failovers.count(&self.making.settings.name, reason.name());
+        metrics.failovers.count(&self.making.settings().name, reason.name());
         handle.set_comes(source.kind());
         self.source = Some(source);
         self.held = held;
@@ -135,7 +135,7 @@ impl Pull {
         if self.playing.is_none() || self.home.is_none() {
             return Some(Lost::new(Reason::Left, objection));
         }
-        if let Some(ready) = self.standby.take_complete(now, &self.making.settings) {
+        if let Some(ready) = self.standby.take_complete(now, &self.making.settings()) {
             let from = self.making.handle.source.endpoint();
             tracing::info!(hub = self.making.handle.id, upstream = from, objection, "endpoint is left");
             let mut before = self.source.take();

@@ -100,13 +100,8 @@ pub(crate) async fn open(
         tracks = handle.tracks().len(),
         "stream opened"
     );
-    let making = Rc::new(Making {
-        worker: Rc::clone(worker),
-        settings: Arc::clone(&settings),
-        resolved: resolved.clone(),
-        via,
-        handle: Arc::clone(&handle),
-    });
+    let making = Making::new(worker, Arc::clone(&settings), resolved.clone(), via, &handle);
+    let making = Rc::new(making);
     let now = Instant::now();
     let pull = Pull {
         line: description,

@@ -87,7 +87,7 @@ impl PlainSource {
                 feedback: self.offer(number, true).is_some(),
             };
             let track =
-                set_up(&mut self.link, &self.making.settings, &mut transports, &ask, &mut ignore).await?;
+                set_up(&mut self.link, &self.making.settings(), &mut transports, &ask, &mut ignore).await?;
             track.punch();
             tracks.push(track);
         }
@@ -132,7 +132,7 @@ impl PlainSource {
         self.link.client.start_keep_alive(now);
         self.plays = true;
         let by_udp = !self.receiving.is_empty();
-        if self.wanted.is_none() && by_udp && self.making.settings.transport == Transport::Auto {
+        if self.wanted.is_none() && by_udp && self.making.settings().transport == Transport::Auto {
             self.wanted = Some((request.clone(), now));
         }
         Ok(play::answer(&response, &self.described))
@@ -202,7 +202,7 @@ impl PlainSource {
 
     fn transports(&self) -> Vec<Transport> {
         let secure = self.described.description.tracks.iter().all(Track::is_secure);
-        order(&self.link, self.making.settings.transport, Mode::Play, secure)
+        order(&self.link, self.making.settings().transport, Mode::Play, secure)
     }
 
     /// What the upstream offers against loss of a track.
@@ -248,7 +248,8 @@ impl PlainSource {
 
     /// The same stream on another connection: a server sets no session up twice.
     async fn another(&self) -> Result<(Box<Link>, Described), Error> {
-        let Making { worker, settings, via, .. } = &*self.making;
+        let Making { worker, via, .. } = &*self.making;
+        let settings = &self.making.settings();
         let link = Link::connect(worker, self.link.client.url(), settings, via.clone()).await?;
         let (link, described) = describe(worker, Box::new(link), settings, via).await?;
         if described.setup.len() != self.described.setup.len() {

@@ -211,7 +211,7 @@ impl Pull {
                 self.retry_later(Instant::now());
                 self.making.handle.source.set_standby(Some("none: there is no other endpoint"));
                 if !std::mem::replace(&mut self.standby.told, true) {
-                    let (hub, cluster) = (self.making.handle.id, &self.making.settings.name);
+                    let (hub, cluster) = (self.making.handle.id, &self.making.settings().name);
                     tracing::warn!(hub, cluster, "no other endpoint can be kept as a standby");
                 }
             }
@@ -225,7 +225,7 @@ impl Pull {
 
     /// Has a second source ready where the cluster says so, and one that plays.
     pub(super) fn look_after_standby(&mut self, now: Instant) {
-        let (hub, settings) = (self.making.handle.id, Arc::clone(&self.making.settings));
+        let (hub, settings) = (self.making.handle.id, self.making.settings());
         match self.standby.came.take() {
             Some(Ok(ready)) => {
                 let endpoint = ready.source.name();

@@ -141,7 +141,7 @@ pub(super) async fn sleep_until(deadline: Option<Instant>) {
 impl Pull {
     /// Whether the stream is to outlive its source: it is shared, and somebody reads it or is to find it.
     pub(super) fn is_kept(&self) -> bool {
-        let settings = &self.making.settings;
+        let settings = &self.making.settings();
         !self.making.handle.unshared && !settings.failover.hold.is_zero() && self.is_used()
     }
 
@@ -151,7 +151,7 @@ impl Pull {
 
     /// When the source is silent, unless media comes before: of any track, as some are silent by themselves.
     fn overdue_at(&self) -> Option<Instant> {
-        let timeout = self.making.settings.media_timeout;
+        let timeout = self.making.settings().media_timeout;
         let home = self.home.as_ref().filter(|_| self.playing.is_some())?;
         let source = self.source.as_ref()?;
         let bye = home.bye_since().map(|bye| bye + BYE_GRACE);
@@ -180,9 +180,9 @@ impl Pull {
             let heard = home.last_rtp();
             let since = now.saturating_duration_since(heard.unwrap_or(self.since));
             self.patience = match heard {
-                Some(_) => patience(&self.making.settings),
+                Some(_) => patience(&self.making.settings()),
                 // It is as likely to be a stream that is silent by itself.
-                None => (self.patience * 2).min(LONGEST_PATIENCE.max(self.making.settings.media_timeout)),
+                None => (self.patience * 2).min(LONGEST_PATIENCE.max(self.making.settings().media_timeout)),
             };
             return Some(Lost::new(Reason::Silent, format!("no media for {} ms", since.as_millis())));
         }

@@ -73,7 +73,8 @@ impl Search {
     }
 
     async fn candidate(&self, held: &Held) -> Result<(Source, Succession), Useless> {
-        let Making { worker, settings, resolved, via, .. } = &*self.making;
+        let Making { worker, resolved, via, .. } = &*self.making;
+        let settings = &self.making.settings();
         let found = ask(worker, resolved, settings, &held.url, via).await?;
         let source = Source::new(&self.making, found);
         let next = &source.described().description;
@@ -122,7 +123,8 @@ impl Search {
         redirected: Option<RtspUrl>,
         now: Now<'_>,
     ) -> Result<(Source, Held, Option<PlayAnswer>), String> {
-        let Making { settings, resolved, .. } = &*self.making;
+        let Making { resolved, .. } = &*self.making;
+        let settings = self.making.settings();
         let hold = settings.failover.hold;
         let deadline = Instant::now() + hold;
         let mut attempts = resolved.attempts();

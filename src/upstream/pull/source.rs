@@ -23,13 +23,29 @@ use crate::worker::Worker;
 /// What all sources of one stream are made with.
 pub(crate) struct Making {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) settings: Arc<ClusterSettings>,
+    /// As they were when the stream was opened.
+    first: Arc<ClusterSettings>,
     pub(crate) resolved: Resolved,
     pub(crate) via: Vec<String>,
     pub(crate) handle: Arc<HubHandle>,
 }
 
 impl Making {
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        settings: Arc<ClusterSettings>,
+        resolved: Resolved,
+        via: Vec<String>,
+        handle: &Arc<HubHandle>,
+    ) -> Self {
+        Self { worker: Rc::clone(worker), first: settings, resolved, via, handle: Arc::clone(handle) }
+    }
+
+    /// What the cluster's hops are made with now: a source that takes over obeys the configuration of now.
+    pub(crate) fn settings(&self) -> Arc<ClusterSettings> {
+        self.resolved.settings().unwrap_or_else(|| Arc::clone(&self.first))
+    }
+
     pub(crate) fn protection(&self) -> &Protection {
         &self.resolved.protection
     }
