@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use msm_core::cluster::PickError;
+use msm_core::cluster::{Outcome, PickError};
 use msm_core::route::Protection;
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::url::RtspUrl;
@@ -66,8 +67,12 @@ pub(crate) async fn find(
             Ok(held) => held,
             Err(why) => return Err(last.unwrap_or_else(|| no_endpoint(resolved, why))),
         };
+        let began = Instant::now();
         match ask(worker, resolved, settings, &held.url, via).await {
-            Ok(found) => return Ok((found, held)),
+            Ok(found) => {
+                held.report(Outcome::SetUp { took: began.elapsed() });
+                return Ok((found, held));
+            }
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);
