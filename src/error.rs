@@ -31,6 +31,16 @@ pub enum Error {
         /// Why, and what would change it.
         reason: String,
     },
+    /// The route sends whoever asks to another URL.
+    #[error("route `{route}` sends clients to {to}")]
+    Redirected {
+        /// The route's name.
+        route: String,
+        /// The URL to ask for instead.
+        to: String,
+        /// 301: for good; 302: for now.
+        status: u16,
+    },
     /// The route is local and nobody publishes there.
     #[error("nothing is published at {url}")]
     NotPublished {
@@ -53,6 +63,16 @@ pub enum Error {
         cluster: String,
         /// Why.
         reason: String,
+    },
+    /// A cluster has all the upstream sessions that it may have.
+    #[error("cluster `{cluster}`: `{key}` of {limit} is reached; raise it, or add endpoints")]
+    ClusterFull {
+        /// The cluster's name.
+        cluster: String,
+        /// The key of its configuration.
+        key: &'static str,
+        /// Its value.
+        limit: u32,
     },
     /// The upstream could not be reached.
     #[error("{endpoint}: {source}")]
@@ -163,11 +183,13 @@ impl Error {
             Self::BadUrl { .. } => "bad_url",
             Self::NoRoute { .. } => "no_route",
             Self::Denied { .. } => "denied",
+            Self::Redirected { .. } => "redirected",
             Self::NotPublished { .. } => "not_published",
             Self::AlreadyPublished => "already_published",
             Self::BadDescription(_) => "bad_description",
             Self::Refused(_) => "refused",
             Self::NoEndpoint { .. } => "no_endpoint",
+            Self::ClusterFull { .. } => "cluster_full",
             Self::Unreachable { .. } => "unreachable",
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::UpstreamStatus { .. } => "upstream_status",
@@ -189,6 +211,7 @@ impl Error {
             Self::BadUrl { .. } => 400,
             Self::NoRoute { .. } | Self::NotPublished { .. } => 404,
             Self::AlreadyPublished | Self::Denied { .. } => 403,
+            Self::Redirected { status, .. } => *status,
             Self::BadDescription(_) => 400,
             Self::Refused(_) => 455,
             Self::Unreachable { .. } | Self::UpstreamProtocol { .. } => 502,
@@ -199,6 +222,9 @@ impl Error {
             Self::UpstreamStatus { status: status @ (403 | 404 | 453 | 457 | 458 | 503), .. } => *status,
             Self::UpstreamStatus { .. } => 502,
             Self::Capacity { .. } | Self::Stopped | Self::NoEndpoint { .. } => 503,
+            // What the cluster may take is reached, or what its endpoints may: with one more of these it could be served.
+            Self::ClusterFull { key: "limits.sessions", .. } => 453,
+            Self::ClusterFull { .. } => 503,
             Self::Socket { .. } | Self::Configuration(_) => 500,
             Self::StreamEnded => 404,
         }

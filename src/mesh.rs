@@ -31,7 +31,7 @@ use crate::identity;
 use crate::metrics::HopKind;
 use crate::net::limits;
 use crate::reload::{self, Changes, Pinned, Running};
-use crate::routing::Caller;
+use crate::routing::Ask;
 use crate::serve::listener::ListenerShared;
 use crate::serve::requests::open_with;
 use crate::serve::succession;
@@ -241,8 +241,8 @@ impl Mesh {
             .shared
             .worker(place)?
             .run(move |worker| async move {
-                let (resolved, handle) =
-                    open_with(&worker, &url, via.clone(), &Caller::Own, protection).await?;
+                let ask = Ask::own(Action::Read, &worker.shared.pseudonym);
+                let (resolved, handle) = open_with(&worker, &url, via.clone(), &ask, protection).await?;
                 let handle = if handle.unshared && !handle.claim() {
                     let own = pull::open(&worker, &resolved, None, via).await?;
                     own.claim();
@@ -311,7 +311,8 @@ impl Mesh {
             .shared
             .worker(self.pick()?)?
             .run(move |worker| async move {
-                let mut resolved = worker.shared.routing().resolve(&url, Action::Publish, &Caller::Own)?;
+                let ask = Ask::own(Action::Publish, &worker.shared.pseudonym);
+                let mut resolved = worker.shared.routing().resolve(&url, &ask)?;
                 if let Some(protection) = protection {
                     resolved.protection = protection;
                 }

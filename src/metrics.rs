@@ -119,8 +119,8 @@ impl Default for Metrics {
         );
         registry.register(
             "authorization",
-            "Requests of plain clients and of members that a route allowed (allow) or refused (deny), by route; what \
-             the application asks for itself is not among them",
+            "Requests of plain clients and of members that a route allowed (allow), refused (deny), sent elsewhere \
+             (redirect) or had no room for (limit), by route; what the application asks for itself is not among them",
             metrics.authorization.clone(),
         );
         registry.register(

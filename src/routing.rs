@@ -1,13 +1,15 @@
 //! From a URL to where its stream is: the route, the cluster's settings, and the key that readers share it by.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use msm_auth::identity::id::SpiffeId;
 use msm_core::cluster::PickKey;
 use msm_core::route::{
-    self, Action, Protection, Publish, RequestKey, Route, RouteError, RouteTable, Share, hash, split,
+    self, Action, Headers, NoHeaders, Protection, Publish, RequestKey, Route, RouteError, RouteMatch,
+    RouteTable, RouteTimeouts, Share, hash, split,
 };
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
@@ -35,12 +37,13 @@ pub(crate) enum Transport {
 }
 
 /// What a cluster's hops are made with.
+#[derive(Clone)]
 pub(crate) struct ClusterSettings {
     pub(crate) name: String,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) transport: Transport,
     pub(crate) options: SocketOptions,
-    pub(crate) ports: PairRange,
+    pub(crate) ports: Arc<PairRange>,
     /// How long a connection may take.
     pub(crate) connect_timeout: Duration,
     /// How long an answer may take.
@@ -102,6 +105,46 @@ pub(crate) enum Caller {
     Member(SpiffeId),
 }
 
+/// A request, as far as routes look at it.
+#[derive(Clone)]
+pub(crate) struct Ask<'a> {
+    pub(crate) action: Action,
+    pub(crate) caller: Caller,
+    /// The name of the listener that it came in by.
+    pub(crate) listener: Option<String>,
+    pub(crate) headers: &'a dyn Headers,
+    /// See [`client_of`].
+    pub(crate) client: u64,
+}
+
+impl Ask<'_> {
+    /// The application that holds the mesh asks. `process` is what this process is called.
+    pub(crate) fn own(action: Action, process: &str) -> Ask<'static> {
+        Ask { action, caller: Caller::Own, listener: None, headers: &NoHeaders, client: client_of(process) }
+    }
+}
+
+/// The hash of what stays the same of a client that comes back: its SPIFFE ID, or its address without the port.
+pub(crate) fn client_of(name: &str) -> u64 {
+    hash(name.as_bytes())
+}
+
+/// [`client_of`] an address.
+pub(crate) fn client_at(address: IpAddr) -> u64 {
+    client_of(&address.to_canonical().to_string())
+}
+
+/// What backends are split and endpoints picked by.
+pub(crate) fn pick_key(client: u64, resource: &str) -> PickKey {
+    // Peers add a slash, or not.
+    PickKey { client, url: hash(resource.strip_suffix('/').unwrap_or(resource).as_bytes()) }
+}
+
+/// The point of a route's backends that a client and a URL are at.
+pub(crate) fn point(key: PickKey) -> u64 {
+    key.client ^ key.url
+}
+
 /// The routes and clusters of a mesh.
 pub(crate) struct Routing {
     table: RouteTable,
@@ -120,6 +163,12 @@ pub(crate) struct Resolved {
     pub(crate) idle_timeout: Duration,
     pub(crate) protection: Protection,
     pub(crate) publish: Publish,
+    /// How long everything may take until an endpoint has the stream.
+    pub(crate) set_up: Option<Duration>,
+    /// How many sessions of clients the route may have.
+    pub(crate) sessions: Option<u32>,
+    /// Times instead of the cluster's own.
+    timeouts: RouteTimeouts,
     /// Path and query behind the rewrite.
     pub(crate) resource: String,
     /// Who asked first, and for what: what endpoints are picked by.
@@ -152,11 +201,7 @@ impl Routing {
     }
 
     /// The way of a URL.
-    pub(crate) fn resolve(&self, url: &RtspUrl, action: Action, caller: &Caller) -> Result<Resolved, Error> {
-        let identity = match caller {
-            Caller::Member(id) => id.to_string(),
-            _ => String::new(),
-        };
+    pub(crate) fn resolve(&self, url: &RtspUrl, ask: &Ask<'_>) -> Result<Resolved, Error> {
         if let (Some(direct), true) = (&self.direct, self.table.routes().is_empty()) {
             return Ok(Resolved {
                 route: "direct".into(),
@@ -165,23 +210,28 @@ impl Routing {
                 idle_timeout: Route::IDLE_TIMEOUT,
                 protection: Protection::default(),
                 publish: Publish::default(),
+                set_up: None,
+                sessions: None,
+                timeouts: RouteTimeouts::default(),
                 resource: url.resource(),
                 pick: PickKey::default(),
                 target: Target::Direct(Arc::clone(direct), url.clone()),
             });
         }
+        let identity = match &ask.caller {
+            Caller::Member(id) => id.to_string(),
+            _ => String::new(),
+        };
         let key = RequestKey {
-            scheme: url.scheme(),
-            host: url.host(),
-            port: Some(url.port()),
-            path: if url.path().is_empty() { "/" } else { url.path() },
-            query: url.query(),
-            action,
-            caller: match caller {
+            caller: match ask.caller {
                 Caller::Own => route::Caller::Own,
                 Caller::Plain => route::Caller::Anonymous,
                 Caller::Member(_) => route::Caller::Member(&identity),
             },
+            listener: ask.listener.as_deref(),
+            headers: ask.headers,
+            client: ask.client,
+            ..key_of(url, ask.action)
         };
         let matched = self.table.route(&key).map_err(|error| match error {
             RouteError::NoRoute => Error::NoRoute { url: url.to_string() },
@@ -189,22 +239,29 @@ impl Routing {
             RouteError::Action { .. } => Error::Refused(error.to_string()),
             _ => Error::BadUrl { url: url.to_string(), reason: error.to_string() },
         })?;
-        let pick = PickKey { client: 0, url: hash(matched.path_and_query().as_bytes()) };
-        let target = if matched.route.is_local() {
+        redirected(&matched, url)?;
+        let route = matched.route;
+        let resource = matched.path_and_query();
+        let pick = pick_key(ask.client, &resource);
+        let target = if route.is_local() {
             Target::Local
         } else {
-            let backend = split(&matched.route.backends, pick.client ^ pick.url, |_| true);
+            let backend = split(&route.backends, point(pick), |_| true);
             let cluster = backend.and_then(|backend| self.clusters.get(&backend.cluster));
-            Target::Cluster(Arc::clone(cluster.ok_or_else(|| Error::NoRoute { url: url.to_string() })?))
+            let cluster = cluster.ok_or_else(|| Error::NoRoute { url: url.to_string() })?;
+            Target::Cluster(Arc::clone(cluster))
         };
         Ok(Resolved {
-            route: matched.route.name.clone(),
-            share: matched.route.share,
-            coalesce: matched.route.coalesce,
-            idle_timeout: matched.route.idle_timeout,
-            protection: matched.route.protection.clone(),
-            publish: matched.route.publish,
-            resource: matched.path_and_query(),
+            route: route.name.clone(),
+            share: route.share,
+            coalesce: route.coalesce,
+            idle_timeout: route.idle_timeout,
+            protection: route.protection.clone(),
+            set_up: route.timeouts.set_up,
+            sessions: route.limits.sessions,
+            timeouts: route.timeouts,
+            publish: route.publish,
+            resource,
             pick,
             target,
         })
@@ -219,15 +276,42 @@ impl Routing {
                 .any(|backend| self.clusters.get(&backend.cluster).is_some_and(|own| own.settings().always))
         };
         let literal = |route: &Route| {
+            // Any host is this one; a path alone has any.
             let text = route.pattern.as_str();
-            let path = text
-                .split_once("://")
-                .map_or(text, |(_, rest)| rest.find('/').map_or("", |at| rest.get(at..).unwrap_or("")));
+            let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+            let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+            let host = if host.is_empty() || host.contains('*') { "localhost" } else { host };
             (route.pattern.names().next().is_none() && path.starts_with('/'))
-                .then(|| RtspUrl::parse(&format!("rtsp://localhost{path}")).ok())?
+                .then(|| RtspUrl::parse(&format!("rtsp://{host}{path}")).ok())?
         };
         self.table.routes().iter().filter(is_always).filter_map(literal).collect()
     }
+}
+
+/// A URL, as the table looks it up.
+pub(crate) fn key_of(url: &RtspUrl, action: Action) -> RequestKey<'_> {
+    RequestKey {
+        scheme: url.scheme(),
+        host: url.host(),
+        port: Some(url.port()),
+        query: url.query(),
+        ..RequestKey::new(if url.path().is_empty() { "/" } else { url.path() }, action)
+    }
+}
+
+/// An error if the route sends its clients elsewhere. Whoever asked within TLS is not sent out of it: with the URL would go the password
+/// that the client believes to be safe.
+fn redirected(matched: &RouteMatch<'_>, url: &RtspUrl) -> Result<(), Error> {
+    let Some((to, status)) = matched.redirect() else { return Ok(()) };
+    let route = matched.route.name.clone();
+    let is_clear = matched.route.redirect.as_ref().is_some_and(route::Redirect::is_clear);
+    if url.scheme() == "rtsps" && is_clear {
+        let reason = format!(
+            "it would send {url}, asked for within TLS, to a connection in the clear; write `rtsps://` in `redirect.to`"
+        );
+        return Err(Error::Denied { route, reason });
+    }
+    Err(Error::Redirected { route, to, status })
 }
 
 impl Resolved {
@@ -235,7 +319,17 @@ impl Resolved {
     pub(crate) fn settings(&self) -> Option<Arc<ClusterSettings>> {
         match &self.target {
             Target::Local => None,
-            Target::Cluster(cluster) => Some(cluster.settings()),
+            Target::Cluster(cluster) => {
+                let (settings, own) = (cluster.settings(), self.timeouts);
+                if own.connect.is_none() && own.response.is_none() {
+                    return Some(settings);
+                }
+                Some(Arc::new(ClusterSettings {
+                    connect_timeout: own.connect.unwrap_or(settings.connect_timeout),
+                    timeout: own.response.unwrap_or(settings.timeout),
+                    ..ClusterSettings::clone(&settings)
+                }))
+            }
             Target::Direct(settings, _) => Some(Arc::clone(settings)),
         }
     }

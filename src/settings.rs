@@ -204,9 +204,9 @@ fn cluster(
             TransportConfig::Multicast => Transport::Multicast,
         },
         options: options(config.interface.as_deref(), config.dscp),
-        ports: config
-            .ports
-            .map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ports: Arc::new(
+            config.ports.map_or_else(PairRange::ephemeral, |ports| PairRange::new(ports.first..=ports.last)),
+        ),
         connect_timeout: config.timeouts.connect,
         timeout: config.timeouts.response,
         control: ControlPolicy::default(),
@@ -237,7 +237,7 @@ fn cluster_tls(
     own: &ClusterSettings,
 ) -> Result<Option<Arc<dyn Refresh>>, Error> {
     let over_tls =
-        config.endpoints.iter().any(|endpoint| endpoint.to_ascii_lowercase().starts_with("rtsps:"));
+        config.endpoints.iter().any(|endpoint| endpoint.url.to_ascii_lowercase().starts_with("rtsps:"));
     let over_tls = over_tls || config.dns.as_ref().is_some_and(|dns| dns.scheme == DnsScheme::Rtsps);
     // What files will list is not known yet: `tls` says that it is meant.
     let over_tls = over_tls || (!config.files.is_empty() && config.tls.is_some());

@@ -19,6 +19,7 @@ use crate::serve::admission::{Admission, AdmissionLimits};
 use crate::serve::group::GroupTable;
 use crate::serve::listener::ListenerShared;
 use crate::serve::passwords::Passwords;
+use crate::serve::route_seats::RouteSeats;
 use crate::serve::session::SessionDirectory;
 use crate::watched::Refresh;
 use crate::worker::WorkerHandle;
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Arc<Quota>,
     /// `limits.streams` of the process.
     pub(crate) streams: Arc<Quota>,
+    /// `limits` of routes.
+    pub(crate) seats: Arc<RouteSeats>,
     /// Names this process in `Via`, to recognise loops.
     pub(crate) pseudonym: String,
     pub(crate) stopping: watch::Sender<bool>,
@@ -100,6 +103,7 @@ impl Shared {
             readers: Quota::new("readers", "limits.readers", settings.readers),
             streams: Quota::new("streams", "limits.streams", settings.streams),
             settings: ArcSwap::from_pointee(settings),
+            seats: Arc::default(),
             routing: ArcSwap::from_pointee(routing),
             registry: Registry::default(),
             reports: ReportSources::default(),

@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p msm-benches --bench data_plane -- [--quick] [--only NAMES] [--readers N] [--burst N] [--no-msm]`
 //!
-//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,repair,rs,pickers,fanout,handshakes,rate,setup`, with commas. Exits with 1 if
+//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,repair,rs,routing,pickers,fanout,handshakes,rate,setup`, with commas. Exits with 1 if
 //! a bound is missed or something could not be measured.
 
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ use msm_benches::cell::{Effort, measure};
 use msm_benches::report::Report;
 use msm_benches::sinks::Sinks;
 use msm_benches::{
-    Result, addresses, fanout, handshakes, modes, msm, pickers, process, protected, rate, relay, repair, rs,
-    setup, srtp,
+    Result, addresses, fanout, handshakes, modes, msm, pickers, process, protected, rate, relay, repair,
+    routing, rs, setup, srtp,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -109,6 +109,9 @@ fn run() -> Result<bool> {
     mode("srtp", &mut srtp::srtp);
     mode("repair", &mut repair::repair);
     mode("rs", &mut rs::reed_solomon);
+    if options.msm {
+        mode("routing", &mut routing::routing);
+    }
     mode("pickers", &mut pickers::pickers);
     mode("handshakes", &mut handshakes::handshakes);
     if options.msm {

@@ -24,6 +24,7 @@ pub mod rate;
 pub mod relay;
 pub mod repair;
 pub mod report;
+pub mod routing;
 pub mod rs;
 pub mod rtp;
 pub mod rtsp;

@@ -51,15 +51,7 @@ pub fn run(data: &[u8]) {
     let mut route = Route::new("r", pattern);
     route.rewrite = template.ok().filter(|template| template.check(&route.pattern).is_ok());
     let table = RouteTable::new(vec![route]);
-    let key = RequestKey {
-        scheme: "rtsp",
-        host,
-        port: None,
-        path,
-        query: Some(query),
-        action: Action::Read,
-        caller: msm_core::route::Caller::Anonymous,
-    };
+    let key = RequestKey { host, query: Some(query), ..RequestKey::new(path, Action::Read) };
     let found = table.route(&key).expect("the pattern matched");
     assert!(found.path.starts_with('/'));
     sendable(&found.path);

@@ -50,7 +50,8 @@ impl Display for Summary<'_> {
                     " by mesh hops, or RTSP over TLS where an endpoint knows none"
                 }
             };
-            lines.line("cluster", &format!("{name}: {}{hop}", cluster.endpoints.join(", ")))?;
+            let endpoints: Vec<String> = cluster.endpoints.iter().map(ToString::to_string).collect();
+            lines.line("cluster", &format!("{name}: {}{hop}", endpoints.join(", ")))?;
         }
         let admin = &config.admin;
         for (what, bind) in [("admin", admin.address), ("metrics", admin.metrics), ("ready", admin.ready)] {

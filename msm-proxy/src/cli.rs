@@ -2,11 +2,12 @@
 
 use crate::demo;
 pub use crate::demo::DemoArgs;
+pub use crate::explain::ExplainArgs;
 use crate::member::Origin;
 use crate::signals::Signals;
-use crate::{EXIT_CONFIG, EXIT_OK, EXIT_RUNTIME, check, logging, member, run, status};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use msm::config::{ActionConfig, Config, ENV_PREFIX};
+use crate::{EXIT_CONFIG, EXIT_OK, EXIT_RUNTIME, check, explain, logging, member, run, status};
+use clap::{Args, Parser, Subcommand};
+use msm::config::{Config, ENV_PREFIX};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -69,11 +70,9 @@ pub enum Command {
     Schema,
     /// Say how a request would be routed, and why
     ///
-    /// Prints each route in order with what it makes of the request, then the decision: the cluster with its servers, or why
-    /// not. Exits with 0 if the request is served, with 1 if not.
-    #[command(after_long_help = "Examples:\n  \
-        msm-proxy explain --config msm.yaml rtsp://proxy.example/news/eu\n  \
-        msm-proxy explain --config msm.yaml --from spiffe://studio.example/proxy/b rtsp://proxy.example/news/eu")]
+    /// Prints the routes that match in the order in which they are asked, each with what it makes of the request; then the decision: the
+    /// cluster with its servers, or why not. Exits with 0 if the request is served or sent elsewhere, with 1 if not.
+    #[command(after_long_help = explain::EXAMPLES)]
     Explain(ExplainArgs),
     /// Show what a running proxy is doing
     #[command(
@@ -96,34 +95,6 @@ pub struct CheckArgs {
     /// The configuration
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
-}
-
-/// Arguments of `explain`.
-#[derive(Debug, Args)]
-pub struct ExplainArgs {
-    /// The configuration; without it, the defaults
-    #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Who asks: the SPIFFE ID of another member; without it, a plain client
-    #[arg(short, long, value_name = "SPIFFE_ID")]
-    pub from: Option<String>,
-    /// What is asked for
-    #[arg(short, long, value_enum, default_value_t = ActionArg::Read)]
-    pub action: ActionArg,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// The URL as a client would ask for it
-    pub url: String,
-}
-
-/// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ActionArg {
-    /// To receive the stream.
-    Read,
-    /// To send it.
-    Publish,
 }
 
 /// Arguments of `status`.
@@ -203,7 +174,10 @@ fn dispatch(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
             let _ = writeln!(out, "{}", msm::config::schema());
             EXIT_OK
         }
-        Command::Explain(args) => explain(args, out, err),
+        Command::Explain(args) => match load(args.config.as_deref(), err) {
+            Ok(config) => explain::explain(args, &config, out, err),
+            Err(code) => code,
+        },
         Command::Status(args) => match status::fetch(&args.address) {
             Ok(value) if args.json => {
                 let _ = writeln!(out, "{value:#}");
@@ -218,30 +192,6 @@ fn dispatch(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
                 EXIT_RUNTIME
             }
         },
-    }
-}
-
-fn explain(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let config = match load(args.config.as_deref(), err) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let action = match args.action {
-        ActionArg::Read => ActionConfig::Read,
-        ActionArg::Publish => ActionConfig::Publish,
-    };
-    match config.explain(&args.url, action, args.from.as_deref()) {
-        Ok(found) => {
-            let _ = match serde_json::to_string_pretty(&found) {
-                Ok(json) if args.json => writeln!(out, "{json}"),
-                _ => write!(out, "{found}"),
-            };
-            if found.served { EXIT_OK } else { EXIT_RUNTIME }
-        }
-        Err(error) => {
-            let _ = writeln!(err, "msm-proxy explain: {error}");
-            EXIT_CONFIG
-        }
     }
 }
 
@@ -271,24 +221,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn explain_says_why_and_exits_by_the_decision() {
-        let run = |words: &[&str]| {
-            let cli = Cli::try_parse_from(["msm-proxy", "explain"].iter().chain(words)).expect("valid");
-            let (mut out, mut err) = (Vec::new(), Vec::new());
-            let code = dispatch(&cli.command, &mut out, &mut err);
-            (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
-        };
-        let (code, out, _) = run(&["rtsp://h/cam"]);
-        assert_eq!((code, out.lines().next()), (EXIT_OK, Some("→ local  matches")));
-        let (code, out, _) = run(&["--from", "spiffe://a.example/x", "--json", "rtsp://h/cam"]);
-        assert_eq!(code, EXIT_RUNTIME);
-        assert!(out.contains("\"status\": 403"), "{out}");
-        let (code, _, err) = run(&["--from", "nobody", "rtsp://h/cam"]);
-        assert_eq!(code, EXIT_CONFIG);
-        assert!(err.starts_with("msm-proxy explain: --from: "), "{err}");
     }
 
     #[test]

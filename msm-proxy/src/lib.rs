@@ -5,6 +5,7 @@ pub mod admin;
 pub mod check;
 pub mod cli;
 mod demo;
+pub mod explain;
 pub mod logging;
 pub mod member;
 pub mod run;

@@ -66,7 +66,7 @@ fn parse(answer: &[u8]) -> Result<Value, StatusError> {
 }
 
 /// Text without control characters: names of streams come from peers, and terminals obey escapes.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 

@@ -1,6 +1,6 @@
 //! `msm.example.yaml` stays valid and complete.
 
-use msm::config::{Config, LimitsConfig, ListenerConfig};
+use msm::config::{Config, HealthConfig, LimitsConfig, ListenerConfig};
 use serde_json::Value;
 
 const EXAMPLE: &str = include_str!("../../msm.example.yaml");
@@ -20,6 +20,7 @@ fn it_is_valid() {
     assert_eq!(config.limits, LimitsConfig::default());
     assert_eq!((config.admin, config.log), (default.admin, default.log));
     assert_eq!(config.drain_timeout, default.drain_timeout);
+    assert_eq!(config.clusters["encoders"].health, HealthConfig::default());
     assert_eq!(config.routes.last(), default.routes.last());
 }
 

@@ -70,6 +70,13 @@ impl Headers {
     }
 }
 
+/// What routes look at.
+impl msm_core::route::Headers for Headers {
+    fn any(&self, name: &str, passes: &mut dyn FnMut(&str) -> bool) -> bool {
+        self.all(name).any(passes)
+    }
+}
+
 /// Whether `name` may stand as a method or header name (`RFC 2326 §15.1`, token).
 #[must_use]
 pub fn is_token(name: &str) -> bool {

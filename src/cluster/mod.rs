@@ -3,7 +3,9 @@
 mod checks;
 pub(crate) mod discovery;
 mod events;
+mod feed;
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use msm_core::cluster::{
     CheckFailure, Cluster as State, ClusterSpec, EndpointId, EndpointSpec, EndpointView, Health, Outcome,
     PickError, PickKey,
 };
+use msm_core::hub::Ingest;
 use msm_core::route::hash;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::{Notify, watch};
@@ -20,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use self::checks::Checking;
 pub(crate) use self::discovery::SourceSpec;
 use self::discovery::{Progress, Running};
+use self::feed::{Feed, Totals};
 use crate::error::Error;
 use crate::metrics::Clusters;
 use crate::routing::ClusterSettings;
@@ -42,6 +46,8 @@ pub(crate) struct Cluster {
     /// Told when something may be due earlier than it was.
     due: Arc<Notify>,
     metrics: OnceLock<Clusters>,
+    /// What the sessions with each endpoint bring, in bits a second.
+    bitrates: Mutex<BTreeMap<EndpointId, u64>>,
 }
 
 /// Whether new sessions go to an endpoint.
@@ -84,6 +90,7 @@ impl Cluster {
             checking: OnceLock::new(),
             due: Arc::new(Notify::new()),
             metrics: OnceLock::new(),
+            bitrates: Mutex::default(),
         })
     }
 
@@ -199,13 +206,29 @@ impl Cluster {
         outcome
     }
 
+    /// One session with an endpoint brings `now` instead of `before`.
+    fn set_bitrate(&self, id: EndpointId, before: u64, now: u64) {
+        if before == now {
+            return;
+        }
+        let mut bitrates = self.bitrates.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = bitrates.entry(id).or_default();
+        *all = all.saturating_sub(before).saturating_add(now);
+        let all = *all;
+        if all == 0 {
+            bitrates.remove(&id);
+        }
+        drop(bitrates);
+        self.quietly(|state| state.set_bitrate(id, all));
+    }
+
     /// The endpoint for the next session.
     fn pick(self: &Arc<Self>, key: PickKey, resource: &str, tried: &[EndpointId]) -> Result<Held, PickError> {
         self.quietly(|state| {
             let (id, endpoint) = state.pick(Instant::now(), key, tried)?;
             let url = RtspUrl::parse(&endpoint.to_string()).map_err(|_| PickError::Empty)?;
             state.begin(id);
-            Ok(Held { of: Some((Arc::clone(self), id)), url: url.with_resource(resource) })
+            Ok(Held::new(Some((Arc::clone(self), id)), url.with_resource(resource)))
         })
     }
 }
@@ -215,12 +238,36 @@ pub(crate) struct Held {
     /// None where the URL itself was given.
     of: Option<(Arc<Cluster>, EndpointId)>,
     pub(crate) url: RtspUrl,
+    since: Instant,
+    feed: RefCell<Feed>,
+    /// What the session brings, in bits a second.
+    bitrate: Cell<u64>,
 }
 
 impl Held {
+    fn new(of: Option<(Arc<Cluster>, EndpointId)>, url: RtspUrl) -> Self {
+        Self { of, url, since: Instant::now(), feed: RefCell::default(), bitrate: Cell::new(0) }
+    }
+
     /// An endpoint of no cluster.
     pub(crate) fn direct(url: RtspUrl) -> Self {
-        Self { of: None, url }
+        Self::new(None, url)
+    }
+
+    /// Says that the session was set up.
+    pub(crate) fn report_success(&self) {
+        self.report(Outcome::SetUp { took: self.since.elapsed() });
+    }
+
+    /// Says what the media that the session brings says of the endpoint. To be called at least once a second.
+    pub(crate) fn observe(&self, now: Instant, ingest: &Ingest) {
+        let Some((cluster, id)) = &self.of else { return };
+        let Some(said) = self.feed.borrow_mut().look(now, Totals::of(ingest)) else { return };
+        for outcome in said.outcomes {
+            self.report(outcome);
+        }
+        let before = self.bitrate.replace(said.bits_per_second);
+        cluster.set_bitrate(*id, before, said.bits_per_second);
     }
 
     /// Says what became of the session.
@@ -253,6 +300,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some((cluster, id)) = &self.of {
+            cluster.set_bitrate(*id, self.bitrate.take(), 0);
             cluster.quietly(|state| state.end(*id));
         }
     }

@@ -1,21 +1,20 @@
 //! What the types cannot say: references, uniqueness, and what fits together.
 
+mod cluster;
 mod discovery;
 mod identity;
 mod protection;
 mod publish;
 mod report;
+mod route;
 
 pub(super) use self::report::{At, Report};
 use super::listener::{ListenerConfig, Protocol};
-use super::nearest::nearest;
 use super::units::PortRange;
-use super::{
-    ClusterConfig, Config, FailoverConfig, Fallback, Hop, RouteConfig, Standby, Start, TransportConfig,
-};
+use super::{ClusterConfig, Config, FailoverConfig, Fallback, Hop, Standby, TransportConfig};
 use msm_auth::identity::id::IdMatch;
-use msm_core::cluster::{BalanceKind, ClusterOptions, ClusterSpec, Endpoint, EndpointSpec};
-use msm_core::route::{Backend, PeerPattern, RewriteTemplate, Route, RouteTable, UrlPattern};
+use msm_core::cluster::{ClusterSpec, Endpoint};
+use msm_core::route::{PeerPattern, RouteTable};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -56,8 +55,9 @@ pub(super) fn config(config: &Config, report: &mut Report<'_>) -> Routing {
         check_listener(listener, &at, report);
     }
     let clusters =
-        config.clusters.iter().map(|(name, cluster)| check_cluster(name, cluster, report)).collect();
-    let table = RouteTable::new(check_routes(config, report));
+        config.clusters.iter().map(|(name, cluster)| check_cluster(config, name, cluster, report)).collect();
+    cluster::own_zone(config, report);
+    let table = RouteTable::new(route::check(config, report));
     check_limits(config, report);
     identity::check(config, report);
     Routing { table, clusters }
@@ -234,7 +234,12 @@ fn check_failover(cluster: &ClusterConfig, at: &At, report: &mut Report<'_>) {
     }
 }
 
-fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Report<'_>) -> ClusterSpec {
+fn check_cluster(
+    config: &Config,
+    cluster_name: &str,
+    cluster: &ClusterConfig,
+    report: &mut Report<'_>,
+) -> ClusterSpec {
     let at = At::key("clusters").then(cluster_name);
     name(cluster_name, &at, report);
     interface(cluster.interface.as_deref(), &at, report);
@@ -244,17 +249,22 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
     let list = at.then("endpoints");
     let unknown = discovery::check(cluster, &at, report);
     let mut endpoints: Vec<Endpoint> = Vec::with_capacity(cluster.endpoints.len());
+    let mut specs = Vec::with_capacity(cluster.endpoints.len());
     let port = (cluster.hop == Hop::Mesh).then(|| ListenerConfig::MESH_ADDRESS.port());
-    for (index, url) in cluster.endpoints.iter().enumerate() {
-        match Endpoint::parse_with_port(url, port) {
+    for (index, given) in cluster.endpoints.iter().enumerate() {
+        match Endpoint::parse_with_port(&given.url, port) {
             Ok(endpoint) if endpoints.contains(&endpoint) => {
                 report.add(&list.item(index), format!("{endpoint} stands twice; remove one"));
             }
-            Ok(endpoint) => endpoints.push(endpoint),
+            Ok(endpoint) => {
+                specs.push(cluster::spec(endpoint.clone(), given));
+                endpoints.push(endpoint);
+            }
             // The URL may hold credentials: it is not repeated.
             Err(error) => report.add(&list.item(index), error.to_string()),
         }
     }
+    cluster::endpoints(&cluster.endpoints, &list, report);
     let all: Vec<_> = unknown.into_iter().chain(endpoints.iter().cloned()).collect();
     check_cluster_tls(cluster, &all, &at, report);
     peers(&cluster.peers, &at.then("peers"), report);
@@ -292,145 +302,8 @@ fn check_cluster(cluster_name: &str, cluster: &ClusterConfig, report: &mut Repor
     }
     ClusterSpec {
         name: cluster_name.to_owned(),
-        endpoints: endpoints.into_iter().map(EndpointSpec::new).collect(),
-        options: ClusterOptions { balance: BalanceKind::from(cluster.balance), ..ClusterOptions::default() },
-    }
-}
-
-fn check_routes(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
-    if config.routes.is_empty() {
-        report.add(
-            &At::key("routes"),
-            "has no route, so no URL exists; add one, or remove the key for the default",
-        );
-    }
-    let mut names = BTreeSet::new();
-    let mut routes: Vec<Route> = Vec::with_capacity(config.routes.len());
-    for (index, given) in config.routes.iter().enumerate() {
-        let at = At::key("routes").item(index);
-        name(&given.name, &at.then("name"), report);
-        if !names.insert(given.name.as_str()) {
-            let message = format!("`{}` is another route's name too; give each its own", given.name);
-            report.add(&at.then("name"), message);
-        }
-        if given.r#match.actions.is_empty() {
-            report.add(&at.then("match").then("actions"), "is empty; write `read`, `publish` or both");
-        }
-        check_backends(config, given, &at, report);
-        if given.coalesce > MAX_COALESCE {
-            report.add(&at.then("coalesce"), "is longer than `100ms`, more than a live stream can bear");
-        }
-        protection::check(config, &given.protection, &at.then("protection"), report);
-        publish::check(&given.publish, &at.then("publish"), report);
-        let url = at.then("match").then("url");
-        let pattern = match UrlPattern::parse(&given.r#match.url) {
-            Ok(pattern) => pattern,
-            Err(error) => {
-                report.add(&url, error.to_string());
-                // Still says what is wrong with the template itself.
-                if let Some(Err(error)) = given.rewrite.as_deref().map(RewriteTemplate::parse) {
-                    report.add(&at.then("rewrite"), error.to_string());
-                }
-                continue;
-            }
-        };
-        check_start(config, given, &pattern, &url, report);
-        let route = route_of(given, pattern, &at, report);
-        let shadow = routes.iter().find(|earlier| {
-            earlier.pattern.as_str() == route.pattern.as_str()
-                && (earlier.from.is_empty() || earlier.from == route.from)
-                && (earlier.actions.read || !route.actions.read)
-                && (earlier.actions.publish || !route.actions.publish)
-        });
-        if let Some(earlier) = shadow {
-            let message =
-                format!("is never reached: route `{}` above takes the same URLs; remove one", earlier.name);
-            report.add(&url, message);
-        }
-        routes.push(route);
-    }
-    routes
-}
-
-/// Longest `coalesce`.
-const MAX_COALESCE: Duration = Duration::from_millis(100);
-
-fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Report<'_>) -> Route {
-    let template = given.rewrite.as_deref().map(|text| {
-        let template = RewriteTemplate::parse(text)?;
-        template.check(&pattern)?;
-        Ok::<_, msm_core::route::TemplateError>(template)
-    });
-    let rewrite = match template.transpose() {
-        Ok(rewrite) => rewrite,
-        Err(error) => {
-            report.add(&at.then("rewrite"), error.to_string());
-            None
-        }
-    };
-    let backend =
-        |backend: &super::BackendConfig| Backend { cluster: backend.cluster.clone(), weight: backend.weight };
-    let from = peers(&given.r#match.from, &at.then("match").then("from"), report);
-    let allow = given.allow.as_ref().map(|allow| peers(allow, &at.then("allow"), report));
-    Route {
-        name: given.name.clone(),
-        pattern,
-        actions: given.r#match.actions.iter().map(|&action| action.into()).collect(),
-        from,
-        allow,
-        rewrite,
-        backends: given.backends.iter().map(backend).collect(),
-        share: given.share.into(),
-        coalesce: given.coalesce,
-        idle_timeout: given.idle_timeout,
-        protection: (&given.protection).into(),
-        publish: (&given.publish).into(),
-    }
-}
-
-fn check_backends(config: &Config, route: &RouteConfig, at: &At, report: &mut Report<'_>) {
-    let at = at.then("backends");
-    let mut seen = BTreeSet::new();
-    for (index, backend) in route.backends.iter().enumerate() {
-        let key = at.item(index).then("cluster");
-        let cluster = backend.cluster.as_str();
-        if cluster.is_empty() {
-            report.add(&key, "names no cluster; write the name of one under `clusters`");
-        } else if !config.clusters.contains_key(cluster) && !report.is_dead("clusters", cluster) {
-            let hint = match nearest(cluster, config.clusters.keys().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "add it under `clusters`".to_owned(),
-            };
-            report.add(&key, format!("there is no cluster `{cluster}`; {hint}"));
-        } else if !seen.insert(cluster) {
-            report.add(&key, format!("cluster `{cluster}` stands twice; add up the weights"));
-        }
-    }
-    if !route.backends.is_empty() && route.backends.iter().all(|backend| backend.weight == 0) {
-        report.add(&at, "has weight 0 everywhere, so nothing is served; give one a weight");
-    }
-}
-
-/// A cluster that is to start at once must be told what to start.
-fn check_start(
-    config: &Config,
-    route: &RouteConfig,
-    pattern: &UrlPattern,
-    url: &At,
-    report: &mut Report<'_>,
-) {
-    let always = route.backends.iter().find(|backend| {
-        config.clusters.get(&backend.cluster).is_some_and(|cluster| cluster.start == Start::Always)
-    });
-    if let Some(backend) = always
-        && pattern.names().next().is_some()
-    {
-        let cluster = &backend.cluster;
-        let message = format!(
-            "has placeholders, but cluster `{cluster}` has `start: always`: nothing says which stream to start; name one \
-             stream, or write `start: on_demand`"
-        );
-        report.add(url, message);
+        endpoints: specs,
+        options: cluster::options(config, cluster, &at, report),
     }
 }
 

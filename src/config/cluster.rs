@@ -1,11 +1,12 @@
 //! `clusters`: where streams come from, or go to.
 
+use super::balance::{BalanceConfig, ClusterLimitsConfig, MaglevConfig};
 use super::discovery::DnsConfig;
+use super::endpoint::EndpointConfig;
 use super::failover::FailoverConfig;
 use super::health::HealthConfig;
 use super::secret::Secret;
 use super::units::{self, PortRange};
-use msm_core::cluster::BalanceKind;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use std::time::Duration;
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClusterConfig {
-    /// The servers: `rtsp://host:port`, or `rtsps://host:port` for TLS, without a path.
-    pub endpoints: Vec<String>,
+    /// The servers: `rtsp://host:port`, or `rtsps://host:port` for TLS, without a path; or `{url: URL, weight: 1, zone: NAME}`.
+    pub endpoints: Vec<EndpointConfig>,
     /// The servers that a name stands for, asked for again when the answer expires. Instead of `endpoints`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsConfig>,
@@ -46,6 +47,16 @@ pub struct ClusterConfig {
     pub start: Start,
     /// How an endpoint is picked for an upstream session.
     pub balance: BalanceConfig,
+    /// How `balance: maglev` hashes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maglev: Option<MaglevConfig>,
+    /// How long an endpoint that joins, or is well again, takes to get its whole weight: a tenth of it at first, all of it after this long. 0
+    /// gives it all at once.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub slow_start: Duration,
+    /// How many upstream sessions there may be.
+    pub limits: ClusterLimitsConfig,
     /// How media comes from the servers.
     pub transport: TransportConfig,
     /// The network interface for media from the servers, such as `eth0`. Default: what the system routes by.
@@ -144,24 +155,6 @@ pub enum Start {
     OnDemand,
     /// At once, and kept. Only for routes whose URL names one stream.
     Always,
-}
-
-/// How an endpoint is picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum BalanceConfig {
-    /// One after the other.
-    #[default]
-    RoundRobin,
-}
-
-impl From<BalanceConfig> for BalanceKind {
-    fn from(balance: BalanceConfig) -> BalanceKind {
-        match balance {
-            BalanceConfig::RoundRobin => BalanceKind::RoundRobin,
-        }
-    }
 }
 
 /// How media comes from a server.

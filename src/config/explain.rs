@@ -1,16 +1,57 @@
 //! How a configuration would route a request, and why.
 
-use std::fmt;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
 
 use msm_auth::identity::id::SpiffeId;
-use msm_core::route::{Caller, Denial, RequestKey, RouteError, Verdict};
+use msm_core::route::{
+    Caller, Considered, Denial, RequestKey, RouteError, RouteMatch, RouteTable, Verdict, split,
+};
 use msm_rtsp::url::RtspUrl;
 use serde::Serialize;
 
-use super::{ActionConfig, Config, Fallback, Hop};
+use super::{ActionConfig, Config, EndpointConfig, Fallback, Hop};
+use crate::routing::{client_at, client_of, key_of, pick_key, point};
+
+/// Routes that do not match a URL are named up to so many, and counted beyond.
+const MAX_NAMED: usize = 20;
+
+/// What [`Config::explain`] is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The URL as a client would ask for it.
+    pub url: String,
+    /// What is asked for.
+    pub action: ActionConfig,
+    /// The SPIFFE ID of another member that asks; without it, a plain client does.
+    pub from: Option<String>,
+    /// The listener that the request comes in by.
+    pub listener: Option<String>,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// The client's address, for what depends on that. A member is known by its ID.
+    pub client: Option<IpAddr>,
+}
+
+impl Question {
+    /// A plain client reads.
+    pub fn read(url: impl Into<String>) -> Question {
+        Question {
+            url: url.into(),
+            action: ActionConfig::Read,
+            from: None,
+            listener: None,
+            headers: Vec::new(),
+            client: None,
+        }
+    }
+}
 
 /// What [`Config::explain`] found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
     /// Whether the request would be served.
     pub served: bool,
@@ -18,12 +59,19 @@ pub struct Explanation {
     pub status: u16,
     /// The decision, for people.
     pub decision: String,
-    /// The routes that were looked at, in order, each with what it makes of the request.
+    /// The routes that match the URL, in the order in which they are asked, each with what it makes of the request; then those that do not
+    /// match, unless there are many.
     pub routes: Vec<RouteVerdict>,
+    /// Routes that do not match and are not listed.
+    pub others: usize,
+    /// Where the client is sent instead.
+    pub redirect: Option<String>,
     /// Path and query upstream.
     pub resource: Option<String>,
     /// Where the request goes; empty for streams of this process.
     pub backends: Vec<BackendChoice>,
+    /// What depends on who asks, and what it comes to.
+    pub side: Option<String>,
 }
 
 /// One route, and what it makes of the request.
@@ -38,65 +86,91 @@ pub struct RouteVerdict {
 }
 
 /// One cluster that the request may go to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackendChoice {
     /// The cluster's name.
     pub cluster: String,
     /// Its share of the route's requests.
     pub weight: u32,
+    /// The same, in percent of all weights.
+    pub share: f64,
+    /// Whether this client's request goes there; unknown unless the question says who asks.
+    pub chosen: Option<bool>,
     /// `plain` or `mesh`.
     pub hop: &'static str,
     /// What becomes of endpoints that know no mesh hop: `none` or `rtsps`.
     pub fallback: &'static str,
+    /// How an endpoint is picked.
+    pub balance: String,
     /// Its servers.
-    pub endpoints: Vec<String>,
+    pub endpoints: Vec<EndpointChoice>,
     /// Which members may serve.
     pub peers: Vec<String>,
 }
 
+/// One server of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EndpointChoice {
+    /// Where it is.
+    pub url: String,
+    /// Its share, relative to the others'.
+    pub weight: u32,
+    /// How it is, in the words of a running proxy; the configuration does not know.
+    pub health: Option<String>,
+}
+
 impl Config {
-    /// How a request would be routed: `from` is the caller's SPIFFE ID as another member; without it, a plain client asks.
+    /// How a request would be routed.
     ///
     /// # Errors
-    /// What is wrong with the URL, the ID or the configuration, for people.
-    pub fn explain(
-        &self,
-        url: &str,
-        action: ActionConfig,
-        from: Option<&str>,
-    ) -> Result<Explanation, String> {
-        let url = RtspUrl::parse(url).map_err(|error| format!("the URL: {error}"))?;
-        let from = from.map(SpiffeId::parse).transpose().map_err(|error| format!("--from: {error}"))?;
-        let from = from.map(|id| id.to_string());
+    /// What is wrong with the question or the configuration, for people.
+    pub fn explain(&self, question: &Question) -> Result<Explanation, String> {
+        let url = RtspUrl::parse(&question.url).map_err(|error| format!("the URL: {error}"))?;
+        let from = question.from.as_deref().map(SpiffeId::parse).transpose();
+        let from = from.map_err(|error| format!("--from: {error}"))?.map(|id| id.to_string());
+        let known = || self.listeners.iter().map(|listener| listener.name.as_str());
+        if let Some(listener) = &question.listener
+            && !known().any(|name| name == listener)
+        {
+            let known: Vec<&str> = known().collect();
+            return Err(format!("--listener: there is no listener `{listener}`, but {}", known.join(", ")));
+        }
+        let client = match (&from, question.client) {
+            (Some(id), _) => Some(client_of(id)),
+            (None, Some(address)) => Some(client_at(address)),
+            (None, None) => None,
+        };
         let table = self.routing().map_err(|errors| errors.to_string())?.table;
         let key = RequestKey {
-            scheme: url.scheme(),
-            host: url.host(),
-            port: Some(url.port()),
-            path: if url.path().is_empty() { "/" } else { url.path() },
-            query: url.query(),
-            action: action.into(),
             caller: from.as_deref().map_or(Caller::Anonymous, Caller::Member),
+            listener: question.listener.as_deref(),
+            headers: &question.headers,
+            client: client.unwrap_or_default(),
+            ..key_of(&url, question.action.into())
         };
-        let routes =
-            table.explain(&key).map(|(route, verdict)| self.verdict(&route.name, &verdict)).collect();
+        let considered = table.explain(&key);
         let mut explanation = Explanation {
             served: false,
             status: 404,
             decision: String::new(),
-            routes,
+            routes: Vec::new(),
+            others: 0,
+            redirect: None,
             resource: None,
             backends: Vec::new(),
+            side: None,
         };
+        let undecided = considered.iter().take_while(|own| own.behind.is_none());
+        let shares = undecided.filter_map(|own| Some((own, own.route.percentage?))).next();
+        if let (Some((own, percentage)), None) = (shares, client) {
+            explanation.side = Some(format!(
+                "route `{}` takes {percentage}% of clients: name one by --client or --from to know its side",
+                own.route.name
+            ));
+        }
+        explanation.fill_routes(&table, &considered);
         match table.route(&key) {
-            Ok(found) => {
-                explanation.served = true;
-                explanation.status = 200;
-                explanation.decision = format!("route `{}` serves it", found.route.name);
-                explanation.resource = Some(found.path_and_query());
-                explanation.backends =
-                    found.route.backends.iter().map(|own| self.backend(&own.cluster, own.weight)).collect();
-            }
+            Ok(found) => self.found(&mut explanation, &found, &url, client),
             Err(error) => {
                 explanation.status = match &error {
                     RouteError::Denied { .. } => 403,
@@ -110,34 +184,64 @@ impl Config {
         Ok(explanation)
     }
 
-    fn verdict(&self, name: &str, verdict: &Verdict) -> RouteVerdict {
-        let given = self.routes.iter().find(|route| route.name == name);
-        let (decides, why) = match verdict {
-            Verdict::OtherUrl => {
-                (false, format!("`{}` does not match the URL", given.map_or("", |own| &own.r#match.url)))
+    fn found(
+        &self,
+        explanation: &mut Explanation,
+        found: &RouteMatch<'_>,
+        url: &RtspUrl,
+        client: Option<u64>,
+    ) {
+        let route = found.route;
+        if let Some((to, status)) = found.redirect() {
+            if url.scheme() == "rtsps" && to.starts_with("rtsp://") {
+                explanation.status = 403;
+                explanation.decision = format!(
+                    "route `{}` would send a client that came by TLS to {to}, in the clear",
+                    route.name
+                );
+                return;
             }
-            Verdict::OtherAction => (false, "is not for this action".to_owned()),
-            Verdict::OtherCaller => {
-                let from = given.map(|own| own.r#match.from.join(", ")).unwrap_or_default();
-                (false, format!("`from` selects {from}"))
+            explanation.status = status;
+            explanation.decision = format!("route `{}` sends the client to {to}", route.name);
+            explanation.redirect = Some(to);
+            return;
+        }
+        explanation.served = true;
+        explanation.status = 200;
+        explanation.decision = format!("route `{}` serves it", route.name);
+        let resource = found.path_and_query();
+        let chosen =
+            client.and_then(|client| split(&route.backends, point(pick_key(client, &resource)), |_| true));
+        let total: u64 = route.backends.iter().map(|own| u64::from(own.weight)).sum();
+        for own in &route.backends {
+            let share = f64::from(own.weight) * 100.0 / total as f64;
+            let chosen = client.map(|_| chosen.is_some_and(|chosen| chosen.cluster == own.cluster));
+            explanation.backends.push(self.backend(&own.cluster, own.weight, share, chosen));
+        }
+        let splits = route.backends.iter().filter(|own| own.weight > 0).count() > 1;
+        explanation.side = match (splits, chosen) {
+            (true, Some(chosen)) => {
+                Some(format!("this client's readers of this URL are on the side of `{}`", chosen.cluster))
             }
-            Verdict::Denies(denial) => (true, denies(denial)),
-            Verdict::Serves(_) => {
-                let allow = given.and_then(|own| own.allow.as_ref()).map(|allow| allow.join(", "));
-                (
-                    true,
-                    allow.map_or("matches".to_owned(), |allow| format!("matches, and `allow` lists {allow}")),
-                )
-            }
+            (true, None) => Some(
+                "streams are split by client and URL: name a client by --client or --from to know its side"
+                    .to_owned(),
+            ),
+            (false, _) => explanation.side.take(),
         };
-        RouteVerdict { route: name.to_owned(), decides, why }
+        explanation.resource = Some(resource);
     }
 
-    fn backend(&self, name: &str, weight: u32) -> BackendChoice {
+    fn backend(&self, name: &str, weight: u32, share: f64, chosen: Option<bool>) -> BackendChoice {
         let cluster = self.clusters.get(name);
+        let endpoints = cluster.map(|own| own.endpoints.as_slice()).unwrap_or_default();
+        let endpoint =
+            |own: &EndpointConfig| EndpointChoice { url: own.url.clone(), weight: own.weight, health: None };
         BackendChoice {
             cluster: name.to_owned(),
             weight,
+            share,
+            chosen,
             hop: match cluster.map(|own| own.hop) {
                 Some(Hop::Mesh) => "mesh",
                 _ => "plain",
@@ -146,124 +250,90 @@ impl Config {
                 Some(Fallback::Rtsps) => "rtsps",
                 _ => "none",
             },
-            endpoints: cluster.map(|own| own.endpoints.clone()).unwrap_or_default(),
+            balance: cluster.map(|own| word(&own.balance)).unwrap_or_default(),
+            endpoints: endpoints.iter().map(endpoint).collect(),
             peers: cluster.map(|own| own.peers.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// A word of the configuration as the file has it.
+fn word(value: &impl std::fmt::Debug) -> String {
+    let mut word = String::new();
+    for letter in format!("{value:?}").chars() {
+        if letter.is_ascii_uppercase() && word.ends_with(|last: char| last.is_ascii_lowercase()) {
+            word.push('_');
+        }
+        word.push(letter.to_ascii_lowercase());
+    }
+    word
+}
+
+impl Explanation {
+    fn fill_routes(&mut self, table: &RouteTable, considered: &[Considered<'_>]) {
+        let decider = considered.iter().find(|own| own.verdict.decides() && own.behind.is_none());
+        let beats = considered.iter().find_map(|own| own.behind);
+        for own in considered {
+            let decides = decider.is_some_and(|decider| std::ptr::eq(decider, own));
+            let mut why = match (own.behind, decider) {
+                (Some(precedence), Some(decider)) => {
+                    format!("not asked: `{}` comes first, as {precedence}", decider.route.name)
+                }
+                _ => why(own),
+            };
+            if let (true, Some(precedence)) = (decides, beats) {
+                why.push_str(&format!("; of those that match it comes first, as {precedence}"));
+            }
+            self.routes.push(RouteVerdict { route: own.route.name.clone(), decides, why });
+        }
+        let is_listed = |name: &str| considered.iter().any(|own| own.route.name == name);
+        let others = || table.by_precedence().filter(|route| !is_listed(&route.name));
+        let missing = table.routes().len().saturating_sub(considered.len());
+        if missing > MAX_NAMED {
+            self.others = missing;
+            return;
+        }
+        for route in others() {
+            let why = format!("`{}` does not match the URL", route.pattern);
+            self.routes.push(RouteVerdict { route: route.name.clone(), decides: false, why });
+        }
+    }
+}
+
+/// What a route makes of the request, for people.
+fn why(own: &Considered<'_>) -> String {
+    let route = own.route;
+    let list = |texts: &mut dyn Iterator<Item = String>| texts.collect::<Vec<_>>().join(", ");
+    match &own.verdict {
+        Verdict::OtherAction => "is not for this action".to_owned(),
+        Verdict::OtherCaller => {
+            format!("`from` selects {}", list(&mut route.from.iter().map(ToString::to_string)))
+        }
+        Verdict::OtherListener => {
+            format!("`listeners` selects {}", list(&mut route.listeners.iter().cloned()))
+        }
+        Verdict::OtherHeaders { wanted } => format!("`headers` wants `{wanted}`"),
+        Verdict::OtherShare => {
+            let percentage = route.percentage.unwrap_or(100);
+            format!("`percentage` takes {percentage}% of clients and URLs, and not these")
+        }
+        Verdict::Denies(denial) => denies(denial),
+        Verdict::Serves => {
+            let mut why = format!("`{}` matches", route.pattern);
+            if let Some(percentage) = route.percentage {
+                why.push_str(&format!(", and these are among its {percentage}% of clients and URLs"));
+            }
+            if let Some(allow) = &route.allow {
+                why.push_str(&format!(
+                    ", and `allow` lists {}",
+                    list(&mut allow.iter().map(ToString::to_string))
+                ));
+            }
+            why
         }
     }
 }
 
 fn denies(denial: &Denial) -> String {
     format!("matches, and denies it: {denial}")
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.routes.iter().map(|own| own.route.len()).max().unwrap_or(0);
-        for own in &self.routes {
-            let mark = if own.decides { "→" } else { " " };
-            writeln!(f, "{mark} {:width$}  {}", own.route, own.why)?;
-        }
-        writeln!(f, "{}: {}", self.status, self.decision)?;
-        if let Some(resource) = &self.resource {
-            if self.backends.is_empty() {
-                writeln!(f, "  {resource}, from streams that are published into this process")?;
-            }
-            for own in &self.backends {
-                write!(
-                    f,
-                    "  {resource}, from cluster `{}` (weight {}, {} hop{}): {}",
-                    own.cluster,
-                    own.weight,
-                    own.hop,
-                    if own.fallback == "rtsps" {
-                        ", or RTSP over TLS where an endpoint knows none"
-                    } else {
-                        ""
-                    },
-                    own.endpoints.join(", ")
-                )?;
-                if !own.peers.is_empty() {
-                    write!(f, "; who must be {}", own.peers.join(" or "))?;
-                }
-                writeln!(f)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const YAML: &str = "
-identity: {ephemeral: {trust_domain: a.example, path: /me}}
-listeners: [{name: mesh, address: '127.0.0.1:8050', protocol: mesh}]
-routes:
-  - {name: editors, match: {url: '/news/{feed}', from: ['spiffe://a.example/ns/edit/*']}, allow: ['spiffe://a.example/ns/edit/anna'], backends: [{cluster: far}], rewrite: '/live/{feed}'}
-  - {name: in, match: {url: '/in/{feed}', actions: [publish]}}
-  - {name: all, match: {url: '/{path...}'}, allow: ['spiffe://a.example/*']}
-clusters:
-  far: {endpoints: ['rtsp://10.0.0.1:8050'], hop: mesh, peers: ['spiffe://a.example/far']}
-";
-
-    fn explain(url: &str, from: Option<&str>) -> Explanation {
-        let config = Config::from_yaml(YAML, "msm.yaml", std::iter::empty()).unwrap();
-        config.explain(url, ActionConfig::Read, from).unwrap()
-    }
-
-    #[test]
-    fn the_route_that_serves_is_named_with_its_cluster_and_who_must_serve() {
-        let found = explain("rtsp://h/news/eu", Some("spiffe://a.example/ns/edit/anna"));
-        assert!(found.served);
-        assert_eq!(
-            found.to_string(),
-            "→ editors  matches, and `allow` lists spiffe://a.example/ns/edit/anna\n\
-             200: route `editors` serves it\n  \
-             /live/eu, from cluster `far` (weight 1, mesh hop): rtsp://10.0.0.1:8050; who must be spiffe://a.example/far\n"
-        );
-    }
-
-    #[test]
-    fn a_fallback_is_named_with_its_cluster() {
-        let yaml = YAML.replace("hop: mesh,", "hop: mesh, fallback: rtsps,");
-        let config = Config::from_yaml(&yaml, "msm.yaml", std::iter::empty()).unwrap();
-        let from = Some("spiffe://a.example/ns/edit/anna");
-        let found = config.explain("rtsp://h/news/eu", ActionConfig::Read, from).unwrap();
-        assert_eq!(found.backends[0].fallback, "rtsps");
-        assert!(
-            found.to_string().ends_with(
-                "(weight 1, mesh hop, or RTSP over TLS where an endpoint knows none): rtsp://10.0.0.1:8050; who must be \
-                 spiffe://a.example/far\n"
-            ),
-            "{found}"
-        );
-    }
-
-    #[test]
-    fn a_denial_says_why_and_stops_there() {
-        let found = explain("rtsp://h/news/eu", Some("spiffe://a.example/ns/edit/bert"));
-        assert_eq!((found.served, found.status, found.routes.len()), (false, 403, 1));
-        assert_eq!(
-            found.to_string(),
-            "→ editors  matches, and denies it: `allow` lists spiffe://a.example/ns/edit/anna, and the caller is \
-             spiffe://a.example/ns/edit/bert\n\
-             403: route `editors`: `allow` lists spiffe://a.example/ns/edit/anna, and the caller is \
-             spiffe://a.example/ns/edit/bert\n"
-        );
-        let found = explain("rtsp://h/news/eu", None);
-        assert_eq!(found.status, 403);
-        assert_eq!(found.routes[0].why, "`from` selects spiffe://a.example/ns/edit/*");
-        assert_eq!(found.routes[1].why, "`/in/{feed}` does not match the URL");
-        assert!(found.routes[2].why.ends_with("and the caller has shown no identity"));
-    }
-
-    #[test]
-    fn what_cannot_be_asked_is_said() {
-        let config = Config::default();
-        assert!(config.explain("nonsense", ActionConfig::Read, None).unwrap_err().starts_with("the URL: "));
-        let error = config.explain("rtsp://h/a", ActionConfig::Read, Some("spiffe://A b")).unwrap_err();
-        assert!(error.starts_with("--from: "), "{error}");
-        assert!(config.explain("rtsp://h/a", ActionConfig::Publish, None).unwrap().served);
-    }
 }

@@ -16,10 +16,12 @@
 //! ```
 
 mod admin;
+mod balance;
 mod check;
 mod cluster;
 mod de;
 mod discovery;
+mod endpoint;
 mod env;
 mod explain;
 mod failover;
@@ -40,23 +42,27 @@ mod tree;
 mod units;
 
 pub use admin::{AdminConfig, LogConfig, LogFormat, LogLevel};
+pub use balance::{BalanceConfig, ClusterLimitsConfig, HashOnConfig, MaglevConfig};
 pub use check::Routing;
 pub use cluster::{
-    AuthConfig, BalanceConfig, ClusterConfig, ClusterTls, Fallback, Hop, Start, TimeoutsConfig,
-    TransportConfig,
+    AuthConfig, ClusterConfig, ClusterTls, Fallback, Hop, Start, TimeoutsConfig, TransportConfig,
 };
 pub use discovery::{DnsConfig, DnsKind, DnsScheme};
+pub use endpoint::EndpointConfig;
 pub use env::ENV_PREFIX;
-pub use explain::{BackendChoice, Explanation, RouteVerdict};
+pub use explain::{BackendChoice, EndpointChoice, Explanation, Question, RouteVerdict};
 pub use failover::{FailoverConfig, OnChange, Standby};
-pub use health::HealthConfig;
+pub use health::{ActiveConfig, CheckConfig, HealthConfig, OutlierConfig};
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls, MulticastConfig, Nat, Protocol};
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
 pub use protection::{FecConfig, NackConfig, PathFrom, PathModeConfig, PathsConfig, ProtectionConfig};
 pub use publish::PublishConfig;
-pub use route::{ActionConfig, BackendConfig, MatchConfig, RouteConfig, ShareConfig};
+pub use route::{
+    ActionConfig, BackendConfig, MatchConfig, RedirectConfig, RouteConfig, RouteLimitsConfig,
+    RouteTimeoutsConfig, ShareConfig,
+};
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use secret::Secret;
@@ -82,10 +88,15 @@ pub struct Config {
     pub admin: AdminConfig,
     /// The threads that run media: `auto` is one for each core.
     pub workers: Workers,
-    /// From URLs to clusters, in order: the first route that matches counts. Default: one local route for every URL.
+    /// From URLs to clusters. Of the routes that match, the one with the most exact URL counts, then the order of the file. Default: one
+    /// local route for every URL.
     pub routes: Vec<RouteConfig>,
     /// Sets of servers, by name.
     pub clusters: BTreeMap<String, ClusterConfig>,
+    /// The failure domain that this process is in, such as a datacentre: endpoints of the same zone are preferred as long as they can bear it.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// What one peer, and the process, may use.
     pub limits: LimitsConfig,
     /// What is logged.
@@ -112,6 +123,7 @@ impl Default for Config {
             workers: Workers::Auto,
             routes: vec![RouteConfig { name: "local".to_owned(), ..RouteConfig::default() }],
             clusters: BTreeMap::new(),
+            zone: None,
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
             drain_delay: Duration::ZERO,

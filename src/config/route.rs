@@ -2,12 +2,14 @@
 
 use super::protection::ProtectionConfig;
 use super::publish::PublishConfig;
-use super::units;
-use msm_core::route::{Action, Route, Share};
+use super::units::{self, Percent};
+use msm_core::route::{Action, Route, RouteLimits, RouteTimeouts, Share};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One way from a URL to the clusters that serve it. The first route that matches counts.
+/// One way from a URL to the clusters that serve it. Of the routes that match, the one with the most exact URL counts, then the order of
+/// the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -20,6 +22,9 @@ pub struct RouteConfig {
     /// Anyone else gets 403, never a later route. Default: plain clients all, other members none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<String>>,
+    /// Sends clients to another URL, instead of serving them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<RedirectConfig>,
     /// The path upstream, with the names of `match.url`: `/live/{feed}`. A query in it replaces the request's. Default:
     /// the request's own path and query.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +42,10 @@ pub struct RouteConfig {
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
     pub idle_timeout: Duration,
+    /// How long upstreams may take. Default: as the cluster says.
+    pub timeouts: RouteTimeoutsConfig,
+    /// What the route may use. Default: what the process may.
+    pub limits: RouteLimitsConfig,
     /// What is done against loss: between members always, with others as far as they offer it.
     pub protection: ProtectionConfig,
     /// What becomes of readers when a publisher goes, and of a second publisher.
@@ -49,11 +58,14 @@ impl Default for RouteConfig {
             name: String::new(),
             r#match: MatchConfig::default(),
             allow: None,
+            redirect: None,
             rewrite: None,
             backends: Vec::new(),
             share: ShareConfig::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
+            timeouts: RouteTimeoutsConfig::default(),
+            limits: RouteLimitsConfig::default(),
             protection: ProtectionConfig::default(),
             publish: PublishConfig::default(),
         }
@@ -73,6 +85,16 @@ pub struct MatchConfig {
     /// Who asks: SPIFFE IDs, or patterns of them. Others are matched against the next route. Default: anybody.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
+    /// The names of the listeners that the request may come in by. Default: any, and requests of the application itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<String>,
+    /// Headers that DESCRIBE, ANNOUNCE and SETUP have, all of them, by name: the value, `VLC*` for a beginning, `*VLC*` for a part,
+    /// `*` for any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// How much of it: of all pairs of client and URL, each of which stays on its side. A client is a member's SPIFFE ID, else an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percentage: Option<Percent>,
 }
 
 impl Default for MatchConfig {
@@ -81,7 +103,69 @@ impl Default for MatchConfig {
             url: "/{path...}".to_owned(),
             actions: vec![ActionConfig::Read, ActionConfig::Publish],
             from: Vec::new(),
+            listeners: Vec::new(),
+            headers: BTreeMap::new(),
+            percentage: None,
         }
+    }
+}
+
+/// Where a route sends its clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RedirectConfig {
+    /// The URL, with the names of `match.url` in its path: `rtsp://other.example/{feed}`. Without a path: the one that would be asked for
+    /// upstream.
+    pub to: String,
+    /// 301: it has moved for good; 302: for now.
+    pub status: u16,
+}
+
+impl Default for RedirectConfig {
+    fn default() -> RedirectConfig {
+        RedirectConfig { to: String::new(), status: 302 }
+    }
+}
+
+/// How long the upstreams of a route may take.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RouteTimeoutsConfig {
+    /// For the TCP connection, instead of the cluster's `timeouts.connect`.
+    #[serde(with = "units::some_duration", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::DurationText>"))]
+    pub connect: Option<Duration>,
+    /// For the answer to one request, instead of the cluster's `timeouts.response`.
+    #[serde(with = "units::some_duration", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::DurationText>"))]
+    pub response: Option<Duration>,
+    /// For everything until an endpoint has described the stream, or records it, however many are tried; then the client gets 504.
+    #[serde(with = "units::some_duration", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::DurationText>"))]
+    pub set_up: Option<Duration>,
+}
+
+impl From<&RouteTimeoutsConfig> for RouteTimeouts {
+    fn from(own: &RouteTimeoutsConfig) -> RouteTimeouts {
+        RouteTimeouts { connect: own.connect, response: own.response, set_up: own.set_up }
+    }
+}
+
+/// What a route may use.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RouteLimitsConfig {
+    /// Sessions of clients, readers and publishers, at a time; the next one is answered 453.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u32>,
+}
+
+impl From<&RouteLimitsConfig> for RouteLimits {
+    fn from(own: &RouteLimitsConfig) -> RouteLimits {
+        RouteLimits { sessions: own.sessions }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The JSON Schema of the configuration, from the types and their documentation.
 
 use super::Config;
+use super::endpoint::{EndpointConfig, Whole};
 use super::protection::{FecConfig, PathFrom};
 use super::units::{Bind, GroupPool, Percent, PortRange, Workers};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -40,6 +41,18 @@ text_schema! {
     PathFrom, "PathFrom", "An address of this machine, or the name of an interface.", [{"type": "string"}];
     Workers, "Workers", "`auto` or a number.",
         [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 1024}];
+}
+
+impl JsonSchema for EndpointConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "Endpoint".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let whole = generator.subschema_for::<Whole>();
+        let description = "A server: its URL, or that with a weight and a zone.";
+        json_schema!({"description": description, "anyOf": [{"type": "string"}, whole]})
+    }
 }
 
 /// The JSON Schema (draft 2020-12) of the configuration file, as JSON.

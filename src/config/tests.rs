@@ -1,5 +1,5 @@
 use super::*;
-use msm_core::route::{self, Action, Caller, RequestKey, RouteError};
+use msm_core::route::{self, Action, RequestKey, RouteError};
 use proptest::prelude::*;
 
 fn load(yaml: &str) -> Result<Config, ConfigErrors> {
@@ -22,15 +22,7 @@ fn an_empty_file_is_the_default() {
     assert_eq!(config.listeners[0].port_pair(), (8000, 8001));
     let routing = config.routing().expect("valid");
     for action in [Action::Read, Action::Publish] {
-        let key = RequestKey {
-            scheme: "rtsp",
-            host: "h",
-            port: None,
-            path: "/a/b",
-            query: None,
-            action,
-            caller: Caller::Own,
-        };
+        let key = RequestKey { host: "h", ..RequestKey::new("/a/b", action) };
         let found = routing.table.route(&key).expect("routed");
         assert!(found.route.is_local());
         assert_eq!(found.path, "/a/b");
@@ -82,15 +74,7 @@ drain_timeout: 3s
     let Routing { table, clusters } = config.routing().expect("valid");
     assert_eq!(clusters.len(), 2);
     assert_eq!(clusters[1].endpoints[0].endpoint.to_string(), "rtsp://[fd00::1]:554");
-    let mut key = RequestKey {
-        scheme: "rtsp",
-        host: "h",
-        port: None,
-        path: "/news/eu",
-        query: None,
-        action: Action::Read,
-        caller: Caller::Own,
-    };
+    let mut key = RequestKey { host: "h", ..RequestKey::new("/news/eu", Action::Read) };
     let found = table.route(&key).expect("routed");
     assert_eq!(found.path, "/live/eu");
     assert_eq!(found.route.coalesce, Duration::from_millis(2));
@@ -182,10 +166,7 @@ log: {level: loud}
 fn keys_of_later_versions_are_refused() {
     for (yaml, wanted) in [
         ("routes: [{mirror: {cluster: a}}]", "msm.yaml:1: routes[0].mirror: unknown key;"),
-        (
-            "clusters: {a: {endpoints: ['rtsp://h'], balance: maglev}}",
-            "msm.yaml:1: clusters.a.balance: `maglev`",
-        ),
+        ("clusters: {a: {endpoints: ['rtsp://h'], balance: ring}}", "msm.yaml:1: clusters.a.balance: `ring`"),
     ] {
         let found = problems(yaml);
         assert!(found.len() == 1 && found[0].starts_with(wanted), "{yaml}: {found:?}");
@@ -625,6 +606,88 @@ fn failover_keys_are_checked() {
         problems(&with("hold: 0s, standby: warm")),
         [
             "msm.yaml:2: clusters.c.failover.standby: is of no use with `hold: 0s`, which ends readers with their endpoint; remove one of the two"
+        ]
+    );
+}
+
+#[test]
+fn what_routes_ask_for_is_checked() {
+    let yaml = "\
+listeners: [{name: apps, address: '127.0.0.1:0'}]
+routes:
+  - {name: a, match: {url: '/a', listeners: [app], headers: {'User Agent': '*', X: 'a*b'}, percentage: 0%}}
+  - {name: b, match: {url: '/b/{x}'}, redirect: {to: 'rtsp://u:p@h/{x}', status: 303}, backends: [{cluster: c}]}
+  - {name: d, match: {url: '/d/{x}'}, redirect: {to: 'rtsp://h/{y}'}, limits: {sessions: 0}}
+  - {name: e, match: {url: 'rtsp://own.example/e'}, redirect: {to: 'rtsps://own.example/e'}}
+  - {name: f, match: {url: '/f'}, redirect: {}}
+  - {name: g, match: {url: '/g'}, timeouts: {set_up: 1s}}
+  - {name: h, match: {url: '/h'}, backends: [{cluster: c}], timeouts: {connect: 0s, set_up: 5}}
+clusters: {c: {endpoints: ['rtsp://10.0.0.1']}}
+";
+    assert_eq!(
+        problems(yaml),
+        [
+            "msm.yaml:9: routes[6].timeouts.set_up: `5` has no unit; write a duration such as `80ms`, `2s` or `1m`",
+            "msm.yaml:3: routes[0].match.listeners[0]: there is no listener `app`; did you mean `apps`?",
+            "msm.yaml:3: routes[0].match.headers.User Agent: `User Agent` is not the name of a header; write e.g. `User-Agent`",
+            "msm.yaml:3: routes[0].match.headers.X: has a `*` in the middle; `*` may stand at the beginning and at the end: \
+             `VLC*`, `*VLC*`",
+            "msm.yaml:3: routes[0].match.percentage: is 0%, so nothing comes to the route; remove the route, or write more",
+            "msm.yaml:4: routes[1].redirect: stands next to `backends`, and a client is either sent away or served; remove one",
+            "msm.yaml:4: routes[1].redirect.to: has a user or password, which every client would be told; remove it",
+            "msm.yaml:5: routes[2].limits.sessions: is 0, so nothing would be served; write at least 1",
+            "msm.yaml:5: routes[2].redirect: stands next to `limits`, and who is sent away has no session; remove one",
+            "msm.yaml:5: routes[2].redirect.to: `{y}` is not in the pattern, which has `{x}`",
+            "msm.yaml:6: routes[3].redirect.to: sends clients to rtsps://own.example/e, which is this route's again; \
+             `match.listeners` tells those who came by one listener from others",
+            "msm.yaml:7: routes[4].redirect.to: says nothing; write e.g. `rtsp://other.example/{name}`",
+            "msm.yaml:8: routes[5].timeouts.set_up: is for routes with `backends`: nothing is waited for here; remove it",
+            "msm.yaml:9: routes[6].timeouts.connect: is 0, so nothing could succeed; write e.g. `5s`",
+        ]
+    );
+}
+
+#[test]
+fn a_route_that_nothing_comes_to_is_refused_and_one_with_conditions_first_is_not() {
+    let yaml = "\
+routes:
+  - {name: vlc, match: {url: '/a/{x}', headers: {User-Agent: 'VLC*'}}}
+  - {name: half, match: {url: '/a/{y}', percentage: 50%}}
+  - {name: all, match: {url: '/a/{z}'}}
+  - {name: late, match: {url: '/a/{w}/', actions: [read]}}
+  - {name: broad, match: {url: '/{p...}'}}
+  - {name: exact, match: {url: '/b'}}
+";
+    assert_eq!(
+        problems(yaml),
+        [
+            "msm.yaml:5: routes[3].match.url: is never reached: route `all` above takes the same URLs; remove one"
+        ]
+    );
+}
+
+#[test]
+fn what_starts_by_itself_asks_for_nothing() {
+    let yaml = "\
+routes: [{name: a, match: {url: '/a', percentage: 5%}, backends: [{cluster: c}]}]
+clusters: {c: {endpoints: ['rtsp://10.0.0.1'], start: always}}
+";
+    let found = problems(yaml);
+    assert!(found[0].contains("has `start: always`, which nobody asks for"), "{found:?}");
+}
+
+#[test]
+fn times_of_members_connections_are_the_cluster_s() {
+    let yaml = "\
+identity: {ephemeral: {trust_domain: a.example, path: /me}}
+routes: [{name: a, match: {url: '/a'}, backends: [{cluster: c}], timeouts: {response: 1s, set_up: 2s}}]
+clusters: {c: {endpoints: ['rtsp://10.0.0.1'], hop: mesh, peers: ['spiffe://a.example/b']}}
+";
+    assert_eq!(
+        problems(yaml),
+        [
+            "msm.yaml:2: routes[0].timeouts.response: is of connections to members, which routes share; write `timeouts: \
+          {response: …}` in the cluster instead"
         ]
     );
 }

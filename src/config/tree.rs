@@ -8,14 +8,14 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use std::fmt;
 
-/// Largest configuration file, in bytes.
-pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+/// Largest configuration file, in bytes: ten thousand routes with all that they may say.
+pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 /// Longest single value or key, in bytes.
 pub const MAX_SCALAR_BYTES: usize = 4096;
 /// Deepest nesting.
 pub const MAX_DEPTH: usize = 24;
 /// Most values in a document, aliases expanded.
-pub const MAX_NODES: usize = 50_000;
+pub const MAX_NODES: usize = 400_000;
 
 /// What stands at a node.
 #[derive(Clone)]

@@ -93,6 +93,27 @@ pub(super) mod duration {
     }
 }
 
+/// A duration that need not be given.
+pub(super) mod some_duration {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => duration::serialize(value, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        duration::deserialize(from).map(Some)
+    }
+}
+
 fn parse_size(text: &str) -> Result<usize, String> {
     let (number, unit) = split_unit(text)?;
     let factor: u64 = match unit {

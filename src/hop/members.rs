@@ -17,6 +17,12 @@ pub(crate) struct Members<C> {
     pub(crate) config: Arc<C>,
 }
 
+impl<C> Clone for Members<C> {
+    fn clone(&self) -> Self {
+        Self { source: Arc::clone(&self.source), config: Arc::clone(&self.config) }
+    }
+}
+
 impl<C> Members<C> {
     /// Whether the other member would still be let in: its SVID is valid now, by the bundles of now.
     ///

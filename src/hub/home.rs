@@ -18,6 +18,7 @@ use super::dest::Dest;
 use super::feed::{Feed, FeedReceiver, FeedSender, channel};
 use super::handle::HubHandle;
 use super::shard::Shard;
+use crate::cluster::Held;
 use crate::srtp::SecureTrack;
 use crate::upstream::mend::{Mend, Mended};
 use crate::worker::Worker;
@@ -123,6 +124,11 @@ impl Home {
     /// Names who is told when the stream ends.
     pub(crate) fn set_on_end(&self, on_end: Box<dyn FnOnce()>) {
         *self.on_end.borrow_mut() = Some(on_end);
+    }
+
+    /// Has `held`, which the stream comes from, say what its packets show.
+    pub(crate) fn observe(&self, now: Instant, held: &Held) {
+        held.observe(now, &self.ingest.borrow());
     }
 
     /// When media last came in.

@@ -31,7 +31,6 @@ use crate::net::gather::Gather;
 use crate::net::tcp::Connection;
 use crate::net::tls::{Tls, TlsError};
 use crate::net::udp::canonical;
-use crate::routing::Caller;
 use crate::shared::Shared;
 use crate::srtp::SharedKey;
 use crate::worker::Worker;
@@ -485,11 +484,6 @@ impl Context {
             Some(member) => Owner::Member(member.id.clone()),
             None => Owner::Address { ip: self.peer_ip(), listener: self.listener },
         }
-    }
-
-    /// Who asks, for routes.
-    pub(crate) fn caller(&self) -> Caller {
-        self.owner().caller()
     }
 
     /// What the sessions' media goes by, between members.

@@ -13,5 +13,6 @@ pub(crate) mod publisher;
 mod rate;
 pub(crate) mod reader;
 pub(crate) mod requests;
+pub(crate) mod route_seats;
 pub(crate) mod session;
 pub(crate) mod succession;

@@ -9,20 +9,21 @@ use std::time::{Duration, Instant};
 
 use msm_auth::identity::id::SpiffeId;
 use msm_core::hub::ReaderId;
-use msm_core::route::Action;
+use msm_core::route::{Action, Headers};
 use msm_rtsp::server;
 use msm_rtsp::url::RtspUrl;
 
 use super::admission::SessionPass;
 use super::publisher::PublisherRole;
 use super::reader::ReaderRole;
+use super::route_seats::RouteSeat;
 use crate::error::Error;
 use crate::hop::association::Association;
 use crate::hub::handle::HubHandle;
 use crate::hub::registry::HubKey;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
-use crate::routing::{Caller, Routing};
+use crate::routing::{Ask, Caller, Routing, client_at, client_of};
 use crate::worker::Worker;
 
 /// How long a reader that has said BYE is given for its TEARDOWN.
@@ -42,6 +43,8 @@ pub(crate) struct SessionState {
     pub(crate) url: String,
     /// When its client's first request came, until it plays or records.
     pub(crate) asked: Option<Instant>,
+    /// Its place among the sessions of its route.
+    pub(crate) _seat: RouteSeat,
 }
 
 /// Who a session belongs to.
@@ -62,12 +65,13 @@ impl Owner {
         }
     }
 
-    /// Who asks, for routes.
-    pub(crate) fn caller(&self) -> Caller {
-        match self {
-            Owner::Address { .. } => Caller::Plain,
-            Owner::Member(id) => Caller::Member(id.clone()),
-        }
+    /// What routes look at of a request of its that came in by a listener.
+    pub(crate) fn ask<'a>(&self, action: Action, listener: &str, headers: &'a dyn Headers) -> Ask<'a> {
+        let (caller, client) = match self {
+            Owner::Address { ip, .. } => (Caller::Plain, client_at(*ip)),
+            Owner::Member(id) => (Caller::Member(id.clone()), client_of(&id.to_string())),
+        };
+        Ask { action, caller, listener: Some(listener.to_owned()), headers, client }
     }
 }
 
@@ -87,6 +91,9 @@ pub(crate) struct Grant {
     pub(crate) worker: usize,
     pub(crate) owner: Owner,
     pub(crate) url: RtspUrl,
+    /// What else routes look at: the listener that it came by, and what its first SETUP said.
+    pub(crate) listener: String,
+    pub(crate) headers: msm_rtsp::message::Headers,
     /// Where a publisher's stream goes; `None` of a reader.
     pub(crate) publishes: Option<HubKey>,
 }
@@ -99,7 +106,7 @@ impl Grant {
     /// Why not.
     pub(crate) fn check(&self, routing: &Routing) -> Result<(), Error> {
         let action = if self.publishes.is_some() { Action::Publish } else { Action::Read };
-        let resolved = routing.resolve(&self.url, action, &self.owner.caller())?;
+        let resolved = routing.resolve(&self.url, &self.owner.ask(action, &self.listener, &self.headers))?;
         match &self.publishes {
             Some(key) if *key != resolved.publish_key() => {
                 Err(Error::Refused(format!("{} is published elsewhere now", self.url)))

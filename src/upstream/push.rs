@@ -41,6 +41,7 @@ pub(crate) async fn start(
 ) -> Result<(), Error> {
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
     let mut attempts = resolved.attempts();
+    let deadline = reach::Deadline::of(resolved);
     let mut last = None;
     loop {
         let held = match attempts.next() {
@@ -75,11 +76,17 @@ pub(crate) async fn start(
             tokio::task::spawn_local(run(push, recording));
             Ok(())
         };
-        match attempt.await {
-            Ok(()) => return Ok(()),
+        match deadline.keep(&held, attempt).await {
+            Ok(()) => {
+                held.report_success();
+                return Ok(());
+            }
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);
+                if deadline.is_over() {
+                    return Err(error);
+                }
                 last = Some(error);
             }
         }

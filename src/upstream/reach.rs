@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::cluster::{Outcome, PickError};
+use msm_core::cluster::PickError;
 use msm_core::route::Protection;
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::url::RtspUrl;
@@ -61,27 +61,55 @@ pub(crate) async fn find(
     via: &[String],
     attempts: &mut Attempts,
 ) -> Result<(Found, Held), Error> {
+    let deadline = Deadline::of(resolved);
     let mut last = None;
     loop {
         let held = match attempts.next() {
             Ok(held) => held,
             Err(why) => return Err(last.unwrap_or_else(|| no_endpoint(resolved, why))),
         };
-        let began = Instant::now();
-        match ask(worker, resolved, settings, &held.url, via).await {
+        match deadline.keep(&held, ask(worker, resolved, settings, &held.url, via)).await {
             Ok(found) => {
-                held.report(Outcome::SetUp { took: began.elapsed() });
+                held.report_success();
                 return Ok((found, held));
             }
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);
-                if matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. }) {
+                let is_final = matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. });
+                if is_final || deadline.is_over() {
                     return Err(error);
                 }
                 last = Some(error);
             }
         }
+    }
+}
+
+/// When a stream's set-up is given up, whatever endpoints there are (`timeouts.set_up` of its route).
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub(crate) fn of(resolved: &Resolved) -> Self {
+        Self(resolved.set_up.map(|limit| Instant::now() + limit))
+    }
+
+    /// Whether nothing more is to be tried.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Tries an endpoint as long as there is time.
+    pub(crate) async fn keep<T>(
+        &self,
+        held: &Held,
+        attempt: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Some(at) = self.0 else { return attempt.await };
+        tokio::time::timeout_at(at.into(), attempt).await.unwrap_or_else(|_| {
+            let request = "the set-up of the stream, by `timeouts.set_up` of the route,".into();
+            Err(Error::UpstreamTimeout { endpoint: held.url.to_string(), request })
+        })
     }
 }
 
@@ -107,7 +135,11 @@ pub(crate) async fn ask(
 
 /// There is no endpoint to ask.
 pub(crate) fn no_endpoint(resolved: &Resolved, why: PickError) -> Error {
-    Error::NoEndpoint { cluster: resolved.cluster_name().to_owned(), reason: why.to_string() }
+    let cluster = resolved.cluster_name().to_owned();
+    match why {
+        PickError::Full { limit: key, of: limit } => Error::ClusterFull { cluster, key, limit },
+        _ => Error::NoEndpoint { cluster, reason: why.to_string() },
+    }
 }
 
 /// Where a server sends us (`RFC 2326 §11.3`).

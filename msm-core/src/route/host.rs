@@ -1,9 +1,14 @@
 //! The host part of a URL pattern.
 
+use super::precedence::Step;
+use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv6Addr};
 
+/// Most labels of a host pattern with wildcards: a name of 255 octets has no more (RFC 1035 §2.3.4).
+pub(super) const MAX_LABELS: usize = 127;
+
 /// A host as patterns and requests are compared: lower case, no final dot, addresses by value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Host {
     Address(IpAddr),
     Name(String),
@@ -11,12 +16,29 @@ enum Host {
 
 impl Host {
     fn of(raw: &str) -> Host {
-        let bare = raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(raw);
-        if let Ok(address) = bare.parse::<IpAddr>() {
-            return Host::Address(address.to_canonical());
+        match Asked::of(raw) {
+            Asked::Address(address) => Host::Address(address),
+            Asked::Name(name) => Host::Name(name.to_ascii_lowercase()),
         }
-        let name = raw.strip_suffix('.').unwrap_or(raw);
-        Host::Name(name.to_ascii_lowercase())
+    }
+}
+
+/// A request's host: an address by value, or a name as it was written, without its final dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked<'h> {
+    Address(IpAddr),
+    Name(&'h str),
+}
+
+impl<'h> Asked<'h> {
+    pub(super) fn of(raw: &'h str) -> Asked<'h> {
+        let bare = raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(raw);
+        // No name is an address that begins with a letter and has no colon.
+        let may_be = bare.bytes().next().is_some_and(|first| first.is_ascii_digit()) || bare.contains(':');
+        if let Some(address) = may_be.then(|| bare.parse::<IpAddr>().ok()).flatten() {
+            return Asked::Address(address.to_canonical());
+        }
+        Asked::Name(raw.strip_suffix('.').unwrap_or(raw))
     }
 }
 
@@ -32,8 +54,18 @@ pub(super) enum HostPattern {
 }
 
 /// A host without a wildcard; apart only to keep [`Host`] private.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ExactHost(Host);
+
+impl ExactHost {
+    /// As requests have it.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        match &self.0 {
+            Host::Address(address) => Asked::Address(*address),
+            Host::Name(name) => Asked::Name(name),
+        }
+    }
+}
 
 /// One label of a host pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +102,35 @@ impl HostPattern {
                 _ => None,
             })
             .collect::<Option<Vec<Label>>>()?;
-        Some(HostPattern::Labels(labels))
+        (labels.len() <= MAX_LABELS).then_some(HostPattern::Labels(labels))
+    }
+
+    /// The label at `depth`, counted from the right. For patterns with wildcards.
+    pub(super) fn step(&self, depth: usize) -> Step<'_> {
+        let HostPattern::Labels(labels) = self else { return Step::End };
+        let from_left = labels.len().checked_sub(depth.saturating_add(1));
+        match from_left.and_then(|at| labels.get(at).map(|label| (at, label))) {
+            None => Step::End,
+            Some((0, Label::Any)) => Step::Rest,
+            Some((_, Label::Any)) => Step::One,
+            Some((_, Label::Text(text))) => Step::Text(text),
+        }
+    }
+
+    /// Which of two comes first: one without wildcards, then those with some label by label from the right, then any host.
+    pub(super) fn compare(&self, other: &HostPattern) -> Ordering {
+        let rank = |host: &HostPattern| match host {
+            HostPattern::Exact(_) => 0,
+            HostPattern::Labels(_) => 1,
+            HostPattern::Any => 2,
+        };
+        match (self, other) {
+            (HostPattern::Exact(own), HostPattern::Exact(other)) => own.cmp(other),
+            (HostPattern::Labels(_), HostPattern::Labels(_)) => {
+                Step::compare(|depth| self.step(depth), |depth| other.step(depth))
+            }
+            _ => rank(self).cmp(&rank(other)),
+        }
     }
 
     /// Whether a request's host is meant. Brackets of an IPv6 literal, letter case and a final dot do not matter.
@@ -144,5 +204,8 @@ mod tests {
         for raw in ["", "[::1", "a b", "cam*.example", "a..*", "[zz]", "a/b", "user@host"] {
             assert_eq!(HostPattern::parse(raw), None, "{raw}");
         }
+        let of = |labels: usize| format!("*{}", ".a".repeat(labels - 1));
+        assert!(HostPattern::parse(&of(MAX_LABELS)).is_some());
+        assert_eq!(HostPattern::parse(&of(MAX_LABELS + 1)), None);
     }
 }

@@ -1,6 +1,9 @@
 //! URL patterns: `rtsp://*.studio.example/news/{feed}`.
 
+pub use self::error::PatternError;
 use super::host::HostPattern;
+use super::path::{self, NormalPath};
+use super::precedence::Step;
 use super::segment::{is_dot, normalize};
 use std::fmt;
 use std::str::FromStr;
@@ -39,53 +42,6 @@ pub struct UrlPattern {
 enum Segment {
     Literal(String),
     Capture(Arc<str>),
-}
-
-/// What is wrong with a URL pattern.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PatternError {
-    /// Neither `scheme://…` nor `/path`.
-    #[error("neither `scheme://host/path` nor `/path`")]
-    Shape,
-    /// Longer than [`MAX_URL_BYTES`] or deeper than [`MAX_SEGMENTS`].
-    #[error("longer than {MAX_URL_BYTES} bytes or {MAX_SEGMENTS} segments")]
-    TooLong,
-    /// The scheme is not letters, digits, `+`, `-`, `.`, and not `*`.
-    #[error("`{0}` is not a scheme; write e.g. `rtsp` or `*`")]
-    Scheme(String),
-    /// The host is not one, or has a `*` inside a label.
-    #[error(
-        "`{0}` is not a host; write a name, an address, `*`, or `*` as a whole label (`*.studio.example`)"
-    )]
-    Host(String),
-    /// The port is not 1 to 65535.
-    #[error("`{0}` is not a port (1 to 65535)")]
-    Port(String),
-    /// User information has no place in a pattern.
-    #[error("a pattern has no `user:password@`")]
-    UserInfo,
-    /// A query or fragment: routes look at the path only.
-    #[error("a pattern has no `?` or `#`: routes match the path")]
-    Query,
-    /// A space or control character.
-    #[error("a space or control character")]
-    Control,
-    /// A `.` or `..` segment can never match.
-    #[error("a `.` or `..` segment never matches")]
-    DotSegment,
-    /// `*` in the path.
-    #[error("`*` in the path of a pattern; write `{{name}}` for one segment or `{{name...}}` for the rest")]
-    Star,
-    /// A brace that does not enclose a whole segment, or encloses no name.
-    #[error("`{0}`: braces enclose a whole segment and a name of letters, digits and `_`")]
-    Braces(String),
-    /// `{name...}` before the end.
-    #[error("`{{{0}...}}` must be the last segment")]
-    RestNotLast(String),
-    /// The same name twice.
-    #[error("`{{{0}}}` stands twice")]
-    DuplicateName(String),
 }
 
 /// What the placeholders of a pattern stood for in one URL, in normal form: nothing in a value can end a line or begin
@@ -196,76 +152,110 @@ impl UrlPattern {
         self.rest.is_none().then_some(path)
     }
 
+    /// A path that is meant: `x` for each placeholder.
+    pub(super) fn example(&self) -> String {
+        let mut path = String::new();
+        for segment in &self.segments {
+            path.push('/');
+            path.push_str(match segment {
+                Segment::Literal(text) => text,
+                Segment::Capture(_) => "x",
+            });
+        }
+        if self.rest.is_some() || path.is_empty() {
+            path.push_str(if self.rest.is_some() { "/x" } else { "/" });
+        }
+        path
+    }
+
+    /// Whether it says which hosts are meant.
+    pub fn names_host(&self) -> bool {
+        self.host != HostPattern::Any
+    }
+
+    /// Whether it says which port is meant.
+    pub fn names_port(&self) -> bool {
+        self.port.is_some()
+    }
+
     /// Matches a URL's parts. `port: None` means the scheme's own port; `path` is as received, without the query.
     pub fn matches(&self, scheme: &str, host: &str, port: Option<u16>, path: &str) -> Option<Captures> {
-        let is_wanted = |wanted: &String| {
-            wanted.eq_ignore_ascii_case(scheme) || (wanted == "rtsp" && scheme.eq_ignore_ascii_case("rtsps"))
-        };
-        if !self.scheme.as_ref().is_none_or(is_wanted) {
-            return None;
-        }
-        if self.port.is_some_and(|wanted| port.or_else(|| default_port(scheme)) != Some(wanted)) {
+        if !self.fits(scheme, port) {
             return None;
         }
         if !self.host.matches(host) {
             return None;
         }
-        self.match_path(&split_path(path)?)
+        let path = NormalPath::of(path)?;
+        let mut captures = Captures::default();
+        self.walk(path.rest(), |name, value| captures.values.push((Arc::clone(name), value.to_owned())))
+            .then_some(captures)
     }
 
-    /// Matches a path that [`split_path`] prepared.
-    fn match_path(&self, path: &[String]) -> Option<Captures> {
-        let mut given = path;
-        let mut captures = Captures::default();
+    /// Whether scheme and port of a URL are meant.
+    pub(super) fn fits(&self, scheme: &str, port: Option<u16>) -> bool {
+        let is_wanted = |wanted: &String| {
+            wanted.eq_ignore_ascii_case(scheme) || (wanted == "rtsp" && scheme.eq_ignore_ascii_case("rtsps"))
+        };
+        self.scheme.as_ref().is_none_or(is_wanted)
+            && self.port.is_none_or(|wanted| port.or_else(|| default_port(scheme)) == Some(wanted))
+    }
+
+    /// Whether a path in normal form is meant; `capture` is told what the placeholders stand for as far as it is.
+    pub(super) fn walk<'p>(
+        &self,
+        mut rest: Option<&'p str>,
+        mut capture: impl FnMut(&Arc<str>, &'p str),
+    ) -> bool {
         for wanted in &self.segments {
-            let (segment, tail) = given.split_first()?;
+            let Some((segment, tail)) = rest.map(path::first) else { return false };
             match wanted {
                 Segment::Literal(text) if text == segment => {}
-                Segment::Capture(name) if !segment.is_empty() => {
-                    captures.values.push((Arc::clone(name), segment.clone()));
-                }
-                Segment::Literal(_) | Segment::Capture(_) => return None,
+                Segment::Capture(name) if !segment.is_empty() => capture(name, segment),
+                Segment::Literal(_) | Segment::Capture(_) => return false,
             }
-            given = tail;
+            rest = tail;
         }
-        match (&self.rest, given) {
-            (Some(name), rest) => captures.values.push((Arc::clone(name), rest.join("/"))),
-            (None, []) => {}
-            (None, [last]) if last.is_empty() => {}
-            (None, _) => return None,
+        match &self.rest {
+            Some(name) => {
+                capture(name, rest.unwrap_or_default());
+                true
+            }
+            None => rest.is_none_or(str::is_empty),
         }
-        Some(captures)
     }
-}
 
-/// The normalized segments of a request's path; `None` for a path that no pattern may match: with a `.` or `..`
-/// segment, too long, or not beginning with `/`.
-fn split_path(path: &str) -> Option<Vec<String>> {
-    if path.len() > MAX_URL_BYTES {
-        return None;
+    /// What the placeholders stand for in a path in normal form that is meant.
+    pub(super) fn captures(&self, path: &NormalPath<'_>) -> Captures {
+        let mut values = Vec::new();
+        self.walk(path.rest(), |name, value| values.push((Arc::clone(name), value.to_owned())));
+        Captures { values }
     }
-    let inner = match path.strip_prefix('/') {
-        Some(inner) => inner,
-        None if path.is_empty() => "",
-        None => return None,
-    };
-    if inner.is_empty() {
-        return Some(Vec::new());
-    }
-    let mut segments = Vec::new();
-    for raw in inner.split('/') {
-        let segment = normalize(raw);
-        if is_dot(&segment) || segments.len() >= MAX_SEGMENTS {
-            return None;
-        }
-        segments.push(segment);
-    }
-    Some(segments)
-}
 
-/// Whether no pattern may match this request path, whatever its routes: see [`UrlPattern`].
-pub(super) fn is_unroutable(path: &str) -> bool {
-    split_path(path).is_none()
+    /// The host.
+    pub(super) fn host(&self) -> &HostPattern {
+        &self.host
+    }
+
+    /// The port, if one is named.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The scheme in lower case, if one is named.
+    pub(super) fn scheme(&self) -> Option<&str> {
+        self.scheme.as_deref()
+    }
+
+    /// The path's element at `depth`.
+    pub(super) fn step(&self, depth: usize) -> Step<'_> {
+        match self.segments.get(depth) {
+            Some(Segment::Literal(text)) => Step::Text(text),
+            Some(Segment::Capture(_)) => Step::One,
+            None if self.rest.is_some() => Step::Rest,
+            None => Step::End,
+        }
+    }
 }
 
 /// The port that a URL without one means.
@@ -365,5 +355,6 @@ impl fmt::Display for UrlPattern {
     }
 }
 
+mod error;
 #[cfg(test)]
 mod tests;

@@ -1,73 +1,20 @@
-//! The routes, in order.
+//! Routes, and the table of them.
 
-use super::pattern::{Captures, UrlPattern, is_unroutable};
-use super::peer::{Caller, Denial, PeerPattern, decide};
+use super::action::Actions;
+use super::condition::HeaderPattern;
+use super::index::{Index, Wanted};
+use super::path::NormalPath;
+use super::pattern::UrlPattern;
+use super::peer::{PeerPattern, decide};
+use super::precedence::Precedence;
 use super::protection::Protection;
 use super::publish::Publish;
+use super::redirect::Redirect;
+use super::request::{RequestKey, RouteError, RouteMatch, Verdict};
 use super::rewrite::RewriteTemplate;
-use super::segment::{normalize_path, normalize_query};
-use std::fmt;
+use super::segment::normalize_query;
+use std::ops::ControlFlow;
 use std::time::Duration;
-
-/// What a peer wants to do with a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// DESCRIBE, SETUP, PLAY, PAUSE.
-    Read,
-    /// ANNOUNCE, SETUP, RECORD.
-    Publish,
-}
-
-impl Action {
-    /// `read` or `publish`, as in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Action::Read => "read",
-            Action::Publish => "publish",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A set of [`Action`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Actions {
-    /// Readers are routed.
-    pub read: bool,
-    /// Publishers are routed.
-    pub publish: bool,
-}
-
-impl Actions {
-    /// Both.
-    pub const ALL: Actions = Actions { read: true, publish: true };
-
-    /// Whether `action` is in the set.
-    pub fn contains(self, action: Action) -> bool {
-        match action {
-            Action::Read => self.read,
-            Action::Publish => self.publish,
-        }
-    }
-}
-
-impl FromIterator<Action> for Actions {
-    fn from_iter<I: IntoIterator<Item = Action>>(actions: I) -> Actions {
-        let mut set = Actions { read: false, publish: false };
-        for action in actions {
-            match action {
-                Action::Read => set.read = true,
-                Action::Publish => set.publish = true,
-            }
-        }
-        set
-    }
-}
 
 /// Whether readers of one stream share an upstream session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,6 +37,24 @@ pub struct Backend {
     pub weight: u32,
 }
 
+/// How long the upstream of a route may take; `None` leaves it to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteTimeouts {
+    /// For a connection.
+    pub connect: Option<Duration>,
+    /// For the answer to a request.
+    pub response: Option<Duration>,
+    /// For everything until an endpoint has described the stream, or records it, however many are tried. `None`: no such limit.
+    pub set_up: Option<Duration>,
+}
+
+/// What a route may use; `None` is no limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteLimits {
+    /// Sessions of clients, readers and publishers.
+    pub sessions: Option<u32>,
+}
+
 /// One way from a URL to the clusters that serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -101,9 +66,17 @@ pub struct Route {
     pub actions: Actions,
     /// Which callers are meant; empty: all.
     pub from: Vec<PeerPattern>,
+    /// Which listeners are meant; empty: all, and what came in by none.
+    pub listeners: Vec<String>,
+    /// What headers a request must have, all of them.
+    pub headers: Vec<HeaderPattern>,
+    /// How much of it, by client and URL; `None`: all.
+    pub percentage: Option<u8>,
     /// Who is served, of those that are meant. Somebody else is denied, and never served by a later route. `None`: plain
     /// clients all, members none.
     pub allow: Option<Vec<PeerPattern>>,
+    /// Where clients are sent, instead of being served.
+    pub redirect: Option<Redirect>,
     /// The path upstream; `None` keeps the request's.
     pub rewrite: Option<RewriteTemplate>,
     /// Where requests go. Empty: the route is *local*, streams published into this process are read from it.
@@ -114,6 +87,10 @@ pub struct Route {
     pub coalesce: Duration,
     /// How long the upstream session is kept after the last reader left.
     pub idle_timeout: Duration,
+    /// How long upstreams may take.
+    pub timeouts: RouteTimeouts,
+    /// What it may use.
+    pub limits: RouteLimits,
     /// What is done against loss.
     pub protection: Protection,
     /// What is done with publishers.
@@ -131,21 +108,25 @@ impl Route {
             pattern,
             actions: Actions::ALL,
             from: Vec::new(),
+            listeners: Vec::new(),
+            headers: Vec::new(),
+            percentage: None,
             allow: None,
+            redirect: None,
             rewrite: None,
             backends: Vec::new(),
             share: Share::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
+            timeouts: RouteTimeouts::default(),
+            limits: RouteLimits::default(),
             protection: Protection::default(),
             publish: Publish::default(),
         }
     }
 
-    fn consider(&self, key: &RequestKey<'_>) -> Verdict {
-        let Some(captures) = self.pattern.matches(key.scheme, key.host, key.port, key.path) else {
-            return Verdict::OtherUrl;
-        };
+    /// What it makes of a request whose URL its pattern matches.
+    fn consider(&self, key: &RequestKey<'_>, path: &NormalPath<'_>) -> Verdict {
         if !self.actions.contains(key.action) {
             return Verdict::OtherAction;
         }
@@ -154,280 +135,156 @@ impl Route {
         if !self.from.is_empty() && !self.from.iter().any(is_meant) {
             return Verdict::OtherCaller;
         }
+        let is_listener = |own: &String| key.listener == Some(own.as_str());
+        if !self.listeners.is_empty() && !self.listeners.iter().any(is_listener) {
+            return Verdict::OtherListener;
+        }
+        let is_missing =
+            |wanted: &&HeaderPattern| !key.headers.any(wanted.name(), &mut |value| wanted.matches(value));
+        if let Some(missing) = self.headers.iter().find(is_missing) {
+            return Verdict::OtherHeaders { wanted: missing.to_string() };
+        }
+        if self.percentage.is_some_and(|percent| !key.is_among(path, &self.name, percent)) {
+            return Verdict::OtherShare;
+        }
         match decide(self.allow.as_deref(), key.caller) {
-            Ok(()) => Verdict::Serves(captures),
+            Ok(()) => Verdict::Serves,
             Err(denial) => Verdict::Denies(denial),
         }
     }
 
+    /// Whether every request that matches the pattern and `other` matches is one that this one takes.
+    pub fn takes_all_of(&self, other: &Route) -> bool {
+        (self.from.is_empty() || self.from == other.from)
+            && (self.listeners.is_empty() || self.listeners == other.listeners)
+            && self.headers.iter().all(|header| other.headers.contains(header))
+            && self.percentage.is_none_or(|percent| percent >= 100)
+            && (self.actions.read || !other.actions.read)
+            && (self.actions.publish || !other.actions.publish)
+    }
+
+    /// Where it sends a client that would come back to it, if that is plain to see: its redirect is a URL that its own pattern names the
+    /// host of, with the same path, and nothing else tells who is sent from who is not.
+    pub fn loops(&self) -> Option<String> {
+        let redirect = self.redirect.as_ref()?;
+        let tells = !self.listeners.is_empty() || !self.headers.is_empty() || self.percentage.is_some();
+        if tells || !self.pattern.names_host() {
+            return None;
+        }
+        let (url, path) = redirect.example(&self.pattern)?;
+        let (scheme, rest) = url.split_once("://")?;
+        let (authority, to) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = super::pattern::split_authority(authority);
+        // Another port of the same host may be another process.
+        if port.is_some() && !self.pattern.names_port() {
+            return None;
+        }
+        let to = to.split('?').next().unwrap_or_default();
+        let port = port.and_then(super::pattern::parse_port);
+        (to == path && self.pattern.matches(scheme, host, port, to).is_some()).then_some(url)
+    }
+
     /// Whether streams of this route live in this process.
     pub fn is_local(&self) -> bool {
-        self.backends.is_empty()
+        self.backends.is_empty() && self.redirect.is_none()
     }
 }
 
-/// What a request is routed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestKey<'a> {
-    /// The URL's scheme.
-    pub scheme: &'a str,
-    /// The URL's host; brackets of IPv6 literals do not matter.
-    pub host: &'a str,
-    /// The URL's port; `None`: the scheme's own.
-    pub port: Option<u16>,
-    /// The URL's path as received, without the query.
-    pub path: &'a str,
-    /// The URL's query as received, without `?`.
-    pub query: Option<&'a str>,
-    /// What the peer wants to do.
-    pub action: Action,
-    /// Who it is.
-    pub caller: Caller<'a>,
-}
-
-/// A request's route, and what to ask its backend for.
+/// A route that matches a URL: see [`RouteTable::explain`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteMatch<'t> {
+pub struct Considered<'t> {
     /// The route.
     pub route: &'t Route,
-    /// Its place in the table.
-    pub index: usize,
-    /// What the pattern's placeholders stood for.
-    pub captures: Captures,
-    /// The path upstream, rewritten or the request's, in normal form: begins with `/`, holds no line end, `?` or `#`.
-    pub path: String,
-    /// The query upstream, in normal form.
-    pub query: Option<String>,
+    /// What it makes of the request, or would have.
+    pub verdict: Verdict,
+    /// What puts the one that decides before it, where that was asked first.
+    pub behind: Option<Precedence>,
 }
 
-impl RouteMatch<'_> {
-    /// Path and query as they stand in a request line.
-    pub fn path_and_query(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
-        }
-    }
-}
-
-/// Why a request has no route.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RouteError {
-    /// The path has a `.` or `..` segment, does not begin with `/`, or is longer than the limits of
-    /// [`UrlPattern`]. (RTSP 400.)
-    #[error("the path has `.` or `..` segments, is relative, or is too long")]
-    BadPath,
-    /// No pattern matches. (RTSP 404.)
-    #[error("no route matches the URL")]
-    NoRoute,
-    /// A pattern matches, but its route is for the other action. (RTSP 405.)
-    #[error("route `{route}` matches the URL but not the action `{action}`")]
-    Action {
-        /// The first route whose pattern matches.
-        route: String,
-        /// What was asked for.
-        action: Action,
-    },
-    /// The route is not for this caller. (RTSP 403.)
-    #[error("route `{route}`: {denial}")]
-    Denied {
-        /// The first route that matches.
-        route: String,
-        /// Why it does not serve.
-        denial: Denial,
-    },
-}
-
-/// What a route makes of a request: see [`RouteTable::explain`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The URL is not one of its pattern's.
-    OtherUrl,
-    /// It is not for this action.
-    OtherAction,
-    /// It is not for this caller (`match.from`).
-    OtherCaller,
-    /// It is for this request, and denies it.
-    Denies(Denial),
-    /// It serves the request.
-    Serves(Captures),
-}
-
-impl RouteError {
-    /// A stable name for metric labels.
-    pub fn name(&self) -> &'static str {
-        match self {
-            RouteError::BadPath => "bad_path",
-            RouteError::NoRoute => "no_route",
-            RouteError::Action { .. } => "action",
-            RouteError::Denied { .. } => "denied",
-        }
-    }
-}
-
-/// The routes of a process, in order of precedence. Immutable.
+/// The routes of a process, and their order of precedence. Immutable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteTable {
     routes: Vec<Route>,
+    index: Index,
 }
 
 impl RouteTable {
-    /// A table of these routes; earlier ones win.
+    /// A table of these routes, in the order of the file.
     pub fn new(routes: Vec<Route>) -> RouteTable {
-        RouteTable { routes }
+        let index = Index::new(&routes);
+        RouteTable { routes, index }
     }
 
-    /// The routes, in order.
+    /// The routes, in the order of the file.
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
 
-    /// What each route makes of a request, up to the one that decides it.
-    pub fn explain<'t>(
-        &'t self,
-        key: &'t RequestKey<'_>,
-    ) -> impl Iterator<Item = (&'t Route, Verdict)> + use<'t> {
-        let mut decided = is_unroutable(key.path);
-        self.routes.iter().map_while(move |route| {
-            let verdict = (!decided).then(|| route.consider(key))?;
-            decided = matches!(verdict, Verdict::Denies(_) | Verdict::Serves(_));
-            Some((route, verdict))
-        })
+    /// The routes by precedence: those that come first are asked first.
+    pub fn by_precedence(&self) -> impl Iterator<Item = &Route> {
+        self.index.order().iter().filter_map(|place| self.routes.get(*place as usize))
     }
 
-    /// Finds the first route that matches the URL, the action and the caller; it serves the request, or denies it.
+    /// The routes whose patterns match a URL, by precedence, each with what it makes of the request.
+    pub fn explain<'t>(&'t self, key: &RequestKey<'_>) -> Vec<Considered<'t>> {
+        let mut all: Vec<Considered<'t>> = Vec::new();
+        let Some(path) = NormalPath::of(key.path) else { return all };
+        let mut decides: Option<&Route> = None;
+        let _: ControlFlow<()> = self.index.walk(&self.routes, wanted(key, &path), &mut |_, route| {
+            let behind = decides.map(|decides| decides.pattern.precedence(&route.pattern).1);
+            let verdict = route.consider(key, &path);
+            if verdict.decides() {
+                decides.get_or_insert(route);
+            }
+            all.push(Considered { route, verdict, behind });
+            ControlFlow::Continue(())
+        });
+        all
+    }
+
+    /// Finds the first route by [precedence](super::UrlPattern::precedence) that is for the request; it serves the request, or denies it.
     ///
     /// # Errors
     /// See [`RouteError`].
     pub fn route<'t>(&'t self, key: &RequestKey<'_>) -> Result<RouteMatch<'t>, RouteError> {
-        if is_unroutable(key.path) {
-            return Err(RouteError::BadPath);
-        }
+        let path = NormalPath::of(key.path).ok_or(RouteError::BadPath)?;
         let mut other_action = None;
-        for (index, route) in self.routes.iter().enumerate() {
-            let captures = match route.consider(key) {
-                Verdict::OtherUrl | Verdict::OtherCaller => continue,
-                Verdict::OtherAction => {
-                    other_action.get_or_insert(route);
-                    continue;
-                }
-                Verdict::Denies(denial) => {
-                    return Err(RouteError::Denied { route: route.name.clone(), denial });
-                }
-                Verdict::Serves(captures) => captures,
-            };
-            let (path, query) = match &route.rewrite {
-                Some(template) => template.expand(&captures),
-                None if key.path.is_empty() => ("/".to_owned(), None),
-                None => (normalize_path(key.path), None),
-            };
-            let query = query.or_else(|| key.query.map(normalize_query));
-            return Ok(RouteMatch { route, index, captures, path, query });
-        }
-        Err(match other_action {
-            Some(route) => RouteError::Action { route: route.name.clone(), action: key.action },
-            None => RouteError::NoRoute,
-        })
+        let met = self.index.walk(&self.routes, wanted(key, &path), &mut |index, route| match route
+            .consider(key, &path)
+        {
+            Verdict::Serves => ControlFlow::Break(Ok((index, route))),
+            Verdict::Denies(denial) => ControlFlow::Break(Err((route, denial))),
+            Verdict::OtherAction => {
+                other_action.get_or_insert(route);
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        let (index, route) = match met {
+            ControlFlow::Break(Ok(found)) => found,
+            ControlFlow::Break(Err((route, denial))) => {
+                return Err(RouteError::Denied { route: route.name.clone(), denial });
+            }
+            ControlFlow::Continue(()) => {
+                return Err(match other_action {
+                    Some(route) => RouteError::Action { route: route.name.clone(), action: key.action },
+                    None => RouteError::NoRoute,
+                });
+            }
+        };
+        let captures = route.pattern.captures(&path);
+        let (path, query) = match &route.rewrite {
+            Some(template) => template.expand(&captures),
+            None => (path.whole(), None),
+        };
+        let query = query.or_else(|| key.query.map(normalize_query));
+        Ok(RouteMatch { route, index, captures, path, query })
     }
+}
+
+fn wanted<'a>(key: &RequestKey<'a>, path: &'a NormalPath<'a>) -> Wanted<'a> {
+    Wanted { scheme: key.scheme, host: key.host, port: key.port, path }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(name: &str, pattern: &str, actions: &[Action], rewrite: Option<&str>) -> Route {
-        let mut route = Route::new(name, UrlPattern::parse(pattern).expect(pattern));
-        route.actions = actions.iter().copied().collect();
-        route.rewrite = rewrite.map(|text| RewriteTemplate::parse(text).expect(text));
-        route
-    }
-
-    fn key(path: &str, action: Action) -> RequestKey<'_> {
-        let caller = Caller::Anonymous;
-        RequestKey { scheme: "rtsp", host: "mesh", port: Some(8554), path, query: None, action, caller }
-    }
-
-    fn table() -> RouteTable {
-        RouteTable::new(vec![
-            route("news", "rtsp://*/news/{feed}", &[Action::Read], Some("/live/{feed}")),
-            route("ingest", "/in/{name...}", &[Action::Publish], None),
-            route("all", "/{path...}", &[Action::Read], None),
-        ])
-    }
-
-    #[test]
-    fn the_first_match_wins() {
-        let table = table();
-        let found = table.route(&key("/news/eu", Action::Read)).expect("found");
-        assert_eq!((found.route.name.as_str(), found.index, found.path.as_str()), ("news", 0, "/live/eu"));
-        assert_eq!(found.captures.get("feed"), Some("eu"));
-        let found = table.route(&key("/news/eu/more", Action::Read)).expect("found");
-        assert_eq!((found.route.name.as_str(), found.path.as_str()), ("all", "/news/eu/more"));
-        let found = table.route(&key("", Action::Read)).expect("found");
-        assert_eq!(found.path, "/");
-        assert!(found.route.is_local());
-    }
-
-    #[test]
-    fn an_action_is_part_of_the_match() {
-        let table = table();
-        assert_eq!(table.route(&key("/in/a", Action::Publish)).expect("found").route.name, "ingest");
-        assert_eq!(table.route(&key("/in/a", Action::Read)).expect("found").route.name, "all");
-        let error = table.route(&key("/news/eu", Action::Publish)).expect_err("read only");
-        assert_eq!(error, RouteError::Action { route: "news".into(), action: Action::Publish });
-        assert_eq!(error.name(), "action");
-    }
-
-    #[test]
-    fn no_route_and_bad_path() {
-        let table = RouteTable::new(vec![route("a", "/a", &[Action::Read], None)]);
-        assert_eq!(table.route(&key("/b", Action::Read)), Err(RouteError::NoRoute));
-        for path in ["/a/../a", "/%2e%2E/a", "/./a", "a", "*"] {
-            assert_eq!(table.route(&key(path, Action::Read)), Err(RouteError::BadPath), "{path}");
-        }
-    }
-
-    #[test]
-    fn queries_pass_unless_the_template_has_one() {
-        let table = RouteTable::new(vec![
-            route("cam", "/cam/{n}", &[Action::Read], Some("/real?channel={n}")),
-            route("all", "/{p...}", &[Action::Read], None),
-        ]);
-        let mut request = key("/cam/7", Action::Read);
-        request.query = Some("channel=9");
-        assert_eq!(table.route(&request).expect("found").path_and_query(), "/real?channel=7");
-        request.path = "/x%2f y";
-        request.query = Some("a=1\r\nEvil: 1");
-        assert_eq!(table.route(&request).expect("found").path_and_query(), "/x%2F%20y?a=1%0D%0AEvil:%201");
-    }
-
-    fn patterns(texts: &[&str]) -> Vec<PeerPattern> {
-        texts.iter().map(|text| PeerPattern::new(text)).collect()
-    }
-
-    #[test]
-    fn from_selects_and_allow_decides_without_falling_through() {
-        let mut editors = route("editors", "/news/{feed}", &[Action::Read], None);
-        editors.from = patterns(&["spiffe://a.example/ns/edit/*"]);
-        editors.allow = Some(patterns(&["spiffe://a.example/ns/edit/anna"]));
-        let mut all = route("all", "/{path...}", &[Action::Read], None);
-        all.allow = Some(patterns(&["spiffe://a.example/*"]));
-        let table = RouteTable::new(vec![editors, all]);
-        let asked = |caller| RequestKey { caller, ..key("/news/eu", Action::Read) };
-        let serves = |caller| table.route(&asked(caller)).map(|found| found.route.name.clone());
-        assert_eq!(serves(Caller::Member("spiffe://a.example/ns/edit/anna")).as_deref(), Ok("editors"));
-        // A broader route below would serve it, and is never reached.
-        let error = serves(Caller::Member("spiffe://a.example/ns/edit/bert")).unwrap_err();
-        assert!(matches!(&error, RouteError::Denied { route, .. } if route == "editors"), "{error}");
-        assert_eq!(error.name(), "denied");
-        assert_eq!(serves(Caller::Known("spiffe://a.example/ns/other/carl")).as_deref(), Ok("all"));
-        assert!(serves(Caller::Member("spiffe://b.example/ns/edit/anna")).is_err());
-        assert!(serves(Caller::Anonymous).is_err());
-        assert_eq!(serves(Caller::Own).as_deref(), Ok("all"));
-        let asked = asked(Caller::Member("spiffe://a.example/ns/edit/bert"));
-        let steps: Vec<_> = table.explain(&asked).collect();
-        assert_eq!(steps.len(), 1);
-        assert!(matches!(&steps[0].1, Verdict::Denies(Denial::NotListed { .. })));
-    }
-}
+mod tests;

@@ -79,7 +79,7 @@ pub(crate) async fn start(args: &DemoArgs) -> Result<Members, Failure> {
         players.ports = PortRange { first: 0, last: 1 };
     }
     let cluster = ClusterConfig {
-        endpoints: vec![format!("rtsp://{hop}")],
+        endpoints: vec![format!("rtsp://{hop}").into()],
         hop: Hop::Mesh,
         peers: vec!["spiffe://demo.local/proxy/studio".into()],
         ..ClusterConfig::default()

@@ -93,3 +93,7 @@ fn is_name(name: &str) -> bool {
     };
     labels.len() <= MAX_NAME && labels.split('.').all(is_label)
 }
+
+#[cfg(test)]
+#[path = "discovery_tests.rs"]
+mod tests;

@@ -40,9 +40,9 @@ pub(super) async fn describe(
             return Err(Refusal::new(406, "only application/sdp is served"));
         }
     }
-    let caller = context.caller();
-    let (resolved, handle) = open(&context.worker, &url, via_of(&context.worker, request), &caller).await?;
     let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
+    let ask = context.owner().ask(Action::Read, &listening.shared().settings.name, &request.headers);
+    let (resolved, handle) = open(&context.worker, &url, via_of(&context.worker, request), &ask).await?;
     let tracks = handle.description.tracks.len();
     let listener = listening.shared();
     let settings = &listener.settings;
@@ -92,7 +92,9 @@ pub(super) async fn announce(
     let description = Description::parse(&request.body, &context.worker.shared.settings().rtsp)
         .map_err(|error| Refusal::new(400, format!("description refused: {error}")))?;
     let shared = &context.worker.shared;
-    let resolved = authorize(&context.worker, &url, Action::Publish, &context.caller())?;
+    let listening = context.listener().ok_or_else(|| Refusal::new(503, "shutting down"))?;
+    let ask = context.owner().ask(Action::Publish, &listening.shared().settings.name, &request.headers);
+    let resolved = authorize(&context.worker, &url, &ask)?;
     shared.registry.admits(&resolved.publish_key(), resolved.publish.priority).await?;
     let mut response = Response::new(200);
     let mut keys = Vec::new();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_auth::identity::svid::PeerIdentity;
-use msm_core::route::{Action, Protection};
+use msm_core::route::Protection;
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, method_name};
 use msm_rtsp::proxy::via;
@@ -23,13 +23,13 @@ use super::session::Session;
 use crate::error::Error;
 use crate::hop::accept;
 use crate::hub::handle::HubHandle;
-use crate::routing::{Caller, Resolved};
+use crate::routing::{Ask, Caller, Resolved};
 use crate::shared::Shared;
 use crate::upstream::pull;
 use crate::worker::Worker;
 
 /// Seconds after which a client may come again that was sent away as the process ends: another instance is there then, or this one again.
-const RETRY_AFTER: &str = "2";
+const WHEN_ENDING: &str = "2";
 
 /// Requests of a member's many sessions that may wait for their answers.
 const MEMBER_REQUESTS: usize = 256;
@@ -38,17 +38,27 @@ const MEMBER_REQUESTS: usize = 256;
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) why: String,
+    /// What the client is to do, where there is a header for that.
+    header: Option<(&'static str, String)>,
 }
+
+/// When a client may try again that found this process full (`RFC 7826 §18.44`).
+const WHEN_FULL: &str = "5";
 
 impl Refusal {
     pub(crate) fn new(status: u16, why: impl Into<String>) -> Self {
-        Self { status, why: why.into() }
+        Self { status, why: why.into(), header: None }
     }
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self { status: error.status(), why: error.to_string() }
+        let header = match &error {
+            Error::Redirected { to, .. } => Some(("Location", to.clone())),
+            Error::Capacity { .. } => Some(("Retry-After", WHEN_FULL.to_owned())),
+            _ => None,
+        };
+        Self { status: error.status(), why: error.to_string(), header }
     }
 }
 
@@ -83,7 +93,11 @@ pub(crate) async fn answer(context: Rc<Context>, request: Box<Request>) -> Respo
             why = refusal.why,
             "request refused"
         );
-        Response::new(refusal.status)
+        let response = Response::new(refusal.status);
+        match &refusal.header {
+            Some((name, value)) => response.with(name, value),
+            None => response,
+        }
     });
     // RTSP 2.0 lets requests name a session before it has an identifier (RFC 7826 §18.33).
     if let Some(id) = request.headers.get("Pipelined-Requests") {
@@ -105,7 +119,7 @@ fn comes_too_late(context: &Context, request: &Request) -> bool {
 async fn dispatch(context: &Rc<Context>, request: &Request, asked: Instant) -> Result<Response, Refusal> {
     if comes_too_late(context, request) {
         tracing::debug!(peer = %context.peer, uri = url::shown(&request.uri), "no new sessions: shutting down");
-        return Ok(Response::new(503).with("Retry-After", RETRY_AFTER));
+        return Ok(Response::new(503).with("Retry-After", WHEN_ENDING));
     }
     match &request.method {
         Method::Options => {
@@ -193,9 +207,9 @@ pub(crate) async fn open(
     worker: &Rc<Worker>,
     url: &RtspUrl,
     via: Vec<String>,
-    caller: &Caller,
+    ask: &Ask<'_>,
 ) -> Result<(Resolved, Arc<HubHandle>), Error> {
-    open_with(worker, url, via, caller, None).await
+    open_with(worker, url, via, ask, None).await
 }
 
 /// The same, with other protection than the route's.
@@ -203,10 +217,10 @@ pub(crate) async fn open_with(
     worker: &Rc<Worker>,
     url: &RtspUrl,
     via: Vec<String>,
-    caller: &Caller,
+    ask: &Ask<'_>,
     protection: Option<Protection>,
 ) -> Result<(Resolved, Arc<HubHandle>), Error> {
-    let mut resolved = authorize(worker, url, Action::Read, caller)?;
+    let mut resolved = authorize(worker, url, ask)?;
     if let Some(protection) = protection {
         resolved.protection = protection;
     }
@@ -222,20 +236,20 @@ pub(crate) async fn open_with(
 
 /// The way of a URL, for this caller. The decision is logged, a denial with its reason, and counted, unless it is the
 /// application's own.
-pub(crate) fn authorize(
-    worker: &Worker,
-    url: &RtspUrl,
-    action: Action,
-    caller: &Caller,
-) -> Result<Resolved, Error> {
-    let outcome = worker.shared.routing().resolve(url, action, caller);
+pub(crate) fn authorize(worker: &Worker, url: &RtspUrl, ask: &Ask<'_>) -> Result<Resolved, Error> {
+    let outcome = worker.shared.routing().resolve(url, ask);
     let metrics = &worker.shared.metrics;
+    let (action, caller) = (ask.action, &ask.caller);
     match &outcome {
         Ok(Resolved { route, .. }) => {
             tracing::debug!(%url, action = action.name(), ?caller, route, "allowed");
             if *caller != Caller::Own {
                 metrics.count_authorization("allow", route);
             }
+        }
+        Err(Error::Redirected { route, to, .. }) => {
+            tracing::debug!(%url, action = action.name(), ?caller, route, to, "sent elsewhere");
+            metrics.count_authorization("redirect", route);
         }
         Err(Error::Denied { route, reason }) => {
             tracing::warn!(%url, action = action.name(), ?caller, route, reason, "denied");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use msm_core::rng::Rng;
-use msm_core::route::{Action, Protection};
+use msm_core::route::Action;
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, Version};
 use msm_rtsp::profile::Profile;
@@ -24,12 +24,14 @@ use crate::hub::dest::Dest;
 use crate::hub::handle::HubHandle;
 use crate::hub::receive::PeerCheck;
 use crate::hub::rtx::{self, Again, RtxPlan};
+use crate::routing::{Ask, Resolved};
 use crate::serve::admission::Refused;
 use crate::serve::connection::{Announced, Channel, Context};
 use crate::serve::group;
 use crate::serve::listener::Listening;
 use crate::serve::publisher::{Inlet, PublisherRole, TrackInlet};
 use crate::serve::reader::{Path, ReaderRole, TrackPath};
+use crate::serve::route_seats::{RouteFull, RouteSeat};
 use crate::serve::session::{self, Grant, Owner, Role, Session, SessionState};
 use crate::upstream::pull;
 use crate::worker::Worker;
@@ -183,10 +185,11 @@ impl Setting<'_> {
             Some(session) => session,
             None => {
                 let quota = worker.shared.readers.take()?;
-                let (handle, protection) = self.stream().await?;
+                let (handle, resolved) = self.stream().await?;
                 self.track_of(handle.tracks().len())?;
-                let role = Role::Reader(ReaderRole::new(handle.lease(), protection, seed, quota));
-                return self.begin(role).await;
+                let seat = worker.shared.seats.take(&resolved).map_err(|full| self.full(&full))?;
+                let role = ReaderRole::new(handle.lease(), resolved.protection, seed, quota);
+                return self.begin(Role::Reader(role), seat).await;
             }
         };
         self.add(&session).await
@@ -200,23 +203,34 @@ impl Setting<'_> {
     }
 
     /// The stream for a new reader: the one that all share, or one of its own.
-    async fn stream(&self) -> Result<(Arc<HubHandle>, Protection), Refusal> {
+    async fn stream(&self) -> Result<(Arc<HubHandle>, Resolved), Refusal> {
         let worker = self.worker;
         let url = self.url()?;
         let via = via_of(worker, self.request);
-        let (resolved, handle) = open(worker, &url, via.clone(), &self.origin.owner.caller()).await?;
-        let protection = resolved.protection.clone();
+        let (resolved, handle) = open(worker, &url, via.clone(), &self.ask(Action::Read)).await?;
         if !handle.unshared {
-            return Ok((handle, protection));
+            return Ok((handle, resolved));
         }
         // The first reader takes the one that was described; whoever comes next gets another.
         worker.shared.registry.forget(&resolved.key(), handle.id);
         if handle.worker == worker.id && handle.claim() {
-            return Ok((handle, protection));
+            return Ok((handle, resolved));
         }
         let own = pull::open(worker, &resolved, None, via).await?;
         own.claim();
-        Ok((own, protection))
+        Ok((own, resolved))
+    }
+
+    /// What routes look at.
+    fn ask(&self, action: Action) -> Ask<'_> {
+        self.origin.owner.ask(action, &self.listening.shared().settings.name, &self.request.headers)
+    }
+
+    /// The route has as many sessions as it may.
+    fn full(&self, full: &RouteFull) -> Refusal {
+        self.worker.shared.metrics.count_authorization("limit", &full.route);
+        // The client is one too many; the process has room (`RFC 2326 §11.3.5`).
+        Refusal::new(453, full.to_string())
     }
 
     async fn publisher(self, own: Option<Rc<Session>>) -> Result<Response, Refusal> {
@@ -228,10 +242,11 @@ impl Setting<'_> {
             .and_then(|context| context.announced.borrow().get(&self.base).cloned())
             .ok_or_else(|| Refusal::new(455, "nothing was announced at this URL on this connection"))?;
         let url = self.url()?;
-        let resolved = authorize(self.worker, &url, Action::Publish, &self.origin.owner.caller())?;
+        let resolved = authorize(self.worker, &url, &self.ask(Action::Publish))?;
         self.track_of(announced.description.tracks.len())?;
+        let seat = self.worker.shared.seats.take(&resolved).map_err(|full| self.full(&full))?;
         let role = PublisherRole::new(announced, resolved, url.to_string());
-        self.begin(Role::Publisher(Box::new(role))).await
+        self.begin(Role::Publisher(Box::new(role)), seat).await
     }
 
     fn track_of(&self, tracks: usize) -> Result<usize, Refusal> {
@@ -244,7 +259,7 @@ impl Setting<'_> {
     }
 
     /// A session's first SETUP.
-    async fn begin(self, role: Role) -> Result<Response, Refusal> {
+    async fn begin(self, role: Role, seat: RouteSeat) -> Result<Response, Refusal> {
         let worker = Rc::clone(self.worker);
         let context = self.context.ok_or_else(|| Refusal::new(454, "the session is not known"))?;
         let settings = worker.shared.settings();
@@ -262,12 +277,14 @@ impl Setting<'_> {
             worker: worker.id,
             owner: self.origin.owner.clone(),
             url: self.url()?,
+            listener: self.listening.shared().settings.name.clone(),
+            headers: self.request.headers.clone(),
             publishes: match &role {
                 Role::Reader(_) => None,
                 Role::Publisher(publisher) => Some(publisher.resolved.publish_key()),
             },
         };
-        let state = SessionState { machine, role, url: self.base.clone(), asked };
+        let state = SessionState { machine, role, url: self.base.clone(), asked, _seat: seat };
         let session = session::create(
             &worker,
             grant,

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msm_core::route::Share;
+use msm_core::route::{Action, Share};
 use msm_rtsp::sdp::Description;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
 use crate::metrics::HopKind;
 use crate::quota::QuotaPass;
-use crate::routing::{Caller, Resolved};
+use crate::routing::{Ask, Resolved};
 use crate::worker::{UpstreamPass, Worker};
 
 /// Commands that may wait for the upstream's answers.
@@ -133,7 +133,8 @@ pub(crate) async fn keep(worker: Rc<Worker>, url: RtspUrl) {
     let mut stopping = worker.shared.stopping.subscribe();
     loop {
         let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
-        match crate::serve::requests::open(&worker, &url, via, &Caller::Own).await {
+        let ask = Ask::own(Action::Read, &worker.shared.pseudonym);
+        match crate::serve::requests::open(&worker, &url, via, &ask).await {
             Ok((_, handle)) => {
                 let _standing = handle.stand();
                 if let Err(error) = handle.play(PlayRequest::default()).await {

@@ -84,6 +84,9 @@ pub(super) async fn run(
                 } else if now.saturating_duration_since(last_used) >= idle {
                     break "idle".to_owned();
                 }
+                if let Some(home) = &pull.home {
+                    home.observe(now, &pull.held);
+                }
                 let looked = match &mut pull.source {
                     Some(source) => source.look_after(now).await,
                     None => Ok(()),

@@ -158,7 +158,7 @@ impl Search {
                 matches!(&attempt, Ok(Err(Useless::Failed(Error::UpstreamStatus { status: 404, .. }))));
             last = match attempt {
                 Ok(Ok((source, answer))) => {
-                    held.report(Outcome::SetUp { took: began.elapsed() });
+                    held.report_success();
                     return Ok((source, held, answer));
                 }
                 Ok(Err(Useless::Changed(why))) => {

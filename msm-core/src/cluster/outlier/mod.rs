@@ -2,7 +2,8 @@
 //!
 //! What counts against an endpoint, and what does not:
 //!
-//! * **A session that cannot be set up:** no connection, no answer in time, no RTSP, a status of 500 and above, or 453. Other statuses of 400
+//! * **A session that cannot be set up:** no connection, no answer in time, no RTSP, a status of 500 and above. 453 and 503 do not count: an
+//!   endpoint that is full, or about to stop, still serves those that it has, and an ejection would take them away. Other statuses of 400
 //!   and above say something of the request: a client that asks for what does not exist must not have an endpoint ejected. They count only
 //!   where the same URL has been set up in this cluster within [`KNOWN_FOR`], and the same URL counts once in a row.
 //! * **A connection that breaks off, media that stops:** a stream that its publisher leaves does both, so they count when they are of more
@@ -113,8 +114,10 @@ pub(super) enum Blame {
 pub(super) fn blame(outcome: &Outcome) -> Blame {
     match outcome {
         Outcome::Unreachable | Outcome::TimedOut | Outcome::Protocol => Blame::Endpoint,
-        // 453: it has no room left. The others of 400 and above are about what was asked for, and by whom (RFC 7826 §17.4).
-        Outcome::Refused { status } if *status >= 500 || *status == 453 => Blame::Endpoint,
+        Outcome::Refused { status: 453 | 503 } => Blame::Nobody,
+        Outcome::Refused { status: 505 | 551 } => Blame::Request,
+        Outcome::Refused { status } if *status >= 500 => Blame::Endpoint,
+        // About what was asked for, and by whom (RFC 7826 §17.4).
         Outcome::Refused { status } if *status >= 400 => Blame::Request,
         _ => Blame::Nobody,
     }

@@ -21,7 +21,7 @@ fn failures_in_a_row() {
         Outcome::TimedOut,
         Outcome::Protocol,
         Outcome::Refused { status: 500 },
-        Outcome::Refused { status: 453 },
+        Outcome::Refused { status: 502 },
     ] {
         let mut bed = bed(2);
         (0..4).for_each(|url| bed.outcome("a", url, failure));
@@ -42,7 +42,7 @@ fn failures_in_a_row() {
 fn what_was_asked_for_is_not_the_endpoints_fault() {
     let mut bed = bed(2);
     for url in 0..1000 {
-        for status in [400, 401, 403, 404, 415, 454, 459, 461] {
+        for status in [400, 401, 403, 404, 415, 453, 454, 459, 461, 503, 551] {
             bed.outcome("a", url, Outcome::Refused { status });
         }
     }
