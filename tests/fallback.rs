@@ -36,6 +36,8 @@ use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
 const RTSPS: &str = "fallback: rtsps";
+/// The same, where streams end with their endpoint.
+const ENDS: &str = "fallback: rtsps, failover: {hold: 0s}";
 
 /// A member that has every stream from the mesh cluster `far` at `endpoint`.
 fn near<S: IdentitySource + 'static>(source: &Arc<S>, endpoint: SocketAddr, cluster: &str) -> TestMesh {
@@ -184,7 +186,7 @@ fn what_is_there_is_found_out_again_when_it_changes() {
     let plain = TestMesh::start("");
     let (member, hop) = far(&ca.member("/far"), "");
     let front = Front::start(&ca.member("/far"), false, plain.address);
-    let near = near(&ca.member("/near"), front.address, RTSPS);
+    let near = near(&ca.member("/near"), front.address, ENDS);
     let here = Publisher::start(&plain, "live/one");
     let there = Publisher::start(&member, "live/one");
     let play = |from: &Publisher, number| {
@@ -265,7 +267,7 @@ fn a_session_ends_when_its_peer_is_trusted_no_more() {
     let plain = TestMesh::start("");
     let near_id = ca.member("/near");
     let front = Front::start(&ca.member("/far"), false, plain.address);
-    let near = near(&near_id, front.address, RTSPS);
+    let near = near(&near_id, front.address, ENDS);
     let publisher = Publisher::start(&plain, "live/one");
     let mut reader = near.block_on(near.mesh.open(&near.url("live/one"))).unwrap();
     let out = near.block_on(near.mesh.publish(&near.url("live/two"), VIDEO)).unwrap();

@@ -235,7 +235,7 @@ fn what_a_member_reads_or_publishes_ends_with_it_at_once() {
 fn what_is_read_from_or_published_to_a_member_ends_with_it_at_once() {
     let ca = Ca::new("test.example");
     let (far, hop) = far(&ca.member("/far"), "");
-    let near = near(&ca.member("/near"), hop, "");
+    let near = near(&ca.member("/near"), hop, "    failover: {hold: 0s}\n");
     let publisher = Publisher::start(&far, "read");
     let mut reader = Reader::start(&near, "read");
     let mut tcp = TcpReader::start(&near, "read");

@@ -583,6 +583,34 @@ fn a_file_s_own_files_are_beside_it_and_tried() {
 }
 
 #[test]
+fn failover_keys_are_checked() {
+    let with = |failover: &str| {
+        format!(
+            "routes: [{{name: r, backends: [{{cluster: c}}]}}]\nclusters: {{c: {{endpoints: [\"rtsp://a\"], failover: {{{failover}}}}}}}\n"
+        )
+    };
+    let config = load(&with("hold: 3s, on_change: end, standby: warm")).expect("valid");
+    let given = &config.clusters["c"].failover;
+    assert_eq!(
+        (given.hold, given.on_change, given.standby),
+        (Duration::from_secs(3), OnChange::End, Standby::Warm)
+    );
+    assert_eq!(load(&with("")).expect("valid").clusters["c"].failover.hold, Duration::from_secs(10));
+    assert_eq!(
+        problems(&with("hold: 2h")),
+        [
+            "msm.yaml:2: clusters.c.failover.hold: is more than an hour, in which readers would see nothing; write e.g. `10s`"
+        ]
+    );
+    assert_eq!(
+        problems(&with("hold: 0s, standby: warm")),
+        [
+            "msm.yaml:2: clusters.c.failover.standby: is of no use with `hold: 0s`, which ends readers with their endpoint; remove one of the two"
+        ]
+    );
+}
+
+#[test]
 fn what_routes_ask_for_is_checked() {
     let yaml = "\
 listeners: [{name: apps, address: '127.0.0.1:0'}]

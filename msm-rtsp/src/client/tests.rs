@@ -53,6 +53,22 @@ fn digest_is_answered_and_the_request_repeated() {
 }
 
 #[test]
+fn a_keep_alive_that_finds_no_session_is_the_end() {
+    for (status, ends) in [(200, false), (454, true), (501, false), (404, false)] {
+        let now = Instant::now();
+        let mut client = client("rtsp://cam/one");
+        client.setup(now, "rtsp://cam/one/track", &TransportSpec::udp((5000, 5001)), None).unwrap();
+        text(&mut client);
+        feed(&mut client, now, b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nSession: 42;timeout=8\r\n\r\n");
+        client.start_keep_alive(now);
+        client.handle_timeout(now + Duration::from_secs(4)).unwrap();
+        text(&mut client);
+        let events = feed(&mut client, now, format!("RTSP/1.0 {status} X\r\nCSeq: 2\r\n\r\n").as_bytes());
+        assert_eq!(events.contains(&ClientEvent::Ended), ends, "{status}: {events:?}");
+    }
+}
+
+#[test]
 fn frames_and_requests_of_the_server_come_between() {
     let now = Instant::now();
     let mut client = client("rtsp://cam/one");

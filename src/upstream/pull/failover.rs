@@ -13,6 +13,7 @@ use super::source::{Lost, Reason, Source};
 use crate::cluster::Held;
 use crate::hub::handle::{Command, PlayAnswer};
 use crate::hub::succession::Takeover;
+use crate::metrics::HopKind;
 
 /// How often it is looked whether anybody still waits.
 const LOOK: Duration = Duration::from_millis(250);
@@ -48,6 +49,9 @@ impl Pull {
             return Err(lost.why);
         }
         let takeover = self.takeover(&from, lost.reason);
+        // A member waits for publishers that come back before it says that a stream has ended.
+        let is_member = self.source.as_ref().is_some_and(|source| source.kind() == HopKind::Mesh);
+        let is_over = is_member && lost.reason == Reason::Ended;
         if let Some(source) = self.source.take() {
             source.leave_behind(&self.making.worker);
         }
@@ -63,7 +67,7 @@ impl Pull {
         }
         let nobody = Held::direct(self.held.url.clone());
         let failed = std::mem::replace(&mut self.held, nobody);
-        let search = search.run(failed, lost.to, now);
+        let search = search.run(failed, lost.to, is_over, now);
         tokio::pin!(search);
         let mut look = tokio::time::interval(LOOK);
         let (source, held, answer) = loop {

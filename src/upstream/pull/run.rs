@@ -68,7 +68,10 @@ pub(super) async fn run(
         };
         let lost = match step {
             Step::Command(Some(command)) => match pull.obey(command).await {
-                Some(error) => Some(Lost::from(error)),
+                Some(error) => {
+                    pull.held.report_failure(&error);
+                    break error.to_string();
+                }
                 None => None,
             },
             Step::Command(None) => break "nobody is left to read it".to_owned(),
@@ -168,6 +171,9 @@ impl Pull {
     /// Looks whether the source is to be replaced; and after the standby.
     async fn look(&mut self, now: Instant) -> Option<Lost> {
         self.look_after_standby(now);
+        if self.home.as_ref().is_some_and(|home| home.last_rtp().is_some()) {
+            self.patience = patience(&self.making.settings);
+        }
         if !self.is_kept() {
             return None;
         }

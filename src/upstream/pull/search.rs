@@ -113,7 +113,7 @@ impl Search {
     }
 
     /// Tries one endpoint after the other until one has taken over: first where the server sent us, last the one that failed, and
-    /// then all again.
+    /// then all again. Where `is_over` says that a member has ended the stream, it is over when all say that there is none.
     ///
     /// # Errors
     /// Why there is none.
@@ -121,6 +121,7 @@ impl Search {
         &self,
         failed: Held,
         redirected: Option<RtspUrl>,
+        is_over: bool,
         now: Now<'_>,
     ) -> Result<(Source, Held, Option<PlayAnswer>), String> {
         let Making { resolved, .. } = &*self.making;
@@ -133,10 +134,14 @@ impl Search {
         let mut first = redirected.map(Held::direct);
         let mut backoff = FIRST_BACKOFF;
         let mut last = "no endpoint is left".to_owned();
+        // Whether some were asked since all were tried, and none said anything but that there is no such stream.
+        let mut none_has_it = None;
         loop {
             let held = match first.take().map_or_else(|| attempts.next(), Ok) {
                 Ok(held) => held,
+                Err(_) if is_over && none_has_it == Some(true) => return Err(last),
                 Err(_) => {
+                    none_has_it = None;
                     let until = Instant::now() + backoff;
                     if until >= deadline {
                         return Err(format!("no endpoint has it after {} ms: {last}", hold.as_millis()));
@@ -151,9 +156,11 @@ impl Search {
             let (endpoint, hub) = (held.url.to_string(), self.making.handle.id);
             let patience = (hold / 3).max(LEAST_ATTEMPT).min(deadline.saturating_duration_since(began));
             let attempt = tokio::time::timeout(patience, self.take_over(&held, &now)).await;
+            let is_none =
+                matches!(&attempt, Ok(Err(Useless::Failed(Error::UpstreamStatus { status: 404, .. }))));
             last = match attempt {
                 Ok(Ok((source, answer))) => {
-                    held.report(Outcome::SetUp { took: began.elapsed() });
+                    held.report_success();
                     return Ok((source, held, answer));
                 }
                 Ok(Err(Useless::Changed(why))) => {
@@ -172,6 +179,7 @@ impl Search {
                     format!("{endpoint}: not set up in {} ms", patience.as_millis())
                 }
             };
+            none_has_it = Some(none_has_it.unwrap_or(true) && is_none);
             tracing::warn!(hub, cluster = settings.name, error = last, "endpoint cannot take over");
             if Instant::now() >= deadline {
                 return Err(format!("no endpoint has it after {} ms: {last}", hold.as_millis()));

@@ -55,7 +55,7 @@ fn one<'t>(rng: &mut Rng, of: &[(u32, &'t str)]) -> &'t str {
 
 fn random_pattern(rng: &mut Rng) -> String {
     let mut text = String::new();
-    if rng.next_u32() % 3 > 0 {
+    if !rng.next_u32().is_multiple_of(3) {
         let host = [
             (3, "*"),
             (2, "a.b"),
@@ -75,7 +75,7 @@ fn random_pattern(rng: &mut Rng) -> String {
         text.push('/');
         return text + &random_path(rng);
     }
-    if rng.next_u32() % 8 > 0 {
+    if !rng.next_u32().is_multiple_of(8) {
         text.push('/');
         text.push_str(&random_path(rng));
     }
@@ -91,7 +91,7 @@ fn random_path(rng: &mut Rng) -> String {
             _ => one(rng, &[(3, "x"), (2, "y"), (1, "%7A")]).to_owned(),
         })
         .collect();
-    if rng.next_u32() % 4 == 0 {
+    if rng.next_u32().is_multiple_of(4) {
         parts.push("{rest...}".to_owned());
     }
     parts.join("/")
@@ -171,7 +171,7 @@ fn memory_grows_with_the_patterns_and_not_with_their_elements() {
     let different: Vec<String> = (0..1000)
         .map(|_| {
             (0..128)
-                .map(|at| if rng.next_u32() % 2 == 0 { "/a".into() } else { format!("/{{p{at}}}") })
+                .map(|at| if rng.next_u32().is_multiple_of(2) { "/a".into() } else { format!("/{{p{at}}}") })
                 .collect()
         })
         .collect();
