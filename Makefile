@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SECONDS_PER_TARGET ?= 300
 
-.PHONY: demo run test test-fast peers bench bench-reload loss-matrix lint clip fuzz
+.PHONY: demo run test test-fast peers bench bench-reload loss-matrix fault-matrix lint clip fuzz
 
 demo:
 	$(CARGO) run --release --quiet -p msm-proxy -- demo
@@ -32,6 +32,10 @@ bench-reload:
 # What protection reaches, in virtual time: the table, its bounds, and the plot.
 loss-matrix:
 	$(CARGO) run --release --quiet -p msm-benches --bin loss_matrix -- --svg docs/loss-matrix.svg
+
+# What fifty readers see of what happens to endpoints: real servers and players between network namespaces; needs root.
+fault-matrix: peers
+	MSM_REQUIRE_PEERS=1 MSM_FAULTS=all $(CARGO) test -p msm-proxy --all-features --test peers faults -- --nocapture
 
 lint:
 	$(CARGO) fmt --all --check

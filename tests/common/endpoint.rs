@@ -214,7 +214,7 @@ impl Camera {
     fn report(&self, connection: usize, frame: u64) {
         for (track, rate) in [(0u8, 90_000u64), (1, 48_000)] {
             let millis = frame * FRAME;
-            let ntp = ((3_900_000_000 + millis / 1000) << 32) | ((millis % 1000) << 32) / 1000;
+            let ntp = ((3_900_000_000 + millis / 1000) << 32) | (((millis % 1000) << 32) / 1000);
             let mut report = vec![0x80, 200, 0, 6, 0, 0, track, self.id];
             report.extend(ntp.to_be_bytes());
             report.extend(self.timestamp(track, frame, rate).to_be_bytes());

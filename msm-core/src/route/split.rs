@@ -9,11 +9,7 @@ use super::Backend;
 /// wins. `usable` leaves backends out; their share goes to the others by weight.
 ///
 /// `None` where no usable backend has a weight.
-pub fn split(
-    backends: &[Backend],
-    point: u64,
-    mut usable: impl FnMut(&Backend) -> bool,
-) -> Option<&Backend> {
+pub fn split(backends: &[Backend], point: u64, mut usable: impl FnMut(&Backend) -> bool) -> Option<&Backend> {
     let mut best: Option<(f64, &Backend)> = None;
     for backend in backends.iter().filter(|backend| backend.weight > 0) {
         if !usable(backend) {

@@ -67,7 +67,7 @@ impl Pull {
         }
         let nobody = Held::direct(self.held.url.clone());
         let failed = std::mem::replace(&mut self.held, nobody);
-        let search = search.run(failed, lost.to, is_over, now);
+        let search = search.run(failed, lost.to.map(|to| *to), is_over, now);
         tokio::pin!(search);
         let mut look = tokio::time::interval(LOOK);
         let (source, held, answer) = loop {

@@ -170,7 +170,10 @@ impl PlainSource {
                 Ok(ClientEvent::Ended) => return Lost::new(Reason::Ended, "the upstream ended it"),
                 Ok(ClientEvent::Redirect(to)) => {
                     let to = to.as_deref().and_then(|to| RtspUrl::parse(to).ok());
-                    return Lost { to, ..Lost::new(Reason::Redirected, "the upstream moved it") };
+                    return Lost {
+                        to: to.map(Box::new),
+                        ..Lost::new(Reason::Redirected, "the upstream moved it")
+                    };
                 }
                 Ok(_) => {}
                 Err(error) => return error.into(),

@@ -172,7 +172,7 @@ impl Pull {
     async fn look(&mut self, now: Instant) -> Option<Lost> {
         self.look_after_standby(now);
         if self.home.as_ref().is_some_and(|home| home.last_rtp().is_some()) {
-            self.patience = patience(&self.making.settings);
+            self.patience = patience(&self.making.settings());
         }
         if !self.is_kept() {
             return None;

@@ -58,7 +58,7 @@ pub(crate) struct Lost {
     /// For people.
     pub(crate) why: String,
     /// Where the server sends us instead.
-    pub(crate) to: Option<RtspUrl>,
+    pub(crate) to: Option<Box<RtspUrl>>,
 }
 
 /// The kinds of it; their names are the label `reason` of `msm_failovers_total`.
