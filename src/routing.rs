@@ -8,13 +8,14 @@ use std::time::Duration;
 use msm_auth::identity::id::SpiffeId;
 use msm_core::cluster::PickKey;
 use msm_core::route::{
-    self, Action, Headers, NoHeaders, Protection, RequestKey, Route, RouteError, RouteMatch, RouteTable,
-    Share, hash, split,
+    self, Action, Backend, Headers, NoHeaders, Protection, RequestKey, Route, RouteError, RouteMatch,
+    RouteTable, Share, hash, split,
 };
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
 
+use crate::canary::{Canary, OnTrial};
 use crate::cluster::{Attempts, Cluster};
 use crate::config::ClusterTls;
 use crate::error::Error;
@@ -147,6 +148,8 @@ pub(crate) struct Routing {
     clusters: BTreeMap<String, Arc<Cluster>>,
     /// Settings of routes, by their places, that have times of their own for a cluster.
     timed: BTreeMap<(usize, String), Arc<ClusterSettings>>,
+    /// Canaries of routes, by their places.
+    canaries: BTreeMap<usize, Arc<Canary>>,
     /// Settings for URLs that no route matches, where there are no routes at all: a library without configuration
     /// dials what it is given.
     direct: Option<Arc<ClusterSettings>>,
@@ -166,6 +169,8 @@ pub(crate) struct Resolved {
     pub(crate) sessions: Option<u32>,
     /// Instead of the cluster's own.
     settings: Option<Arc<ClusterSettings>>,
+    /// Where the route has a canary.
+    trial: Option<OnTrial>,
     /// Path and query behind the rewrite.
     pub(crate) resource: String,
     /// Who asked first, and for what: what endpoints are picked by.
@@ -190,7 +195,13 @@ impl Routing {
         direct: Option<ClusterSettings>,
     ) -> Self {
         let timed = timed(&table, &clusters);
-        Self { table, clusters, timed, direct: direct.map(Arc::new) }
+        let canary = |route: &Route| {
+            let rule = route.canary.as_ref()?;
+            Some(clusters.get(&rule.cluster)?.canaries.of(route, rule))
+        };
+        let routes = table.routes().iter().enumerate();
+        let canaries = routes.filter_map(|(place, route)| Some((place, canary(route)?))).collect();
+        Self { table, clusters, timed, canaries, direct: direct.map(Arc::new) }
     }
 
     /// The clusters, by name.
@@ -210,6 +221,7 @@ impl Routing {
                 set_up: None,
                 sessions: None,
                 settings: None,
+                trial: None,
                 resource: url.resource(),
                 pick: PickKey::default(),
                 target: Target::Direct(Arc::clone(direct), url.clone()),
@@ -240,13 +252,17 @@ impl Routing {
         let route = matched.route;
         let resource = matched.path_and_query();
         let pick = pick_key(ask.client, &resource);
-        let mut settings = None;
+        let canary = self.canaries.get(&matched.index);
+        let (mut settings, mut trial) = (None, None);
         let target = if route.is_local() {
             Target::Local
         } else {
-            let backend = split(&route.backends, point(pick), |_| true);
+            let is_usable = |own: &Backend| canary.is_none_or(|canary| !canary.leaves_out(&own.cluster));
+            let backend = split(&route.backends, point(pick), is_usable);
             let cluster = backend.and_then(|backend| self.clusters.get(&backend.cluster));
             let cluster = cluster.ok_or_else(|| Error::NoRoute { url: url.to_string() })?;
+            let name = &cluster.settings.name;
+            trial = canary.map(|canary| OnTrial { canary: Arc::clone(canary), cluster: name.clone() });
             if !self.timed.is_empty() {
                 settings = self.timed.get(&(matched.index, cluster.settings.name.clone())).map(Arc::clone);
             }
@@ -261,9 +277,18 @@ impl Routing {
             set_up: route.timeouts.set_up,
             sessions: route.limits.sessions,
             settings,
+            trial,
             resource,
             pick,
             target,
+        })
+    }
+
+    /// The canaries, each with its route's name.
+    pub(crate) fn canaries(&self) -> impl Iterator<Item = (&str, &Canary)> {
+        self.canaries.iter().filter_map(|(place, canary)| {
+            let route = self.table.routes().get(*place)?;
+            Some((route.name.as_str(), &**canary))
         })
     }
 
@@ -356,7 +381,8 @@ impl Resolved {
         match &self.target {
             Target::Local => Attempts::none(),
             Target::Cluster(cluster) => {
-                Attempts::of_cluster(Arc::clone(cluster), self.pick, self.resource.clone())
+                let resource = self.resource.clone();
+                Attempts::of_cluster(Arc::clone(cluster), self.pick, resource, self.trial.clone())
             }
             Target::Direct(_, url) => Attempts::direct(url.clone()),
         }

@@ -249,7 +249,11 @@ mod by_dns {
         ));
         wait_endpoints(&mesh, &["rtsp://127.0.0.1:8555 1 -", "rtsp://127.0.0.2:8554 3 -"]);
         // Targets without an address are none; a priority without any gives way to the next.
-        server.set("_rtsp._tcp.enc.test", SRV, Reply::Records(1, vec![service(5, 1, 7, "new.test"), service(7, 0, 9, "spare.test")]));
+        server.set(
+            "_rtsp._tcp.enc.test",
+            SRV,
+            Reply::Records(1, vec![service(5, 1, 7, "new.test"), service(7, 0, 9, "spare.test")]),
+        );
         wait_endpoints(&mesh, &["rtsp://127.0.0.9:9 1 -"]);
         wait_problem(&mesh, Some("new.test: the name does not exist"));
         server.set("_rtsp._tcp.enc.test", SRV, Reply::Code(SERVFAIL));
@@ -260,7 +264,8 @@ mod by_dns {
     #[test]
     fn long_answers_come_by_tcp_and_too_many_are_cut() {
         let server = NameServer::start();
-        let many: Vec<_> = (0..1200u32).map(|number| Data::Address((0x7f00_0001 + number).to_be_bytes().into())).collect();
+        let many: Vec<_> =
+            (0..1200u32).map(|number| Data::Address((0x7f00_0001 + number).to_be_bytes().into())).collect();
         server.set("enc.test", A, Reply::Records(60, many));
         server.set("enc.test", AAAA, Reply::Records(60, Vec::new()));
         server.truncate();

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use self::checks::Checking;
 pub(crate) use self::discovery::SourceSpec;
 use self::discovery::{Progress, Running};
+use crate::canary::{Canaries, OnTrial};
 use crate::error::Error;
 use crate::metrics::Clusters;
 use crate::routing::ClusterSettings;
@@ -40,6 +41,8 @@ pub(crate) struct Cluster {
     /// Told when something may be due earlier than it was.
     due: Arc<Notify>,
     metrics: OnceLock<Clusters>,
+    /// The routes that it is on trial for.
+    pub(crate) canaries: Canaries,
 }
 
 /// Whether new sessions go to an endpoint.
@@ -81,6 +84,7 @@ impl Cluster {
             checking: OnceLock::new(),
             due: Arc::new(Notify::new()),
             metrics: OnceLock::new(),
+            canaries: Canaries::default(),
         })
     }
 
@@ -102,7 +106,11 @@ impl Cluster {
     }
 
     /// Has the endpoints come from `source` from now on, unless they do. Those known stay until it has answered.
-    pub(crate) fn start_discovery(self: &Arc<Self>, shared: &Shared, source: SourceSpec) -> Result<(), Error> {
+    pub(crate) fn start_discovery(
+        self: &Arc<Self>,
+        shared: &Shared,
+        source: SourceSpec,
+    ) -> Result<(), Error> {
         let mut running = self.discovery();
         if running.as_ref().is_some_and(|running| running.spec == source) {
             return Ok(());
@@ -179,7 +187,7 @@ impl Cluster {
             let (id, endpoint) = state.pick(Instant::now(), key, tried)?;
             let url = RtspUrl::parse(&endpoint.to_string()).map_err(|_| PickError::Empty)?;
             state.begin(id);
-            Ok(Held { of: Some((Arc::clone(self), id)), url: url.with_resource(resource) })
+            Ok(Held { of: Some((Arc::clone(self), id)), url: url.with_resource(resource), trial: None })
         })
     }
 }
@@ -189,16 +197,21 @@ pub(crate) struct Held {
     /// None where the URL itself was given.
     of: Option<(Arc<Cluster>, EndpointId)>,
     pub(crate) url: RtspUrl,
+    /// Where its route has a canary.
+    trial: Option<OnTrial>,
 }
 
 impl Held {
     /// An endpoint of no cluster.
     pub(crate) fn direct(url: RtspUrl) -> Self {
-        Self { of: None, url }
+        Self { of: None, url, trial: None }
     }
 
     /// Says what became of the session.
     pub(crate) fn report(&self, outcome: Outcome) {
+        if let Some(trial) = &self.trial {
+            trial.report(&outcome);
+        }
         if let Some((cluster, id)) = &self.of {
             let url = hash(self.url.resource().as_bytes());
             cluster.update(|state| state.handle_outcome(Instant::now(), *id, url, outcome));
@@ -252,11 +265,18 @@ pub(crate) struct Attempts {
     key: PickKey,
     resource: String,
     tried: Vec<EndpointId>,
+    /// Where the route has a canary.
+    trial: Option<OnTrial>,
 }
 
 impl Attempts {
-    pub(crate) fn of_cluster(cluster: Arc<Cluster>, key: PickKey, resource: String) -> Self {
-        Self { cluster: Some(cluster), direct: None, key, resource, tried: Vec::new() }
+    pub(crate) fn of_cluster(
+        cluster: Arc<Cluster>,
+        key: PickKey,
+        resource: String,
+        trial: Option<OnTrial>,
+    ) -> Self {
+        Self { cluster: Some(cluster), direct: None, key, resource, tried: Vec::new(), trial }
     }
 
     /// The URL itself.
@@ -267,6 +287,7 @@ impl Attempts {
             key: PickKey::default(),
             resource: String::new(),
             tried: Vec::new(),
+            trial: None,
         }
     }
 
@@ -278,6 +299,7 @@ impl Attempts {
             key: PickKey::default(),
             resource: String::new(),
             tried: Vec::new(),
+            trial: None,
         }
     }
 
@@ -292,7 +314,8 @@ impl Attempts {
             return Ok(Held::direct(url));
         }
         let cluster = self.cluster.as_ref().ok_or(PickError::Tried)?;
-        let held = cluster.pick(self.key, &self.resource, &self.tried)?;
+        let mut held = cluster.pick(self.key, &self.resource, &self.tried)?;
+        held.trial.clone_from(&self.trial);
         self.tried.extend(held.of.as_ref().map(|(_, id)| *id));
         Ok(held)
     }

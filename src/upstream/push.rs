@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use msm_core::cluster::Outcome;
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
 use msm_rtsp::message::Method;
 use msm_rtsp::sdp::{Description, Feedback, TrackWay};
@@ -48,7 +49,7 @@ pub(crate) async fn start(
             Ok(held) => Rc::new(held),
             Err(why) => return Err(last.unwrap_or_else(|| reach::no_endpoint(resolved, why))),
         };
-        let url = held.url.clone();
+        let (url, began) = (held.url.clone(), Instant::now());
         let attempt = async {
             let link = match reach::way(worker, settings, &url, &resolved.protection, &via).await? {
                 Way::Plain(link) => link,
@@ -77,7 +78,10 @@ pub(crate) async fn start(
             Ok(())
         };
         match deadline.keep(&held, attempt).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                held.report(Outcome::SetUp { took: began.elapsed() });
+                return Ok(());
+            }
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);

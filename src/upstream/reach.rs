@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::cluster::PickError;
+use msm_core::cluster::{Outcome, PickError};
 use msm_core::route::Protection;
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::url::RtspUrl;
@@ -68,7 +68,7 @@ pub(crate) async fn find(
             Ok(held) => held,
             Err(why) => return Err(last.unwrap_or_else(|| no_endpoint(resolved, why))),
         };
-        let url = &held.url;
+        let (url, began) = (&held.url, Instant::now());
         let attempt = async {
             Ok::<_, Error>(match way(worker, settings, url, &resolved.protection, via).await? {
                 Way::Plain(link) => {
@@ -82,7 +82,10 @@ pub(crate) async fn find(
             })
         };
         match deadline.keep(&held, attempt).await {
-            Ok(found) => return Ok((found, held)),
+            Ok(found) => {
+                held.report(Outcome::SetUp { took: began.elapsed() });
+                return Ok((found, held));
+            }
             Err(error) => {
                 tracing::warn!(cluster = settings.name, %error, "endpoint failed");
                 held.report_failure(&error);
