@@ -13,6 +13,7 @@ pub mod config;
 
 mod alive;
 mod api;
+mod canary;
 mod cluster;
 mod error;
 mod hop;
@@ -42,6 +43,6 @@ pub use mesh::{Builder, Mesh, Serving};
 pub use msm_rtsp::sdp::Description;
 pub use reload::{Changes, ConfigurationStatus, Difference, RefusedStatus};
 pub use status::{
-    ClusterStatus, EndpointStatus, FlowPath, FlowProtection, HopStatus, ListenerStatus, PathStatus, Status,
-    StreamStatus, TrackStatus,
+    CanaryStatus, ClusterStatus, EndpointStatus, FlowPath, FlowProtection, HopStatus, ListenerStatus,
+    PathStatus, Status, StreamStatus, TrackStatus,
 };

@@ -8,13 +8,14 @@ use std::time::Duration;
 use msm_auth::identity::id::SpiffeId;
 use msm_core::cluster::PickKey;
 use msm_core::route::{
-    self, Action, Headers, NoHeaders, Protection, Publish, RequestKey, Route, RouteError, RouteMatch,
+    self, Action, Backend, Headers, NoHeaders, Protection, Publish, RequestKey, Route, RouteError, RouteMatch,
     RouteTable, RouteTimeouts, Share, hash, split,
 };
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
 
+use crate::canary::{Canary, OnTrial};
 use crate::cluster::{Attempts, Cluster};
 use crate::config::{ClusterTls, FailoverConfig};
 use crate::error::Error;
@@ -149,6 +150,8 @@ pub(crate) fn point(key: PickKey) -> u64 {
 pub(crate) struct Routing {
     table: RouteTable,
     clusters: BTreeMap<String, Arc<Cluster>>,
+    /// Canaries of routes, by their places.
+    canaries: BTreeMap<usize, Arc<Canary>>,
     /// Settings for URLs that no route matches, where there are no routes at all: a library without configuration
     /// dials what it is given.
     direct: Option<Arc<ClusterSettings>>,
@@ -169,6 +172,8 @@ pub(crate) struct Resolved {
     pub(crate) sessions: Option<u32>,
     /// Times instead of the cluster's own.
     timeouts: RouteTimeouts,
+    /// Where the route has a canary.
+    trial: Option<OnTrial>,
     /// Path and query behind the rewrite.
     pub(crate) resource: String,
     /// Who asked first, and for what: what endpoints are picked by.
@@ -192,7 +197,13 @@ impl Routing {
         clusters: BTreeMap<String, Arc<Cluster>>,
         direct: Option<ClusterSettings>,
     ) -> Self {
-        Self { table, clusters, direct: direct.map(Arc::new) }
+        let canary = |route: &Route| {
+            let rule = route.canary.as_ref()?;
+            Some(clusters.get(&rule.cluster)?.canaries.of(route, rule))
+        };
+        let routes = table.routes().iter().enumerate();
+        let canaries = routes.filter_map(|(place, route)| Some((place, canary(route)?))).collect();
+        Self { table, clusters, canaries, direct: direct.map(Arc::new) }
     }
 
     /// The clusters, by name.
@@ -213,6 +224,7 @@ impl Routing {
                 set_up: None,
                 sessions: None,
                 timeouts: RouteTimeouts::default(),
+                trial: None,
                 resource: url.resource(),
                 pick: PickKey::default(),
                 target: Target::Direct(Arc::clone(direct), url.clone()),
@@ -243,12 +255,16 @@ impl Routing {
         let route = matched.route;
         let resource = matched.path_and_query();
         let pick = pick_key(ask.client, &resource);
+        let canary = self.canaries.get(&matched.index);
+        let mut trial = None;
         let target = if route.is_local() {
             Target::Local
         } else {
-            let backend = split(&route.backends, point(pick), |_| true);
+            let is_usable = |own: &Backend| canary.is_none_or(|canary| !canary.leaves_out(&own.cluster));
+            let backend = split(&route.backends, point(pick), is_usable);
             let cluster = backend.and_then(|backend| self.clusters.get(&backend.cluster));
             let cluster = cluster.ok_or_else(|| Error::NoRoute { url: url.to_string() })?;
+            trial = canary.map(|canary| OnTrial { canary: Arc::clone(canary), cluster: cluster.name().to_owned() });
             Target::Cluster(Arc::clone(cluster))
         };
         Ok(Resolved {
@@ -261,9 +277,18 @@ impl Routing {
             sessions: route.limits.sessions,
             timeouts: route.timeouts,
             publish: route.publish,
+            trial,
             resource,
             pick,
             target,
+        })
+    }
+
+    /// The canaries, each with its route's name.
+    pub(crate) fn canaries(&self) -> impl Iterator<Item = (&str, &Canary)> {
+        self.canaries.iter().filter_map(|(place, canary)| {
+            let route = self.table.routes().get(*place)?;
+            Some((route.name.as_str(), &**canary))
         })
     }
 
@@ -339,7 +364,8 @@ impl Resolved {
         match &self.target {
             Target::Local => Attempts::none(),
             Target::Cluster(cluster) => {
-                Attempts::of_cluster(Arc::clone(cluster), self.pick, self.resource.clone())
+                let resource = self.resource.clone();
+                Attempts::of_cluster(Arc::clone(cluster), self.pick, resource, self.trial.clone())
             }
             Target::Direct(_, url) => Attempts::direct(url.clone()),
         }

@@ -29,6 +29,8 @@ pub struct Status {
     pub clusters: Vec<ClusterStatus>,
     /// The servers of all clusters.
     pub endpoints: Vec<EndpointStatus>,
+    /// Backends on trial.
+    pub canaries: Vec<CanaryStatus>,
     /// What is published or pulled.
     pub streams: Vec<StreamStatus>,
     /// Who this member is, where it has an identity: its SPIFFE ID.
@@ -39,6 +41,17 @@ pub struct Status {
     pub hops: Vec<HopStatus>,
     /// Endpoints of mesh clusters that know no mesh hop, and are spoken to by RTSP over TLS (`fallback: rtsps`).
     pub fallbacks: Vec<FallbackStatus>,
+}
+
+/// The backend of a route that is on trial.
+#[derive(Clone, Debug, Serialize)]
+pub struct CanaryStatus {
+    /// The route's name.
+    pub route: String,
+    /// Its cluster.
+    pub cluster: String,
+    /// Why its weight went to the others, if it did.
+    pub rolled_back: Option<String>,
 }
 
 /// One endpoint that knows no mesh hop.
@@ -205,7 +218,13 @@ impl Status {
     pub(crate) fn of(shared: &Shared, hops: Vec<HopStatus>) -> Self {
         let streams = shared.registry.streams();
         let source = shared.hop.source.as_ref();
-        let (clusters, endpoints) = clusters::of(shared.routing().clusters().values(), Instant::now());
+        let routing = shared.routing();
+        let (clusters, endpoints) = clusters::of(routing.clusters().values(), Instant::now());
+        let canary = |(route, canary): (&str, &crate::canary::Canary)| CanaryStatus {
+            route: route.to_owned(),
+            cluster: canary.cluster().to_owned(),
+            rolled_back: canary.rolled_back(),
+        };
         Self {
             identity: source.and_then(|source| source.snapshot()).map(|own| own.svid.id().to_string()),
             identity_problem: source.and_then(|source| source.problem()).map(|problem| problem.to_string()),
@@ -213,6 +232,7 @@ impl Status {
             fallbacks: shared.hop.fallbacks.status(Instant::now()),
             clusters,
             endpoints,
+            canaries: routing.canaries().map(canary).collect(),
             workers: shared.worker_count(),
             sessions: shared.metrics.sessions.get(),
             connections: shared.metrics.connections.get(),

@@ -204,3 +204,21 @@ fn a_stream_s_set_up_takes_as_long_as_the_route_says() {
         assert!((Duration::from_millis(400)..Duration::from_secs(8)).contains(&took), "{path}: {took:?}");
     }
 }
+
+#[test]
+fn a_canary_that_fails_loses_its_share_to_the_others() {
+    let a = server("a");
+    let failing = Server::start(|_| (500, String::new(), String::new()));
+    let routes = "  - {name: trial, match: {url: '/{n}'}, backends: [{cluster: a, weight: 50}, {cluster: b, weight: 50}], canary: {cluster: b}}\n";
+    let mesh = mesh(routes, a.address, failing.address);
+    // Each URL is a stream of its own, by chance on either side.
+    let statuses: Vec<u16> = (0..100)
+        .map(|number| describe(&mut mesh.connect(), &mesh.url(&number.to_string()), &[]).status)
+        .collect();
+    let failed = statuses.iter().filter(|status| **status != 200).count();
+    assert!((10..40).contains(&failed), "half of them until it is noticed: {statuses:?}");
+    assert!(statuses[80..].iter().all(|status| *status == 200), "{statuses:?}");
+    let status = mesh.block_on(mesh.mesh.status());
+    let why = status.canaries[0].rolled_back.clone().unwrap();
+    assert!(why.contains("could not be set up"), "{why}");
+}

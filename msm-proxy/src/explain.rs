@@ -106,6 +106,15 @@ fn add_health(found: &mut Explanation, admin: Option<&str>, config: &Config) -> 
         },
         (None, Bind::Off) => return Ok(()),
     };
+    for own in status.get("canaries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default() {
+        let text = |key: &str| own.get(key).and_then(Value::as_str).map(status::clean);
+        let decides = |route: &str| found.routes.iter().any(|own| own.decides && own.route == route);
+        if let (Some(route), Some(cluster), Some(why)) = (text("route"), text("cluster"), text("rolled_back"))
+            && decides(&route)
+        {
+            found.roll_back(&cluster, &why);
+        }
+    }
     for backend in &mut found.backends {
         let endpoints = endpoints(&status, &backend.cluster);
         if !endpoints.is_empty() {

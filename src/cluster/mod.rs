@@ -23,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use self::checks::Checking;
 pub(crate) use self::discovery::SourceSpec;
 use self::discovery::{Progress, Running};
+use crate::canary::{Canaries, OnTrial};
 use self::feed::{Feed, Totals};
 use crate::error::Error;
 use crate::metrics::Clusters;
@@ -48,6 +49,8 @@ pub(crate) struct Cluster {
     metrics: OnceLock<Clusters>,
     /// What the sessions with each endpoint bring, in bits a second.
     bitrates: Mutex<BTreeMap<EndpointId, u64>>,
+    /// The routes that it is on trial for.
+    pub(crate) canaries: Canaries,
 }
 
 /// Whether new sessions go to an endpoint.
@@ -91,6 +94,7 @@ impl Cluster {
             due: Arc::new(Notify::new()),
             metrics: OnceLock::new(),
             bitrates: Mutex::default(),
+            canaries: Canaries::default(),
         })
     }
 
@@ -242,11 +246,13 @@ pub(crate) struct Held {
     feed: RefCell<Feed>,
     /// What the session brings, in bits a second.
     bitrate: Cell<u64>,
+    /// Where its route has a canary.
+    trial: Option<OnTrial>,
 }
 
 impl Held {
     fn new(of: Option<(Arc<Cluster>, EndpointId)>, url: RtspUrl) -> Self {
-        Self { of, url, since: Instant::now(), feed: RefCell::default(), bitrate: Cell::new(0) }
+        Self { of, url, since: Instant::now(), feed: RefCell::default(), bitrate: Cell::new(0), trial: None }
     }
 
     /// An endpoint of no cluster.
@@ -272,6 +278,9 @@ impl Held {
 
     /// Says what became of the session.
     pub(crate) fn report(&self, outcome: Outcome) {
+        if let Some(trial) = &self.trial {
+            trial.report(&outcome);
+        }
         if let Some((cluster, id)) = &self.of {
             let url = hash(self.url.resource().as_bytes());
             cluster.update(|state| state.handle_outcome(Instant::now(), *id, url, outcome));
@@ -326,11 +335,18 @@ pub(crate) struct Attempts {
     key: PickKey,
     resource: String,
     tried: Vec<EndpointId>,
+    /// Where the route has a canary.
+    trial: Option<OnTrial>,
 }
 
 impl Attempts {
-    pub(crate) fn of_cluster(cluster: Arc<Cluster>, key: PickKey, resource: String) -> Self {
-        Self { cluster: Some(cluster), direct: None, key, resource, tried: Vec::new() }
+    pub(crate) fn of_cluster(
+        cluster: Arc<Cluster>,
+        key: PickKey,
+        resource: String,
+        trial: Option<OnTrial>,
+    ) -> Self {
+        Self { cluster: Some(cluster), direct: None, key, resource, tried: Vec::new(), trial }
     }
 
     /// The URL itself.
@@ -341,6 +357,7 @@ impl Attempts {
             key: PickKey::default(),
             resource: String::new(),
             tried: Vec::new(),
+            trial: None,
         }
     }
 
@@ -352,6 +369,7 @@ impl Attempts {
             key: PickKey::default(),
             resource: String::new(),
             tried: Vec::new(),
+            trial: None,
         }
     }
 
@@ -366,7 +384,8 @@ impl Attempts {
             return Ok(Held::direct(url));
         }
         let cluster = self.cluster.as_ref().ok_or(PickError::Tried)?;
-        let held = cluster.pick(self.key, &self.resource, &self.tried)?;
+        let mut held = cluster.pick(self.key, &self.resource, &self.tried)?;
+        held.trial.clone_from(&self.trial);
         self.tried.extend(held.of.as_ref().map(|(_, id)| *id));
         Ok(held)
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use msm_auth::identity::id::SpiffeId;
 use msm_core::route::{
-    Caller, Considered, Denial, RequestKey, RouteError, RouteMatch, RouteTable, Verdict, split,
+    Backend, Caller, Considered, Denial, RequestKey, RouteError, RouteMatch, RouteTable, Verdict, split,
 };
 use msm_rtsp::url::RtspUrl;
 use serde::Serialize;
@@ -72,6 +72,9 @@ pub struct Explanation {
     pub backends: Vec<BackendChoice>,
     /// What depends on who asks, and what it comes to.
     pub side: Option<String>,
+    /// Where the client and the URL are among all, if it is known who asks.
+    #[serde(skip)]
+    point: Option<u64>,
 }
 
 /// One route, and what it makes of the request.
@@ -96,13 +99,19 @@ pub struct BackendChoice {
     pub share: f64,
     /// Whether this client's request goes there; unknown unless the question says who asks.
     pub chosen: Option<bool>,
+    /// Whether it is the route's canary.
+    pub canary: bool,
+    /// Why its share went to the others, as a running proxy has it.
+    pub rolled_back: Option<String>,
     /// `plain` or `mesh`.
     pub hop: &'static str,
     /// What becomes of endpoints that know no mesh hop: `none` or `rtsps`.
     pub fallback: &'static str,
     /// How an endpoint is picked.
     pub balance: String,
-    /// Its servers.
+    /// Where its servers come from, if that is not the configuration.
+    pub discovery: Option<String>,
+    /// Its servers, as far as the configuration names them.
     pub endpoints: Vec<EndpointChoice>,
     /// Which members may serve.
     pub peers: Vec<String>,
@@ -159,6 +168,7 @@ impl Config {
             resource: None,
             backends: Vec::new(),
             side: None,
+            point: None,
         };
         let undecided = considered.iter().take_while(|own| own.behind.is_none());
         let shares = undecided.filter_map(|own| Some((own, own.route.percentage?))).next();
@@ -210,29 +220,18 @@ impl Config {
         explanation.status = 200;
         explanation.decision = format!("route `{}` serves it", route.name);
         let resource = found.path_and_query();
-        let chosen =
-            client.and_then(|client| split(&route.backends, point(pick_key(client, &resource)), |_| true));
+        explanation.point = client.map(|client| point(pick_key(client, &resource)));
         let total: u64 = route.backends.iter().map(|own| u64::from(own.weight)).sum();
         for own in &route.backends {
             let share = f64::from(own.weight) * 100.0 / total as f64;
-            let chosen = client.map(|_| chosen.is_some_and(|chosen| chosen.cluster == own.cluster));
-            explanation.backends.push(self.backend(&own.cluster, own.weight, share, chosen));
+            let is_canary = route.canary.as_ref().is_some_and(|canary| canary.cluster == own.cluster);
+            explanation.backends.push(self.backend(&own.cluster, own.weight, share, is_canary));
         }
-        let splits = route.backends.iter().filter(|own| own.weight > 0).count() > 1;
-        explanation.side = match (splits, chosen) {
-            (true, Some(chosen)) => {
-                Some(format!("this client's readers of this URL are on the side of `{}`", chosen.cluster))
-            }
-            (true, None) => Some(
-                "streams are split by client and URL: name a client by --client or --from to know its side"
-                    .to_owned(),
-            ),
-            (false, _) => explanation.side.take(),
-        };
+        explanation.choose();
         explanation.resource = Some(resource);
     }
 
-    fn backend(&self, name: &str, weight: u32, share: f64, chosen: Option<bool>) -> BackendChoice {
+    fn backend(&self, name: &str, weight: u32, share: f64, canary: bool) -> BackendChoice {
         let cluster = self.clusters.get(name);
         let endpoints = cluster.map(|own| own.endpoints.as_slice()).unwrap_or_default();
         let endpoint =
@@ -241,7 +240,9 @@ impl Config {
             cluster: name.to_owned(),
             weight,
             share,
-            chosen,
+            chosen: None,
+            canary,
+            rolled_back: None,
             hop: match cluster.map(|own| own.hop) {
                 Some(Hop::Mesh) => "mesh",
                 _ => "plain",
@@ -251,6 +252,11 @@ impl Config {
                 _ => "none",
             },
             balance: cluster.map(|own| word(&own.balance)).unwrap_or_default(),
+            discovery: cluster.and_then(|own| match &own.dns {
+                Some(dns) => Some(format!("DNS, {}", dns.name)),
+                None if !own.files.is_empty() => Some(own.files.join(", ")),
+                None => None,
+            }),
             endpoints: endpoints.iter().map(endpoint).collect(),
             peers: cluster.map(|own| own.peers.clone()).unwrap_or_default(),
         }
@@ -270,6 +276,34 @@ fn word(value: &impl std::fmt::Debug) -> String {
 }
 
 impl Explanation {
+    /// A running proxy has taken the share of this cluster away.
+    pub fn roll_back(&mut self, cluster: &str, why: &str) {
+        for own in self.backends.iter_mut().filter(|own| own.canary && own.cluster == cluster) {
+            own.rolled_back = Some(why.to_owned());
+        }
+        self.choose();
+    }
+
+    /// Says which side the client is on.
+    fn choose(&mut self) {
+        let backend = |own: &BackendChoice| Backend { cluster: own.cluster.clone(), weight: own.weight };
+        let left: Vec<Backend> =
+            self.backends.iter().filter(|own| own.rolled_back.is_none()).map(backend).collect();
+        let chosen = self.point.and_then(|point| split(&left, point, |_| true));
+        for own in &mut self.backends {
+            own.chosen = self.point.map(|_| chosen.is_some_and(|chosen| chosen.cluster == own.cluster));
+        }
+        let splits = left.iter().filter(|own| own.weight > 0).count() > 1;
+        if let (true, Some(chosen)) = (splits, chosen) {
+            self.side =
+                Some(format!("this client's readers of this URL are on the side of `{}`", chosen.cluster));
+        } else if splits {
+            let text =
+                "streams are split by client and URL: name a client by --client or --from to know its side";
+            self.side = Some(text.to_owned());
+        }
+    }
+
     fn fill_routes(&mut self, table: &RouteTable, considered: &[Considered<'_>]) {
         let decider = considered.iter().find(|own| own.verdict.decides() && own.behind.is_none());
         let beats = considered.iter().find_map(|own| own.behind);

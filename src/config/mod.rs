@@ -60,7 +60,7 @@ pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
 pub use protection::{FecConfig, NackConfig, PathFrom, PathModeConfig, PathsConfig, ProtectionConfig};
 pub use publish::PublishConfig;
 pub use route::{
-    ActionConfig, BackendConfig, MatchConfig, RedirectConfig, RouteConfig, RouteLimitsConfig,
+    ActionConfig, BackendConfig, CanaryConfig, MatchConfig, RedirectConfig, RouteConfig, RouteLimitsConfig,
     RouteTimeoutsConfig, ShareConfig,
 };
 #[cfg(feature = "schema")]

@@ -32,6 +32,10 @@ pub struct RouteConfig {
     /// The clusters that requests go to. Without any the route is local: streams that are published to this process
     /// are read from it.
     pub backends: Vec<BackendConfig>,
+    /// Has one of the backends lose its weight to the others when its sessions cannot be set up: for streams that begin then, until the
+    /// route's `backends` or `canary` change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryConfig>,
     /// Whether readers of one stream share one upstream session.
     pub share: ShareConfig,
     /// How long a packet may wait for others, so that more leave in one system call; at most `100ms`. 0 never waits.
@@ -61,6 +65,7 @@ impl Default for RouteConfig {
             redirect: None,
             rewrite: None,
             backends: Vec::new(),
+            canary: None,
             share: ShareConfig::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
@@ -107,6 +112,38 @@ impl Default for MatchConfig {
             headers: BTreeMap::new(),
             percentage: None,
         }
+    }
+}
+
+/// A backend on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CanaryConfig {
+    /// Which of the backends. Default: the one with the least weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// How many of its sessions may fail to be set up, when those of the others do not fail as often.
+    pub max_setup_failures: Percent,
+    /// What is older does not count.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub window: Duration,
+}
+
+impl Default for CanaryConfig {
+    fn default() -> CanaryConfig {
+        CanaryConfig { cluster: None, max_setup_failures: Percent(2), window: Duration::from_secs(60) }
+    }
+}
+
+impl RouteConfig {
+    /// The cluster that is on trial, if there is one.
+    pub(super) fn canary_cluster(&self) -> Option<&str> {
+        let canary = self.canary.as_ref()?;
+        let weighted = self.backends.iter().filter(|own| own.weight > 0);
+        let least = || weighted.min_by_key(|own| own.weight).map(|own| own.cluster.as_str());
+        canary.cluster.as_deref().or_else(least)
     }
 }
 

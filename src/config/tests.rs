@@ -691,3 +691,44 @@ clusters: {c: {endpoints: ['rtsp://10.0.0.1'], hop: mesh, peers: ['spiffe://a.ex
         ]
     );
 }
+
+#[test]
+fn a_canary_is_a_backend_with_somewhere_to_go_back_to() {
+    let of = |route: &str| {
+        format!(
+            "routes: [{{name: r, match: {{url: /a}}, {route}}}]\nclusters: {{a: {{endpoints: ['rtsp://10.0.0.1']}}, b: \
+             {{endpoints: ['rtsp://10.0.0.2']}}}}\n"
+        )
+    };
+    let two = "backends: [{cluster: a, weight: 95}, {cluster: b, weight: 5}]";
+    let config = load(&of(&format!("{two}, canary: {{max_setup_failures: 10%}}"))).expect("valid");
+    let rule = config.routing().expect("valid").table.routes()[0].canary.clone().expect("a canary");
+    assert_eq!((rule.cluster.as_str(), rule.max_setup_failures, rule.window.as_secs()), ("b", 10, 60));
+    let found = problems(&of(&format!("{two}, canary: {{cluster: c, window: 5ms}}")));
+    assert!(found[0].ends_with("`c` is no backend with a weight; write one of a, b"), "{found:?}");
+    assert!(found[1].contains("canary.window: is shorter than `1s`"), "{found:?}");
+    let found = problems(&of("backends: [{cluster: a}, {cluster: b, weight: 0}], canary: {}"));
+    assert!(found[0].contains("needs two backends with a weight"), "{found:?}");
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_valid() {
+    let text = include_str!("../../docs/traffic.md");
+    let examples: Vec<&str> =
+        text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    assert!(examples.len() >= 4);
+    for example in &examples {
+        load(example).unwrap_or_else(|errors| panic!("{errors}\n{example}"));
+    }
+    let config = load(examples[0]).expect("valid");
+    let serves = |path: &str, agent: &str| {
+        let headers = vec![("User-Agent".to_owned(), agent.to_owned())];
+        let (listener, headers) = (Some("outside".to_owned()), headers);
+        let question = Question { listener, headers, ..Question::read(format!("rtsp://h{path}")) };
+        let found = config.explain(&question).expect("explained");
+        found.routes.into_iter().find(|own| own.decides).map(|own| own.route)
+    };
+    assert_eq!(serves("/news/eu", "LibVLC/3").as_deref(), Some("eu"));
+    assert_eq!(serves("/news/uk", "LibVLC/3").as_deref(), Some("vlc"));
+    assert_eq!(serves("/other", "LibVLC/3").as_deref(), Some("rest"));
+}

@@ -53,4 +53,4 @@ pub use redirect::{Redirect, RedirectError};
 pub use request::{RequestKey, RouteError, RouteMatch, Verdict};
 pub use rewrite::{RewriteTemplate, TemplateError};
 pub use split::{hash, split};
-pub use table::{Backend, Considered, Route, RouteLimits, RouteTable, RouteTimeouts, Share};
+pub use table::{Backend, CanaryRule, Considered, Route, RouteLimits, RouteTable, RouteTimeouts, Share};

@@ -55,6 +55,17 @@ pub struct RouteLimits {
     pub sessions: Option<u32>,
 }
 
+/// The backend of a route that is on trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanaryRule {
+    /// Its cluster.
+    pub cluster: String,
+    /// Sessions that could not be set up, in percent; beyond that its weight goes to the others.
+    pub max_setup_failures: u8,
+    /// What is older does not count.
+    pub window: Duration,
+}
+
 /// One way from a URL to the clusters that serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -81,6 +92,8 @@ pub struct Route {
     pub rewrite: Option<RewriteTemplate>,
     /// Where requests go. Empty: the route is *local*, streams published into this process are read from it.
     pub backends: Vec<Backend>,
+    /// Which of them is on trial.
+    pub canary: Option<CanaryRule>,
     /// Whether readers share an upstream session.
     pub share: Share,
     /// How long a packet may wait for a fuller burst; zero, the default, never waits.
@@ -115,6 +128,7 @@ impl Route {
             redirect: None,
             rewrite: None,
             backends: Vec::new(),
+            canary: None,
             share: Share::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,

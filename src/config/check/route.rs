@@ -3,7 +3,7 @@
 use super::super::nearest::nearest;
 use super::super::{BackendConfig, Config, Hop, RouteConfig, Start};
 use super::{At, Report, name, peers, protection, publish};
-use msm_core::route::{Backend, HeaderPattern, Redirect, RewriteTemplate, Route, UrlPattern};
+use msm_core::route::{Backend, CanaryRule, HeaderPattern, Redirect, RewriteTemplate, Route, UrlPattern};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -181,6 +181,7 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
         redirect,
         rewrite,
         backends: given.backends.iter().map(backend).collect(),
+        canary: canary(given, at, report),
         share: given.share.into(),
         coalesce: given.coalesce,
         idle_timeout: given.idle_timeout,
@@ -197,6 +198,33 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
         report.add(&at.then("redirect").then("to"), message);
     }
     route
+}
+
+fn canary(given: &RouteConfig, at: &At, report: &mut Report<'_>) -> Option<CanaryRule> {
+    let own = given.canary.as_ref()?;
+    let at = at.then("canary");
+    let weighted = || given.backends.iter().filter(|backend| backend.weight > 0);
+    if weighted().count() < 2 {
+        report.add(&at, "needs two backends with a weight: one on trial, and one to go back to; add one, or remove the key");
+        return None;
+    }
+    let cluster = given.canary_cluster().unwrap_or_default();
+    if !weighted().any(|backend| backend.cluster == cluster) {
+        let named: Vec<&str> = weighted().map(|backend| backend.cluster.as_str()).collect();
+        let message = format!("`{cluster}` is no backend with a weight; write one of {}", named.join(", "));
+        report.add(&at.then("cluster"), message);
+    }
+    if own.window < Duration::from_secs(1) {
+        report.add(
+            &at.then("window"),
+            "is shorter than `1s`, in which nothing can be judged; write e.g. `60s`",
+        );
+    }
+    Some(CanaryRule {
+        cluster: cluster.to_owned(),
+        max_setup_failures: own.max_setup_failures.0,
+        window: own.window,
+    })
 }
 
 fn redirect(given: &RouteConfig, pattern: &UrlPattern, at: &At, report: &mut Report<'_>) -> Option<Redirect> {

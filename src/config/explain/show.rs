@@ -49,6 +49,17 @@ impl BackendChoice {
             write!(f, "; who must be {}", self.peers.join(" or "))?;
         }
         writeln!(f)?;
+        if self.canary {
+            match &self.rolled_back {
+                Some(why) => {
+                    writeln!(f, "      canary, rolled back: its streams are the others' now; {why}")?
+                }
+                None => writeln!(f, "      canary: whether it is rolled back, only a running proxy knows")?,
+            }
+        }
+        if let (Some(from), true) = (&self.discovery, self.endpoints.is_empty()) {
+            writeln!(f, "      endpoints from {from}: only a running proxy knows them")?;
+        }
         for own in &self.endpoints {
             let health = own.health.as_deref().unwrap_or("health: only a running proxy knows");
             writeln!(f, "      {}  weight {}, {health}", own.url, own.weight)?;

@@ -97,6 +97,30 @@ fn conditions_are_said_and_the_side_that_a_client_is_on() {
 }
 
 #[test]
+fn who_was_on_the_side_of_a_canary_that_is_rolled_back_is_on_another() {
+    let yaml =
+        YAML.replace("listeners: [rtsp]}, backends", "listeners: [rtsp]}, canary: {window: 30s}, backends");
+    let config = config(&yaml);
+    let all = (0..100).map(|last| {
+        let mut question = client("rtsp://h/tv/1", last);
+        question.headers = vec![("User-Agent".into(), "VLC/3".into())];
+        question.listener = Some("rtsp".into());
+        config.explain(&question).unwrap()
+    });
+    let mut found = all.into_iter().find(|own| own.backends[1].chosen == Some(true)).unwrap();
+    assert!(!found.backends[0].canary && found.backends[1].canary, "the one with the least weight: {found}");
+    assert!(
+        found.to_string().contains("canary: whether it is rolled back, only a running proxy knows"),
+        "{found}"
+    );
+    found.roll_back("a", "nobody says so of what is no canary");
+    assert_eq!(found.backends[0].rolled_back, None);
+    found.roll_back("b", "12 of 15 sessions could not be set up");
+    assert_eq!((found.backends[0].chosen, found.backends[1].chosen), (Some(true), Some(false)));
+    assert!(found.to_string().contains("rolled back: its streams are the others' now; 12 of 15"), "{found}");
+}
+
+#[test]
 fn a_redirect_and_its_share_are_said() {
     let config = config(YAML);
     let all: Vec<_> = (0..100).map(|last| config.explain(&client("rtsp://h/tv/1", last)).unwrap()).collect();
