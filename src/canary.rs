@@ -21,7 +21,7 @@ pub(crate) struct Canary {
 impl Canary {
     fn new(route: &str, rule: &CanaryRule) -> Self {
         let options = CanaryOptions {
-            max_loss: None,
+            max_loss: Some(f64::from(rule.max_loss)),
             max_setup_failures: Some(f64::from(rule.max_setup_failures)),
             window: rule.window,
             ..CanaryOptions::default()
@@ -121,8 +121,12 @@ mod tests {
         let mut route = Route::new("r", UrlPattern::parse("/a").unwrap());
         let backend = |cluster: &str, weight| Backend { cluster: cluster.into(), weight };
         route.backends = vec![backend("old", 95), backend("new", weight)];
-        let rule =
-            CanaryRule { cluster: "new".into(), max_setup_failures: 2, window: Duration::from_secs(60) };
+        let rule = CanaryRule {
+            cluster: "new".into(),
+            max_setup_failures: 2,
+            max_loss: 1,
+            window: Duration::from_secs(60),
+        };
         (route, rule)
     }
 
@@ -143,6 +147,20 @@ mod tests {
         assert!(canary.rolled_back().unwrap().contains("could not be set up"), "{:?}", canary.rolled_back());
         assert!(all.of(&own, &rule).leaves_out("new"), "the configuration was loaded again");
         assert!(!all.of(&route(10).0, &rule).leaves_out("new"), "somebody tries again");
+    }
+
+    #[test]
+    fn it_is_rolled_back_when_its_media_is_lost_and_the_others_is_not() {
+        let (own, rule) = route(5);
+        let canary = Canaries::default().of(&own, &rule);
+        let start = Instant::now();
+        for second in 0..30 {
+            let now = start + Duration::from_secs(second);
+            canary.handle(now, "old", &Outcome::Loss { lost: 1, expected: 5000 });
+            canary.handle(now, "new", &Outcome::Loss { lost: 50, expected: 1000 });
+        }
+        assert!(canary.leaves_out("new"));
+        assert!(canary.rolled_back().unwrap().contains("lost"), "{:?}", canary.rolled_back());
     }
 
     #[test]

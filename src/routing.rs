@@ -8,8 +8,8 @@ use std::time::Duration;
 use msm_auth::identity::id::SpiffeId;
 use msm_core::cluster::PickKey;
 use msm_core::route::{
-    self, Action, Backend, Headers, NoHeaders, Protection, Publish, RequestKey, Route, RouteError, RouteMatch,
-    RouteTable, RouteTimeouts, Share, hash, split,
+    self, Action, Backend, Headers, NoHeaders, Protection, Publish, RequestKey, Route, RouteError,
+    RouteMatch, RouteTable, RouteTimeouts, Share, hash, split,
 };
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
@@ -264,7 +264,8 @@ impl Routing {
             let backend = split(&route.backends, point(pick), is_usable);
             let cluster = backend.and_then(|backend| self.clusters.get(&backend.cluster));
             let cluster = cluster.ok_or_else(|| Error::NoRoute { url: url.to_string() })?;
-            trial = canary.map(|canary| OnTrial { canary: Arc::clone(canary), cluster: cluster.name().to_owned() });
+            trial = canary
+                .map(|canary| OnTrial { canary: Arc::clone(canary), cluster: cluster.name().to_owned() });
             Target::Cluster(Arc::clone(cluster))
         };
         Ok(Resolved {

@@ -32,7 +32,7 @@ pub struct RouteConfig {
     /// The clusters that requests go to. Without any the route is local: streams that are published to this process
     /// are read from it.
     pub backends: Vec<BackendConfig>,
-    /// Has one of the backends lose its weight to the others when its sessions cannot be set up: for streams that begin then, until the
+    /// Has one of the backends lose its weight to the others when its sessions cannot be set up, or lose packets: for streams that begin then, until the
     /// route's `backends` or `canary` change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryConfig>,
@@ -125,6 +125,9 @@ pub struct CanaryConfig {
     pub cluster: Option<String>,
     /// How many of its sessions may fail to be set up, when those of the others do not fail as often.
     pub max_setup_failures: Percent,
+    /// How many packets may be lost on the way from its endpoints, when those of the others do not lose as many. What readers lose does not
+    /// count.
+    pub max_loss: Percent,
     /// What is older does not count.
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
@@ -133,7 +136,12 @@ pub struct CanaryConfig {
 
 impl Default for CanaryConfig {
     fn default() -> CanaryConfig {
-        CanaryConfig { cluster: None, max_setup_failures: Percent(2), window: Duration::from_secs(60) }
+        CanaryConfig {
+            cluster: None,
+            max_setup_failures: Percent(2),
+            max_loss: Percent(1),
+            window: Duration::from_secs(60),
+        }
     }
 }
 

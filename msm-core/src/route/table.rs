@@ -62,6 +62,8 @@ pub struct CanaryRule {
     pub cluster: String,
     /// Sessions that could not be set up, in percent; beyond that its weight goes to the others.
     pub max_setup_failures: u8,
+    /// Packets lost on the way from it, in percent; likewise.
+    pub max_loss: u8,
     /// What is older does not count.
     pub window: Duration,
 }

@@ -223,6 +223,7 @@ fn canary(given: &RouteConfig, at: &At, report: &mut Report<'_>) -> Option<Canar
     Some(CanaryRule {
         cluster: cluster.to_owned(),
         max_setup_failures: own.max_setup_failures.0,
+        max_loss: own.max_loss.0,
         window: own.window,
     })
 }
