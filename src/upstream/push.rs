@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msm_core::cluster::Outcome;
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
 use msm_rtsp::message::Method;
 use msm_rtsp::sdp::{Description, Feedback, TrackWay};

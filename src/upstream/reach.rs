@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::cluster::{Outcome, PickError};
+use msm_core::cluster::PickError;
 use msm_core::route::Protection;
 use msm_rtsp::client::{Described, described};
 use msm_rtsp::url::RtspUrl;
