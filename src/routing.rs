@@ -164,6 +164,8 @@ pub(crate) struct Resolved {
     pub(crate) share: Share,
     pub(crate) coalesce: Duration,
     pub(crate) idle_timeout: Duration,
+    /// Readers go over to another backend's stream when the weights have changed.
+    pub(crate) migrate: bool,
     pub(crate) protection: Protection,
     pub(crate) publish: Publish,
     /// How long everything may take until an endpoint has the stream.
@@ -219,6 +221,7 @@ impl Routing {
                 share: Share::Auto,
                 coalesce: Duration::ZERO,
                 idle_timeout: Route::IDLE_TIMEOUT,
+                migrate: false,
                 protection: Protection::default(),
                 publish: Publish::default(),
                 set_up: None,
@@ -273,6 +276,7 @@ impl Routing {
             share: route.share,
             coalesce: route.coalesce,
             idle_timeout: route.idle_timeout,
+            migrate: route.migrate,
             protection: route.protection.clone(),
             set_up: route.timeouts.set_up,
             sessions: route.limits.sessions,

@@ -46,6 +46,9 @@ pub struct RouteConfig {
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
     pub idle_timeout: Duration,
+    /// Whether readers go over to the stream of another backend when a changed file sends them there: at its next keyframe, without a new
+    /// session. Without it they stay where they are, and only who comes then goes there. Readers of recordings and of multicast stay.
+    pub migrate: bool,
     /// How long upstreams may take. Default: as the cluster says.
     pub timeouts: RouteTimeoutsConfig,
     /// What the route may use. Default: what the process may.
@@ -69,6 +72,7 @@ impl Default for RouteConfig {
             share: ShareConfig::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
+            migrate: false,
             timeouts: RouteTimeoutsConfig::default(),
             limits: RouteLimitsConfig::default(),
             protection: ProtectionConfig::default(),

@@ -1,6 +1,7 @@
 //! Puts a plan into force.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -137,12 +138,24 @@ fn change_clusters(shared: &Shared, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends the sessions that the routes of now would not let in. Answers how many.
+/// Ends the sessions that the routes of now would not let in, and has those go over that are to read another backend's stream. Answers how many
+/// end.
 fn end_sessions(shared: &Shared) -> Result<usize, Error> {
     let routing = shared.routing();
     let mut ended = 0;
     for grant in shared.sessions.grants() {
-        let Err(why) = grant.check(&routing) else { continue };
+        let why = match grant.check(&routing) {
+            Err(why) => why,
+            Ok(resolved) if grant.is_to_move(&resolved) => {
+                shared.worker(grant.worker)?.post(move |worker| {
+                    let Some(session) = worker.sessions.get(&grant.id) else { return };
+                    let worker = Rc::clone(worker);
+                    tokio::task::spawn_local(async move { session.change_stream(&worker).await });
+                })?;
+                continue;
+            }
+            Ok(_) => continue,
+        };
         ended += 1;
         shared.worker(grant.worker)?.post(move |worker| {
             if let Some(session) = worker.sessions.get(&grant.id) {

@@ -16,6 +16,7 @@ use msm_rtsp::url::RtspUrl;
 use super::admission::SessionPass;
 use super::publisher::PublisherRole;
 use super::reader::ReaderRole;
+use super::requests::open;
 use super::route_seats::RouteSeat;
 use crate::error::Error;
 use crate::hop::association::Association;
@@ -23,7 +24,7 @@ use crate::hub::handle::HubHandle;
 use crate::hub::registry::HubKey;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
-use crate::routing::{Ask, Caller, Routing, client_at, client_of};
+use crate::routing::{Ask, Caller, Resolved, Routing, client_at, client_of};
 use crate::worker::Worker;
 
 /// How long a reader that has said BYE is given for its TEARDOWN.
@@ -94,6 +95,8 @@ pub(crate) struct Grant {
     /// What else routes look at: the listener that it came by, and what its first SETUP said.
     pub(crate) listener: String,
     pub(crate) headers: msm_rtsp::message::Headers,
+    /// What a reader reads.
+    pub(crate) reads: Mutex<Option<HubKey>>,
     /// Where a publisher's stream goes; `None` of a reader.
     pub(crate) publishes: Option<HubKey>,
 }
@@ -104,15 +107,21 @@ impl Grant {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn check(&self, routing: &Routing) -> Result<(), Error> {
+    pub(crate) fn check(&self, routing: &Routing) -> Result<Resolved, Error> {
         let action = if self.publishes.is_some() { Action::Publish } else { Action::Read };
         let resolved = routing.resolve(&self.url, &self.owner.ask(action, &self.listener, &self.headers))?;
         match &self.publishes {
             Some(key) if *key != resolved.publish_key() => {
                 Err(Error::Refused(format!("{} is published elsewhere now", self.url)))
             }
-            _ => Ok(()),
+            _ => Ok(resolved),
         }
+    }
+
+    /// Whether the session is to go over to the stream that its URL leads to now.
+    pub(crate) fn is_to_move(&self, resolved: &Resolved) -> bool {
+        let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        resolved.migrate && reads.as_ref().is_some_and(|key| *key != resolved.key())
     }
 }
 
@@ -308,21 +317,50 @@ impl Session {
     }
 
     /// If it reads the stream `from`, it reads `next` from that one's next keyframe on.
-    pub(crate) async fn go_over(self: &Rc<Self>, worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>) {
+    pub(crate) async fn go_over(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        from: u64,
+        next: &Arc<HubHandle>,
+    ) -> bool {
         let mut state = self.state.lock().await;
-        let Role::Reader(reader) = &mut state.role else { return };
-        if reader.lease.id != from || worker.sessions.get(&self.id).is_none() {
-            return;
+        let Role::Reader(reader) = &mut state.role else { return false };
+        if reader.lease.id != from || from == next.id || worker.sessions.get(&self.id).is_none() {
+            return false;
         }
         match reader.move_to(worker, next.lease(), || self.on_end()).await {
             Ok(()) => {
                 if let Some(placed) = reader.placed() {
                     self.set_reader(worker, placed);
                 }
+                true
             }
             Err(error) => {
-                tracing::warn!(session = %self.id, peer = %self.owner, %error, "cannot go over to another publisher's stream");
+                tracing::warn!(session = %self.id, peer = %self.owner, %error, "cannot go over to another stream");
+                false
             }
+        }
+    }
+
+    /// Goes over to the stream that its URL leads to now.
+    pub(crate) async fn change_stream(self: &Rc<Self>, worker: &Rc<Worker>) {
+        let grant = &self.grant;
+        let ask = self.owner.ask(Action::Read, &grant.listener, &grant.headers);
+        let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
+        let (resolved, next) = match open(worker, &grant.url, via, &ask).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!(session = %self.id, peer = %self.owner, url = %grant.url, %error, "stays with its stream: the one that the routes lead to cannot be had");
+                return;
+            }
+        };
+        let from = match &self.state.lock().await.role {
+            Role::Reader(reader) => reader.lease.id,
+            Role::Publisher(_) => return,
+        };
+        if self.go_over(worker, from, &next).await {
+            tracing::debug!(session = %self.id, peer = %self.owner, url = %grant.url, hub = next.id, "reads another backend's stream");
+            *grant.reads.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolved.key());
         }
     }
 

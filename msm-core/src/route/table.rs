@@ -102,6 +102,8 @@ pub struct Route {
     pub coalesce: Duration,
     /// How long the upstream session is kept after the last reader left.
     pub idle_timeout: Duration,
+    /// Whether readers go over to another backend's stream when the weights have changed: else only who comes then.
+    pub migrate: bool,
     /// How long upstreams may take.
     pub timeouts: RouteTimeouts,
     /// What it may use.
@@ -134,6 +136,7 @@ impl Route {
             share: Share::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
+            migrate: false,
             timeouts: RouteTimeouts::default(),
             limits: RouteLimits::default(),
             protection: Protection::default(),

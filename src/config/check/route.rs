@@ -185,6 +185,7 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
         share: given.share.into(),
         coalesce: given.coalesce,
         idle_timeout: given.idle_timeout,
+        migrate: given.migrate,
         timeouts: (&given.timeouts).into(),
         limits: (&given.limits).into(),
         protection: (&given.protection).into(),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use msm_core::rng::Rng;
@@ -23,6 +23,7 @@ use crate::hop::association::Association;
 use crate::hub::dest::Dest;
 use crate::hub::handle::HubHandle;
 use crate::hub::receive::PeerCheck;
+use crate::hub::registry::HubKey;
 use crate::hub::rtx::{self, Again, RtxPlan};
 use crate::routing::{Ask, Resolved};
 use crate::serve::admission::Refused;
@@ -188,8 +189,9 @@ impl Setting<'_> {
                 let (handle, resolved) = self.stream().await?;
                 self.track_of(handle.tracks().len())?;
                 let seat = worker.shared.seats.take(&resolved).map_err(|full| self.full(&full))?;
+                let reads = resolved.key();
                 let role = ReaderRole::new(handle.lease(), resolved.protection, seed, quota);
-                return self.begin(Role::Reader(role), seat).await;
+                return self.begin(Role::Reader(role), Some(reads), seat).await;
             }
         };
         self.add(&session).await
@@ -246,7 +248,7 @@ impl Setting<'_> {
         self.track_of(announced.description.tracks.len())?;
         let seat = self.worker.shared.seats.take(&resolved).map_err(|full| self.full(&full))?;
         let role = PublisherRole::new(announced, resolved, url.to_string());
-        self.begin(Role::Publisher(Box::new(role)), seat).await
+        self.begin(Role::Publisher(Box::new(role)), None, seat).await
     }
 
     fn track_of(&self, tracks: usize) -> Result<usize, Refusal> {
@@ -259,7 +261,7 @@ impl Setting<'_> {
     }
 
     /// A session's first SETUP.
-    async fn begin(self, role: Role, seat: RouteSeat) -> Result<Response, Refusal> {
+    async fn begin(self, role: Role, reads: Option<HubKey>, seat: RouteSeat) -> Result<Response, Refusal> {
         let worker = Rc::clone(self.worker);
         let context = self.context.ok_or_else(|| Refusal::new(454, "the session is not known"))?;
         let settings = worker.shared.settings();
@@ -279,6 +281,7 @@ impl Setting<'_> {
             url: self.url()?,
             listener: self.listening.shared().settings.name.clone(),
             headers: self.request.headers.clone(),
+            reads: Mutex::new(reads),
             publishes: match &role {
                 Role::Reader(_) => None,
                 Role::Publisher(publisher) => Some(publisher.resolved.publish_key()),

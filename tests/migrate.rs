@@ -1,0 +1,114 @@
+//! Weights change while readers read: those who are to go over do, and keep what they have.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Line, Reader, TcpPublisher, TcpReader, TestMesh, keyframe, reader_port, rtp};
+use msm::config::Config;
+
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Two servers of one stream, and a mesh whose route splits between them.
+struct Split {
+    front: TestMesh,
+    port: u16,
+    servers: [TestMesh; 2],
+}
+
+impl Split {
+    fn start(migrate: bool) -> Split {
+        let servers = [TestMesh::start(""), TestMesh::start("")];
+        let port = reader_port();
+        let yaml = yaml(port, &servers, [1, 0], migrate);
+        Split { front: TestMesh::from_yaml(&yaml), port, servers }
+    }
+
+    fn weigh(&self, weights: [u32; 2], migrate: bool) {
+        let yaml = yaml(self.port, &self.servers, weights, migrate);
+        let config = Config::from_yaml(&yaml, "test.yaml", std::iter::empty()).unwrap();
+        self.front.block_on(self.front.mesh.reload(config)).unwrap();
+    }
+}
+
+fn yaml(port: u16, servers: &[TestMesh; 2], weights: [u32; 2], migrate: bool) -> String {
+    let [old, new] = servers.each_ref().map(|server| server.address);
+    let [of_old, of_new] = weights;
+    format!(
+        "listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\nworkers: 2\nroutes:\n  - {{name: r, match: {{url: \"/cam\"}}, \
+         migrate: {migrate}, backends: [{{cluster: old, weight: {of_old}}}, {{cluster: new, weight: {of_new}}}]}}\nclusters:\n  \
+         old: {{endpoints: [\"rtsp://{old}\"], transport: udp}}\n  new: {{endpoints: [\"rtsp://{new}\"], transport: udp}}\n"
+    )
+}
+
+#[test]
+fn readers_go_over_at_a_keyframe_of_the_other_stream() {
+    let split = Split::start(true);
+    let mut old = TcpPublisher::start(&split.servers[0], "cam");
+    let mut new = TcpPublisher::start(&split.servers[1], "cam");
+    let (udp, mut tcp) = (Reader::start(&split.front, "cam"), TcpReader::start(&split.front, "cam"));
+    let (mut of_udp, mut of_tcp) = (Line::default(), Line::default());
+    let mut number = 100;
+    let mut from_old = |of_udp: &mut Line, of_tcp: &mut Line, tcp: &mut TcpReader, nal: u8| {
+        let packet = rtp(number, u32::from(number) * 3600, 1, nal, 400);
+        number += 1;
+        old.send(&packet);
+        of_udp.check(&udp.recv(), &packet);
+        of_tcp.check(&tcp.recv(), &packet);
+    };
+    from_old(&mut of_udp, &mut of_tcp, &mut tcp, 0x65);
+    from_old(&mut of_udp, &mut of_tcp, &mut tcp, 0x41);
+    split.weigh([0, 1], true);
+    std::thread::sleep(3 * MOMENT);
+    // Until the other one has a keyframe they get what they got.
+    from_old(&mut of_udp, &mut of_tcp, &mut tcp, 0x41);
+    let key = |number: u16| keyframe(9 + number, 700_000 + u32::from(number) * 90, 2, 500);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut sent = 0;
+    let packet = loop {
+        assert!(Instant::now() < deadline, "nobody goes over");
+        new.send(&key(sent));
+        sent += 1;
+        if let Some(packet) = udp.try_recv(MOMENT) {
+            break packet;
+        }
+    };
+    // The first packets of a source may be on probation: whichever keyframe it was, the line goes on.
+    of_udp.check(&packet, &key(sent - 1));
+    let mut last = tcp.recv();
+    while last.len() != 500 {
+        last = tcp.recv();
+    }
+    of_tcp.check(&last, &key(sent - 1));
+    // The other stream is read by nobody any more.
+    split.servers[0].wait_value("msm_readers{", 0.0);
+}
+
+#[test]
+fn without_migrate_they_stay_and_who_comes_goes_there() {
+    let split = Split::start(false);
+    let mut old = TcpPublisher::start(&split.servers[0], "cam");
+    let mut new = TcpPublisher::start(&split.servers[1], "cam");
+    let stays = Reader::start(&split.front, "cam");
+    let mut line = Line::default();
+    let packet = keyframe(1, 1, 1, 400);
+    old.send(&packet);
+    line.check(&stays.recv(), &packet);
+    split.weigh([0, 1], false);
+    std::thread::sleep(3 * MOMENT);
+    let late = Reader::start(&split.front, "cam");
+    let key = keyframe(5, 5, 2, 500);
+    new.send(&key);
+    assert!(late.recv()[12..] == key[12..]);
+    let packet = rtp(2, 3600, 1, 0x41, 300);
+    old.send(&packet);
+    line.check(&stays.recv(), &packet);
+}
