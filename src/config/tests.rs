@@ -627,7 +627,6 @@ clusters: {c: {endpoints: ['rtsp://10.0.0.1']}}
     assert_eq!(
         problems(yaml),
         [
-            "msm.yaml:9: routes[6].timeouts.set_up: `5` has no unit; write a duration such as `80ms`, `2s` or `1m`",
             "msm.yaml:3: routes[0].match.listeners[0]: there is no listener `app`; did you mean `apps`?",
             "msm.yaml:3: routes[0].match.headers.User Agent: `User Agent` is not the name of a header; write e.g. `User-Agent`",
             "msm.yaml:3: routes[0].match.headers.X: has a `*` in the middle; `*` may stand at the beginning and at the end: \
@@ -642,6 +641,7 @@ clusters: {c: {endpoints: ['rtsp://10.0.0.1']}}
              `match.listeners` tells those who came by one listener from others",
             "msm.yaml:7: routes[4].redirect.to: says nothing; write e.g. `rtsp://other.example/{name}`",
             "msm.yaml:8: routes[5].timeouts.set_up: is for routes with `backends`: nothing is waited for here; remove it",
+            "msm.yaml:9: routes[6].timeouts.set_up: `5` has no unit; write a duration such as `80ms`, `2s` or `1m`",
             "msm.yaml:9: routes[6].timeouts.connect: is 0, so nothing could succeed; write e.g. `5s`",
         ]
     );
