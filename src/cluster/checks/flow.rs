@@ -11,6 +11,7 @@ use msm_rtsp::message::Method;
 use msm_rtsp::sdp::Track;
 use msm_rtsp::transport::Mode;
 use msm_udp::Received;
+use tokio::sync::Notify;
 
 use super::ask::Failed;
 use crate::error::Error;
@@ -58,7 +59,7 @@ async fn play(
     let (Some(url), Some(track)) = (described.setup.get(number), tracks.get(number)) else {
         return Err(CheckFailure::Protocol.into());
     };
-    let seen = Seen { came: Cell::new(false), track };
+    let seen = Seen { came: Cell::new(false), told: Notify::new(), track };
     let ask = Ask {
         number: 0,
         url,
@@ -82,7 +83,10 @@ async fn play(
     link.demand("PLAY", |client, now| client.play(now, aggregate, &[]), &mut frames).await?;
     while !seen.came.get() {
         tokio::select! {
+            biased;
+            // Goes on until the server says something else.
             told = link.next(&mut frames) => drop(told?),
+            () = seen.told.notified() => {}
             received = receive(worker, &up, &seen) => received?,
         }
     }
@@ -109,6 +113,8 @@ async fn receive(worker: &Worker, up: &UpstreamTrack, seen: &Seen<'_>) -> Result
 /// Whether media has come.
 struct Seen<'t> {
     came: Cell<bool>,
+    /// Told then.
+    told: Notify,
     track: &'t Track,
 }
 
@@ -125,6 +131,7 @@ impl Seen<'_> {
             };
             if Header::parse(packet).is_ok_and(|header| known(&header)) {
                 self.came.set(true);
+                self.told.notify_one();
             }
         };
         match &up.secure {
