@@ -403,6 +403,14 @@ impl Resolved {
         !matches!(self.target, Target::Local)
     }
 
+    /// Whether there is more than one endpoint.
+    pub(crate) fn has_a_choice(&self) -> bool {
+        match &self.target {
+            Target::Local | Target::Direct(..) => false,
+            Target::Cluster(cluster) => cluster.count() > 1,
+        }
+    }
+
     /// What readers share the stream by.
     pub(crate) fn key(&self) -> HubKey {
         let backend = match &self.target {

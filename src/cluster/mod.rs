@@ -159,6 +159,11 @@ impl Cluster {
         self.state().view(now).for_each(show);
     }
 
+    /// How many endpoints there are.
+    pub(crate) fn count(&self) -> usize {
+        self.state().endpoints().count()
+    }
+
     /// The endpoints' names, in order.
     pub(crate) fn ids(&self) -> Vec<EndpointId> {
         self.state().endpoints().map(|(id, _)| id).collect()

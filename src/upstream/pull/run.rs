@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_millis(500);
 const FIRST_MEDIA: Duration = Duration::from_secs(5);
 /// The longest that a source is waited for that plays and brings nothing, however often that was in vain.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the only endpoint that there is may bring nothing, whatever the cluster's `media_timeout`.
+const NO_CHOICE: Duration = Duration::from_secs(10);
 /// How long after the BYE of a stream's sources others may follow in the same session.
 const BYE_GRACE: Duration = Duration::from_millis(300);
 
@@ -162,6 +164,8 @@ impl Pull {
             return bye;
         }
         let silent = match home.last_rtp() {
+            // Its own server again is the last thing to try: readers would get its old pictures anew, and what is silent may be so by itself.
+            Some(last) if !self.making.resolved.has_a_choice() => last + timeout.max(NO_CHOICE),
             Some(last) => last + timeout,
             None => self.since.max(home.replaced_at()) + self.patience + source.patience(),
         };
