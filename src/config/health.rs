@@ -10,8 +10,8 @@ use std::time::Duration;
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HealthConfig {
-    /// A stream that plays and whose media has stopped coming for this long leaves its endpoint; 0 never. The only endpoint of a cluster is given 10 s at least. Streams that are silent by themselves
-    /// for longer (data tracks, discontinuous audio alone) need more.
+    /// A stream that plays and whose media has stopped coming for this long leaves its endpoint; 0 never. The only endpoint of a cluster is
+    /// given 10 s at least. Streams that are silent by themselves for longer (data tracks, discontinuous audio alone) need more.
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
     pub media_timeout: Duration,
