@@ -82,17 +82,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         leaves: true,
     },
     Fault {
-        name: "garbage",
-        about: "the endpoint sends garbage, warm standby",
-        endpoints: 2,
-        cluster: WARM,
-        options: NONE,
-        act: garbage,
-        lasts: Duration::ZERO,
-        bound: millis(600),
-        leaves: true,
-    },
-    Fault {
         name: "statuses",
         about: "kill -9, and the next endpoint answers 500",
         endpoints: 3,
@@ -158,14 +147,6 @@ fn cut(scene: &mut Scene<'_>) {
         );
         scene.at_servers("nft", &[&format!("add rule ip fault {chain} ip {side} {address} drop")]);
     }
-}
-
-/// The version of each RTP packet becomes 0.
-fn garbage(scene: &mut Scene<'_>) {
-    let rule = format!("add rule ip fault out ip saddr {} udp length > 60 @th,64,8 set 0", ENDPOINTS[0]);
-    scene.at_servers("nft", &["add table ip fault"]);
-    scene.at_servers("nft", &["add chain ip fault out { type filter hook output priority 0; }"]);
-    scene.at_servers("nft", &[&rule]);
 }
 
 /// Each endpoint ends and comes back, one after the other.

@@ -68,7 +68,7 @@ impl<'lab> Scene<'lab> {
         scene
     }
 
-    /// The configuration.
+    /// The configuration. Over TCP, as the servers' datagrams would all come from the first of their host's addresses.
     pub(crate) fn config(&self) -> String {
         let endpoints: Vec<String> = ENDPOINTS
             .iter()
@@ -80,8 +80,8 @@ impl<'lab> Scene<'lab> {
   - {{name: calm, match: {{url: "rtsp://*/calm/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: calm}}]}}
   - {{name: all, match: {{url: "rtsp://*/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: servers}}]}}
 clusters:
-  calm: {{endpoints: ["rtsp://{CALM}:8554"], transport: udp}}
-  servers: {{endpoints: [{}], transport: udp{}}}
+  calm: {{endpoints: ["rtsp://{CALM}:8554"], transport: tcp}}
+  servers: {{endpoints: [{}], transport: tcp{}}}
 "#,
             endpoints.join(", "),
             self.fault.cluster
@@ -138,9 +138,9 @@ clusters:
         }
         row.gaps.sort();
         for (number, seen) in calm.iter().enumerate() {
-            if let Some(why) = &seen.ended {
-                row.wrong.push(format!("reader {number} of the other stream ended: {why}"));
-            }
+            let why =
+                seen.ended.clone().or_else(|| (!seen.flows(end)).then(|| "got nothing any more".to_owned()));
+            row.wrong.extend(why.map(|why| format!("reader {number} of the other stream: {why}")));
         }
         if self.fault.leaves && row.detected.is_none() {
             row.wrong.push("the proxy says nothing of leaving the endpoint".to_owned());
