@@ -30,10 +30,16 @@ const LIP_SYNC: f64 = 0.020;
 const GROWTH: f64 = 0.040;
 
 impl Row {
+    /// Nobody was lost, and nothing elsewhere.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept == READERS && self.elsewhere == 0 && self.wrong.is_empty()
+    }
+
+    /// And it was in time.
     pub(crate) fn is_well(&self) -> bool {
         let in_time = self.gaps.iter().all(|gap| *gap <= self.bound);
         let in_sync = self.lip_sync <= LIP_SYNC && self.growth <= GROWTH;
-        self.kept == READERS && in_time && in_sync && self.elsewhere == 0 && self.wrong.is_empty()
+        self.is_kept() && in_time && in_sync
     }
 
     fn gap(&self, share: usize) -> u128 {
