@@ -44,7 +44,7 @@ fn yaml(port: u16, servers: &[TestMesh; 2], weights: [u32; 2], migrate: bool) ->
     let [of_old, of_new] = weights;
     format!(
         "listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\nworkers: 2\nroutes:\n  - {{name: r, match: {{url: \"/cam\"}}, \
-         migrate: {migrate}, backends: [{{cluster: old, weight: {of_old}}}, {{cluster: new, weight: {of_new}}}]}}\nclusters:\n  \
+         migrate: {migrate}, idle_timeout: 500ms, backends: [{{cluster: old, weight: {of_old}}}, {{cluster: new, weight: {of_new}}}]}}\nclusters:\n  \
          old: {{endpoints: [\"rtsp://{old}\"], transport: udp}}\n  new: {{endpoints: [\"rtsp://{new}\"], transport: udp}}\n"
     )
 }

@@ -675,7 +675,7 @@ fn shutdown_lets_go_of_every_port() {
 
 #[test]
 fn clients_that_come_and_go_at_any_moment_leave_nothing_behind() {
-    let mesh = TestMesh::start("workers: 2");
+    let mesh = TestMesh::start(&format!("workers: 2\n{AT_ONCE}"));
     let _steady = Publisher::start(&mesh, "steady");
     std::thread::scope(|scope| {
         for seed in 0..6u32 {

@@ -137,6 +137,5 @@ pub(crate) async fn pump(
             home.handle_run(now, item.track, &mut scratch, item.segment);
         }
     }
-    worker.shared.metrics.streams.dec();
     succession::left(worker, key, home, publish, true).await;
 }

@@ -201,7 +201,6 @@ impl PublisherRole {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.worker.shared.metrics.streams.dec();
         let (worker, key, home) = (Rc::clone(&self.worker), self.key.clone(), Rc::clone(&self.home));
         let (publish, torn_down) = (self.publish, self.torn_down);
         // Later, as the caller may hold what the readers' ends need.

@@ -194,30 +194,11 @@ impl ReaderRole {
         let portable: Vec<_> = portable.collect::<Result<_, _>>()?;
         let seed = self.seed;
         let late_join = !handle.unshared;
-        let id = if place == worker.id {
-            enter(Rc::clone(worker), Arc::clone(&handle), portable, seed, late_join, on_end()).await?
-        } else {
-            let portable: Vec<_> = portable.into_iter().filter_map(Sendable::new).collect();
-            let (tell, told) = tokio::sync::oneshot::channel::<EndReason>();
-            let on_end = on_end();
-            tokio::task::spawn_local(async move {
-                if let Ok(reason) = told.await {
-                    on_end(reason);
-                }
-            });
-            let handle = Arc::clone(&handle);
-            worker
-                .shared
-                .worker(place)?
-                .run(move |worker| {
-                    let portable = portable.into_iter().map(Sendable::open).collect();
-                    let on_end: OnEnd = Box::new(move |reason| {
-                        let _ = tell.send(reason);
-                    });
-                    enter(worker, handle, portable, seed, late_join, on_end)
-                })
-                .await??
-        };
+        let own = Arc::clone(&handle);
+        let id = at_place(worker, place, portable, on_end(), move |worker, tracks, on_end| {
+            enter(worker, own, tracks, seed, late_join, on_end)
+        })
+        .await?;
         let latches = self.latches(worker, &handle, id);
         self.placed = Some(Placed::new(worker, place, &handle, id, reports, latches));
         Ok(())
@@ -309,6 +290,36 @@ async fn on_worker<T: Send + 'static>(
     job: impl FnOnce(&Rc<Worker>) -> T + Send + 'static,
 ) -> Result<T, Error> {
     if place == worker.id { Ok(job(worker)) } else { worker.shared.worker(place)?.call(job).await }
+}
+
+/// Enters a reader by `enter` on a worker, at once if it is this one: what ends it there is told here.
+async fn at_place<F>(
+    worker: &Rc<Worker>,
+    place: usize,
+    tracks: Vec<Entering>,
+    on_end: OnEnd,
+    enter: impl FnOnce(Rc<Worker>, Vec<Entering>, OnEnd) -> F + Send + 'static,
+) -> Result<ReaderId, Error>
+where
+    F: Future<Output = Result<ReaderId, Error>> + 'static,
+{
+    if place == worker.id {
+        return enter(Rc::clone(worker), tracks, on_end).await;
+    }
+    let tracks: Vec<_> = tracks.into_iter().filter_map(Sendable::new).collect();
+    let (tell, told) = tokio::sync::oneshot::channel::<EndReason>();
+    tokio::task::spawn_local(async move {
+        if let Ok(reason) = told.await {
+            on_end(reason);
+        }
+    });
+    let entered = worker.shared.worker(place)?.run(move |worker| {
+        let on_end: OnEnd = Box::new(move |reason| {
+            let _ = tell.send(reason);
+        });
+        enter(worker, tracks.into_iter().map(Sendable::open).collect(), on_end)
+    });
+    entered.await?
 }
 
 /// The home of the stream while it has few readers, then the worker that has the fewest of it.

@@ -80,6 +80,7 @@ pub(crate) async fn left(worker: Rc<Worker>, key: HubKey, home: Rc<Home>, publis
     }
     handle.set_ended();
     shared.registry.forget(&key, handle.id);
+    shared.metrics.streams.dec();
     home.end(Instant::now());
 }
 

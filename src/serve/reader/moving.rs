@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use msm_core::hub::ReaderId;
 
-use super::{Entering, Path, Placed, ReaderRole, Sendable, enter_in, portable};
+use super::{Entering, Path, Placed, ReaderRole, at_place, enter_in, portable};
 use crate::error::Error;
 use crate::hub::handle::{HubHandle, Lease, PlayRequest};
-use crate::hub::shard::{EndReason, OnEnd};
+use crate::hub::shard::OnEnd;
 use crate::worker::Worker;
 
 impl ReaderRole {
@@ -43,29 +43,10 @@ impl ReaderRole {
         let reports: Vec<_> = self.reports();
         let (seed, plays) = (self.seed, self.playing);
         let crossing = Crossing { hub, id, handle: Arc::clone(&handle), seed, plays };
-        let there = if place == worker.id {
-            cross(Rc::clone(worker), crossing, tracks, on_end()).await?
-        } else {
-            let tracks: Vec<_> = tracks.into_iter().filter_map(Sendable::new).collect();
-            let (tell, told) = tokio::sync::oneshot::channel::<EndReason>();
-            let on_end = on_end();
-            tokio::task::spawn_local(async move {
-                if let Ok(reason) = told.await {
-                    on_end(reason);
-                }
-            });
-            worker
-                .shared
-                .worker(place)?
-                .run(move |worker| {
-                    let tracks = tracks.into_iter().map(Sendable::open).collect();
-                    let on_end: OnEnd = Box::new(move |reason| {
-                        let _ = tell.send(reason);
-                    });
-                    cross(worker, crossing, tracks, on_end)
-                })
-                .await??
-        };
+        let there = at_place(worker, place, tracks, on_end(), move |worker, tracks, on_end| {
+            cross(worker, crossing, tracks, on_end)
+        })
+        .await?;
         self.placed = None;
         self.lease = lease;
         self.placed =
