@@ -508,7 +508,7 @@ fn ipv6_and_dual_stack_listeners_serve() {
     for (address, clients) in [("[::1]:0", &["[::1]"][..]), ("[::]:0", &["127.0.0.1", "[::1]"])] {
         let port = reader_port();
         let mesh = TestMesh::from_yaml(&format!(
-            "listeners:\n  - {{name: six, address: \"{address}\", ports: {port}}}\n"
+            "listeners:\n  - {{name: six, address: \"{address}\", ports: {port}}}\n{AT_ONCE}"
         ));
         for client in clients {
             let host: SocketAddr = format!("{client}:{}", mesh.address.port()).parse().unwrap();
