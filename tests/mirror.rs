@@ -328,3 +328,30 @@ fn a_changed_configuration_begins_and_ends_shadows_of_streams_that_play() {
     assert_eq!(status.streams[0].mirror, None);
     assert_eq!(real.counter("msm_readers{"), 1.0);
 }
+
+#[test]
+fn a_recording_is_copied_once_from_where_its_reader_began() {
+    let (real, shadow) = (Endpoint::start(1, Instant::now()), Endpoint::start(2, Instant::now()));
+    for endpoint in [&real, &shadow] {
+        let description = endpoint::BOTH.replace("t=0 0\r\n", "t=0 0\r\na=range:npt=0-3600\r\n");
+        *endpoint.behaves.description.lock().unwrap() = description;
+    }
+    let front = front(&real.url(), &quoted(shadow.server.address), [MIRROR, ""]);
+    let mut rtsp = front.connect();
+    let url = front.url("in/film");
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    let answer = rtsp.ask("SETUP", &format!("{url}/trackID=0"), &transport, b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let session = answer.session();
+    let headers = [("Session", &*session), ("Range", "npt=600-")];
+    assert_eq!(rtsp.ask("PLAY", &url, &headers, b"").status, 200);
+    assert_eq!(shadow.server.wait("PLAY", 1).header("range"), Some("npt=600-"));
+    assert_eq!(real.server.asked("PLAY").len(), 1);
+    front.wait_value(UP, 1.0);
+    shadow.server.cut();
+    front.wait_value(&ended("lost"), 1.0);
+    // Twice as long as the first pause.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(shadow.server.asked("DESCRIBE").len(), 1);
+    rtsp.next_frame();
+}

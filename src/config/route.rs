@@ -50,7 +50,7 @@ pub struct RouteConfig {
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
     pub idle_timeout: Duration,
-    /// Whether readers go over to the stream of another backend when a changed file sends them there: at its next keyframe, without a new
+    /// Whether readers go over to the stream of another backend when a changed file, or a canary that is rolled back, sends them there: at its next keyframe, without a new
     /// session. Without it they stay where they are, and only who comes then goes there. Readers of recordings and of multicast stay.
     pub migrate: bool,
     /// How long upstreams may take. Default: as the cluster says.

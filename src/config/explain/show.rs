@@ -36,7 +36,8 @@ impl MirrorChoice {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  mirror: {}% of streams are copied to cluster `{}`", self.percentage, self.cluster)?;
         let this = match self.copied {
-            Some(true) => "this one among them",
+            Some(true) if self.percentage >= 100 => "this one is",
+            Some(true) => "this one is, where this client is the first to ask for it",
             Some(false) => "this one is not, where this client is the first to ask for it",
             None => "by client and URL: name a client by --client or --from to know whether this one is",
         };
