@@ -52,7 +52,7 @@ fn other(number: u32) -> Other {
     }
     // An endpoint that nobody uses, in the cluster in use; and in another, which is there only at times.
     other.endpoint = number.is_multiple_of(2).then(|| "rtsp://10.73.2.1:8554".to_owned());
-    if number % 5 > 0 {
+    if !number.is_multiple_of(5) {
         let port = 9000 + number % 4;
         other.clusters.push_str(&format!("  spare: {{endpoints: [\"rtsp://10.73.2.1:{port}\"]}}\n"));
     }
