@@ -355,6 +355,7 @@ impl Setting<'_> {
                 };
                 let path = match &self.hop {
                     Some(hop) => {
+                        reader.fresh |= hop.header.fresh.unwrap_or_default();
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
                         let handle = reader.lease.handle();
                         let description = &handle.description;
