@@ -370,7 +370,11 @@ impl Mesh {
     /// What is wrong with it, or cannot be had, such as a port: then nothing has changed. [`Error::Configuration`] also for a mesh that
     /// was built without a configuration. Cancelling does not stop it.
     pub async fn reload(&self, config: Config) -> Result<Changes, Error> {
-        reload::reload(&self.shared, None, move || Ok(config)).await
+        let load = move || {
+            let routing = config.routing().map_err(|errors| Error::Configuration(errors.to_string()))?;
+            Ok((config, routing))
+        };
+        reload::reload(&self.shared, None, load).await
     }
 
     /// [`Self::reload`] with a file, which is read off the caller's thread; `env` overrides its keys as in [`Config::load`].
@@ -385,7 +389,7 @@ impl Mesh {
         let (path, env): (PathBuf, Vec<_>) = (path.into(), env.into_iter().collect());
         let file = path.clone();
         let load = move || {
-            Config::load(Some(&path), env.into_iter())
+            Config::load_checked(Some(&path), env.into_iter())
                 .map_err(|errors| Error::Configuration(errors.to_string()))
         };
         reload::reload(&self.shared, Some(file), load).await
