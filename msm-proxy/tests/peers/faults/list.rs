@@ -56,6 +56,7 @@ const GARBAGE: Fault = Fault {
     transport: "udp",
     options: [&["--garbage", "bytes"], &[], &[]],
     act: garbage::instead,
+    lasts: Duration::from_secs(2),
     ..STOP
 };
 

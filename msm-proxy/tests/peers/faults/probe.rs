@@ -225,7 +225,7 @@ impl Connection {
     }
 }
 
-/// Reads `url` until `end`, and then says goodbye.
+/// Reads `url` until `end`.
 pub(crate) async fn read(url: String, way: Way, end: Instant) -> Seen {
     let mut seen = Seen::new();
     let end = tokio::time::Instant::from_std(end);

@@ -151,6 +151,9 @@ clusters:
         sleep(BEFORE);
         let (fault, wall) = (Instant::now(), SystemTime::now());
         (self.fault.act)(&mut self);
+        if fault.elapsed() > self.fault.lasts + AFTER / 2 {
+            self.wrong.push(format!("it took {:?}, longer than readers stay", fault.elapsed()));
+        }
         sleep(end.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_secs(3)));
         let ended: Vec<String> = players.iter().filter_map(|player| Player::goes_on(player).err()).collect();
         let broken = ended.len();
