@@ -193,6 +193,8 @@ pub struct StreamStatus {
     pub endpoint: Option<String>,
     /// The endpoint that is kept ready to take over, or why there is none, where the cluster has a standby.
     pub standby: Option<String>,
+    /// Whether that one brings the same packets, so that it takes over without a gap.
+    pub standby_identical: bool,
     /// How often another source has taken over.
     pub failovers: u64,
     /// How long nothing came then, the last time.
@@ -252,6 +254,7 @@ impl Status {
                 .map(|(stream, source)| StreamStatus {
                     endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
                     standby: source.standby,
+                    standby_identical: source.identical,
                     failovers: source.failovers,
                     last_gap_ms: source.last_gap.map(milliseconds),
                     name: stream.name.clone(),

@@ -1,5 +1,6 @@
 //! A session with another member: what is asked of it, and the flows that are set up with it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -65,12 +66,22 @@ pub(crate) struct Member {
     /// Until the peer has told what it calls the session.
     name: u64,
     session: Option<String>,
+    /// Tracks were set up, or are being.
+    begun: Cell<bool>,
     told: Rc<Notify>,
 }
 
 impl Member {
     pub(crate) fn new(worker: &Worker, peer: Rc<Peer>, url: RtspUrl, via: Vec<String>) -> Self {
-        Self { peer, url, via, name: worker.shared.seed(), session: None, told: Rc::default() }
+        Self {
+            peer,
+            url,
+            via,
+            name: worker.shared.seed(),
+            session: None,
+            begun: Cell::new(false),
+            told: Rc::default(),
+        }
     }
 
     /// Sends a request; it is on its way when this returns, and the future is its answer.
@@ -140,6 +151,7 @@ impl Member {
             .with("Transport", format!("{TRANSPORT}{mode}"))
             .with(HEADER, header.to_string());
         let answer = self.ask(request);
+        self.begun.set(true);
         let endpoint = self.url.to_string();
         let answer = async move {
             let response = answer.await?;
@@ -188,6 +200,9 @@ impl Member {
     pub(crate) fn leave(&self, url: &str) {
         if let Some(session) = &self.session {
             self.peer.unwatch(session);
+        }
+        // Its answer may be under way: the member has the session then.
+        if self.session.is_some() || self.begun.get() {
             drop(self.ask(Request::new(Method::Teardown, url)));
         }
     }

@@ -1,6 +1,7 @@
 //! A stream at its home worker: what comes from the publisher, and who gets it.
 
 mod heard;
+mod twins;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use msm_core::hub::{Ingest, IngestEvent, Kind, Outgoing, Sink};
 use tokio::sync::Notify;
 
 use self::heard::Heard;
+use self::twins::Twinned;
 use super::coalesce::Coalescer;
 use super::dest::Dest;
 use super::feed::{Feed, FeedReceiver, FeedSender, channel};
@@ -48,6 +50,8 @@ pub(crate) struct Home {
     last_media: Cell<Instant>,
     /// What the source that there is now has brought and said.
     heard: Heard,
+    /// A second source that brings the same, or what it is a second one of.
+    twinned: Twinned,
     /// What waits for fuller bursts, where the route allows it.
     held: RefCell<Option<Coalescer>>,
     rearm: Rc<Notify>,
@@ -76,6 +80,7 @@ impl Home {
             mends: RefCell::new(tracks.iter().map(|_| None).collect()),
             last_media: Cell::new(now),
             heard: Heard::new(now),
+            twinned: Twinned::default(),
             held: RefCell::new(Coalescer::new(handle.coalesce, tracks.len())),
             rearm: Rc::new(Notify::new()),
             ended: Cell::new(false),
@@ -219,6 +224,15 @@ impl Home {
         // A change of source holds for this burst: readers are told before they get it.
         self.pump(now, &mut ingest);
         drop(ingest);
+        self.meet(now, track, burst);
+        self.deliver(now, track, burst);
+    }
+
+    /// Packets of the stream's line, for its readers.
+    fn deliver(&self, now: Instant, track: usize, burst: &mut Burst<'_>) {
+        if burst.valid() == 0 {
+            return;
+        }
         if let Some(held) = &mut *self.held.borrow_mut() {
             let waiting = held.poll_timeout();
             for (index, segment) in burst.segments().iter().enumerate() {
@@ -279,6 +293,7 @@ impl Home {
 
     /// The publisher is about to jump (seek): what was kept is void, and a jump is no loss.
     pub(crate) fn restart(&self, now: Instant) {
+        (0..self.handle.tracks().len()).for_each(|track| self.begin_anew(track));
         self.flush_held(now);
         self.mends.borrow_mut().iter_mut().flatten().for_each(|mend| mend.restart());
         self.ingest.borrow_mut().restart(now);
@@ -299,6 +314,7 @@ impl Home {
         if self.ended.replace(true) {
             return;
         }
+        self.part();
         self.flush_held(now);
         self.publish_metrics();
         self.tell_remotes(|| Feed::Ended);
@@ -343,6 +359,7 @@ impl Home {
                     self.shard.set_cname(track, cname);
                 }
                 IngestEvent::SourceChanged { track, .. } => {
+                    self.begin_anew(track);
                     self.flush_held(now);
                     self.tell_remotes(|| Feed::SourceChanged { track });
                     self.shard.handle_source_changed(now, track);

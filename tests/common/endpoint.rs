@@ -37,9 +37,29 @@ pub struct Behaviour {
     pub bursts: AtomicBool,
     /// Its payload type of video.
     pub video: AtomicU32,
+    /// Of so many packets of picture, it loses one.
+    pub loses: AtomicU32,
     /// SPS and PPS come in the description alone.
     pub no_sets: AtomicBool,
     pub description: Mutex<String>,
+}
+
+/// What an endpoint's numbers begin with.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    pub ssrc: u8,
+    pub sequence: u16,
+    pub timestamp: u32,
+}
+
+impl Numbers {
+    pub fn of(id: u8) -> Self {
+        Self {
+            ssrc: id,
+            sequence: u16::from(id).wrapping_mul(20_000),
+            timestamp: u32::from(id).wrapping_mul(0x3579_bdf1),
+        }
+    }
 }
 
 /// See the [module](self).
@@ -53,12 +73,18 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint whose camera has run since `epoch`; `id` is in each packet, and in its numbers.
     pub fn start(id: u8, epoch: Instant) -> Self {
+        Self::relay(id, epoch, Numbers::of(id))
+    }
+
+    /// One that relays the camera of `id` in numbers of its own.
+    pub fn relay(id: u8, epoch: Instant, numbers: Numbers) -> Self {
         let behaves = Arc::new(Behaviour {
             silent: AtomicBool::new(false),
             refuses: AtomicU16::new(0),
             forgets: AtomicU16::new(0),
             bursts: AtomicBool::new(false),
             video: AtomicU32::new(96),
+            loses: AtomicU32::new(0),
             no_sets: AtomicBool::new(false),
             description: Mutex::new(BOTH.to_owned()),
         });
@@ -68,6 +94,7 @@ impl Endpoint {
         let stop = Arc::new(AtomicBool::new(false));
         let camera = Camera {
             id,
+            numbers,
             epoch,
             server: Arc::clone(&server),
             behaves: Arc::clone(&behaves),
@@ -145,6 +172,7 @@ fn answer(asked: &Asked, behaves: &Behaviour, playing: &Mutex<Vec<usize>>) -> (u
 
 struct Camera {
     id: u8,
+    numbers: Numbers,
     epoch: Instant,
     server: Arc<Server>,
     behaves: Arc<Behaviour>,
@@ -182,14 +210,14 @@ impl Camera {
 
     /// Media time of a frame in ticks, from an origin of the endpoint's own.
     fn timestamp(&self, track: u8, frame: u64, rate: u64) -> u32 {
-        let origin = u32::from(self.id).wrapping_mul(0x3579_bdf1).wrapping_add(u32::from(track) << 20);
+        let origin = self.numbers.timestamp.wrapping_add(u32::from(track) << 20);
         origin.wrapping_add((frame * FRAME * rate / 1000) as u32)
     }
 
     fn send(&self, connection: usize, frame: u64) {
         let key = frame.is_multiple_of(GOP);
         let moment = (frame as u32).to_be_bytes();
-        let number = |packet: u64| (frame * 4 + packet + u64::from(self.id) * 20_000) as u16;
+        let number = |packet: u64| ((frame * 4 + packet) as u16).wrapping_add(self.numbers.sequence);
         let timestamp = self.timestamp(0, frame, 90_000);
         let payload_type = self.behaves.video.load(Ordering::SeqCst) as u8;
         let mut units: Vec<Vec<u8>> = Vec::new();
@@ -201,13 +229,19 @@ impl Camera {
         units.push([&[slice, 0x88, self.id][..], &moment, &[0x55; 200]].concat());
         for (packet, unit) in (0..).zip(&units) {
             let last = packet == 3;
-            let packet = packet_of(payload_type, last, number(packet), timestamp, self.id, unit);
+            let number = number(packet);
+            let loses = self.behaves.loses.load(Ordering::SeqCst) as u16;
+            if loses != 0 && number.is_multiple_of(loses) {
+                continue;
+            }
+            let packet = packet_of(payload_type, last, number, timestamp, self.numbers.ssrc, unit);
             self.server.try_frame(connection, 0, &packet);
         }
         let sound = [&[self.id][..], &moment, &[0; 50]].concat();
         let timestamp = self.timestamp(1, frame, 48_000);
-        let number = (frame + u64::from(self.id) * 7_000) as u16;
-        self.server.try_frame(connection, 2, &packet_of(97, false, number, timestamp, self.id, &sound));
+        let number = (frame as u16).wrapping_add(self.numbers.sequence / 3);
+        let packet = packet_of(97, false, number, timestamp, self.numbers.ssrc, &sound);
+        self.server.try_frame(connection, 2, &packet);
     }
 
     /// A sender report of each track, by the clock that all endpoints have.
@@ -215,7 +249,7 @@ impl Camera {
         for (track, rate) in [(0u8, 90_000u64), (1, 48_000)] {
             let millis = frame * FRAME;
             let ntp = ((3_900_000_000 + millis / 1000) << 32) | (((millis % 1000) << 32) / 1000);
-            let mut report = vec![0x80, 200, 0, 6, 0, 0, track, self.id];
+            let mut report = vec![0x80, 200, 0, 6, 0, 0, track, self.numbers.ssrc];
             report.extend(ntp.to_be_bytes());
             report.extend(self.timestamp(track, frame, rate).to_be_bytes());
             report.extend([0; 8]);

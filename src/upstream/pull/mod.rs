@@ -44,6 +44,8 @@ struct Pull {
     /// None only while another one is looked for.
     source: Option<Source>,
     held: Held,
+    /// It is another one than before.
+    moved: bool,
     /// The answer to the first PLAY, once it was asked for.
     playing: Option<PlayAnswer>,
     request: PlayRequest,
@@ -108,6 +110,7 @@ pub(crate) async fn open(
         home: None,
         source: Some(Source::new(&making, found)),
         held,
+        moved: false,
         playing: None,
         request: PlayRequest::default(),
         since: now,

@@ -24,6 +24,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// How long one that takes over where it need not may wait for its keyframe.
 const KEYFRAME: Duration = Duration::from_secs(5);
+/// How often it is looked whether its first media has come.
+const LOOK: Duration = Duration::from_millis(20);
 /// What a source that brings nothing is given, before it is replaced.
 const FIRST_MEDIA: Duration = Duration::from_secs(5);
 
@@ -145,15 +147,22 @@ impl Standby {
 
 impl Ready {
     /// Feeds the stream's own hub from now on: what was kept first, squeezed into the gap.
-    pub(super) fn take_over(self, home: &Rc<Home>, takeover: Takeover) -> (Source, Held) {
+    /// Where it brings the same packets, it goes on with the very next one; whether it does.
+    pub(super) fn take_over(self, home: &Rc<Home>, takeover: Takeover) -> (Source, Held, bool) {
         let Self { mut source, held, succession, home: own, .. } = self;
         let now = Instant::now();
-        let kept = own.kept(now);
-        home.expect_takeover(takeover);
-        home.succeed(now, &succession);
-        home.take_kept(now, kept);
+        own.release_mended(now);
+        let identical = home.go_on(now, &succession, own.last_rtp());
+        let clocks = own.kept(now);
+        home.expect_takeover(Takeover { identical, ..takeover });
+        if identical {
+            home.take_clocks(now, &clocks);
+        } else {
+            home.succeed(now, &succession);
+            home.take_kept(now, clocks);
+        }
         source.attach(home);
-        (source, held)
+        (source, held, identical)
     }
 
     fn end(self, worker: &Rc<Worker>) {
@@ -163,10 +172,11 @@ impl Ready {
 
 /// Sets a source up, and has it play to a hub of its own.
 async fn prepare(search: Search, held: Held) -> Result<Ready, Error> {
-    let Candidate { mut source, held, succession } = search.describe(held).await?;
+    let Candidate { source: mut trial, held, succession } = search.describe(held).await?;
     let making = &search.making;
     let worker = &making.worker;
     let begun = async {
+        let source = trial.source()?;
         source.set_up().await?;
         let now = Instant::now();
         let handle = HubHandle::new(HubParts {
@@ -187,14 +197,31 @@ async fn prepare(search: Search, held: Held) -> Result<Ready, Error> {
         (0..home.handle.tracks().len()).for_each(|track| home.request_keyframe(Instant::now(), track));
         Ok(home)
     };
-    match begun.await {
-        Ok(home) => Ok(Ready { source, held, succession, home, since: Instant::now() }),
-        Err(error) => {
-            held.report_failure(&error);
-            source.leave_behind(worker);
-            Err(error)
+    let begun: Result<Own, Error> = begun.await;
+    let home = begun.inspect_err(|error| held.report_failure(error))?;
+    await_media(trial.source()?, &home).await?;
+    Ok(Ready { source: trial.keep()?, held, succession, home, since: Instant::now() })
+}
+
+/// Waits until a source brings media; where a firewall lets none through by UDP, that is by the connection.
+async fn await_media(source: &mut Source, home: &Home) -> Result<(), Error> {
+    let began = Instant::now();
+    let useless = |reason| Error::UpstreamProtocol { endpoint: home.handle.name.clone(), reason };
+    while home.last_rtp().is_none() {
+        tokio::select! {
+            lost = source.next() => return Err(useless(lost.why)),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let now = Instant::now();
+        source.look_after(now).await.map_err(|lost| useless(lost.why))?;
+        if now.saturating_duration_since(began) >= FIRST_MEDIA + source.patience() {
+            return Err(useless(format!(
+                "no media for {} ms",
+                now.saturating_duration_since(began).as_millis()
+            )));
         }
     }
+    Ok(())
 }
 
 impl Pull {
@@ -218,6 +245,32 @@ impl Pull {
         }
     }
 
+    /// Tells whether the standby brings the same packets as the source.
+    fn look_at_twin(&self) {
+        self.count_merged();
+        let (Some(home), Some(ready)) = (&self.home, &self.standby.ready) else { return };
+        let (hub, identical) = (self.making.handle.id, home.is_identical());
+        if self.making.handle.source.set_identical(identical) {
+            let upstream = ready.source.name();
+            match identical {
+                true => tracing::info!(
+                    hub,
+                    upstream,
+                    "standby brings the same packets: it takes over without a gap"
+                ),
+                false => tracing::info!(hub, upstream, "standby does not bring the same packets any more"),
+            }
+        }
+    }
+
+    /// Counts what readers have from the standby.
+    pub(super) fn count_merged(&self) {
+        if let Some(home) = &self.home {
+            let cluster = &self.making.settings().name;
+            self.making.worker.shared.metrics.failovers.add_merged(cluster, home.take_filled());
+        }
+    }
+
     fn retry_later(&mut self, now: Instant) {
         let wait = self.standby.retry.map_or(FIRST_RETRY, |(_, wait)| (wait * 2).min(LONGEST_RETRY));
         self.standby.retry = Some((now + wait, wait));
@@ -233,6 +286,9 @@ impl Pull {
                 self.making.handle.source.set_standby(Some(&endpoint));
                 self.standby.retry = None;
                 self.standby.told = false;
+                if let Some(home) = &self.home {
+                    home.pair(&ready.home, &ready.succession.numbers);
+                }
                 self.standby.ready = Some(ready);
             }
             Some(Err(error)) => {
@@ -242,10 +298,11 @@ impl Pull {
             }
             None => {}
         }
-        let lost = self.standby.lost.take().map(|lost| lost.why);
+        let untrusted = self.standby.ready.as_mut().and_then(|ready| ready.source.check(now).err());
+        let lost = self.standby.lost.take().or(untrusted).map(|lost| lost.why);
         let worker = Rc::clone(&self.making.worker);
         if let Some(ready) = &self.standby.ready
-            && let Some(why) = lost.or_else(|| ready.objection(now, &settings))
+            && let Some(why) = lost.or_else(|| ready.objection(now, &settings, &self.held))
         {
             tracing::info!(hub, upstream = ready.source.name(), why, "standby is given up");
             self.making.handle.source.set_standby(Some("none: the last one was given up"));
@@ -253,6 +310,7 @@ impl Pull {
                 ready.end(&worker);
             }
         }
+        self.look_at_twin();
         let is_warm = settings.failover.standby == config::Standby::Warm;
         let is_wanted = is_warm && self.playing.is_some() && self.is_kept();
         let is_left = self.held.objection().is_some();
@@ -272,9 +330,12 @@ impl Pull {
 
 impl Ready {
     /// Why it is of no use, if it is not.
-    fn objection(&self, now: Instant, settings: &ClusterSettings) -> Option<String> {
+    fn objection(&self, now: Instant, settings: &ClusterSettings, active: &Held) -> Option<String> {
         if let Some(objection) = self.held.objection() {
             return Some(objection.to_owned());
+        }
+        if self.held.url == active.url {
+            return Some("the stream comes from the same endpoint by now".to_owned());
         }
         let (last, timeout) = match self.home.last_rtp() {
             Some(last) => (last, settings.media_timeout),

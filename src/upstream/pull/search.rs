@@ -16,6 +16,7 @@ use crate::hub::handle::{PlayAnswer, PlayRequest};
 use crate::hub::home::Home;
 use crate::hub::succession::Succession;
 use crate::upstream::reach::ask;
+use crate::worker::Worker;
 
 /// The wait before endpoints that all failed are tried again, which doubles up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -25,9 +26,37 @@ const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// A source that has described the stream, and how it takes over.
 pub(super) struct Candidate {
-    pub(super) source: Source,
+    pub(super) source: Trial,
     pub(super) held: Held,
     pub(super) succession: Succession,
+}
+
+/// A source that is tried. However it is given up, its server is told: a search may end while it is being asked.
+pub(super) struct Trial {
+    source: Option<Source>,
+    worker: Rc<Worker>,
+}
+
+impl Trial {
+    pub(super) fn source(&mut self) -> Result<&mut Source, Error> {
+        self.source.as_mut().ok_or(Error::StreamEnded)
+    }
+
+    /// It is the stream's from now on, or its standby's.
+    pub(super) fn keep(mut self) -> Result<Source, Error> {
+        self.source.take().ok_or(Error::StreamEnded)
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // A worker that ends runs no tasks any more.
+        if let Some(source) = self.source.take()
+            && !*self.worker.shared.stopping.borrow()
+        {
+            source.leave_behind(&self.worker);
+        }
+    }
 }
 
 /// Why an endpoint is of no use.
@@ -72,44 +101,30 @@ impl Search {
         described.map(|(source, succession)| Candidate { source, held, succession })
     }
 
-    async fn candidate(&self, held: &Held) -> Result<(Source, Succession), Useless> {
+    async fn candidate(&self, held: &Held) -> Result<(Trial, Succession), Useless> {
         let Making { worker, resolved, via, .. } = &*self.making;
         let settings = &self.making.settings();
         let found = ask(worker, resolved, settings, &held.url, via).await?;
         let source = Source::new(&self.making, found);
-        let next = &source.described().description;
-        match self.line.successor(next) {
-            Ok(numbers) => {
-                let succession = Succession::new(source.name(), numbers, next);
-                Ok((source, succession))
-            }
-            Err(why) => {
-                source.leave_behind(worker);
-                Err(Useless::Changed(why))
-            }
-        }
+        let (name, next) = (source.name(), source.described().description.clone());
+        let source = Trial { source: Some(source), worker: Rc::clone(worker) };
+        let numbers = self.line.successor(&next).map_err(Useless::Changed)?;
+        Ok((source, Succession::new(name, numbers, &next)))
     }
 
     /// Has an endpoint take over; its answer to PLAY, if that was asked for.
     async fn take_over(&self, held: &Held, now: &Now<'_>) -> Result<(Source, Option<PlayAnswer>), Useless> {
-        let (mut source, succession) = self.candidate(held).await?;
-        let begin = async {
-            let Some(home) = now.home else { return Ok(None) };
-            source.set_up().await?;
-            home.succeed(Instant::now(), &succession);
-            source.attach(home);
-            match now.request {
-                Some(request) => source.play(request, true).await.map(Some),
-                None => Ok(None),
-            }
+        let (mut trial, succession) = self.candidate(held).await?;
+        let Some(home) = now.home else { return Ok((trial.keep()?, None)) };
+        let source = trial.source()?;
+        source.set_up().await?;
+        home.succeed(Instant::now(), &succession);
+        source.attach(home);
+        let answer = match now.request {
+            Some(request) => Some(source.play(request, true).await?),
+            None => None,
         };
-        match begin.await {
-            Ok(answer) => Ok((source, answer)),
-            Err(error) => {
-                source.leave_behind(&self.making.worker);
-                Err(error.into())
-            }
-        }
+        Ok((trial.keep()?, answer))
     }
 
     /// Tries one endpoint after the other until one has taken over: first where the server sent us, last the one that failed, and

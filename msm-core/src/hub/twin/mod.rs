@@ -111,7 +111,8 @@ impl Twin {
         each(burst, |header, packet| {
             let print = if is_alone { 1 } else { print::of(seed, header.payload(packet)) };
             let entry = Entry { timestamp: header.timestamp, print, ..Entry::of(header) };
-            let taken = if is_alone { state.first_alone(entry) } else { state.first(entry, header.ssrc, merges) };
+            let taken =
+                if is_alone { state.first_alone(entry) } else { state.first(entry, header.ssrc, merges) };
             changed |= taken.changed;
             taken.fresh
         });
@@ -159,14 +160,21 @@ impl Twin {
         parts.clear();
         let Some(state) = self.tracks.get_mut(track) else { return false };
         while parts.len() < MAX_SEGMENTS
-            && let Some((entry, offset)) = state.next_due(MAX_RUN_BYTES.saturating_sub(bytes.len()), parts.is_empty())
+            && let Some((entry, offset)) =
+                state.next_due(MAX_RUN_BYTES.saturating_sub(bytes.len()), parts.is_empty())
         {
             let start = bytes.len();
             let Some(packet) = state.packet(&entry) else { continue };
             bytes.extend_from_slice(packet);
             let Some(own) = bytes.get_mut(start..) else { continue };
             let sequence = (entry.number as u16).wrapping_add(offset.sequence);
-            patch_header(own, entry.marker_pt, sequence, entry.timestamp.wrapping_add(offset.timestamp), state.ssrc());
+            patch_header(
+                own,
+                entry.marker_pt,
+                sequence,
+                entry.timestamp.wrapping_add(offset.timestamp),
+                state.ssrc(),
+            );
             parts.push((start, own.len()));
         }
         self.filled = self.filled.saturating_add(parts.len() as u64);

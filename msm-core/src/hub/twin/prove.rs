@@ -16,8 +16,9 @@ enum Run {
 /// How far `own` is ahead of `other`, in numbers and timestamps, if its packet `newest` and those before it are the same as some of the
 /// other's, and as no more than one run of them.
 pub(super) fn prove(own: &Line, other: &Line, newest: &Entry) -> Option<(u32, u32)> {
-    let distance =
-        |their: &Entry| (newest.number.wrapping_sub(their.number), newest.timestamp.wrapping_sub(their.timestamp));
+    let distance = |their: &Entry| {
+        (newest.number.wrapping_sub(their.number), newest.timestamp.wrapping_sub(their.timestamp))
+    };
     // One and the same source by two ways: the very same numbers are proof enough, even of silence.
     if own.ssrc == other.ssrc
         && let Some(their) = other.with_sequence(newest.number as u16)

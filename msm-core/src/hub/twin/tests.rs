@@ -96,17 +96,18 @@ impl Readers {
         self.twin.handle_alone(VIDEO, &mut burst);
         let header = burst.segments()[0].header;
         if burst.valid() == 1 {
-            let (sequence, timestamp) =
-                (header.sequence.wrapping_add(offset.sequence), header.timestamp.wrapping_add(offset.timestamp));
+            let (sequence, timestamp) = (
+                header.sequence.wrapping_add(offset.sequence),
+                header.timestamp.wrapping_add(offset.timestamp),
+            );
             patch_header(&mut packet, header.marker_pt(), sequence, timestamp, ssrc);
             self.out.push(packet);
         }
     }
 
     fn numbers(&self) -> Vec<u32> {
-        let number = |packet: &Vec<u8>| {
-            u32::from(Header::parse(packet).unwrap().sequence.wrapping_sub(OURS.sequence))
-        };
+        let number =
+            |packet: &Vec<u8>| u32::from(Header::parse(packet).unwrap().sequence.wrapping_sub(OURS.sequence));
         self.out.iter().map(number).collect()
     }
 
@@ -261,7 +262,11 @@ fn loss_and_disorder_on_both_ways_leave_one_line_with_all_that_has_come() {
         let mut got: Vec<_> = readers.check();
         got.sort_unstable();
         for number in (known.max(0) + 300) as u32..2_900 {
-            assert_eq!(got.binary_search(&number).is_ok(), came[number as usize], "seed {seed}: packet {number}");
+            assert_eq!(
+                got.binary_search(&number).is_ok(),
+                came[number as usize],
+                "seed {seed}: packet {number}"
+            );
         }
     }
 }
@@ -301,7 +306,10 @@ fn silence_and_tones_do_not_tell_where_two_lines_are() {
                 }
                 // Before it comes again nobody knows that it will; and timestamps, which four packets share, tell where some are.
                 let may_be = period > 2;
-                assert!(may_be || !readers.twin.is_identical(), "period {period}, lag {lag}, packet {number}");
+                assert!(
+                    may_be || !readers.twin.is_identical(),
+                    "period {period}, lag {lag}, packet {number}"
+                );
                 if let Some(offset) = readers.twin.offset(VIDEO) {
                     assert_eq!(offset, offset_of(THEIRS), "period {period}, lag {lag}, packet {number}");
                 }

@@ -106,7 +106,8 @@ impl Track {
             if merges && !changed && step > 1 {
                 // What it has lost on its way.
                 let from = entry.number.wrapping_sub(step.min(REMEMBERED as i32).unsigned_abs());
-                (1..step.min(REMEMBERED as i32).unsigned_abs()).for_each(|back| self.give(from.wrapping_add(back)));
+                (1..step.min(REMEMBERED as i32).unsigned_abs())
+                    .for_each(|back| self.give(from.wrapping_add(back)));
             }
             self.out = Some((entry.number, entry.timestamp));
         }
@@ -188,7 +189,11 @@ impl Track {
         let Some(tie) = self.tie else { return };
         let own = number.wrapping_sub(tie.0);
         let is_kept = self.second.get(own).is_some_and(|entry| self.packet(entry).is_some());
-        if !is_kept || self.is_given(number) || self.first.get(number).is_some() || self.due.len() >= REMEMBERED {
+        if !is_kept
+            || self.is_given(number)
+            || self.first.get(number).is_some()
+            || self.due.len() >= REMEMBERED
+        {
             return;
         }
         if let Some(given) = self.given.get_mut(number as usize % REMEMBERED) {
@@ -220,7 +225,9 @@ impl Track {
 
     /// Whether all is kept that the second source has brought and readers have not got.
     pub(super) fn has_all(&self) -> bool {
-        let (Some(tie), Some((out, _)), Some(newest)) = (self.tie, self.out, self.second.newest()) else { return true };
+        let (Some(tie), Some((out, _)), Some(newest)) = (self.tie, self.out, self.second.newest()) else {
+            return true;
+        };
         let step = ahead(out, newest.wrapping_add(tie.0));
         let is_kept = |back: u32| {
             let entry = self.second.get(newest.wrapping_sub(back));
