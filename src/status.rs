@@ -195,6 +195,8 @@ pub struct StreamStatus {
     pub standby: Option<String>,
     /// Whether that one brings the same packets, so that it takes over without a gap.
     pub standby_identical: bool,
+    /// Where the stream is copied to, or why it is not, where its route has a mirror that takes it.
+    pub mirror: Option<String>,
     /// How often another source has taken over.
     pub failovers: u64,
     /// How long nothing came then, the last time.
@@ -255,6 +257,7 @@ impl Status {
                     endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
                     standby: source.standby,
                     standby_identical: source.identical,
+                    mirror: source.mirror,
                     failovers: source.failovers,
                     last_gap_ms: source.last_gap.map(milliseconds),
                     name: stream.name.clone(),

@@ -92,7 +92,8 @@ fn a_member_that_is_given_up_while_it_is_asked_keeps_no_session() {
     let mut player = Player::start(&near);
     player.begin(Duration::from_millis(500));
     let from = player.seen.last().unwrap().id;
-    let (gone, stays, camera, to) = if from == 1 { (first, second, &two, 2) } else { (second, first, &one, 1) };
+    let (gone, stays, camera, to) =
+        if from == 1 { (first, second, &two, 2) } else { (second, first, &one, 1) };
     *camera.behaves.freezes.lock().unwrap() = "PLAY".to_owned();
     drop(gone);
     // The second attempt has begun: the first was given up without an answer.

@@ -97,7 +97,8 @@ fn numbers_that_cannot_be_are_not_told() {
     first.watch(Duration::from_millis(5_500));
     let mut late = Player::start(&mesh);
     late.begin(Duration::from_millis(300));
-    let time: u32 = late.info.rsplit("rtptime=").next().unwrap().split([',', ';']).next().unwrap().parse().unwrap();
+    let time: u32 =
+        late.info.rsplit("rtptime=").next().unwrap().split([',', ';']).next().unwrap().parse().unwrap();
     let sound = late.seen.iter().find(|packet| packet.track == 1).unwrap();
     let apart = sound.timestamp.wrapping_sub(time).cast_signed();
     assert!(apart.abs() < 48_000, "{apart} ticks from the first sound: {}", late.info);

@@ -45,6 +45,8 @@ pub(crate) struct SetUp {
 pub(crate) enum Wanted {
     /// It is not.
     Nothing,
+    /// It is not, and what was kept for late readers is not sent: whatever comes is live.
+    Fresh,
     /// This side receives it, and wishes this.
     Received(HopHeader),
     /// The other side receives it; this budget is proposed.
@@ -66,22 +68,15 @@ pub(crate) struct Member {
     /// Until the peer has told what it calls the session.
     name: u64,
     session: Option<String>,
-    /// Tracks were set up, or are being.
+    /// A session was asked for: there may be one.
     begun: Cell<bool>,
     told: Rc<Notify>,
 }
 
 impl Member {
     pub(crate) fn new(worker: &Worker, peer: Rc<Peer>, url: RtspUrl, via: Vec<String>) -> Self {
-        Self {
-            peer,
-            url,
-            via,
-            name: worker.shared.seed(),
-            session: None,
-            begun: Cell::new(false),
-            told: Rc::default(),
-        }
+        let (name, begun) = (worker.shared.seed(), Cell::new(false));
+        Self { peer, url, via, name, session: None, begun, told: Rc::default() }
     }
 
     /// Sends a request; it is on its way when this returns, and the future is its answer.
@@ -128,6 +123,7 @@ impl Member {
         let beside = beside.then(|| association.inlet(token, Target::Nobody)).transpose()?;
         let wishes = match wanted {
             Wanted::Nothing => HopHeader::default(),
+            Wanted::Fresh => HopHeader { fresh: Some(true), ..HopHeader::default() },
             Wanted::Received(wishes) => wishes,
             Wanted::Sent(latency) => HopHeader { latency, ..HopHeader::default() },
         };
@@ -196,13 +192,12 @@ impl Member {
         async move { told.notified().await }
     }
 
-    /// Takes leave.
+    /// Takes leave; of a session that the member has not named yet, too, which it would keep for a minute.
     pub(crate) fn leave(&self, url: &str) {
         if let Some(session) = &self.session {
             self.peer.unwatch(session);
         }
-        // Its answer may be under way: the member has the session then.
-        if self.session.is_some() || self.begun.get() {
+        if self.begun.get() {
             drop(self.ask(Request::new(Method::Teardown, url)));
         }
     }

@@ -1,6 +1,7 @@
 //! A stream at its home worker: what comes from the publisher, and who gets it.
 
 mod heard;
+mod timer;
 mod twins;
 
 use std::cell::{Cell, RefCell};
@@ -88,7 +89,7 @@ impl Home {
             handle,
         });
         worker.homes.borrow_mut().insert(home.handle.id, Rc::clone(&home));
-        tokio::task::spawn_local(timer(Rc::downgrade(&home), Rc::clone(&home.rearm)));
+        tokio::task::spawn_local(timer::run(Rc::downgrade(&home), Rc::clone(&home.rearm)));
         home
     }
 
@@ -388,43 +389,5 @@ impl Home {
         let (segment, kind) = (bytes.len(), Kind::Rtcp);
         let packets = Outgoing { track, kind, segment, bytes, ecn: 0, position: None, put_off: None };
         let _ = self.worker.sink(now).send(dest, packets);
-    }
-
-    fn handle_timeout(&self, now: Instant) {
-        let mut ingest = self.ingest.borrow_mut();
-        ingest.handle_timeout(now);
-        self.pump(now, &mut ingest);
-        drop(ingest);
-        for (track, mend) in self.mends.borrow_mut().iter_mut().enumerate() {
-            if let Some(mend) = mend.as_mut().filter(|mend| mend.poll_timeout().is_some_and(|due| due <= now))
-            {
-                mend.handle_timeout(now, &mut |burst| self.handle_ordered(now, track, burst));
-                self.ask_again(now, track, mend);
-            }
-        }
-        if let Some(held) = &mut *self.held.borrow_mut() {
-            held.handle_timeout(now, &mut |track, burst| self.fan_out(now, track, burst));
-        }
-    }
-
-    fn deadline(&self, now: Instant) -> Option<Instant> {
-        let ingest = self.ingest.borrow().poll_timeout();
-        let ingest = ingest.map(|due| super::wake_at(due, self.worker.epoch, now));
-        let held = self.held.borrow().as_ref().and_then(Coalescer::poll_timeout);
-        let mends = self.mends.borrow();
-        let mends = mends.iter().flatten().filter_map(|mend| mend.poll_timeout());
-        ingest.into_iter().chain(held).chain(mends).min()
-    }
-}
-
-async fn timer(home: std::rc::Weak<Home>, rearm: Rc<Notify>) {
-    loop {
-        let Some(deadline) = home.upgrade().map(|home| home.deadline(Instant::now())) else { return };
-        super::wait(deadline, &rearm).await;
-        let Some(home) = home.upgrade().filter(|home| !home.ended.get()) else { return };
-        let now = Instant::now();
-        if home.deadline(now).is_some_and(|at| at <= now) {
-            home.handle_timeout(now);
-        }
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct OriginStatus {
     pub(crate) standby: Option<String>,
     /// That one brings the same packets.
     pub(crate) identical: bool,
+    /// The shadow's URL, or why there is none.
+    pub(crate) mirror: Option<String>,
     pub(crate) failovers: u64,
     /// From the last packet of the source before to the first of the one that took over.
     pub(crate) last_gap: Option<Duration>,
@@ -100,6 +102,10 @@ impl Origin {
     /// Whether the standby brings the same packets; whether that has changed.
     pub(crate) fn set_identical(&self, identical: bool) -> bool {
         std::mem::replace(&mut self.state().identical, identical) != identical
+    }
+
+    pub(crate) fn set_mirror(&self, mirror: Option<String>) {
+        self.state().mirror = mirror;
     }
 
     pub(crate) fn count_failover(&self) {

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use super::Pull;
+use super::apart::Apart;
 use super::search::{Candidate, Search};
 use super::source::{Lost, Source};
+use super::trial::Trial;
 use crate::cluster::{Attempts, Held};
 use crate::config;
 use crate::error::Error;
@@ -24,36 +26,14 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// How long one that takes over where it need not may wait for its keyframe.
 const KEYFRAME: Duration = Duration::from_secs(5);
-/// How often it is looked whether its first media has come.
+/// How often it is looked whether a source's first media has come, and for how long.
 const LOOK: Duration = Duration::from_millis(20);
-/// What a source that brings nothing is given, before it is replaced.
 const FIRST_MEDIA: Duration = Duration::from_secs(5);
 
 /// A source that is ready.
 pub(super) struct Ready {
-    source: Source,
-    held: Held,
+    apart: Apart,
     succession: Succession,
-    /// What it feeds: statistics, reports, and what it has sent since its last keyframe.
-    home: Own,
-    since: Instant,
-}
-
-/// A hub that ends with what holds it.
-struct Own(Rc<Home>);
-
-impl std::ops::Deref for Own {
-    type Target = Rc<Home>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        self.0.end(Instant::now());
-    }
 }
 
 /// The place of the second source.
@@ -86,7 +66,7 @@ impl Standby {
         let Self { ready, coming, .. } = self;
         let source = async {
             match ready {
-                Some(ready) => ready.source.next().await,
+                Some(ready) => ready.apart.next().await,
                 None => pending().await,
             }
         };
@@ -112,7 +92,7 @@ impl Standby {
     /// The source that is ready, if it brings media.
     pub(super) fn take(&mut self, now: Instant, settings: &ClusterSettings) -> Option<Ready> {
         let timeout = settings.media_timeout;
-        let heard = self.ready.as_ref()?.home.last_rtp();
+        let heard = self.ready.as_ref()?.apart.home.last_rtp();
         let brings =
             heard.is_some_and(|last| timeout.is_zero() || now.saturating_duration_since(last) < timeout);
         if self.lost.is_some() || !brings {
@@ -124,8 +104,8 @@ impl Standby {
     /// The same, once it has a keyframe to begin with.
     pub(super) fn take_complete(&mut self, now: Instant, settings: &ClusterSettings) -> Option<Ready> {
         let ready = self.ready.as_ref()?;
-        let waited = now.saturating_duration_since(ready.since) >= KEYFRAME;
-        if !waited && !ready.home.has_keyframes() {
+        let waited = now.saturating_duration_since(ready.apart.since) >= KEYFRAME;
+        if !waited && !ready.apart.home.has_keyframes() {
             return None;
         }
         self.take(now, settings)
@@ -134,10 +114,10 @@ impl Standby {
     /// Takes leave.
     pub(super) fn end(&mut self, worker: &Rc<Worker>) {
         if let Some(Ok(ready)) = self.came.take() {
-            ready.end(worker);
+            ready.apart.end(worker);
         }
         if let Some(ready) = self.ready.take() {
-            ready.end(worker);
+            ready.apart.end(worker);
         }
         if let Some(coming) = self.coming.take() {
             coming.abort();
@@ -149,7 +129,7 @@ impl Ready {
     /// Feeds the stream's own hub from now on: what was kept first, squeezed into the gap.
     /// Where it brings the same packets, it goes on with the very next one; whether it does.
     pub(super) fn take_over(self, home: &Rc<Home>, takeover: Takeover) -> (Source, Held, bool) {
-        let Self { mut source, held, succession, home: own, .. } = self;
+        let Self { apart: Apart { mut source, held, home: own, .. }, succession } = self;
         let now = Instant::now();
         own.release_mended(now);
         let identical = home.go_on(now, &succession, own.last_rtp());
@@ -164,61 +144,48 @@ impl Ready {
         source.attach(home);
         (source, held, identical)
     }
-
-    fn end(self, worker: &Rc<Worker>) {
-        self.source.leave_behind(worker);
-    }
 }
 
 /// Sets a source up, and has it play to a hub of its own.
 async fn prepare(search: Search, held: Held) -> Result<Ready, Error> {
-    let Candidate { source: mut trial, held, succession } = search.describe(held).await?;
+    let Candidate { source: trial, held, succession } = search.describe(held).await?;
     let making = &search.making;
     let worker = &making.worker;
-    let begun = async {
-        let source = trial.source()?;
-        source.set_up().await?;
-        let now = Instant::now();
-        let handle = HubHandle::new(HubParts {
-            id: worker.shared.registry.next_id(),
-            worker: worker.id,
-            name: source.name(),
-            description: Arc::new(source.described().description.clone()),
-            unshared: false,
-            coalesce: Duration::ZERO,
-            metrics: Arc::clone(&making.handle.metrics),
-            comes: source.kind(),
-            control: None,
-        });
-        let home = Own(Home::start(worker, handle, worker.shared.seed(), now));
-        source.attach(&home);
-        source.play(&PlayRequest::default(), true).await?;
-        // It begins with a keyframe when it takes over.
-        (0..home.handle.tracks().len()).for_each(|track| home.request_keyframe(Instant::now(), track));
-        Ok(home)
-    };
-    let begun: Result<Own, Error> = begun.await;
-    let home = begun.inspect_err(|error| held.report_failure(error))?;
-    await_media(trial.source()?, &home).await?;
-    Ok(Ready { source: trial.keep()?, held, succession, home, since: Instant::now() })
+    let source = trial.keep()?;
+    let handle = HubHandle::new(HubParts {
+        id: worker.shared.registry.next_id(),
+        worker: worker.id,
+        name: source.name(),
+        description: Arc::new(source.described().description.clone()),
+        unshared: false,
+        coalesce: Duration::ZERO,
+        metrics: Arc::clone(&making.handle.metrics),
+        comes: source.kind(),
+        control: None,
+    });
+    let apart = Apart::play(worker, source, held, handle, &PlayRequest::default()).await?;
+    // It begins with a keyframe when it takes over.
+    let tracks = apart.home.handle.tracks().len();
+    (0..tracks).for_each(|track| apart.home.request_keyframe(Instant::now(), track));
+    let mut trial = Trial::new(worker, apart);
+    await_media(trial.session()?).await?;
+    Ok(Ready { apart: trial.keep()?, succession })
 }
 
 /// Waits until a source brings media; where a firewall lets none through by UDP, that is by the connection.
-async fn await_media(source: &mut Source, home: &Home) -> Result<(), Error> {
-    let began = Instant::now();
-    let useless = |reason| Error::UpstreamProtocol { endpoint: home.handle.name.clone(), reason };
-    while home.last_rtp().is_none() {
+async fn await_media(apart: &mut Apart) -> Result<(), Error> {
+    let endpoint = apart.name();
+    let useless = |reason| Error::UpstreamProtocol { endpoint: endpoint.clone(), reason };
+    while apart.home.last_rtp().is_none() {
         tokio::select! {
-            lost = source.next() => return Err(useless(lost.why)),
+            lost = apart.next() => return Err(useless(lost.why)),
             () = tokio::time::sleep(LOOK) => {}
         }
         let now = Instant::now();
-        source.look_after(now).await.map_err(|lost| useless(lost.why))?;
-        if now.saturating_duration_since(began) >= FIRST_MEDIA + source.patience() {
-            return Err(useless(format!(
-                "no media for {} ms",
-                now.saturating_duration_since(began).as_millis()
-            )));
+        apart.look_after(now).await.map_err(|lost| useless(lost.why))?;
+        let waited = now.saturating_duration_since(apart.since);
+        if waited >= FIRST_MEDIA + apart.patience() {
+            return Err(useless(format!("no media for {} ms", waited.as_millis())));
         }
     }
     Ok(())
@@ -251,7 +218,7 @@ impl Pull {
         let (Some(home), Some(ready)) = (&self.home, &self.standby.ready) else { return };
         let (hub, identical) = (self.making.handle.id, home.is_identical());
         if self.making.handle.source.set_identical(identical) {
-            let upstream = ready.source.name();
+            let upstream = ready.apart.name();
             match identical {
                 true => tracing::info!(
                     hub,
@@ -281,13 +248,13 @@ impl Pull {
         let (hub, settings) = (self.making.handle.id, self.making.settings());
         match self.standby.came.take() {
             Some(Ok(ready)) => {
-                let endpoint = ready.source.name();
+                let endpoint = ready.apart.name();
                 tracing::info!(hub, upstream = endpoint, "standby is ready");
                 self.making.handle.source.set_standby(Some(&endpoint));
                 self.standby.retry = None;
                 self.standby.told = false;
                 if let Some(home) = &self.home {
-                    home.pair(&ready.home, &ready.succession.numbers);
+                    home.pair(&ready.apart.home, &ready.succession.numbers);
                 }
                 self.standby.ready = Some(ready);
             }
@@ -298,16 +265,21 @@ impl Pull {
             }
             None => {}
         }
-        let untrusted = self.standby.ready.as_mut().and_then(|ready| ready.source.check(now).err());
+        let untrusted = self.standby.ready.as_mut().and_then(|ready| ready.apart.source.check(now).err());
         let lost = self.standby.lost.take().or(untrusted).map(|lost| lost.why);
         let worker = Rc::clone(&self.making.worker);
         if let Some(ready) = &self.standby.ready
-            && let Some(why) = lost.or_else(|| ready.objection(now, &settings, &self.held))
+            && let Some(why) = lost.or_else(|| {
+                let same = ready.apart.held.url == self.held.url;
+                same.then(|| "the stream comes from the same endpoint by now".to_owned()).or_else(|| {
+                    ready.apart.objection(now, &settings, Duration::ZERO).map(|objection| objection.why)
+                })
+            })
         {
-            tracing::info!(hub, upstream = ready.source.name(), why, "standby is given up");
+            tracing::info!(hub, upstream = ready.apart.name(), why, "standby is given up");
             self.making.handle.source.set_standby(Some("none: the last one was given up"));
             if let Some(ready) = self.standby.ready.take() {
-                ready.end(&worker);
+                ready.apart.end(&worker);
             }
         }
         self.look_at_twin();
@@ -325,24 +297,5 @@ impl Pull {
         if self.standby.ready.is_none() && !is_warm {
             self.making.handle.source.set_standby(None);
         }
-    }
-}
-
-impl Ready {
-    /// Why it is of no use, if it is not.
-    fn objection(&self, now: Instant, settings: &ClusterSettings, active: &Held) -> Option<String> {
-        if let Some(objection) = self.held.objection() {
-            return Some(objection.to_owned());
-        }
-        if self.held.url == active.url {
-            return Some("the stream comes from the same endpoint by now".to_owned());
-        }
-        let (last, timeout) = match self.home.last_rtp() {
-            Some(last) => (last, settings.media_timeout),
-            None => (self.since, settings.media_timeout.max(FIRST_MEDIA)),
-        };
-        let silent = now.saturating_duration_since(last);
-        (!settings.media_timeout.is_zero() && silent >= timeout)
-            .then(|| format!("no media for {} ms", silent.as_millis()))
     }
 }

@@ -9,6 +9,7 @@ use msm_rtsp::sdp::Description;
 use msm_rtsp::url::RtspUrl;
 
 use super::source::{Making, Source};
+use super::trial::Trial;
 use crate::cluster::Held;
 use crate::config::OnChange;
 use crate::error::Error;
@@ -16,7 +17,6 @@ use crate::hub::handle::{PlayAnswer, PlayRequest};
 use crate::hub::home::Home;
 use crate::hub::succession::Succession;
 use crate::upstream::reach::ask;
-use crate::worker::Worker;
 
 /// The wait before endpoints that all failed are tried again, which doubles up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -26,37 +26,9 @@ const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// A source that has described the stream, and how it takes over.
 pub(super) struct Candidate {
-    pub(super) source: Trial,
+    pub(super) source: Trial<Source>,
     pub(super) held: Held,
     pub(super) succession: Succession,
-}
-
-/// A source that is tried. However it is given up, its server is told: a search may end while it is being asked.
-pub(super) struct Trial {
-    source: Option<Source>,
-    worker: Rc<Worker>,
-}
-
-impl Trial {
-    pub(super) fn source(&mut self) -> Result<&mut Source, Error> {
-        self.source.as_mut().ok_or(Error::StreamEnded)
-    }
-
-    /// It is the stream's from now on, or its standby's.
-    pub(super) fn keep(mut self) -> Result<Source, Error> {
-        self.source.take().ok_or(Error::StreamEnded)
-    }
-}
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        // A worker that ends runs no tasks any more.
-        if let Some(source) = self.source.take()
-            && !*self.worker.shared.stopping.borrow()
-        {
-            source.leave_behind(&self.worker);
-        }
-    }
 }
 
 /// Why an endpoint is of no use.
@@ -101,13 +73,13 @@ impl Search {
         described.map(|(source, succession)| Candidate { source, held, succession })
     }
 
-    async fn candidate(&self, held: &Held) -> Result<(Trial, Succession), Useless> {
+    async fn candidate(&self, held: &Held) -> Result<(Trial<Source>, Succession), Useless> {
         let Making { worker, resolved, via, .. } = &*self.making;
         let settings = &self.making.settings();
         let found = ask(worker, resolved, settings, &held.url, via).await?;
         let source = Source::new(&self.making, found);
         let (name, next) = (source.name(), source.described().description.clone());
-        let source = Trial { source: Some(source), worker: Rc::clone(worker) };
+        let source = Trial::new(worker, source);
         let numbers = self.line.successor(&next).map_err(Useless::Changed)?;
         Ok((source, Succession::new(name, numbers, &next)))
     }
@@ -116,7 +88,7 @@ impl Search {
     async fn take_over(&self, held: &Held, now: &Now<'_>) -> Result<(Source, Option<PlayAnswer>), Useless> {
         let (mut trial, succession) = self.candidate(held).await?;
         let Some(home) = now.home else { return Ok((trial.keep()?, None)) };
-        let source = trial.source()?;
+        let source = trial.session()?;
         source.set_up().await?;
         home.succeed(Instant::now(), &succession);
         source.attach(home);
