@@ -102,10 +102,10 @@ pub(super) async fn run(
             }
             Step::Stop => break "shutdown".to_owned(),
         };
-        if let Some(lost) = lost {
-            if let Err(why) = pull.fail_over(lost, &mut commands, &mut stopping).await {
-                break why;
-            }
+        if let Some(lost) = lost
+            && let Err(why) = pull.fail_over(lost, &mut commands, &mut stopping).await
+        {
+            break why;
         }
         if std::mem::take(&mut pull.moved) {
             changes = pull.held.changes();
