@@ -35,7 +35,7 @@ pub(super) struct End {
 /// See the [module](self).
 pub(super) enum Shadow {
     /// It reads, and what it gets is counted and thrown away.
-    Reads { apart: Apart, settings: Arc<ClusterSettings> },
+    Reads { apart: Box<Apart>, settings: Arc<ClusterSettings> },
     /// It gets what is published.
     Publishes { pushed: Pushed, copy: Copy },
 }
@@ -119,7 +119,7 @@ async fn read(
     });
     let making = Rc::new(Making::new(worker, Arc::clone(&settings), resolved, via, &handle));
     let apart = Apart::play(worker, Source::new(&making, found), held, handle, request).await?;
-    Ok(Shadow::Reads { apart, settings })
+    Ok(Shadow::Reads { apart: Box::new(apart), settings })
 }
 
 async fn publish(
@@ -132,13 +132,9 @@ async fn publish(
     let name = format!("shadow of {}", home.handle.name);
     let handle = HubHandle::new(parts(worker, resolved, name, Arc::clone(description)));
     let copy = Copy(Shard::start(worker, handle, Instant::now()));
-    let pushed = push::open(worker, &copy.0, resolved, description, via);
-    let fed = async {
-        // What comes meanwhile waits in the copy's own cache for the shadow to begin with.
-        copy.0.feed(home.attach());
-        pushed.await
-    };
-    let pushed = fed.await?;
+    // What comes meanwhile waits in the copy's own cache for the shadow to begin with.
+    copy.0.feed(home.attach());
+    let pushed = push::open(worker, &copy.0, resolved, description, via).await?;
     Ok(Shadow::Publishes { pushed, copy })
 }
 
