@@ -29,6 +29,7 @@ use crate::hub::handle::{HubHandle, HubParts, PlayRequest};
 use crate::hub::home::Home;
 use crate::identity;
 use crate::metrics::HopKind;
+use crate::mirror::{Mirrored, Original, What};
 use crate::net::limits;
 use crate::reload::{self, Changes, Pinned, Running};
 use crate::routing::Ask;
@@ -367,7 +368,8 @@ impl Mesh {
                 let entrance = registry.publish(&key, Arc::clone(&handle), publish.priority).await?;
                 let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
                 if resolved.is_upstream()
-                    && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
+                    && let Err(error) =
+                        push::start(&worker, &home, &resolved, &description, via.clone()).await
                 {
                     handle.set_ended();
                     worker.shared.registry.forget(&key, handle.id);
@@ -376,7 +378,9 @@ impl Mesh {
                 }
                 worker.shared.metrics.streams.inc();
                 succession::entered(&worker, &handle, entrance);
-                let own = publisher::Own { home, key, publish };
+                let what = What::Published { home: Rc::clone(&home), description };
+                let mirror = Mirrored::start(&worker, Original { what, resolved, via });
+                let own = publisher::Own { home, key, publish, mirror };
                 tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), own, packets, quota));
                 Ok(handle)
             })
@@ -398,7 +402,11 @@ impl Mesh {
     /// What is wrong with it, or cannot be had, such as a port: then nothing has changed. [`Error::Configuration`] also for a mesh that
     /// was built without a configuration. Cancelling does not stop it.
     pub async fn reload(&self, config: Config) -> Result<Changes, Error> {
-        reload::reload(&self.shared, None, move || Ok(config)).await
+        let load = move || {
+            let routing = config.routing().map_err(|errors| Error::Configuration(errors.to_string()))?;
+            Ok((config, routing))
+        };
+        reload::reload(&self.shared, None, load).await
     }
 
     /// [`Self::reload`] with a file, which is read off the caller's thread; `env` overrides its keys as in [`Config::load`].
@@ -413,7 +421,7 @@ impl Mesh {
         let (path, env): (PathBuf, Vec<_>) = (path.into(), env.into_iter().collect());
         let file = path.clone();
         let load = move || {
-            Config::load(Some(&path), env.into_iter())
+            Config::load_checked(Some(&path), env.into_iter())
                 .map_err(|errors| Error::Configuration(errors.to_string()))
         };
         reload::reload(&self.shared, Some(file), load).await

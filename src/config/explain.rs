@@ -1,5 +1,6 @@
 //! How a configuration would route a request, and why.
 
+mod mirror;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use msm_core::route::{
 use msm_rtsp::url::RtspUrl;
 use serde::Serialize;
 
+pub use self::mirror::MirrorChoice;
 use super::{ActionConfig, Config, EndpointConfig, Fallback, Hop};
 use crate::routing::{client_at, client_of, key_of, pick_key, point};
 
@@ -70,6 +72,8 @@ pub struct Explanation {
     pub resource: Option<String>,
     /// Where the request goes; empty for streams of this process.
     pub backends: Vec<BackendChoice>,
+    /// Where the stream is copied to, if it may be.
+    pub mirror: Option<MirrorChoice>,
     /// What depends on who asks, and what it comes to.
     pub side: Option<String>,
     /// Where the client and the URL are among all, if it is known who asks.
@@ -167,6 +171,7 @@ impl Config {
             redirect: None,
             resource: None,
             backends: Vec::new(),
+            mirror: None,
             side: None,
             point: None,
         };
@@ -180,7 +185,7 @@ impl Config {
         }
         explanation.fill_routes(&table, &considered);
         match table.route(&key) {
-            Ok(found) => self.found(&mut explanation, &found, &url, client),
+            Ok(found) => self.found(&mut explanation, &found, (&url, question.action), client),
             Err(error) => {
                 explanation.status = match &error {
                     RouteError::Denied { .. } => 403,
@@ -198,7 +203,7 @@ impl Config {
         &self,
         explanation: &mut Explanation,
         found: &RouteMatch<'_>,
-        url: &RtspUrl,
+        (url, action): (&RtspUrl, ActionConfig),
         client: Option<u64>,
     ) {
         let route = found.route;
@@ -227,6 +232,7 @@ impl Config {
             let is_canary = route.canary.as_ref().is_some_and(|canary| canary.cluster == own.cluster);
             explanation.backends.push(self.backend(&own.cluster, own.weight, share, is_canary));
         }
+        explanation.mirror = mirror::of(route, action, explanation.point);
         explanation.choose();
         explanation.resource = Some(resource);
     }

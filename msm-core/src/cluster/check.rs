@@ -130,8 +130,10 @@ impl Checks {
     }
 
     /// The first check is due within one interval, at a random time: a thousand endpoints that are there from the start are not checked at once.
+    /// So is the next one where the interval was longer before.
     pub(super) fn start(&mut self, now: Instant, options: &ActiveOptions, rng: &mut Rng) {
-        if self.due.is_none() {
+        let latest = now + share(options.interval, 1.1);
+        if self.due.is_none_or(|due| !self.under_way && due > latest) {
             self.due = Some(now + share(options.interval, rng.next_f64()));
         }
     }
@@ -154,6 +156,13 @@ impl Checks {
     /// Whether the check under way has been given up.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
         self.under_way && self.due.is_some_and(|due| due <= now)
+    }
+
+    /// The check under way was none.
+    pub(super) fn forget(&mut self, now: Instant, options: &ActiveOptions, rng: &mut Rng) {
+        if std::mem::take(&mut self.under_way) {
+            self.due = Some(now + share(options.interval, 0.9 + 0.2 * rng.next_f64()));
+        }
     }
 
     /// An answer. Returns the new verdict if it has changed. Answers to no check are passed over.

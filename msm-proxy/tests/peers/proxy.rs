@@ -4,6 +4,7 @@ use crate::lab::{DOWN, Lab, PROXY, Place, SERVER, UP};
 use crate::process::{Finished, Process};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// The program.
@@ -46,6 +47,10 @@ pub(crate) fn apps() -> String {
 /// The configuration with a local route only: what is published is read.
 pub(crate) const LOCAL: &str = "routes: [{name: local, match: {url: \"rtsp://*/{path...}\"}}]\n";
 
+fn text(listeners: &str, config: &str) -> String {
+    format!("{listeners}log: {{level: debug}}\n{config}")
+}
+
 impl<'lab> Proxy<'lab> {
     /// Starts it with the usual listener and `config`, and waits until it is ready.
     pub(crate) fn start(lab: &'lab Lab, config: &str) -> Proxy<'lab> {
@@ -60,12 +65,21 @@ impl<'lab> Proxy<'lab> {
     /// The same, as a program that lies elsewhere.
     pub(crate) fn of(lab: &'lab Lab, program: &Path, listeners: &str, config: &str) -> Proxy<'lab> {
         let file = lab.file("msm.yaml");
-        fs::write(&file, format!("{listeners}log: {{level: debug}}\n{config}")).unwrap();
+        fs::write(&file, text(listeners, config)).unwrap();
         let mut command = lab.command(Place::Proxy, program);
         command.args(["run", "--config"]).arg(&file).env_remove("RUST_LOG");
         let mut process = lab.start("msm-proxy", command);
         process.until(Duration::from_secs(10), "readiness", |_| lab.http(18_021, "/ready").is_some());
         Proxy { lab, process }
+    }
+
+    /// Replaces the configuration by one with the usual listener, and has it read at once.
+    pub(crate) fn reload(&self, config: &str) {
+        let new = self.lab.file("msm.yaml.new");
+        fs::write(&new, text(&apps(), config)).unwrap();
+        fs::rename(new, self.lab.file("msm.yaml")).unwrap();
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
     }
 
     /// The sum of a metric over the series that have all of `labels`, such as `direction="rx"`.

@@ -22,6 +22,9 @@ impl fmt::Display for Explanation {
                 own.show(resource, f)?;
             }
         }
+        if let Some(mirror) = &self.mirror {
+            mirror.show(f)?;
+        }
         if let Some(side) = &self.side {
             writeln!(f, "  {side}")?;
         }
