@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::reload::ConfigurationStatus;
 use crate::shared::Shared;
+use crate::upgrade::PredecessorStatus;
 
 mod clusters;
 
@@ -39,6 +40,8 @@ pub struct Status {
     pub identity_problem: Option<String>,
     /// Associations with other members.
     pub hops: Vec<HopStatus>,
+    /// Processes before this one whose sessions end by themselves.
+    pub predecessors: Vec<PredecessorStatus>,
     /// Endpoints of mesh clusters that know no mesh hop, and are spoken to by RTSP over TLS (`fallback: rtsps`).
     pub fallbacks: Vec<FallbackStatus>,
 }
@@ -233,6 +236,7 @@ impl Status {
             identity: source.and_then(|source| source.snapshot()).map(|own| own.svid.id().to_string()),
             identity_problem: source.and_then(|source| source.problem()).map(|problem| problem.to_string()),
             hops,
+            predecessors: shared.upgrade.predecessors(),
             fallbacks: shared.hop.fallbacks.status(Instant::now()),
             clusters,
             endpoints,
