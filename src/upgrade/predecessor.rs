@@ -1,5 +1,6 @@
 //! The process before this one, while it has sessions: what goes to it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -123,7 +124,7 @@ impl Predecessor {
     }
 }
 
-type Asked = Arc<Mutex<BTreeMap<u64, oneshot::Sender<bool>>>>;
+type Asked = Rc<RefCell<BTreeMap<u64, oneshot::Sender<bool>>>>;
 
 /// Talks to the process until it ends. By two tasks: neither process waits for the other to read.
 pub(super) fn keep(worker: &Rc<Worker>, socket: OwnedFd, queue: mpsc::UnboundedReceiver<Command>) {
@@ -137,13 +138,13 @@ pub(super) fn keep(worker: &Rc<Worker>, socket: OwnedFd, queue: mpsc::UnboundedR
         }
     };
     let asked = Asked::default();
-    let writing = tokio::task::spawn_local(write(Rc::clone(&channel), queue, Arc::clone(&asked)));
+    let writing = tokio::task::spawn_local(write(Rc::clone(&channel), queue, Rc::clone(&asked)));
     tokio::task::spawn_local(async move {
         while let Ok(packet) = channel.receive().await {
             match packet.message {
                 Message::Left { processes } => predecessor.set_left(processes),
                 Message::Answer { number, here } => {
-                    let reply = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+                    let reply = asked.borrow_mut().remove(&number);
                     if let Some(reply) = reply {
                         let _ = reply.send(here);
                     }
@@ -182,10 +183,8 @@ async fn write(channel: Rc<Channel>, mut queue: mpsc::UnboundedReceiver<Command>
             Command::Leave { served } => channel.send(&Message::Leave { served }).await,
             Command::Ask { key, reply } => {
                 number += 1;
-                let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-                asked.retain(|_, reply| !reply.is_closed());
-                asked.insert(number, reply);
-                drop(asked);
+                asked.borrow_mut().retain(|_, reply| !reply.is_closed());
+                asked.borrow_mut().insert(number, reply);
                 channel.send(&Message::Ask { number, backend: key.backend, resource: key.resource }).await
             }
         };

@@ -44,7 +44,7 @@ impl Label {
 
     /// The generation of the process that gave it, of which there are [`GENERATIONS`].
     pub const fn generation(self) -> u8 {
-        (self.0 >> INDEX_BITS) as u8 & GENERATIONS - 1
+        (self.0 >> INDEX_BITS) as u8 & (GENERATIONS - 1)
     }
 
     /// The flow's place at its worker, generation included.
