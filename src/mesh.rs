@@ -32,6 +32,7 @@ use crate::metrics::HopKind;
 use crate::net::limits;
 use crate::reload::{self, Changes, Pinned, Running};
 use crate::routing::Ask;
+use crate::serve::elsewhere;
 use crate::serve::listener::ListenerShared;
 use crate::serve::requests::open_with;
 use crate::serve::succession;
@@ -434,6 +435,9 @@ impl Mesh {
     /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop.
     pub async fn shutdown(&self, deadline: Duration) {
         self.shared.draining.send_replace(true);
+        for worker in self.shared.workers() {
+            let _ = worker.post(elsewhere::send_members);
+        }
         let start = Instant::now();
         let mut told = start;
         let sessions = || self.shared.metrics.sessions.get();

@@ -85,7 +85,7 @@ pub(super) async fn apply(
             .await?;
     }
     if is_routed_anew {
-        plan.changes.ended = end_sessions(shared)?;
+        (plan.changes.ended, plan.changes.redirected) = end_sessions(shared)?;
         forget_labels(shared, &plan);
         if serves {
             keep_standing(shared, running).await?;
@@ -139,14 +139,27 @@ fn change_clusters(shared: &Shared, plan: &Plan) -> Result<(), Error> {
 }
 
 /// Ends the sessions that the routes of now would not let in, and has those go over that are to read another backend's stream. Answers how many
-/// end.
-fn end_sessions(shared: &Shared) -> Result<usize, Error> {
+/// end, and how many are sent elsewhere, to end later.
+fn end_sessions(shared: &Shared) -> Result<(usize, usize), Error> {
     let routing = shared.routing();
-    let mut ended = 0;
+    let (mut ended, mut redirected) = (0, 0);
+    let now = Instant::now();
     for grant in shared.sessions.grants() {
         let why = match grant.check(&routing) {
+            Err(Error::Redirected { to, leave_within, .. }) if !leave_within.is_zero() => {
+                if grant.send(now, &to, leave_within) {
+                    redirected += 1;
+                    shared.worker(grant.worker)?.post(move |worker| {
+                        let Some(session) = worker.sessions.get(&grant.id) else { return };
+                        tracing::info!(session = %session.id, peer = %session.owner, url = %grant.url, to, "session is sent elsewhere: the routes have changed");
+                        session.tell_where();
+                    })?;
+                }
+                continue;
+            }
             Err(why) => why,
             Ok(resolved) if grant.is_to_move(&resolved) => {
+                grant.stays();
                 shared.worker(grant.worker)?.post(move |worker| {
                     let Some(session) = worker.sessions.get(&grant.id) else { return };
                     let worker = Rc::clone(worker);
@@ -154,7 +167,10 @@ fn end_sessions(shared: &Shared) -> Result<usize, Error> {
                 })?;
                 continue;
             }
-            Ok(_) => continue,
+            Ok(_) => {
+                grant.stays();
+                continue;
+            }
         };
         ended += 1;
         shared.worker(grant.worker)?.post(move |worker| {
@@ -164,7 +180,7 @@ fn end_sessions(shared: &Shared) -> Result<usize, Error> {
             }
         })?;
     }
-    Ok(ended)
+    Ok((ended, redirected))
 }
 
 /// Metrics have no labels of what is gone.

@@ -33,6 +33,7 @@ mod proxy;
 mod publish;
 mod readers;
 mod red;
+mod redirected;
 mod rough;
 mod rtsps;
 mod rtx;

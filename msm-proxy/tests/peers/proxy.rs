@@ -4,7 +4,8 @@ use crate::lab::{DOWN, Lab, PROXY, Place, SERVER, UP};
 use crate::process::{Finished, Process};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// The program.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_msm-proxy");
@@ -66,6 +67,18 @@ impl<'lab> Proxy<'lab> {
         let mut process = lab.start("msm-proxy", command);
         process.until(Duration::from_secs(10), "readiness", |_| lab.http(18_021, "/ready").is_some());
         Proxy { lab, process }
+    }
+
+    /// Puts another configuration behind the usual listener into force, at once, and waits until it is.
+    pub(crate) fn reload(&self, config: &str) {
+        fs::write(self.lab.file("msm.yaml"), format!("{}log: {{level: debug}}\n{config}", apps())).unwrap();
+        let told = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
+        assert!(told.unwrap().success());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.log().contains("configuration applied") {
+            assert!(Instant::now() < deadline, "not applied:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The sum of a metric over the series that have all of `labels`, such as `direction="rx"`.

@@ -1,5 +1,6 @@
 //! Streams pulled from upstreams: one task each, which does what readers ask, and outlives the source that it has.
 
+mod elsewhere;
 mod failover;
 mod plain;
 mod ready;
@@ -17,6 +18,7 @@ use msm_rtsp::sdp::Description;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
+use self::elsewhere::Elsewhere;
 use self::ready::Standby;
 use self::source::{Making, Source};
 use super::reach::{self, Found};
@@ -56,6 +58,7 @@ struct Pull {
     waiting: VecDeque<Command>,
     /// When an endpoint that is to be left is left next, where that did not work.
     leave_after: Instant,
+    elsewhere: Elsewhere,
     _quota: QuotaPass,
     _pass: UpstreamPass,
 }
@@ -115,6 +118,7 @@ pub(crate) async fn open(
         standby: Standby::default(),
         waiting: VecDeque::new(),
         leave_after: now,
+        elsewhere: Elsewhere::default(),
         making,
         _quota: quota,
         _pass: worker.upstream(),
