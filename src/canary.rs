@@ -1,13 +1,18 @@
 //! Canaries: backends that lose their share when their sessions go worse than the others'.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use msm_core::cluster::Outcome;
 use msm_core::cluster::canary::{CanaryOptions, Judge, Side};
 use msm_core::route::{CanaryRule, Route};
+use tokio::sync::Notify;
+
+use crate::serve::migration;
+use crate::worker::Worker;
 
 /// The canary of one route. Requests ask whether it is rolled back; sessions of all the route's backends report to it.
 pub(crate) struct Canary {
@@ -16,10 +21,14 @@ pub(crate) struct Canary {
     judge: Mutex<Judge>,
     is_rolled_back: AtomicBool,
     why: Mutex<Option<String>>,
+    bell: Bell,
 }
 
+/// Rung when a canary is rolled back; nobody hears it before the cluster is started.
+type Bell = Arc<OnceLock<Arc<Notify>>>;
+
 impl Canary {
-    fn new(route: &str, rule: &CanaryRule) -> Self {
+    fn new(route: &str, rule: &CanaryRule, bell: Bell) -> Self {
         let options = CanaryOptions {
             max_loss: Some(f64::from(rule.max_loss)),
             max_setup_failures: Some(f64::from(rule.max_setup_failures)),
@@ -32,6 +41,7 @@ impl Canary {
             judge: Mutex::new(Judge::new(options)),
             is_rolled_back: AtomicBool::new(false),
             why: Mutex::default(),
+            bell,
         }
     }
 
@@ -61,7 +71,7 @@ impl Canary {
         }
     }
 
-    /// Its share goes to the others, for streams that begin from now on.
+    /// Its share goes to the others, for streams that begin from now on; and for readers of a route that says `migrate`.
     fn roll_back(&self, why: String) {
         tracing::warn!(
             route = self.route,
@@ -71,6 +81,21 @@ impl Canary {
         );
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
         self.is_rolled_back.store(true, Ordering::Release);
+        if let Some(bell) = self.bell.get() {
+            bell.notify_one();
+        }
+    }
+}
+
+/// Has readers leave what is rolled back, until the process ends. Runs on one worker.
+pub(crate) async fn follow(worker: Rc<Worker>) {
+    let shared = Arc::clone(&worker.shared);
+    let mut stopping = shared.stopping.subscribe();
+    loop {
+        tokio::select! {
+            () = shared.turned.notified() => migration::move_readers(&shared).await,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
     }
 }
 
@@ -90,22 +115,30 @@ impl OnTrial {
 /// The canaries that a cluster is, by route. They are kept by it, as it stays when the configuration changes elsewhere: what was rolled back
 /// then stays so.
 #[derive(Default)]
-pub(crate) struct Canaries(Mutex<BTreeMap<String, (Shares, Arc<Canary>)>>);
+pub(crate) struct Canaries {
+    all: Mutex<BTreeMap<String, (Shares, Arc<Canary>)>>,
+    bell: Bell,
+}
 
 /// What a change of begins anew.
 type Shares = (CanaryRule, Vec<msm_core::route::Backend>);
 
 impl Canaries {
+    /// Rings this one from now on.
+    pub(crate) fn ring(&self, bell: &Arc<Notify>) {
+        let _ = self.bell.set(Arc::clone(bell));
+    }
+
     /// The canary of a route: the one that there is, unless the route's shares or its rule have changed.
     pub(crate) fn of(&self, route: &Route, rule: &CanaryRule) -> Arc<Canary> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((shares, canary)) = all.get(&route.name)
             && shares.0 == *rule
             && shares.1 == route.backends
         {
             return Arc::clone(canary);
         }
-        let canary = Arc::new(Canary::new(&route.name, rule));
+        let canary = Arc::new(Canary::new(&route.name, rule, Arc::clone(&self.bell)));
         all.insert(route.name.clone(), ((rule.clone(), route.backends.clone()), Arc::clone(&canary)));
         canary
     }

@@ -21,6 +21,7 @@ mod hub;
 mod identity;
 mod mesh;
 mod metrics;
+mod mirror;
 mod net;
 mod quota;
 mod reload;

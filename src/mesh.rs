@@ -29,6 +29,7 @@ use crate::hub::handle::{HubHandle, HubParts, PlayRequest};
 use crate::hub::home::Home;
 use crate::identity;
 use crate::metrics::HopKind;
+use crate::mirror::{Mirrored, Original, What};
 use crate::net::limits;
 use crate::reload::{self, Changes, Pinned, Running};
 use crate::routing::Ask;
@@ -336,7 +337,8 @@ impl Mesh {
                 let entrance = registry.publish(&key, Arc::clone(&handle), publish.priority).await?;
                 let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
                 if resolved.is_upstream()
-                    && let Err(error) = push::start(&worker, &home, &resolved, &description, via).await
+                    && let Err(error) =
+                        push::start(&worker, &home, &resolved, &description, via.clone()).await
                 {
                     handle.set_ended();
                     worker.shared.registry.forget(&key, handle.id);
@@ -345,7 +347,9 @@ impl Mesh {
                 }
                 worker.shared.metrics.streams.inc();
                 succession::entered(&worker, &handle, entrance);
-                let own = publisher::Own { home, key, publish };
+                let what = What::Published { home: Rc::clone(&home), description };
+                let mirror = Mirrored::start(&worker, Original { what, resolved, via });
+                let own = publisher::Own { home, key, publish, mirror };
                 tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), own, packets, quota));
                 Ok(handle)
             })

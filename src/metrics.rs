@@ -7,6 +7,7 @@ mod failovers;
 mod handshakes;
 mod hops;
 mod labels;
+mod mirrors;
 mod observer;
 mod protection;
 mod reloads;
@@ -32,6 +33,7 @@ use self::hops::Hops;
 pub(crate) use self::hops::{HopCount, PathCount, TCP, UDP};
 pub(crate) use self::labels::HopKind;
 use self::labels::{DecisionLabels, OpeningLabels, ReasonLabels, SetupLabels, StatusLabels};
+use self::mirrors::Mirrors;
 pub(crate) use self::observer::{HubObserver, Sent};
 pub(crate) use self::protection::PlanCount;
 use self::protection::Protection;
@@ -75,6 +77,8 @@ pub(crate) struct Metrics {
     pub(crate) handshakes: Handshakes,
     /// Streams that outlived their source.
     pub(crate) failovers: Failovers,
+    /// Shadows of streams.
+    pub(crate) mirrors: Mirrors,
     /// Identities and certificates.
     pub(crate) expiry: Expiry,
 }
@@ -103,6 +107,7 @@ impl Default for Metrics {
             hops: Hops::register(&mut registry),
             handshakes: Handshakes::register(&mut registry),
             failovers: Failovers::register(&mut registry),
+            mirrors: Mirrors::register(&mut registry),
             expiry: Expiry::register(&mut registry),
             registry: Registry::default(),
         };
@@ -120,7 +125,7 @@ impl Default for Metrics {
         registry.register(
             "authorization",
             "Requests of plain clients and of members that a route allowed (allow), refused (deny), sent elsewhere \
-             (redirect) or had no room for (limit), by route; what the application asks for itself is not among them",
+             (redirect) or had no room for (limit, limit_readers), by route; what the application asks for itself is not among them",
             metrics.authorization.clone(),
         );
         registry.register(
@@ -191,8 +196,9 @@ impl Metrics {
             (routes.contains(route) || route == "direct")
                 && (clusters.contains(cluster) || matches!(cluster, "local" | "direct"))
         });
+        self.mirrors.retain(clusters);
         for route in gone {
-            for decision in ["allow", "deny"] {
+            for decision in ["allow", "deny", "redirect", "limit", "limit_readers"] {
                 self.authorization.remove(&DecisionLabels { decision, route: route.clone() });
             }
         }

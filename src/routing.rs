@@ -8,8 +8,8 @@ use std::time::Duration;
 use msm_auth::identity::id::SpiffeId;
 use msm_core::cluster::PickKey;
 use msm_core::route::{
-    self, Action, Backend, Headers, NoHeaders, Protection, Publish, RequestKey, Route, RouteError,
-    RouteMatch, RouteTable, RouteTimeouts, Share, hash, split,
+    self, Action, Backend, Headers, Mirror, NoHeaders, Protection, Publish, RequestKey, Route, RouteError,
+    RouteLimits, RouteMatch, RouteTable, RouteTimeouts, Share, hash, split,
 };
 use msm_rtsp::auth::Credentials;
 use msm_rtsp::url::{ControlPolicy, RtspUrl};
@@ -25,6 +25,9 @@ use crate::net::pair::PairRange;
 use crate::net::tls::pem::{self, FileProblem};
 use crate::net::udp::SocketOptions;
 use crate::watched::Watched;
+
+/// How long a shadow's endpoints are tried, where the route does not say.
+const SHADOW_SET_UP: Duration = Duration::from_secs(30);
 
 /// How media comes from, or goes to, a cluster's endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,6 +155,8 @@ pub(crate) struct Routing {
     clusters: BTreeMap<String, Arc<Cluster>>,
     /// Canaries of routes, by their places.
     canaries: BTreeMap<usize, Arc<Canary>>,
+    /// Mirrors of routes, by their names.
+    mirrors: BTreeMap<String, (Mirror, Arc<Cluster>)>,
     /// Settings for URLs that no route matches, where there are no routes at all: a library without configuration
     /// dials what it is given.
     direct: Option<Arc<ClusterSettings>>,
@@ -171,11 +176,13 @@ pub(crate) struct Resolved {
     /// How long everything may take until an endpoint has the stream.
     pub(crate) set_up: Option<Duration>,
     /// How many sessions of clients the route may have.
-    pub(crate) sessions: Option<u32>,
+    pub(crate) limits: RouteLimits,
     /// Times instead of the cluster's own.
     timeouts: RouteTimeouts,
     /// Where the route has a canary.
     trial: Option<OnTrial>,
+    /// It is of a stream's shadow.
+    is_shadow: bool,
     /// Path and query behind the rewrite.
     pub(crate) resource: String,
     /// Who asked first, and for what: what endpoints are picked by.
@@ -205,12 +212,26 @@ impl Routing {
         };
         let routes = table.routes().iter().enumerate();
         let canaries = routes.filter_map(|(place, route)| Some((place, canary(route)?))).collect();
-        Self { table, clusters, canaries, direct: direct.map(Arc::new) }
+        let mirror = |route: &Route| {
+            let mirror = route.mirror.clone()?;
+            let cluster = Arc::clone(clusters.get(&mirror.cluster)?);
+            Some((route.name.clone(), (mirror, cluster)))
+        };
+        let mirrors = table.routes().iter().filter_map(mirror).collect();
+        Self { table, clusters, canaries, mirrors, direct: direct.map(Arc::new) }
     }
 
     /// The clusters, by name.
     pub(crate) fn clusters(&self) -> &BTreeMap<String, Arc<Cluster>> {
         &self.clusters
+    }
+
+    /// Where the shadow of a stream is, if it has one.
+    pub(crate) fn shadow_of(&self, resolved: &Resolved) -> Option<&Arc<Cluster>> {
+        let (mirror, cluster) = self.mirrors.get(&resolved.route)?;
+        // A stream that was there before it became the mirror's cluster needs no copy.
+        let is_elsewhere = resolved.cluster_name() != cluster.name();
+        (is_elsewhere && mirror.takes(&resolved.route, point(resolved.pick))).then_some(cluster)
     }
 
     /// The way of a URL.
@@ -225,9 +246,10 @@ impl Routing {
                 protection: Protection::default(),
                 publish: Publish::default(),
                 set_up: None,
-                sessions: None,
+                limits: RouteLimits::default(),
                 timeouts: RouteTimeouts::default(),
                 trial: None,
+                is_shadow: false,
                 resource: url.resource(),
                 pick: PickKey::default(),
                 target: Target::Direct(Arc::clone(direct), url.clone()),
@@ -279,10 +301,11 @@ impl Routing {
             migrate: route.migrate,
             protection: route.protection.clone(),
             set_up: route.timeouts.set_up,
-            sessions: route.limits.sessions,
+            limits: route.limits,
             timeouts: route.timeouts,
             publish: route.publish,
             trial,
+            is_shadow: false,
             resource,
             pick,
             target,
@@ -346,6 +369,27 @@ fn redirected(matched: &RouteMatch<'_>, url: &RtspUrl) -> Result<(), Error> {
 }
 
 impl Resolved {
+    /// The same, of a shadow at another cluster: that is no canary of the route, and none of its times are made for it.
+    pub(crate) fn shadow(&self, cluster: &Arc<Cluster>) -> Self {
+        Self {
+            set_up: Some(self.set_up.unwrap_or(SHADOW_SET_UP)),
+            timeouts: RouteTimeouts::default(),
+            trial: None,
+            is_shadow: true,
+            target: Target::Cluster(Arc::clone(cluster)),
+            ..self.clone()
+        }
+    }
+
+    /// Logs that an endpoint has failed; of a shadow nobody is to notice.
+    pub(crate) fn tell_failed(&self, cluster: &str, error: &Error) {
+        if self.is_shadow {
+            tracing::debug!(cluster, %error, "endpoint failed, of a shadow");
+        } else {
+            tracing::warn!(cluster, %error, "endpoint failed");
+        }
+    }
+
     /// Settings of the hop, unless the stream is local.
     pub(crate) fn settings(&self) -> Option<Arc<ClusterSettings>> {
         match &self.target {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use msm_core::hub::{FanoutConfig, IngestConfig};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::error::Error;
 use crate::hop::HopShared;
@@ -51,6 +51,10 @@ pub(crate) struct Settings {
 pub(crate) struct Shared {
     settings: ArcSwap<Settings>,
     routing: ArcSwap<Routing>,
+    /// Counts up when other routes are in force.
+    pub(crate) routed: watch::Sender<u64>,
+    /// Told when a canary was rolled back: the same routes lead elsewhere.
+    pub(crate) turned: Arc<Notify>,
     pub(crate) registry: Registry,
     pub(crate) reports: ReportSources,
     pub(crate) sessions: SessionDirectory,
@@ -105,6 +109,8 @@ impl Shared {
             settings: ArcSwap::from_pointee(settings),
             seats: Arc::default(),
             routing: ArcSwap::from_pointee(routing),
+            routed: watch::Sender::new(0),
+            turned: Arc::default(),
             registry: Registry::default(),
             reports: ReportSources::default(),
             sessions: SessionDirectory::default(),

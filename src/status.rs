@@ -193,6 +193,8 @@ pub struct StreamStatus {
     pub endpoint: Option<String>,
     /// The endpoint that is kept ready to take over, or why there is none, where the cluster has a standby.
     pub standby: Option<String>,
+    /// Where the stream is copied to, or why it is not, where its route has a mirror that takes it.
+    pub mirror: Option<String>,
     /// How often another source has taken over.
     pub failovers: u64,
     /// How long nothing came then, the last time.
@@ -252,6 +254,7 @@ impl Status {
                 .map(|(stream, source)| StreamStatus {
                     endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
                     standby: source.standby,
+                    mirror: source.mirror,
                     failovers: source.failovers,
                     last_gap_ms: source.last_gap.map(milliseconds),
                     name: stream.name.clone(),

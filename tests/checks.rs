@@ -279,6 +279,36 @@ fn members_are_asked_as_members() {
 }
 
 #[test]
+fn what_a_member_has_kept_does_not_say_that_media_flows() {
+    let ca = Ca::new("test.example");
+    let (far_mesh, hop) = far(&ca.member("/far"), "");
+    let publisher = far_mesh.block_on(far_mesh.mesh.publish(&far_mesh.url("probe"), VIDEO)).unwrap();
+    // A keyframe, and nothing since.
+    publisher.send(0, keyframe(1, 3000, 7, 200)).unwrap();
+    let active = format!("\n    health: {{active: {{check: rtp, path: /probe, {ACTIVE}}}}}");
+    let near = near_on(&ca.member("/near"), hop, 2, &active);
+    wait_health(&near, 0, "unhealthy", "no media came");
+    // A reader gets what was kept, and the endpoint is in use as there is no other.
+    let mut reader = near.block_on(near.mesh.open(&near.url("probe"))).unwrap();
+    let kept = near.block_on(async { tokio::time::timeout(Duration::from_secs(10), reader.next()).await });
+    assert!(kept.expect("it was kept").unwrap().is_some());
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let flowing = std::thread::spawn(move || {
+        for number in 2u16.. {
+            if stopped.load(Ordering::SeqCst) {
+                return;
+            }
+            publisher.send(0, keyframe(number, u32::from(number) * 3000, 7, 200)).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    wait_health(&near, 0, "healthy", "good");
+    stop.store(true, Ordering::SeqCst);
+    flowing.join().unwrap();
+}
+
+#[test]
 fn what_sessions_bring_is_known_of_their_endpoint() {
     let back = TestMesh::start("");
     let publisher = Publisher::start(&back, "live");

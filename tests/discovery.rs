@@ -239,6 +239,7 @@ mod by_dns {
             service(10, 3, 8554, "b.test"),
             service(10, 1, 8555, "a.test"),
         ];
+        let services = all.clone();
         server.set("_rtsp._tcp.enc.test", SRV, Reply::Records(1, all));
         server.set_addresses("a.test", 60, &["127.0.0.1"]);
         server.set_addresses("b.test", 60, &["127.0.0.2"]);
@@ -247,8 +248,29 @@ mod by_dns {
             "{{dns: {{name: _rtsp._tcp.enc.test, kind: srv, servers: [\"{}\"]}}}}",
             server.address
         ));
-        wait_endpoints(&mesh, &["rtsp://127.0.0.1:8555 1 -", "rtsp://127.0.0.2:8554 3 -"]);
-        // Targets without an address are none; a priority without any gives way to the next.
+        let all = ["rtsp://127.0.0.1:8555 1 -", "rtsp://127.0.0.2:8554 3 -", "rtsp://127.0.0.9:9 1 -"];
+        wait_endpoints(&mesh, &all);
+        let priorities = |mesh: &TestMesh| -> Vec<u16> {
+            mesh.block_on(mesh.mesh.status()).endpoints.iter().map(|endpoint| endpoint.priority).collect()
+        };
+        assert_eq!(priorities(&mesh), [10, 10, 20]);
+        // A target whose addresses do not come keeps those that it had.
+        server.set("_rtsp._tcp.enc.test", SRV, Reply::Records(1, services));
+        server.set_addresses("a.test", 1, &["127.0.0.1"]);
+        server.set_addresses("b.test", 1, &["127.0.0.3"]);
+        wait_endpoints(&mesh, &[all[0], "rtsp://127.0.0.3:8554 3 -", all[2]]);
+        server.set_code("a.test", SERVFAIL);
+        server.set_addresses("b.test", 1, &["127.0.0.2"]);
+        wait_endpoints(&mesh, &all);
+        wait_problem(&mesh, Some("a.test: "));
+        assert_eq!(endpoints(&mesh), all);
+        // That it has none any more, where others have some, is an answer.
+        server.set_code("a.test", NXDOMAIN);
+        wait_endpoints(&mesh, &all[1..]);
+        server.set_code("a.test", SERVFAIL);
+        wait_problem(&mesh, Some("a.test: the name server answered"));
+        assert_eq!(endpoints(&mesh), all[1..]);
+        // Targets without an address are none.
         server.set(
             "_rtsp._tcp.enc.test",
             SRV,
@@ -259,6 +281,26 @@ mod by_dns {
         server.set("_rtsp._tcp.enc.test", SRV, Reply::Code(SERVFAIL));
         wait_problem(&mesh, Some("_rtsp._tcp.enc.test: "));
         assert_eq!(endpoints(&mesh), ["rtsp://127.0.0.9:9 1 -"]);
+    }
+
+    #[test]
+    fn the_next_priority_serves_where_the_first_cannot_be_reached() {
+        let back = TestMesh::start("");
+        let _publisher = common::Publisher::start(&back, "one");
+        let service = |priority, port, target| Data::Service { priority, weight: 1, port, target };
+        let server = NameServer::start();
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let all = vec![service(1, nobody, "first.test"), service(2, back.address.port(), "next.test")];
+        server.set("_rtsp._tcp.enc.test", SRV, Reply::Records(60, all));
+        server.set_addresses("first.test", 60, &["127.0.0.1"]);
+        server.set_addresses("next.test", 60, &["127.0.0.1"]);
+        let mesh = in_front_of(&format!(
+            "{{dns: {{name: _rtsp._tcp.enc.test, kind: srv, servers: [\"{}\"]}}}}",
+            server.address
+        ));
+        for _ in 0..3 {
+            assert_eq!(describe(&mesh, "one"), 200);
+        }
     }
 
     #[test]

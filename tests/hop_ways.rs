@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Line, Publisher, Reader, reader_port};
+use common::{Line, Publisher, Reader, keyframe, reader_port};
 use member::Ca;
 use pair::{far, near, numbered};
 use relay::{Relay, Way};
@@ -71,12 +71,12 @@ fn after_more_loss_than_numbers_can_tell_media_goes_on() {
         let lost = dropped.load(Ordering::Relaxed);
         assert!(lost > 33_000, "{lost} of {count} were dropped on the way");
         stage.relay.set(|_, datagram| vec![datagram.to_vec()]);
-        // The next report tells; readers then see the gap, and what follows it.
+        // The next report tells; readers then see the gap, and what follows it from a keyframe on.
         let deadline = Instant::now() + Duration::from_secs(12);
         let mut came = 0;
         while came < 50 {
             assert!(Instant::now() < deadline, "{came} packets came\n{}", stage.near.metrics());
-            publisher.send(&numbered(sent as u16));
+            publisher.send(&keyframe(sent as u16, sent * 3000, 7, 1000));
             sent += 1;
             came += u32::from(reader.try_recv(Duration::from_millis(5)).is_some());
         }

@@ -18,6 +18,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::{Answer, Publisher, Rtsp, TestMesh, VIDEO, reader_port};
+use msm::config::Config;
 use server::Server;
 use socket2::{Domain, Socket, Type};
 use tls::Authority;
@@ -185,6 +186,49 @@ fn a_route_has_as_many_sessions_as_it_may() {
     assert_eq!(set_up(&mut second, "many/1").status, 200, "another route has its own");
     assert_eq!(first.ask("TEARDOWN", &mesh.url("few/1"), &[("Session", &one.session())], b"").status, 200);
     assert_eq!(set_up(&mut mesh.connect(), "few/1").status, 200);
+}
+
+#[test]
+fn a_route_has_as_many_readers_as_it_may() {
+    let port = reader_port();
+    let yaml = |limits: &str| {
+        format!(
+            "listeners: [{{name: test, address: '127.0.0.1:0', ports: {port}}}]\nroutes: [{{name: few, match: {{url: '/few/{{n}}'}}{limits}}}]\n"
+        )
+    };
+    let mesh = TestMesh::from_yaml(&yaml(", limits: {readers: 2, sessions: 9}"));
+    let reload = |limits: &str| {
+        let config = Config::from_yaml(&yaml(limits), "x", std::iter::empty()).unwrap();
+        mesh.block_on(mesh.mesh.reload(config)).unwrap();
+    };
+    // Who publishes is no reader.
+    let _publishers = ["few/1", "few/2", "few/3"].map(|path| Publisher::start(&mesh, path));
+    let mut all = Vec::new();
+    let mut set_up = |path: &str| {
+        let mut rtsp = mesh.connect();
+        let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+        let answer = rtsp.ask("SETUP", &format!("{}/trackID=0", mesh.url(path)), &transport, b"");
+        all.push((rtsp, answer.session()));
+        answer.status
+    };
+    // Of all streams together.
+    assert_eq!([set_up("few/1"), set_up("few/2"), set_up("few/2")], [200, 200, 453]);
+    assert_eq!(mesh.counter("decision=\"limit_readers\",route=\"few\""), 1.0);
+    assert_eq!(mesh.counter("decision=\"limit\",route=\"few\""), 0.0);
+    // A changed limit counts those that are there.
+    reload(", limits: {readers: 3}");
+    assert_eq!([set_up("few/1"), set_up("few/1")], [200, 453]);
+    reload(", limits: {readers: 1}");
+    assert_eq!(set_up("few/1"), 453);
+    reload("");
+    assert_eq!(set_up("few/1"), 200);
+    reload(", limits: {readers: 4}");
+    assert_eq!(set_up("few/1"), 453);
+    let (mut rtsp, session) = all.remove(0);
+    assert_eq!(rtsp.ask("TEARDOWN", &mesh.url("few/1"), &[("Session", &session)], b"").status, 200);
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    let answer = mesh.connect().ask("SETUP", &format!("{}/trackID=0", mesh.url("few/3")), &transport, b"");
+    assert_eq!(answer.status, 200, "a place that was given back");
 }
 
 #[test]

@@ -406,7 +406,7 @@ fn the_end_of_one_session_leaves_others_of_its_connection_alone() {
 
 #[test]
 fn limits_of_the_process_are_enforced_and_given_back() {
-    let mesh = TestMesh::start("limits: {readers: 2, streams: 1}");
+    let mesh = TestMesh::start(&format!("limits: {{readers: 2, streams: 1}}\n{AT_ONCE}"));
     let publisher = Publisher::start(&mesh, "only");
     let mut other = mesh.connect();
     let url = mesh.url("second");

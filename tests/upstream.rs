@@ -93,7 +93,7 @@ fn where_nothing_comes_over_udp_tcp_is_asked_for() {
 
 #[test]
 fn readers_end_with_their_upstream() {
-    let back = TestMesh::start("");
+    let back = TestMesh::start("routes: [{name: local, match: {url: '/{path...}'}, publish: {resume: 0s}}]");
     let front = in_front_of(&base(&back), ", failover: {hold: 0s}", "");
     let publisher = Publisher::start(&back, "ends");
     let mut reader = Reader::start(&front, "ends");

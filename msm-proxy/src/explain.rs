@@ -137,6 +137,9 @@ fn endpoints(status: &Value, cluster: &str) -> Vec<EndpointChoice> {
         if let Some(sessions) = own.get("sessions").and_then(Value::as_u64) {
             health = format!("{health}, {sessions} sessions");
         }
+        if let Some(priority) = own.get("priority").and_then(Value::as_u64).filter(|priority| *priority > 0) {
+            health = format!("{health}, priority {priority}");
+        }
         let weight = own.get("weight").and_then(Value::as_u64).and_then(|weight| u32::try_from(weight).ok());
         Some(EndpointChoice { url: text("url")?, weight: weight.unwrap_or(1), health: Some(health) })
     })
@@ -214,8 +217,8 @@ clusters: {a: {endpoints: ['rtsp://10.0.0.2', 'rtsp://10.0.0.3']}}
             let _ = stream.read(&mut [0; 1024]).expect("a request");
             let body = r#"{"endpoints": [
                 {"cluster": "b", "url": "rtsp://x", "health": "healthy"},
-                {"cluster": "a", "url": "rtsp://10.0.0.2:554", "weight": 3, "health": "ejected", "why": "5 failures in a row", "sessions": 0},
-                {"cluster": "a", "url": "rtsp://10.0.0.9:554", "weight": 1, "health": "healthy", "why": null, "sessions": 2}]}"#;
+                {"cluster": "a", "url": "rtsp://10.0.0.2:554", "weight": 3, "priority": 0, "health": "ejected", "why": "5 failures in a row", "sessions": 0},
+                {"cluster": "a", "url": "rtsp://10.0.0.9:554", "weight": 1, "priority": 20, "health": "healthy", "why": null, "sessions": 2}]}"#;
             write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}").expect("sent");
         });
         let (code, out, err) = run(&config(), &["--admin", &address, "rtsp://h/cam"]);
@@ -226,7 +229,7 @@ clusters: {a: {endpoints: ['rtsp://10.0.0.2', 'rtsp://10.0.0.3']}}
             "{out}"
         );
         assert!(
-            out.contains("rtsp://10.0.0.9:554  weight 1, healthy, 2 sessions\n"),
+            out.contains("rtsp://10.0.0.9:554  weight 1, healthy, 2 sessions, priority 20\n"),
             "what discovery found: {out}"
         );
         let (code, _, err) = run(&config(), &["--admin", &address, "rtsp://h/cam"]);

@@ -18,7 +18,8 @@
 //! `latency` if it takes the protection that the description offers: a reader in its SETUP, which the answer's `latency` confirms; who
 //! records in the answer to SETUP, in which the publisher proposed a `latency`. Whoever sends the media says with `latency` what its `first` number
 //! is. `paths=duplicate` or `paths=spread` in SETUP says how the
-//! track's packets use the association's paths, both ways.
+//! track's packets use the association's paths, both ways. `fresh=1` in a reader's SETUP asks for nothing that was kept for late readers: who
+//! checks whether a stream is live gets what is.
 //!
 //! ```text
 //! OPTIONS * RTSP/1.0                                   opens another path of the association that the connection carries
@@ -75,6 +76,8 @@ pub struct HopHeader {
     pub paths: Option<PathMode>,
     /// Which further path of the association is opened, from 2 on: the first begins with it.
     pub path: Option<u8>,
+    /// Whether the receiver wants what is sent from now on alone: what was kept of the stream does not say that it is live.
+    pub fresh: Option<bool>,
 }
 
 impl HopHeader {
@@ -97,7 +100,8 @@ impl HopHeader {
                 "first" => once(&mut header.first, value.parse().ok().filter(|first| *first < FIRSTS)?)?,
                 "overhead" => once(&mut header.overhead, percent(value)?)?,
                 "fec" => once(&mut header.fec, percent(value)?)?,
-                "nack" => once(&mut header.nack, matches!(value, "0" | "1").then_some(value == "1")?)?,
+                "nack" => once(&mut header.nack, switch(value)?)?,
+                "fresh" => once(&mut header.fresh, switch(value)?)?,
                 "port" => once(&mut header.port, value.parse().ok().filter(|port| *port > 0)?)?,
                 "paths" => once(&mut header.paths, mode(value)?)?,
                 "path" => once(&mut header.path, value.parse().ok().filter(|path| *path > 1)?)?,
@@ -110,6 +114,10 @@ impl HopHeader {
 
 fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
+}
+
+fn switch(value: &str) -> Option<bool> {
+    matches!(value, "0" | "1").then_some(value == "1")
 }
 
 fn percent(value: &str) -> Option<u8> {
@@ -183,6 +191,9 @@ impl fmt::Display for HopHeader {
         if let Some(path) = self.path {
             part(f, format_args!("path={path}"))?;
         }
+        if let Some(fresh) = self.fresh {
+            part(f, format_args!("fresh={}", u8::from(fresh)))?;
+        }
         Ok(())
     }
 }
@@ -207,9 +218,10 @@ mod tests {
             nack: Some(false),
             path: Some(2),
             paths: Some(PathMode::Spread),
+            fresh: Some(true),
         };
         let text = "association=9f86d081884c7d65;epoch=3;token=0000000000000007;label=01000003;port=8050;\
-            repair=01000004;latency=80;first=32767;overhead=50;fec=20;nack=0;paths=spread;path=2";
+            repair=01000004;latency=80;first=32767;overhead=50;fec=20;nack=0;paths=spread;path=2;fresh=1";
         assert_eq!(header.to_string(), text);
         assert_eq!(HopHeader::parse(text), Some(header));
         assert_eq!(
@@ -226,6 +238,7 @@ mod tests {
             "overhead=101",
             "fec=-1",
             "nack=2",
+            "fresh=2",
             "latency=0",
             "first=32768",
             "first=-1",

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
+use crate::mirror::Mirrored;
 use crate::quota::QuotaPass;
 use crate::serve::succession;
 use crate::shared::Shared;
@@ -112,6 +113,8 @@ pub(crate) struct Own {
     pub(crate) home: Rc<Home>,
     pub(crate) key: HubKey,
     pub(crate) publish: Publish,
+    /// The place of its shadow.
+    pub(crate) mirror: Mirrored,
 }
 
 /// The worker's end: takes what the application sends until it drops the publisher.
@@ -121,7 +124,7 @@ pub(crate) async fn pump(
     mut queue: mpsc::Receiver<Published>,
     _quota: QuotaPass,
 ) {
-    let Own { home, key, publish } = own;
+    let Own { home, key, publish, mirror } = own;
     let mut scratch: Vec<u8> = Vec::new();
     while let Some(item) = queue.recv().await {
         if home.handle.is_ended() {
@@ -137,5 +140,6 @@ pub(crate) async fn pump(
             home.handle_run(now, item.track, &mut scratch, item.segment);
         }
     }
+    drop(mirror);
     succession::left(worker, key, home, publish, true).await;
 }

@@ -7,6 +7,7 @@ mod feed;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,10 @@ use self::checks::Checking;
 pub(crate) use self::discovery::SourceSpec;
 use self::discovery::{Progress, Running};
 use self::feed::{Feed, Totals};
-use crate::canary::{Canaries, OnTrial};
+use crate::canary::{self, Canaries, OnTrial};
 use crate::error::Error;
 use crate::metrics::Clusters;
+use crate::mirror::Told;
 use crate::routing::ClusterSettings;
 use crate::shared::Shared;
 
@@ -51,6 +53,8 @@ pub(crate) struct Cluster {
     bitrates: Mutex<BTreeMap<EndpointId, u64>>,
     /// The routes that it is on trial for.
     pub(crate) canaries: Canaries,
+    /// When somebody was told of a shadow's failure.
+    pub(crate) shadows: Told,
 }
 
 /// Whether new sessions go to an endpoint.
@@ -64,6 +68,9 @@ pub(crate) async fn start(shared: &Shared) -> Result<(), Error> {
     for cluster in routing.clusters().values() {
         cluster.start(shared)?;
     }
+    shared.worker(0)?.post(|worker| {
+        tokio::task::spawn_local(canary::follow(Rc::clone(worker)));
+    })?;
     let first = async {
         for cluster in routing.clusters().values() {
             cluster.heard().await;
@@ -95,12 +102,14 @@ impl Cluster {
             metrics: OnceLock::new(),
             bitrates: Mutex::default(),
             canaries: Canaries::default(),
+            shadows: Told::default(),
         })
     }
 
     /// Begins to ask for endpoints, and to check them. All of it ends with the cluster.
     pub(crate) fn start(self: &Arc<Self>, shared: &Shared) -> Result<(), Error> {
         let _ = self.metrics.set(shared.metrics.clusters.clone());
+        self.canaries.ring(&shared.turned);
         self.start_discovery(shared, self.source.clone())?;
         if self.checking.get().is_none() {
             let checking = Checking::start(shared, self.place(shared), self)?;

@@ -3,6 +3,7 @@
 mod cluster;
 mod discovery;
 mod identity;
+mod mirror;
 mod protection;
 mod publish;
 mod report;

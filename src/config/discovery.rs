@@ -40,7 +40,8 @@ pub enum DnsKind {
     /// A and AAAA: each address is an endpoint.
     #[default]
     Address,
-    /// SRV, and the addresses of its targets: those of the lowest priority that has any, by their weights (RFC 2782).
+    /// SRV, and the addresses of its targets, by their weights; those of a higher priority number get nothing new while any of a lower one
+    /// can be had (RFC 2782).
     Srv,
 }
 

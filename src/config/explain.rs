@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use msm_auth::identity::id::SpiffeId;
 use msm_core::route::{
-    Backend, Caller, Considered, Denial, RequestKey, RouteError, RouteMatch, RouteTable, Verdict, split,
+    Backend, Caller, Considered, Denial, RequestKey, Route, RouteError, RouteMatch, RouteTable, Verdict,
+    split,
 };
 use msm_rtsp::url::RtspUrl;
 use serde::Serialize;
@@ -70,6 +71,8 @@ pub struct Explanation {
     pub resource: Option<String>,
     /// Where the request goes; empty for streams of this process.
     pub backends: Vec<BackendChoice>,
+    /// Where the stream is copied to, if it may be.
+    pub mirror: Option<MirrorChoice>,
     /// What depends on who asks, and what it comes to.
     pub side: Option<String>,
     /// Where the client and the URL are among all, if it is known who asks.
@@ -86,6 +89,17 @@ pub struct RouteVerdict {
     pub decides: bool,
     /// Why, or why not.
     pub why: String,
+}
+
+/// A cluster that gets copies of the route's streams.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MirrorChoice {
+    /// Its name.
+    pub cluster: String,
+    /// How many streams are copied, in percent.
+    pub percentage: u8,
+    /// Whether this one is, if this client is the first to ask for it; unknown unless the question says who asks.
+    pub copied: Option<bool>,
 }
 
 /// One cluster that the request may go to.
@@ -167,6 +181,7 @@ impl Config {
             redirect: None,
             resource: None,
             backends: Vec::new(),
+            mirror: None,
             side: None,
             point: None,
         };
@@ -180,7 +195,7 @@ impl Config {
         }
         explanation.fill_routes(&table, &considered);
         match table.route(&key) {
-            Ok(found) => self.found(&mut explanation, &found, &url, client),
+            Ok(found) => self.found(&mut explanation, &found, (&url, question.action), client),
             Err(error) => {
                 explanation.status = match &error {
                     RouteError::Denied { .. } => 403,
@@ -198,7 +213,7 @@ impl Config {
         &self,
         explanation: &mut Explanation,
         found: &RouteMatch<'_>,
-        url: &RtspUrl,
+        (url, action): (&RtspUrl, ActionConfig),
         client: Option<u64>,
     ) {
         let route = found.route;
@@ -227,6 +242,7 @@ impl Config {
             let is_canary = route.canary.as_ref().is_some_and(|canary| canary.cluster == own.cluster);
             explanation.backends.push(self.backend(&own.cluster, own.weight, share, is_canary));
         }
+        explanation.mirror = mirror_of(route, action, explanation.point);
         explanation.choose();
         explanation.resource = Some(resource);
     }
@@ -261,6 +277,19 @@ impl Config {
             peers: cluster.map(|own| own.peers.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// Where streams of a route are copied to, if those of this action are.
+fn mirror_of(route: &Route, action: ActionConfig, point: Option<u64>) -> Option<MirrorChoice> {
+    let mirror = route.mirror.as_ref()?;
+    // What is read from this process has come to the mirror when it was published.
+    let is_copied = action == ActionConfig::Publish || !route.is_local();
+    let copied = point.map(|point| mirror.takes(&route.name, point));
+    is_copied.then(|| MirrorChoice {
+        cluster: mirror.cluster.clone(),
+        percentage: mirror.percentage,
+        copied: copied.or((mirror.percentage >= 100).then_some(true)),
+    })
 }
 
 /// A word of the configuration as the file has it.

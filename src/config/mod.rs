@@ -50,7 +50,7 @@ pub use cluster::{
 pub use discovery::{DnsConfig, DnsKind, DnsScheme};
 pub use endpoint::EndpointConfig;
 pub use env::ENV_PREFIX;
-pub use explain::{BackendChoice, EndpointChoice, Explanation, Question, RouteVerdict};
+pub use explain::{BackendChoice, EndpointChoice, Explanation, MirrorChoice, Question, RouteVerdict};
 pub use failover::{FailoverConfig, OnChange, OnRedirect, Standby};
 pub use health::{ActiveConfig, CheckConfig, HealthConfig, OutlierConfig};
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
@@ -60,8 +60,8 @@ pub use problem::{ConfigErrors, MAX_PROBLEMS, Origin, Problem};
 pub use protection::{FecConfig, NackConfig, PathFrom, PathModeConfig, PathsConfig, ProtectionConfig};
 pub use publish::PublishConfig;
 pub use route::{
-    ActionConfig, BackendConfig, CanaryConfig, MatchConfig, RedirectConfig, RouteConfig, RouteLimitsConfig,
-    RouteTimeoutsConfig, ShareConfig,
+    ActionConfig, BackendConfig, CanaryConfig, MatchConfig, MirrorConfig, RedirectConfig, RouteConfig,
+    RouteLimitsConfig, RouteTimeoutsConfig, ShareConfig,
 };
 #[cfg(feature = "schema")]
 pub use schema::schema;

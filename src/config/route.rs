@@ -36,6 +36,10 @@ pub struct RouteConfig {
     /// route's `backends` or `canary` change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryConfig>,
+    /// Copies streams to another cluster, whose answers and failures nobody notices: what is read from a backend is read from it too and
+    /// thrown away, what is published goes to it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorConfig>,
     /// Whether readers of one stream share one upstream session.
     pub share: ShareConfig,
     /// How long a packet may wait for others, so that more leave in one system call; at most `100ms`. 0 never waits.
@@ -46,7 +50,7 @@ pub struct RouteConfig {
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
     pub idle_timeout: Duration,
-    /// Whether readers go over to the stream of another backend when a changed file sends them there: at its next keyframe, without a new
+    /// Whether readers go over to the stream of another backend when a changed file, or a canary that is rolled back, sends them there: at its next keyframe, without a new
     /// session. Without it they stay where they are, and only who comes then goes there. Readers of recordings and of multicast stay.
     pub migrate: bool,
     /// How long upstreams may take. Default: as the cluster says.
@@ -69,6 +73,7 @@ impl Default for RouteConfig {
             rewrite: None,
             backends: Vec::new(),
             canary: None,
+            mirror: None,
             share: ShareConfig::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,
@@ -149,6 +154,23 @@ impl Default for CanaryConfig {
     }
 }
 
+/// A cluster that gets copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MirrorConfig {
+    /// Its name; none of the route's backends.
+    pub cluster: String,
+    /// How many of the route's streams: of all pairs of client and URL, each of which stays on its side.
+    pub percentage: Percent,
+}
+
+impl Default for MirrorConfig {
+    fn default() -> MirrorConfig {
+        MirrorConfig { cluster: String::new(), percentage: Percent(100) }
+    }
+}
+
 impl RouteConfig {
     /// The cluster that is on trial, if there is one.
     pub(super) fn canary_cluster(&self) -> Option<&str> {
@@ -220,11 +242,14 @@ pub struct RouteLimitsConfig {
     /// Sessions of clients, readers and publishers, at a time; the next one is answered 453.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u32>,
+    /// Those of them that read, all streams together; the next one is answered 453.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readers: Option<u32>,
 }
 
 impl From<&RouteLimitsConfig> for RouteLimits {
     fn from(own: &RouteLimitsConfig) -> RouteLimits {
-        RouteLimits { sessions: own.sessions }
+        RouteLimits { sessions: own.sessions, readers: own.readers }
     }
 }
 

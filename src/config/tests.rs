@@ -165,7 +165,7 @@ log: {level: loud}
 #[test]
 fn keys_of_later_versions_are_refused() {
     for (yaml, wanted) in [
-        ("routes: [{mirror: {cluster: a}}]", "msm.yaml:1: routes[0].mirror: unknown key;"),
+        ("routes: [{fault: {abort: 1%}}]", "msm.yaml:1: routes[0].fault: unknown key;"),
         ("clusters: {a: {endpoints: ['rtsp://h'], balance: ring}}", "msm.yaml:1: clusters.a.balance: `ring`"),
     ] {
         let found = problems(yaml);

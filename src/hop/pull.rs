@@ -44,6 +44,8 @@ pub(crate) struct SetUp {
 pub(crate) enum Wanted {
     /// It is not.
     Nothing,
+    /// It is not, and what was kept for late readers is not sent: whatever comes is live.
+    Fresh,
     /// This side receives it, and wishes this.
     Received(HopHeader),
     /// The other side receives it; this budget is proposed.
@@ -117,6 +119,7 @@ impl Member {
         let beside = beside.then(|| association.inlet(token, Target::Nobody)).transpose()?;
         let wishes = match wanted {
             Wanted::Nothing => HopHeader::default(),
+            Wanted::Fresh => HopHeader { fresh: Some(true), ..HopHeader::default() },
             Wanted::Received(wishes) => wishes,
             Wanted::Sent(latency) => HopHeader { latency, ..HopHeader::default() },
         };

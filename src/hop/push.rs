@@ -9,6 +9,7 @@ use msm_core::route::Protection;
 use msm_rtsp::message::{Method, Request};
 use msm_rtsp::sdp::Description;
 use msm_rtsp::url::{join_control, track_control};
+use tokio::sync::Notify;
 
 use super::dial::Peer;
 use super::inlet::{Inlet, Target};
@@ -18,42 +19,111 @@ use super::pull::{Coming, Member, Wanted};
 use crate::cluster::Held;
 use crate::error::Error;
 use crate::hub::dest::Dest;
-use crate::hub::home::Home;
 use crate::hub::registry::ReaderRef;
+use crate::hub::shard::{EndReason, Shard};
 use crate::routing::{ClusterSettings, Resolved};
 use crate::worker::Worker;
 
 /// How long an end that nobody told is noticed after.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Publishes the stream of `home` to a member; when this returns, it records.
-pub(crate) async fn start(
+/// Has a member record what `shard` has.
+pub(crate) async fn open(
     worker: &Rc<Worker>,
-    home: &Rc<Home>,
+    shard: &Rc<Shard>,
     resolved: &Resolved,
     peer: Rc<Peer>,
     held: &Rc<Held>,
     description: &Description,
     via: Vec<String>,
-) -> Result<(), Error> {
+) -> Result<Pushed, Error> {
     let mut member = Member::new(worker, peer, held.url.clone(), via);
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
-    let flows = announce(&mut member, &settings, &resolved.protection, description).await?;
-    let id = attach(worker, home, &flows)?;
-    let recorded = member.ask(Request::new(Method::Record, member.url.to_string())).await;
-    // Nothing is sent into the void.
-    let ready = async {
-        recorded?;
-        member.peer.association.ready().await?;
-        home.shard.play(Instant::now(), id).map_err(Error::from)
+    let stalled = Rc::new(Notify::new());
+    let begun = async {
+        let flows = announce(&mut member, &settings, &resolved.protection, description).await?;
+        let id = attach(worker, shard, &flows, &stalled)?;
+        let recorded = member.ask(Request::new(Method::Record, member.url.to_string())).await;
+        // Nothing is sent into the void.
+        let ready = async {
+            recorded?;
+            member.peer.association.ready().await?;
+            shard.play(Instant::now(), id).map_err(Error::from)
+        };
+        if let Err(error) = ready.await {
+            shard.remove(Instant::now(), id, false);
+            return Err(error);
+        }
+        Ok((flows, id))
     };
-    if let Err(error) = ready.await {
-        home.shard.remove(Instant::now(), id, false);
-        return Err(error);
+    match begun.await {
+        Ok((flows, id)) => Ok(Pushed {
+            worker: Rc::clone(worker),
+            shard: Rc::clone(shard),
+            member,
+            id,
+            held: Rc::clone(held),
+            stalled,
+            _flows: flows,
+        }),
+        Err(error) => {
+            // What was set up of it is not to stay there as long as the association does.
+            member.leave(&member.url.to_string());
+            Err(error)
+        }
     }
-    tracing::info!(hub = home.handle.id, upstream = %member.url, "stream is published upstream");
-    tokio::task::spawn_local(run(Rc::clone(worker), Rc::clone(home), member, flows, id, Rc::clone(held)));
-    Ok(())
+}
+
+/// A session that publishes: the member is a reader of the shard.
+pub(crate) struct Pushed {
+    worker: Rc<Worker>,
+    shard: Rc<Shard>,
+    member: Member,
+    id: ReaderId,
+    held: Rc<Held>,
+    stalled: Rc<Notify>,
+    _flows: Flows,
+}
+
+impl Pushed {
+    pub(crate) fn name(&self) -> String {
+        self.member.url.to_string()
+    }
+
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    pub(crate) fn stalled(&self) -> Rc<Notify> {
+        Rc::clone(&self.stalled)
+    }
+
+    pub(crate) async fn run(&self) -> Result<(), String> {
+        let mut stopping = self.worker.shared.stopping.subscribe();
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                () = self.member.ended() => return Err("the member ended the recording".to_owned()),
+                _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+                _ = tick.tick() => {
+                    if self.shard.handle.is_ended() {
+                        return Ok(());
+                    }
+                    if self.member.peer.association.has_ended() {
+                        return Err("the association ended".to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn detach(&self) {
+        self.shard.remove(Instant::now(), self.id, true);
+    }
+
+    pub(crate) fn leave(self) {
+        self.member.leave(&self.member.url.to_string());
+    }
 }
 
 type Flows = Vec<(Rc<Inlet>, Rc<Outlet>)>;
@@ -96,7 +166,12 @@ async fn announce(
 }
 
 /// Makes the member a reader of the hub.
-fn attach(worker: &Rc<Worker>, home: &Rc<Home>, flows: &Flows) -> Result<ReaderId, Error> {
+fn attach(
+    worker: &Rc<Worker>,
+    shard: &Rc<Shard>,
+    flows: &Flows,
+    stalled: &Rc<Notify>,
+) -> Result<ReaderId, Error> {
     let mut rng = Rng::new(worker.shared.seed());
     let tracks = flows
         .iter()
@@ -109,47 +184,26 @@ fn attach(worker: &Rc<Worker>, home: &Rc<Home>, flows: &Flows) -> Result<ReaderI
         })
         .collect();
     let setup = ReaderSetup { seed: rng.next_u64(), tracks, late_join: true };
-    let id = home.shard.add_reader(Instant::now(), setup, Box::new(|_| {})).map_err(Error::from)?;
+    let stalled = Rc::clone(stalled);
+    let on_end = Box::new(move |reason| {
+        if reason != EndReason::StreamEnded {
+            stalled.notify_one();
+        }
+    });
+    let id = shard.add_reader(Instant::now(), setup, on_end).map_err(Error::from)?;
     for (track, (inlet, outlet)) in flows.iter().enumerate() {
         inlet.set_target(Target::Reports {
             worker: Rc::downgrade(worker),
-            reader: ReaderRef { owner: worker.id, worker: worker.id, hub: home.handle.id, reader: id, track },
+            reader: ReaderRef {
+                owner: worker.id,
+                worker: worker.id,
+                hub: shard.handle.id,
+                reader: id,
+                track,
+            },
             of: Rc::downgrade(outlet),
         });
-        outlet.keep_in(&home.shard, id, track);
+        outlet.keep_in(shard, id, track);
     }
     Ok(id)
-}
-
-async fn run(
-    worker: Rc<Worker>,
-    home: Rc<Home>,
-    member: Member,
-    flows: Flows,
-    id: ReaderId,
-    _held: Rc<Held>,
-) {
-    let _pass = worker.upstream();
-    let mut stopping = worker.shared.stopping.subscribe();
-    let mut tick = tokio::time::interval(TICK);
-    let hub = home.handle.id;
-    loop {
-        tokio::select! {
-            () = member.ended() => {
-                tracing::warn!(hub, upstream = %member.url, "the member ended the recording");
-                break;
-            }
-            _ = stopping.wait_for(|stopping| *stopping) => break,
-            _ = tick.tick() => if home.handle.is_ended() || member.peer.association.has_ended() { break },
-        }
-    }
-    let over = home.handle.is_ended();
-    home.shard.remove(Instant::now(), id, true);
-    drop(flows);
-    if !over {
-        // The publisher must know that nobody records it any more.
-        home.handle.set_ended();
-        home.end(Instant::now());
-    }
-    member.leave(&member.url.to_string());
 }

@@ -60,6 +60,8 @@ pub(crate) struct OriginStatus {
     pub(crate) endpoint: String,
     /// The endpoint that is kept ready, or why there is none.
     pub(crate) standby: Option<String>,
+    /// The shadow's URL, or why there is none.
+    pub(crate) mirror: Option<String>,
     pub(crate) failovers: u64,
     /// From the last packet of the source before to the first of the one that took over.
     pub(crate) last_gap: Option<Duration>,
@@ -88,6 +90,10 @@ impl Origin {
 
     pub(crate) fn set_standby(&self, standby: Option<&str>) {
         self.state().standby = standby.map(str::to_owned);
+    }
+
+    pub(crate) fn set_mirror(&self, mirror: Option<String>) {
+        self.state().mirror = mirror;
     }
 
     pub(crate) fn count_failover(&self) {

@@ -1,7 +1,6 @@
 //! Puts a plan into force.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use crate::cluster::SourceSpec;
 use crate::config::Config;
 use crate::error::Error;
 use crate::routing::Routing;
+use crate::serve::migration;
 use crate::settings;
 use crate::shared::Shared;
 
@@ -85,6 +85,7 @@ pub(super) async fn apply(
             .await?;
     }
     if is_routed_anew {
+        shared.routed.send_modify(|count| *count = count.wrapping_add(1));
         (plan.changes.ended, plan.changes.redirected) = end_sessions(shared)?;
         forget_labels(shared, &plan);
         if serves {
@@ -158,17 +159,9 @@ fn end_sessions(shared: &Shared) -> Result<(usize, usize), Error> {
                 continue;
             }
             Err(why) => why,
-            Ok(resolved) if grant.is_to_move(&resolved) => {
+            Ok(resolved) => {
                 grant.stays();
-                shared.worker(grant.worker)?.post(move |worker| {
-                    let Some(session) = worker.sessions.get(&grant.id) else { return };
-                    let worker = Rc::clone(worker);
-                    tokio::task::spawn_local(async move { session.change_stream(&worker).await });
-                })?;
-                continue;
-            }
-            Ok(_) => {
-                grant.stays();
+                migration::migrate(shared, &grant, &resolved)?;
                 continue;
             }
         };

@@ -7,6 +7,7 @@ mod first_asked;
 pub(crate) mod group;
 pub(crate) mod listener;
 pub(crate) mod login;
+pub(crate) mod migration;
 pub(crate) mod multicast;
 mod offered;
 pub(crate) mod passwords;

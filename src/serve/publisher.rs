@@ -16,6 +16,7 @@ use crate::hub::home::Home;
 use crate::hub::receive::{PeerCheck, Receiving, receive_track};
 use crate::hub::registry::HubKey;
 use crate::metrics::HopKind;
+use crate::mirror::{Mirrored, Original, What};
 use crate::net::pair::Pair;
 use crate::quota::QuotaPass;
 use crate::routing::Resolved;
@@ -69,6 +70,8 @@ struct Recording {
     publish: Publish,
     /// Its publisher has ended it by itself.
     torn_down: bool,
+    /// The place of its shadow.
+    mirror: Option<Mirrored>,
     _receiving: Vec<Receiving>,
     _quota: QuotaPass,
 }
@@ -142,6 +145,7 @@ impl PublisherRole {
             key,
             publish,
             torn_down: false,
+            mirror: None,
             _receiving: self.open(worker, &home),
             _quota: quota,
         };
@@ -152,6 +156,11 @@ impl PublisherRole {
         {
             self.recording = None;
             return Err(error);
+        }
+        let what = What::Published { home: Rc::clone(&home), description: Arc::clone(&self.description) };
+        let original = Original { what, resolved: self.resolved.clone(), via: self.via.clone() };
+        if let Some(recording) = &mut self.recording {
+            recording.mirror = Some(Mirrored::start(worker, original));
         }
         home.set_on_end(Box::new(on_end));
         succession::entered(worker, &home.handle, entrance);

@@ -60,6 +60,8 @@ pub(crate) struct ReaderRole {
     pub(crate) tracks: Vec<TrackPath>,
     /// What the route that it came by does against loss.
     pub(crate) protection: Protection,
+    /// Whether it gets nothing that was kept of the stream.
+    pub(crate) fresh: bool,
     placed: Option<Placed>,
     /// Whether its last PLAY or PAUSE left it playing.
     playing: bool,
@@ -93,7 +95,8 @@ enum Portable {
 
 impl ReaderRole {
     pub(crate) fn new(lease: Lease, protection: Protection, seed: u64, quota: QuotaPass) -> Self {
-        Self { lease, tracks: Vec::new(), protection, placed: None, playing: false, seed, _quota: quota }
+        let tracks = Vec::new();
+        Self { lease, tracks, protection, fresh: false, placed: None, playing: false, seed, _quota: quota }
     }
 
     /// The worker and reader, once it plays.
@@ -193,7 +196,7 @@ impl ReaderRole {
         let portable = self.tracks.iter().filter_map(|track| portable(worker, track).transpose());
         let portable: Vec<_> = portable.collect::<Result<_, _>>()?;
         let seed = self.seed;
-        let late_join = !handle.unshared;
+        let late_join = !handle.unshared && !self.fresh;
         let own = Arc::clone(&handle);
         let id = at_place(worker, place, portable, on_end(), move |worker, tracks, on_end| {
             enter(worker, own, tracks, seed, late_join, on_end)

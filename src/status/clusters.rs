@@ -38,6 +38,8 @@ pub struct EndpointStatus {
     pub url: String,
     /// The failure domain that it is in.
     pub zone: Option<String>,
+    /// Endpoints with a higher number get nothing new while this one can be had.
+    pub priority: u16,
     /// Its weight as it was given.
     pub weight: u32,
     /// Its weight now: less while it is new.
@@ -116,6 +118,7 @@ fn endpoint(cluster: &str, view: &EndpointView<'_>, now: Instant) -> EndpointSta
         cluster: cluster.to_owned(),
         url: view.spec.endpoint.to_string(),
         zone: view.spec.zone.as_deref().map(str::to_owned),
+        priority: view.spec.priority,
         weight: view.spec.weight,
         effective_weight: view.weight,
         health: word(&view.health),

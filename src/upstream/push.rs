@@ -10,6 +10,7 @@ use msm_rtsp::message::Method;
 use msm_rtsp::sdp::{Description, Feedback, TrackWay};
 use msm_rtsp::transport::Mode;
 use msm_rtsp::url::{join_control, track_control};
+use tokio::sync::Notify;
 
 use super::link::Link;
 use super::reach::{self, Way};
@@ -22,6 +23,7 @@ use crate::hub::parity::ParityPlan;
 use crate::hub::receive::{Latch, OnReport, Receiving, receive_latching};
 use crate::hub::registry::ReaderRef;
 use crate::hub::rtx::{self, Again};
+use crate::hub::shard::{EndReason, Shard};
 use crate::routing::{ClusterSettings, Resolved, Transport};
 use crate::srtp::{OwnKey, PeerKey, SUITE, random_ssrc};
 use crate::worker::Worker;
@@ -31,7 +33,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long an end that nobody told is noticed after, and how often the server's trust is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Publishes the stream of `home` to an endpoint; when this returns, it records.
+/// Publishes the stream of `home` to an endpoint; when this returns, it records. The stream ends with the recording.
 pub(crate) async fn start(
     worker: &Rc<Worker>,
     home: &Rc<Home>,
@@ -39,6 +41,34 @@ pub(crate) async fn start(
     description: &Description,
     via: Vec<String>,
 ) -> Result<(), Error> {
+    let mut pushed = open(worker, &home.shard, resolved, description, via).await?;
+    tracing::info!(hub = home.handle.id, upstream = pushed.name(), "stream is published upstream");
+    let (worker, home) = (Rc::clone(worker), Rc::clone(home));
+    tokio::task::spawn_local(async move {
+        let _pass = worker.upstream();
+        if let Err(why) = pushed.run().await {
+            tracing::warn!(hub = home.handle.id, upstream = pushed.name(), why, "publishing upstream ended");
+        }
+        let over = home.handle.is_ended();
+        pushed.detach();
+        if !over {
+            // The publisher must know that nobody records it any more.
+            home.handle.set_ended();
+            home.end(Instant::now());
+        }
+        pushed.leave().await;
+    });
+    Ok(())
+}
+
+/// Has an endpoint record what `shard` has.
+pub(crate) async fn open(
+    worker: &Rc<Worker>,
+    shard: &Rc<Shard>,
+    resolved: &Resolved,
+    description: &Description,
+    via: Vec<String>,
+) -> Result<Pushed, Error> {
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
     let mut attempts = resolved.attempts();
     let deadline = reach::Deadline::of(resolved);
@@ -54,35 +84,30 @@ pub(crate) async fn start(
                 Way::Plain(link) => link,
                 Way::Member(peer) => {
                     let via = via.clone();
-                    return hop::push::start(worker, home, resolved, peer, &held, description, via).await;
+                    let opened = hop::push::open(worker, shard, resolved, peer, &held, description, via);
+                    return opened.await.map(|own| Pushed::Member(Box::new(own)));
                 }
             };
             let push = Push {
                 worker: Rc::clone(worker),
-                home: Rc::clone(home),
+                shard: Rc::clone(shard),
                 settings: Arc::clone(&settings),
                 description: description.clone(),
                 via: via.clone(),
                 parity: rtx::parity(&resolved.protection),
-                _held: Rc::clone(&held),
+                held: Rc::clone(&held),
+                stalled: Rc::default(),
             };
             let recording = push.begin(link).await?;
-
-            tracing::info!(
-                hub = home.handle.id,
-                upstream = recording.link.name(),
-                "stream is published upstream"
-            );
-            tokio::task::spawn_local(run(push, recording));
-            Ok(())
+            Ok(Pushed::Plain(Box::new((push, recording))))
         };
         match deadline.keep(&held, attempt).await {
-            Ok(()) => {
+            Ok(pushed) => {
                 held.report_success();
-                return Ok(());
+                return Ok(pushed);
             }
             Err(error) => {
-                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
+                resolved.tell_failed(&settings.name, &error);
                 held.report_failure(&error);
                 if deadline.is_over() {
                     return Err(error);
@@ -93,20 +118,76 @@ pub(crate) async fn start(
     }
 }
 
+/// A session that publishes: a reader of a shard.
+pub(crate) enum Pushed {
+    Plain(Box<(Push, Recording)>),
+    Member(Box<hop::push::Pushed>),
+}
+
+impl Pushed {
+    /// The endpoint's URL, for people.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Plain(own) => own.1.link.name().to_owned(),
+            Self::Member(own) => own.name(),
+        }
+    }
+
+    pub(crate) fn held(&self) -> &Held {
+        match self {
+            Self::Plain(own) => &own.0.held,
+            Self::Member(own) => own.held(),
+        }
+    }
+
+    /// Told when the endpoint did not take packets for so long that it gets no more.
+    pub(crate) fn stalled(&self) -> Rc<Notify> {
+        match self {
+            Self::Plain(own) => Rc::clone(&own.0.stalled),
+            Self::Member(own) => own.stalled(),
+        }
+    }
+
+    /// Drives it until it ends: with its stream, with the process, or by the endpoint; the error is why that did.
+    pub(crate) async fn run(&mut self) -> Result<(), String> {
+        match self {
+            Self::Plain(own) => own.0.run(&mut own.1).await,
+            Self::Member(own) => own.run().await,
+        }
+    }
+
+    /// The endpoint gets no more.
+    pub(crate) fn detach(&self) {
+        match self {
+            Self::Plain(own) => drop(own.0.shard.remove(Instant::now(), own.1.id, true)),
+            Self::Member(own) => own.detach(),
+        }
+    }
+
+    /// Takes leave.
+    pub(crate) async fn leave(self) {
+        match self {
+            Self::Plain(mut own) => leave(&mut own.1.link).await,
+            Self::Member(own) => own.leave(),
+        }
+    }
+}
+
 /// What a session that publishes is made from, and made from again.
-struct Push {
+pub(crate) struct Push {
     worker: Rc<Worker>,
-    home: Rc<Home>,
+    shard: Rc<Shard>,
     settings: Arc<ClusterSettings>,
     description: Description,
     via: Vec<String>,
     /// Repair packets among the media, as a percentage of it, where the route says so.
     parity: Option<u8>,
-    _held: Rc<Held>,
+    held: Rc<Held>,
+    stalled: Rc<Notify>,
 }
 
 /// One such session: a reader of the hub.
-struct Recording {
+pub(crate) struct Recording {
     link: Box<Link>,
     tracks: Vec<UpstreamTrack>,
     id: ReaderId,
@@ -124,8 +205,8 @@ impl Push {
             let (_, number) = types.get(track)?.first()?;
             ParityPlan::share(*number, parity?)
         };
-        let (id, receiving) = attach(&self.worker, &self.home, &tracks, &plan)?;
-        let shard = &self.home.shard;
+        let (id, receiving) = self.attach(&tracks, &plan)?;
+        let shard = &self.shard;
         let recorded = match record(&mut link).await {
             Ok(()) => shard.play(Instant::now(), id).map_err(Error::from),
             Err(error) => Err(error),
@@ -141,7 +222,7 @@ impl Push {
     /// Goes on by a connection with the SVIDs of now, unless none can be had yet. Nobody is recorded twice: the session that
     /// was ends first.
     async fn renew(&self, recording: &mut Recording) -> Result<(), Error> {
-        let hub = self.home.handle.id;
+        let hub = self.shard.handle.id;
         let url = recording.link.client.url();
         let next = match Link::connect(&self.worker, url, &self.settings, self.via.clone()).await {
             Ok(next) => next,
@@ -151,11 +232,103 @@ impl Push {
                 return Ok(());
             }
         };
-        self.home.shard.remove(Instant::now(), recording.id, false);
+        self.shard.remove(Instant::now(), recording.id, false);
         leave(&mut recording.link).await;
         *recording = self.begin(Box::new(next)).await?;
         tracing::info!(hub, upstream = recording.link.name(), "goes on with SVIDs of now");
         Ok(())
+    }
+
+    /// Makes the upstream a reader of the hub.
+    fn attach(
+        &self,
+        tracks: &[UpstreamTrack],
+        parity: &dyn Fn(usize) -> Option<ParityPlan>,
+    ) -> Result<(ReaderId, Vec<Receiving>), Error> {
+        let Self { worker, shard, .. } = self;
+        let mut rng = msm_core::rng::Rng::new(worker.shared.seed());
+        let reader_tracks = tracks
+            .iter()
+            .enumerate()
+            .map(|(track, upstream)| ReaderTrack {
+                track,
+                dest: upstream
+                    .dest
+                    .clone()
+                    .secured(upstream.secure.as_ref())
+                    .again(parity(track).map(Again::Parity)),
+                ssrc: upstream.ssrc,
+                payload_types: Vec::new(),
+            })
+            .collect();
+        let setup = ReaderSetup { seed: rng.next_u64(), tracks: reader_tracks, late_join: true };
+        let stalled = Rc::clone(&self.stalled);
+        let on_end = Box::new(move |reason| {
+            if reason != EndReason::StreamEnded {
+                stalled.notify_one();
+            }
+        });
+        let id = shard.add_reader(Instant::now(), setup, on_end).map_err(Error::from)?;
+        let mut receiving = Vec::new();
+        for (track, upstream) in tracks.iter().enumerate() {
+            let Some((pair, check)) = &upstream.sockets else { continue };
+            let Some(ip) = check.ip else { continue };
+            let latch: Latch = Rc::new(|_: SocketAddr, _| {});
+            let (at, hub) = (Rc::downgrade(worker), shard.handle.id);
+            let on_report: OnReport = Rc::new(move |datagram| {
+                if let Some(worker) = at.upgrade() {
+                    worker.handle_report(
+                        ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
+                        datagram,
+                    );
+                }
+            });
+            receiving.push(receive_latching(worker, pair, ip, &latch, &on_report));
+        }
+        Ok((id, receiving))
+    }
+
+    async fn run(&self, recording: &mut Recording) -> Result<(), String> {
+        let Self { worker, shard, .. } = self;
+        let mut stopping = worker.shared.stopping.subscribe();
+        let mut tick = tokio::time::interval(TICK);
+        let hub = shard.handle.id;
+        loop {
+            let Recording { link, tracks, id, .. } = &mut *recording;
+            let mut frames = |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
+                let track =
+                    tracks.iter().position(|track| track.channels.is_some_and(|(_, rtcp)| rtcp == channel));
+                let Some(track) = track else { return };
+                for (offset, length) in parts {
+                    if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
+                        worker.handle_report(
+                            ReaderRef { owner: worker.id, worker: worker.id, hub, reader: *id, track },
+                            datagram,
+                        );
+                    }
+                }
+            };
+            tokio::select! {
+                event = link.next(&mut frames) => match event {
+                    Ok(msm_rtsp::client::ClientEvent::Ended) => {
+                        return Err("the server ended the recording".to_owned());
+                    }
+                    Ok(_) => {}
+                    Err(error) => return Err(error.to_string()),
+                },
+                _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    if shard.handle.is_ended() {
+                        return Ok(());
+                    }
+                    link.check_trust(now).map_err(|why| why.to_string())?;
+                    if link.is_old(now) {
+                        self.renew(recording).await.map_err(|error| error.to_string())?;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -207,104 +380,6 @@ async fn announce(
         tracks.push(set_up(link, settings, &mut transports, &ask, &mut ignore).await?);
     }
     Ok(tracks)
-}
-
-/// Makes the upstream a reader of the hub.
-fn attach(
-    worker: &Rc<Worker>,
-    home: &Rc<Home>,
-    tracks: &[UpstreamTrack],
-    parity: &dyn Fn(usize) -> Option<ParityPlan>,
-) -> Result<(ReaderId, Vec<Receiving>), Error> {
-    let mut rng = msm_core::rng::Rng::new(worker.shared.seed());
-    let reader_tracks = tracks
-        .iter()
-        .enumerate()
-        .map(|(track, upstream)| ReaderTrack {
-            track,
-            dest: upstream
-                .dest
-                .clone()
-                .secured(upstream.secure.as_ref())
-                .again(parity(track).map(Again::Parity)),
-            ssrc: upstream.ssrc,
-            payload_types: Vec::new(),
-        })
-        .collect();
-    let setup = ReaderSetup { seed: rng.next_u64(), tracks: reader_tracks, late_join: true };
-    let id = home.shard.add_reader(Instant::now(), setup, Box::new(|_| {})).map_err(Error::from)?;
-    let mut receiving = Vec::new();
-    for (track, upstream) in tracks.iter().enumerate() {
-        let Some((pair, check)) = &upstream.sockets else { continue };
-        let Some(ip) = check.ip else { continue };
-        let latch: Latch = Rc::new(|_: SocketAddr, _| {});
-        let (at, hub) = (Rc::downgrade(worker), home.handle.id);
-        let on_report: OnReport = Rc::new(move |datagram| {
-            if let Some(worker) = at.upgrade() {
-                worker.handle_report(
-                    ReaderRef { owner: worker.id, worker: worker.id, hub, reader: id, track },
-                    datagram,
-                );
-            }
-        });
-        receiving.push(receive_latching(worker, pair, ip, &latch, &on_report));
-    }
-    Ok((id, receiving))
-}
-
-async fn run(push: Push, mut recording: Recording) {
-    let Push { worker, home, .. } = &push;
-    let _pass = worker.upstream();
-    let mut stopping = worker.shared.stopping.subscribe();
-    let mut tick = tokio::time::interval(TICK);
-    let hub = home.handle.id;
-    loop {
-        let Recording { link, tracks, id, .. } = &mut recording;
-        let mut frames = |channel: u8, bytes: &mut [u8], parts: &[(usize, usize)]| {
-            let track =
-                tracks.iter().position(|track| track.channels.is_some_and(|(_, rtcp)| rtcp == channel));
-            let Some(track) = track else { return };
-            for (offset, length) in parts {
-                if let Some(datagram) = bytes.get(*offset..offset.saturating_add(*length)) {
-                    worker.handle_report(
-                        ReaderRef { owner: worker.id, worker: worker.id, hub, reader: *id, track },
-                        datagram,
-                    );
-                }
-            }
-        };
-        tokio::select! {
-            event = link.next(&mut frames) => match event {
-                Ok(msm_rtsp::client::ClientEvent::Ended) => break,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(hub, %error, "publishing upstream ended");
-                    break;
-                }
-            },
-            _ = stopping.wait_for(|stopping| *stopping) => break,
-            _ = tick.tick() => {
-                let now = Instant::now();
-                if home.handle.is_ended() || link.check_trust(now).is_err() {
-                    break;
-                }
-                if link.is_old(now)
-                    && let Err(error) = push.renew(&mut recording).await
-                {
-                    tracing::warn!(hub, %error, "publishing upstream ended");
-                    break;
-                }
-            }
-        }
-    }
-    let over = home.handle.is_ended();
-    home.shard.remove(Instant::now(), recording.id, true);
-    if !over {
-        // The publisher must know that nobody records it any more.
-        home.handle.set_ended();
-        home.end(Instant::now());
-    }
-    leave(&mut recording.link).await;
 }
 
 /// Tells the server that its session is over.

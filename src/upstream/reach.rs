@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::hop::dial::Peer;
 use crate::hop::pull::{self, Member};
 use crate::hop::reach::{Reached, reach};
+use crate::metrics::HopKind;
 use crate::routing::{ClusterSettings, Resolved};
 use crate::worker::Worker;
 
@@ -30,6 +31,29 @@ pub(crate) enum Way {
 pub(crate) enum Found {
     Plain(Box<Link>, Described),
     Member(Member, Described),
+}
+
+impl Found {
+    /// The endpoint's URL, for people.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Plain(link, _) => link.name().to_owned(),
+            Self::Member(member, _) => member.url.to_string(),
+        }
+    }
+
+    pub(crate) fn described(&self) -> &Described {
+        match self {
+            Self::Plain(_, described) | Self::Member(_, described) => described,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> HopKind {
+        match self {
+            Self::Plain(..) => HopKind::Plain,
+            Self::Member(..) => HopKind::Mesh,
+        }
+    }
 }
 
 /// Connects to an endpoint.
@@ -74,7 +98,7 @@ pub(crate) async fn find(
                 return Ok((found, held));
             }
             Err(error) => {
-                tracing::warn!(cluster = settings.name, %error, "endpoint failed");
+                resolved.tell_failed(&settings.name, &error);
                 held.report_failure(&error);
                 let is_final = matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. });
                 if is_final || deadline.is_over() {

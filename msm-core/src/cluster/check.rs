@@ -156,6 +156,13 @@ impl Checks {
         self.under_way && self.due.is_some_and(|due| due <= now)
     }
 
+    /// The check under way was none.
+    pub(super) fn forget(&mut self, now: Instant, options: &ActiveOptions, rng: &mut Rng) {
+        if std::mem::take(&mut self.under_way) {
+            self.due = Some(now + share(options.interval, 0.9 + 0.2 * rng.next_f64()));
+        }
+    }
+
     /// An answer. Returns the new verdict if it has changed. Answers to no check are passed over.
     pub(super) fn handle(
         &mut self,

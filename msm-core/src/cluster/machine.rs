@@ -1,14 +1,14 @@
 //! Who is in a cluster, and how that changes what is picked from.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Instant;
 
 use super::agenda::Agenda;
+use super::level::Level;
 use super::member::Member;
 use super::outlier::{Known, OutlierOptions, Outliers, Packets};
 use super::pick::Candidate;
-use super::pool::Pool;
 use super::window::Window;
 use super::{
     ClusterEvent, ClusterOptions, ClusterSpec, Endpoint, EndpointId, EndpointSpec, EndpointView, Reason,
@@ -33,11 +33,9 @@ pub struct Cluster {
     pub(super) sessions: u64,
     /// What all members send.
     pub(super) bitrate: u64,
-    /// Endpoints of the own zone; all of them where this process has none.
-    pub(super) near: Pool,
-    pub(super) far: Pool,
-    /// Members with a weight, and those of them that are usable.
-    pub(super) weighted: usize,
+    /// One for each priority, the first one first.
+    pub(super) levels: Vec<Level>,
+    /// Members that are usable.
     pub(super) usable: usize,
     /// So few are usable that all are used.
     pub(super) panic: bool,
@@ -62,7 +60,6 @@ impl fmt::Debug for Cluster {
 impl Cluster {
     /// A cluster of these endpoints. `seed` decides what is random.
     pub fn new(spec: &ClusterSpec, seed: u64, now: Instant) -> Self {
-        let balance = spec.options.balance;
         let mut cluster = Cluster {
             packets: Window::new(outlier(&spec.options).window),
             options: spec.options.clone(),
@@ -71,9 +68,7 @@ impl Cluster {
             gone: BTreeMap::new(),
             sessions: 0,
             bitrate: 0,
-            near: Pool::new(balance, false),
-            far: Pool::new(balance, true),
-            weighted: 0,
+            levels: Vec::new(),
             usable: 0,
             panic: false,
             next_id: 0,
@@ -92,8 +87,7 @@ impl Cluster {
             return;
         }
         if options.balance != self.options.balance {
-            self.near.set_balance(options.balance);
-            self.far.set_balance(options.balance);
+            self.levels.iter_mut().for_each(|level| level.set_balance(options.balance));
         }
         if options.outlier != self.options.outlier {
             self.packets = Window::new(outlier(&options).window);
@@ -169,28 +163,35 @@ impl Cluster {
 
     /// Sorts all members into pools, counts them and shows them to the pickers.
     pub(super) fn rebuild(&mut self) {
-        let zone = self.options.zone.clone();
-        let is_near = |member: &Member| zone.is_none() || member.spec.zone == zone;
-        self.near.set(&mut self.members, is_near);
-        self.far.set(&mut self.members, |member| !is_near(member));
-        for member in &mut self.members {
-            if member.slot.far { self.far.count(member) } else { self.near.count(member) }
+        let priorities: BTreeSet<u16> = self.members.iter().map(|member| member.spec.priority).collect();
+        // What a picker knows of whose turn it is stays.
+        self.levels.retain(|level| priorities.contains(&level.priority));
+        for priority in priorities {
+            if let Err(place) = self.levels.binary_search_by_key(&priority, |level| level.priority) {
+                self.levels.insert(place, Level::new(priority, self.options.balance));
+            }
         }
-        self.weighted = self.members.iter().filter(|member| member.spec.weight > 0).count();
-        self.usable = self.members.iter().filter(|member| member.is_usable()).count();
+        for (number, level) in self.levels.iter_mut().enumerate() {
+            level.set(number, &mut self.members, self.options.zone.as_ref());
+        }
         self.judge_panic();
         self.show_all();
     }
 
-    /// Tells whether so few are usable that all are to be used. Returns whether that has changed.
+    /// Tells whether so few of each priority are usable that all are to be used. Returns whether that has changed.
     fn judge_panic(&mut self) -> bool {
-        let enough = self.usable * 100 >= self.weighted * usize::from(self.options.panic_threshold);
-        if self.panic != enough {
+        let counts = self.levels.iter().map(Level::counts);
+        let (weighted, usable) = counts.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
+        self.usable = usable;
+        // Those without a weight say nothing.
+        let mut levels = self.levels.iter().filter(|level| level.counts().0 > 0);
+        let panic = weighted > 0 && levels.all(|level| level.is_short(self.options.panic_threshold));
+        if self.panic == panic {
             return false;
         }
-        self.panic = !enough;
+        self.panic = panic;
         self.events.push_back(if self.panic {
-            ClusterEvent::Panic { usable: self.usable, of: self.weighted }
+            ClusterEvent::Panic { usable, of: weighted }
         } else {
             ClusterEvent::Calm
         });
@@ -200,31 +201,23 @@ impl Cluster {
     fn show_all(&mut self) {
         let (panic, most) = (self.panic, self.options.limits.sessions_per_endpoint);
         let as_candidate = |member: &Member| -> Candidate { member.candidate(panic, most) };
-        self.near.show(&self.members, as_candidate);
-        self.far.show(&self.members, as_candidate);
+        self.levels.iter_mut().for_each(|level| level.show(&self.members, as_candidate));
     }
 
     /// Shows one member to its picker as it is now.
     pub(super) fn show(&mut self, place: usize) {
         let Some(member) = self.members.get(place) else { return };
         let candidate = member.candidate(self.panic, self.options.limits.sessions_per_endpoint);
-        let pool = if member.slot.far { &mut self.far } else { &mut self.near };
-        pool.update(member.slot.index, &candidate);
+        if let Some(level) = self.levels.get_mut(member.slot.level) {
+            level.update(member.slot, &candidate);
+        }
     }
 
     /// The health of a member has changed.
     pub(super) fn health_changed(&mut self, place: usize) {
         let Some(member) = self.members.get_mut(place) else { return };
-        let before = member.counted;
-        if member.slot.far {
-            self.far.count(member)
-        } else {
-            self.near.count(member)
-        }
-        match (before, member.counted) {
-            (false, true) => self.usable = self.usable.saturating_add(1),
-            (true, false) => self.usable = self.usable.saturating_sub(1),
-            _ => {}
+        if let Some(level) = self.levels.get_mut(member.slot.level) {
+            level.count(member);
         }
         if self.judge_panic() { self.show_all() } else { self.show(place) }
     }

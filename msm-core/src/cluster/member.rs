@@ -41,6 +41,8 @@ pub(super) struct Member {
 /// Where a member is in the pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Slot {
+    /// The number of its level, from the first priority on.
+    pub(super) level: usize,
     /// Whether it is in the pool of the other zones.
     pub(super) far: bool,
     pub(super) index: usize,

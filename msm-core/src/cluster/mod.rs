@@ -7,6 +7,7 @@ mod agenda;
 pub mod canary;
 mod check;
 mod endpoint;
+mod level;
 mod machine;
 mod member;
 mod options;
@@ -54,13 +55,18 @@ pub struct EndpointSpec {
     /// Its share, relative to the others'; 0 gets nothing new.
     pub weight: u32,
     /// The failure domain that it is in, such as a datacentre.
-    pub zone: Option<Arc<str>>,
+    pub zone: Option<Zone>,
+    /// Those with a higher number get nothing new while any with a lower one can be had (RFC 2782).
+    pub priority: u16,
 }
 
+/// The name of a failure domain.
+pub type Zone = Arc<str>;
+
 impl EndpointSpec {
-    /// With weight 1 and no zone.
+    /// With weight 1, no zone and the first priority.
     pub fn new(endpoint: Endpoint) -> Self {
-        EndpointSpec { endpoint, weight: 1, zone: None }
+        EndpointSpec { endpoint, weight: 1, zone: None, priority: 0 }
     }
 }
 

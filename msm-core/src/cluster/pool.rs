@@ -7,6 +7,7 @@ use super::zone::Usable;
 use crate::rng::Rng;
 
 pub(super) struct Pool {
+    level: usize,
     far: bool,
     picker: Box<dyn Picker + Send>,
     /// The places of its members in the cluster's list.
@@ -19,6 +20,7 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(balance: BalanceKind, far: bool) -> Self {
         Pool {
+            level: 0,
             far,
             picker: balance.picker(),
             members: Vec::new(),
@@ -31,12 +33,13 @@ impl Pool {
         self.picker = balance.picker();
     }
 
-    /// Takes those of `members` that are its own.
-    pub(super) fn set(&mut self, members: &mut [Member], is_own: impl Fn(&Member) -> bool) {
+    /// Takes those of `members` that are its own; it is one of the level of this number.
+    pub(super) fn set(&mut self, level: usize, members: &mut [Member], is_own: impl Fn(&Member) -> bool) {
+        self.level = level;
         self.members.clear();
         self.health = Usable::default();
         for (place, member) in members.iter_mut().enumerate().filter(|(_, member)| is_own(member)) {
-            member.slot = Slot { far: self.far, index: self.members.len() };
+            member.slot = Slot { level, far: self.far, index: self.members.len() };
             member.counted = false;
             self.members.push(place);
             self.health.weight += u64::from(member.spec.weight);
@@ -44,7 +47,7 @@ impl Pool {
     }
 
     /// Shows the picker all members anew.
-    pub(super) fn show(&mut self, members: &[Member], as_candidate: impl Fn(&Member) -> Candidate) {
+    pub(super) fn show(&mut self, members: &[Member], as_candidate: &impl Fn(&Member) -> Candidate) {
         let own = self.members.iter().filter_map(|&place| members.get(place));
         self.picker.set(&own.map(as_candidate).collect::<Vec<_>>());
     }
@@ -66,14 +69,10 @@ impl Pool {
     }
 
     /// The place of the next one in the cluster's list. `tried` are left out.
-    pub(super) fn pick(
-        &mut self,
-        key: PickKey,
-        rng: &mut Rng,
-        tried: impl Iterator<Item = Slot>,
-    ) -> Option<usize> {
+    pub(super) fn pick(&mut self, key: PickKey, rng: &mut Rng, tried: &[Slot]) -> Option<usize> {
         self.tried.clear();
-        self.tried.extend(tried.filter(|slot| slot.far == self.far).map(|slot| slot.index));
+        let own = tried.iter().filter(|slot| (slot.level, slot.far) == (self.level, self.far));
+        self.tried.extend(own.map(|slot| slot.index));
         let index = self.picker.pick(key, rng, &self.tried)?;
         self.members.get(index).copied()
     }

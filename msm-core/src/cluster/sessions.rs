@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use super::machine::Cluster;
 use super::member::Member;
-use super::zone::near_share;
 use super::{Endpoint, EndpointId, PickError, PickKey};
-use crate::rng::Rng;
 
 impl Cluster {
     /// The endpoint for the next session. `tried` are left out: they have just failed. Limits hold where [`begin`](Self::begin) comes before the
@@ -28,7 +26,7 @@ impl Cluster {
         {
             return Err(PickError::Full { limit: "limits.sessions", of: most });
         }
-        let place = self.pick_by_zone(key, tried);
+        let place = self.pick_by_level(key, tried);
         match place.and_then(|place| self.members.get(place)) {
             Some(member) => Ok((member.id, &member.spec.endpoint)),
             None => Err(self.why_none(tried)),
@@ -53,31 +51,15 @@ impl Cluster {
         Some((found.id, &found.spec.endpoint))
     }
 
-    fn pick_by_zone(&mut self, key: PickKey, tried: &[EndpointId]) -> Option<usize> {
-        // In panic all are used, so the own zone bears what it always does.
-        let near = if self.panic {
-            near_share(self.near.health.whole(), self.far.health.whole())
-        } else {
-            near_share(self.near.health, self.far.health)
-        };
-        let near_first = near >= 1.0 || (near > 0.0 && self.draw(key) < near);
+    /// Of the first priority of which one can be had.
+    fn pick_by_level(&mut self, key: PickKey, tried: &[EndpointId]) -> Option<usize> {
         let slots = tried
             .iter()
             .filter_map(|id| self.place(*id).and_then(|place| self.members.get(place)))
             .map(|member| member.slot)
             .collect::<Vec<_>>();
-        let slots = || slots.iter().copied();
-        let (first, second) =
-            if near_first { (&mut self.near, &mut self.far) } else { (&mut self.far, &mut self.near) };
-        first.pick(key, &mut self.rng, slots()).or_else(|| second.pick(key, &mut self.rng, slots()))
-    }
-
-    /// In 0.0..1.0: random, or the key's own where picks are.
-    fn draw(&mut self, key: PickKey) -> f64 {
-        match self.options.balance.hash(key) {
-            Some(hash) => Rng::new(hash).next_f64(),
-            None => self.rng.next_f64(),
-        }
+        let (balance, panic) = (self.options.balance, self.panic);
+        self.levels.iter_mut().find_map(|level| level.pick(balance, key, &mut self.rng, &slots, panic))
     }
 
     fn why_none(&self, tried: &[EndpointId]) -> PickError {

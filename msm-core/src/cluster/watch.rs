@@ -72,6 +72,16 @@ impl Cluster {
         self.health_changed(place);
     }
 
+    /// A check could not be made, through no fault of the endpoint's: the next one is due after its interval, and nothing is thought otherwise.
+    pub fn forget_check(&mut self, now: Instant, id: EndpointId) {
+        let Some(active) = &self.options.active else { return };
+        let Some(place) = self.place(id) else { return };
+        let Some(member) = self.members.get_mut(place) else { return };
+        let due = member.checks.due();
+        member.checks.forget(now, active, &mut self.rng);
+        self.agenda.change(Reason::Check, id, due, member.checks.due());
+    }
+
     /// What became of a session with this endpoint, of the URL with this hash.
     pub fn handle_outcome(&mut self, now: Instant, id: EndpointId, url: u64, outcome: Outcome) {
         if matches!(outcome, Outcome::SetUp { .. }) {

@@ -29,6 +29,7 @@ mod action;
 mod condition;
 pub(crate) mod host;
 mod index;
+mod mirror;
 mod path;
 pub(crate) mod pattern;
 mod peer;
@@ -44,6 +45,7 @@ mod table;
 
 pub use action::{Action, Actions};
 pub use condition::{HeaderPattern, HeaderPatternError, Headers, NoHeaders, is_among};
+pub use mirror::Mirror;
 pub use pattern::{Captures, MAX_SEGMENTS, MAX_URL_BYTES, PatternError, UrlPattern};
 pub use peer::{Caller, Denial, PeerPattern};
 pub use precedence::Precedence;

@@ -3,6 +3,7 @@
 use super::action::Actions;
 use super::condition::HeaderPattern;
 use super::index::{Index, Wanted};
+use super::mirror::Mirror;
 use super::path::NormalPath;
 use super::pattern::UrlPattern;
 use super::peer::{PeerPattern, decide};
@@ -53,6 +54,8 @@ pub struct RouteTimeouts {
 pub struct RouteLimits {
     /// Sessions of clients, readers and publishers.
     pub sessions: Option<u32>,
+    /// Those that read.
+    pub readers: Option<u32>,
 }
 
 /// The backend of a route that is on trial.
@@ -98,6 +101,8 @@ pub struct Route {
     pub backends: Vec<Backend>,
     /// Which of them is on trial.
     pub canary: Option<CanaryRule>,
+    /// Who gets copies of its streams.
+    pub mirror: Option<Mirror>,
     /// Whether readers share an upstream session.
     pub share: Share,
     /// How long a packet may wait for a fuller burst; zero, the default, never waits.
@@ -138,6 +143,7 @@ impl Route {
             rewrite: None,
             backends: Vec::new(),
             canary: None,
+            mirror: None,
             share: Share::Auto,
             coalesce: Duration::ZERO,
             idle_timeout: Route::IDLE_TIMEOUT,

@@ -6,6 +6,7 @@ Prints "ready", then one line for each thing that happens: "client", "describe",
 """
 
 import argparse
+import signal
 import sys
 
 import gi
@@ -14,6 +15,8 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+
+from gst_garbage import KINDS, Garbage  # noqa: E402
 
 # One thread, so one slice a picture: the payloader would repeat the parameter sets between the slices of a key frame,
 # which decoders rightly take as damage.
@@ -55,6 +58,7 @@ def arguments():
     parser.add_argument("--rtx", type=int, help="keep packets so many milliseconds, and send them again when asked (AVPF)")
     parser.add_argument("--ulpfec", type=int, help="repair packets, as a percentage of the media")
     parser.add_argument("--record", action="store_true", help="take publishers")
+    parser.add_argument("--garbage", choices=KINDS, help="what is sent over UDP from SIGUSR1 on")
     return parser.parse_args()
 
 
@@ -168,6 +172,10 @@ def main():
         factory.set_retransmission_time(options.rtx * Gst.MSECOND)
     if options.ulpfec and not options.record:
         factory.connect("media-configure", lambda _factory, media: with_fec(media, options.ulpfec))
+    if options.garbage:
+        garbage = Garbage(options.garbage, say)
+        factory.connect("media-configure", lambda _factory, media: garbage.watch(media))
+        GLib.unix_signal_add(GLib.PRIORITY_HIGH, signal.SIGUSR1, garbage.begin)
     if options.srtp:
         factory.set_profiles(GstRtsp.RTSPProfile.SAVP)
     if "multicast" in options.transports:

@@ -1,9 +1,9 @@
-//! Three network namespaces in a row, and the directory of one test.
+//! Three network namespaces in a row, those of further servers, and the directory of one test.
 
 use crate::process::{Finished, Process};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -33,8 +33,22 @@ pub(crate) fn direct() -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Server,
+    /// One of those that [`Lab::add_endpoints`] has made.
+    Endpoint(u8),
     Proxy,
     Client,
+}
+
+impl Place {
+    /// The address of a server that stands there.
+    pub(crate) fn address(self) -> String {
+        match self {
+            Place::Server => SERVER.to_owned(),
+            Place::Endpoint(number) => format!("10.73.{number}.1"),
+            Place::Proxy => PROXY.to_owned(),
+            Place::Client => CLIENT.to_owned(),
+        }
+    }
 }
 
 /// The surroundings of one test. Gone when dropped.
@@ -42,6 +56,7 @@ pub(crate) enum Place {
 pub(crate) struct Lab {
     name: String,
     dir: TempDir,
+    endpoints: AtomicU8,
     _slots: Slots,
 }
 
@@ -63,7 +78,7 @@ impl Lab {
         let dir = tempfile::Builder::new().prefix("msm-peers-").tempdir().unwrap();
         // VLC refuses to be root, so another user writes here.
         sh(&format!("chmod 777 {}", dir.path().display()));
-        let lab = Lab { name, dir, _slots: slots };
+        let lab = Lab { name, dir, endpoints: AtomicU8::new(0), _slots: slots };
         let [server, proxy, client] =
             [Place::Server, Place::Proxy, Place::Client].map(|at| lab.namespace(at));
         sh(&format!(
@@ -88,6 +103,24 @@ impl Lab {
         lab
     }
 
+    /// Makes `count` further namespaces next to the proxy's: datagrams of a server come from the first address of its namespace.
+    pub(crate) fn add_endpoints(&self, count: u8) {
+        let proxy = self.namespace(Place::Proxy);
+        for number in 0..count {
+            self.endpoints.store(number + 1, Ordering::Relaxed);
+            let (own, address) = (self.namespace(Place::Endpoint(number)), Place::Endpoint(number).address());
+            let gateway = format!("10.73.{number}.2");
+            sh(&format!(
+                "ip netns add {own}; ip -n {own} link set lo up
+                 ip link add srv0 netns {own} type veth peer name end{number} netns {proxy}
+                 ip -n {own} addr add {address}/24 dev srv0
+                 ip -n {proxy} addr add {gateway}/24 dev end{number}
+                 ip -n {own} link set srv0 up; ip -n {proxy} link set end{number} up
+                 ip -n {own} route add default via {gateway}"
+            ));
+        }
+    }
+
     /// The directory of the test. In the sid chroot it is `/w`.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -100,12 +133,13 @@ impl Lab {
 
     /// The name of a namespace.
     pub(crate) fn namespace(&self, place: Place) -> String {
-        let letter = match place {
-            Place::Server => 's',
-            Place::Proxy => 'p',
-            Place::Client => 'c',
-        };
-        format!("{}{letter}", self.name)
+        let name = &self.name;
+        match place {
+            Place::Server => format!("{name}s"),
+            Place::Endpoint(number) => format!("{name}e{number}"),
+            Place::Proxy => format!("{name}p"),
+            Place::Client => format!("{name}c"),
+        }
     }
 
     /// A command in a namespace, with the test's directory as its own.
@@ -196,7 +230,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for place in [Place::Server, Place::Proxy, Place::Client] {
+        let endpoints = (0..self.endpoints.load(Ordering::Relaxed)).map(Place::Endpoint);
+        for place in [Place::Server, Place::Proxy, Place::Client].into_iter().chain(endpoints) {
             let _ = Command::new("ip").args(["netns", "delete", &self.namespace(place)]).status();
         }
         if std::thread::panicking() && std::env::var_os("MSM_PEERS_KEEP").is_some() {

@@ -25,6 +25,8 @@ mod lossy;
 mod matrix;
 mod media;
 mod mending;
+#[path = "../../../tests/common/dns.rs"]
+mod names;
 mod need;
 mod paths;
 mod process;

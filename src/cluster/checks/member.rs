@@ -31,7 +31,8 @@ impl Drop for Leaving {
     }
 }
 
-/// Reads one track of the stream, unprotected against loss, until a genuine packet has come.
+/// Reads one track of the stream, unprotected against loss, until a genuine packet has come: one of now, as the member may have kept a
+/// keyframe of a source that is dead.
 pub(super) async fn flows(
     worker: &Rc<Worker>,
     settings: &Arc<ClusterSettings>,
@@ -47,7 +48,7 @@ pub(super) async fn flows(
     let mut session = Leaving { member, aggregate: described.aggregate.clone() };
     let flowing = async {
         // What comes is counted by the flow itself, and is for nobody.
-        let (coming, answer) = session.member.set_up(url, "", Target::Nobody, Wanted::Nothing, None)?;
+        let (coming, answer) = session.member.set_up(url, "", Target::Nobody, Wanted::Fresh, None)?;
         let played = session.member.ask(Request::new(Method::Play, session.aggregate.clone()));
         let Coming { inlet, .. } = coming;
         let answer = answer.await?;

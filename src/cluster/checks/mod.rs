@@ -130,14 +130,14 @@ impl Driver {
         if self.under_way.remove(&id).is_none() {
             return;
         }
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        // What this process could not do says nothing of the endpoint: it is as it was.
-        let outcome = outcome.or_else(|| found.get(&id).map(|(_, last)| *last)).unwrap_or(Ok(()));
         let now = Instant::now();
-        found.insert(id, (now, outcome));
-        drop(found);
-        self.worker.shared.metrics.clusters.count_check(cluster.name(), outcome);
-        cluster.quietly(|state| state.handle_check(now, id, outcome));
+        if let Some(outcome) = outcome {
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (now, outcome));
+            self.worker.shared.metrics.clusters.count_check(cluster.name(), outcome);
+            return cluster.quietly(|state| state.handle_check(now, id, outcome));
+        }
+        // What this process could not do says nothing of the endpoint: it is what it was.
+        cluster.quietly(|state| state.forget_check(now, id));
     }
 }
 

@@ -3,6 +3,7 @@
 mod ask;
 mod srv;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -87,9 +88,10 @@ impl Dns {
         match self.spec.kind {
             DnsKind::Address => {
                 let names = vec![self.spec.name.clone()];
-                let Addresses { mut by_name, ttl, problem } = self.hosts.resolve(&resolver, names).await;
+                let Addresses { mut by_name, ttl, problem, fresh } =
+                    self.hosts.resolve(&resolver, names).await;
                 let found = by_name.pop().map(|(_, addresses)| addresses).unwrap_or_default();
-                if found.is_empty() {
+                if !fresh {
                     return Err(Failure::new(problem.unwrap_or_else(|| "no address".into())));
                 }
                 let specs =
@@ -101,22 +103,27 @@ impl Dns {
     }
 
     async fn ask_service(&mut self, resolver: &TokioResolver) -> Result<Answer, Failure> {
-        let (targets, mut ttl) = ask::service(resolver, &self.spec.name).await?;
+        let (targets, ttl) = ask::service(resolver, &self.spec.name).await?;
         let mut problem = None;
-        for group in srv::groups(targets, &mut problem) {
-            let names = group.iter().map(|target| target.name.clone()).collect();
-            let found = self.hosts.resolve(resolver, names).await;
-            ttl = found.ttl.map_or(ttl, |own| own.min(ttl));
-            problem = problem.or(found.problem);
-            let specs: Vec<_> = srv::weigh(&group, &found.by_name)
-                .into_iter()
-                .map(|(address, port, weight)| self.spec.endpoint(address, port, weight))
-                .collect();
-            if !specs.is_empty() {
-                return Ok(Answer { specs, ttl, problem });
-            }
+        let groups = srv::groups(targets, &mut problem);
+        let names: BTreeSet<String> = groups.iter().flatten().map(|target| target.name.clone()).collect();
+        let found = self.hosts.resolve(resolver, names.into_iter().collect()).await;
+        let problem = problem.or(found.problem);
+        if !found.fresh {
+            return Err(Failure::new(
+                problem.unwrap_or_else(|| "no target of the service has an address".into()),
+            ));
         }
-        Err(Failure::new(problem.unwrap_or_else(|| "no target of the service has an address".into())))
+        let mut specs = Vec::new();
+        for group in groups {
+            let priority = group.first().map_or(0, |target| target.priority);
+            let own = srv::weigh(&group, &found.by_name).into_iter().map(|(address, port, weight)| {
+                EndpointSpec { priority, ..self.spec.endpoint(address, port, weight) }
+            });
+            specs.extend(own);
+        }
+        let ttl = found.ttl.map_or(ttl, |own| own.min(ttl));
+        Ok(Answer { specs, ttl, problem })
     }
 }
 

@@ -221,8 +221,12 @@ impl Asked {
 
 /// Brings what was found into one order, whatever order it was found in, each place once, and not too many.
 fn settle(mut specs: Vec<EndpointSpec>, problem: &mut Option<String>) -> Vec<EndpointSpec> {
-    specs.sort_by(|a, b| (&a.endpoint, a.weight, &a.zone).cmp(&(&b.endpoint, b.weight, &b.zone)));
+    let order = |a: &EndpointSpec, b: &EndpointSpec| {
+        (&a.endpoint, a.priority, a.weight, &a.zone).cmp(&(&b.endpoint, b.priority, b.weight, &b.zone))
+    };
+    specs.sort_by(order);
     specs.dedup_by(|later, first| later.endpoint == first.endpoint);
+    specs.sort_by_key(|spec| spec.priority);
     if specs.len() > MAX_ENDPOINTS {
         problem.get_or_insert_with(|| {
             format!("{} endpoints were found, and only the first {MAX_ENDPOINTS} are used", specs.len())

@@ -35,7 +35,8 @@ pub(super) fn endpoints(given: &[EndpointConfig], at: &At, report: &mut Report<'
 
 /// What one is to the cluster.
 pub(super) fn spec(endpoint: Endpoint, given: &EndpointConfig) -> EndpointSpec {
-    EndpointSpec { endpoint, weight: given.weight, zone: given.zone.as_deref().map(Into::into) }
+    let zone = given.zone.as_deref().map(Into::into);
+    EndpointSpec { weight: given.weight, zone, ..EndpointSpec::new(endpoint) }
 }
 
 /// How the cluster behaves.

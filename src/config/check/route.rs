@@ -2,7 +2,7 @@
 
 use super::super::nearest::nearest;
 use super::super::{BackendConfig, Config, Hop, RedirectConfig, RouteConfig, Start};
-use super::{At, Report, name, peers, protection, publish};
+use super::{At, Report, mirror, name, peers, protection, publish};
 use msm_core::route::{Backend, CanaryRule, HeaderPattern, Redirect, RewriteTemplate, Route, UrlPattern};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +55,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Vec<Route> {
         }
         check_match(config, given, &at.then("match"), report);
         check_backends(config, given, &at, report);
+        mirror::check(config, given, &at, report);
         check_bounds(config, given, &at, report);
         protection::check(config, &given.protection, &at.then("protection"), report);
         publish::check(&given.publish, &at.then("publish"), report);
@@ -145,8 +146,9 @@ fn check_bounds(config: &Config, given: &RouteConfig, at: &At, report: &mut Repo
             report.add(&at, message);
         }
     }
-    if given.limits.sessions == Some(0) {
-        report.add(&at.then("limits").then("sessions"), "is 0, so nothing would be served; write at least 1");
+    let limits = [("sessions", given.limits.sessions), ("readers", given.limits.readers)];
+    for (key, _) in limits.into_iter().filter(|(_, limit)| *limit == Some(0)) {
+        report.add(&at.then("limits").then(key), "is 0, so nothing would be served; write at least 1");
     }
 }
 
@@ -183,6 +185,7 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
         rewrite,
         backends: given.backends.iter().map(backend).collect(),
         canary: canary(given, at, report),
+        mirror: mirror::of(given),
         share: given.share.into(),
         coalesce: given.coalesce,
         idle_timeout: given.idle_timeout,
@@ -236,7 +239,7 @@ fn redirect(given: &RouteConfig, pattern: &UrlPattern, at: &At, report: &mut Rep
     if !given.backends.is_empty() {
         report.add(&at, "stands next to `backends`, and a client is either sent away or served; remove one");
     }
-    if given.limits.sessions.is_some() {
+    if given.limits.sessions.or(given.limits.readers).is_some() {
         report.add(&at, "stands next to `limits`, and who is sent away has no session; remove one");
     }
     if own.to.is_empty() {
@@ -257,6 +260,18 @@ fn redirect(given: &RouteConfig, pattern: &UrlPattern, at: &At, report: &mut Rep
     }
 }
 
+/// What is wrong where a cluster is named, if there is none of that name.
+pub(super) fn no_cluster(config: &Config, cluster: &str, report: &Report<'_>) -> Option<String> {
+    if config.clusters.contains_key(cluster) || report.is_dead("clusters", cluster) {
+        return None;
+    }
+    let hint = match nearest(cluster, config.clusters.keys().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "add it under `clusters`".to_owned(),
+    };
+    Some(format!("there is no cluster `{cluster}`; {hint}"))
+}
+
 fn check_backends(config: &Config, route: &RouteConfig, at: &At, report: &mut Report<'_>) {
     let at = at.then("backends");
     let mut seen = BTreeSet::new();
@@ -265,12 +280,8 @@ fn check_backends(config: &Config, route: &RouteConfig, at: &At, report: &mut Re
         let key = || at.item(index).then("cluster");
         if cluster.is_empty() {
             report.add(&key(), "names no cluster; write the name of one under `clusters`");
-        } else if !config.clusters.contains_key(cluster) && !report.is_dead("clusters", cluster) {
-            let hint = match nearest(cluster, config.clusters.keys().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "add it under `clusters`".to_owned(),
-            };
-            report.add(&key(), format!("there is no cluster `{cluster}`; {hint}"));
+        } else if let Some(problem) = no_cluster(config, cluster, report) {
+            report.add(&key(), problem);
         } else if !seen.insert(cluster) {
             report.add(&key(), format!("cluster `{cluster}` stands twice; add up the weights"));
         }

@@ -1,6 +1,6 @@
 //! An explanation as text.
 
-use super::{BackendChoice, Explanation};
+use super::{BackendChoice, Explanation, MirrorChoice};
 use std::fmt;
 
 impl fmt::Display for Explanation {
@@ -22,10 +22,26 @@ impl fmt::Display for Explanation {
                 own.show(resource, f)?;
             }
         }
+        if let Some(mirror) = &self.mirror {
+            mirror.show(f)?;
+        }
         if let Some(side) = &self.side {
             writeln!(f, "  {side}")?;
         }
         Ok(())
+    }
+}
+
+impl MirrorChoice {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  mirror: {}% of streams are copied to cluster `{}`", self.percentage, self.cluster)?;
+        let this = match self.copied {
+            Some(true) if self.percentage >= 100 => "this one is",
+            Some(true) => "this one is, where this client is the first to ask for it",
+            Some(false) => "this one is not, where this client is the first to ask for it",
+            None => "by client and URL: name a client by --client or --from to know whether this one is",
+        };
+        writeln!(f, "; {this}")
     }
 }
 

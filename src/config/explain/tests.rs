@@ -156,3 +156,28 @@ fn many_routes_are_counted() {
     assert_eq!((found.routes.len(), found.others), (1, 99));
     assert!(found.to_string().contains("and 99 others that do not match the URL\n"), "{found}");
 }
+
+#[test]
+fn a_mirror_says_whether_this_stream_is_copied() {
+    let yaml = "
+routes:
+  - {name: live, match: {url: '/live/{n}'}, backends: [{cluster: a}], mirror: {cluster: b, percentage: 50%}}
+  - {name: all, match: {url: '/{n}'}, mirror: {cluster: b}}
+clusters: {a: {endpoints: ['rtsp://10.0.0.2']}, b: {endpoints: ['rtsp://10.0.0.3']}}
+";
+    let explain = |question: &Question| config(yaml).explain(question).unwrap();
+    let copied = |url: &str| explain(&client(url, 1)).mirror.unwrap().copied.unwrap();
+    let urls: Vec<_> = (0..20).map(|number| format!("rtsp://h/live/{number}")).collect();
+    let (yes, no): (Vec<&String>, Vec<&String>) = urls.iter().partition(|url| copied(url));
+    let text = |url: &str| explain(&client(url, 1)).to_string();
+    let begins = "  mirror: 50% of streams are copied to cluster `b`; ";
+    assert!(text(yes[0]).contains(&format!("{begins}this one is, ")), "{}", text(yes[0]));
+    assert!(text(no[0]).contains(&format!("{begins}this one is not, ")), "{}", text(no[0]));
+    let unknown = explain(&Question::read("rtsp://h/live/1"));
+    assert_eq!(unknown.mirror.as_ref().unwrap().copied, None);
+    assert!(unknown.to_string().contains("name a client by --client or --from"), "{unknown}");
+    // What is read from this process is not copied: it was when it was published.
+    assert_eq!(explain(&Question::read("rtsp://h/cam")).mirror, None);
+    let publish = Question { action: ActionConfig::Publish, ..Question::read("rtsp://h/cam") };
+    assert_eq!(explain(&publish).mirror.unwrap().copied, Some(true));
+}

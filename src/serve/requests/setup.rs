@@ -188,7 +188,8 @@ impl Setting<'_> {
                 let quota = worker.shared.readers.take()?;
                 let (handle, resolved) = self.stream().await?;
                 self.track_of(handle.tracks().len())?;
-                let seat = worker.shared.seats.take(&resolved).map_err(|full| self.full(&full))?;
+                let seat =
+                    worker.shared.seats.take(&resolved, Action::Read).map_err(|full| self.full(&full))?;
                 let reads = resolved.key();
                 let role = ReaderRole::new(handle.lease(), resolved.protection, seed, quota);
                 return self.begin(Role::Reader(role), Some(reads), seat).await;
@@ -230,7 +231,7 @@ impl Setting<'_> {
 
     /// The route has as many sessions as it may.
     fn full(&self, full: &RouteFull) -> Refusal {
-        self.worker.shared.metrics.count_authorization("limit", &full.route);
+        self.worker.shared.metrics.count_authorization(full.decision(), &full.route);
         // The client is one too many; the process has room (`RFC 2326 §11.3.5`).
         Refusal::new(453, full.to_string())
     }
@@ -246,7 +247,8 @@ impl Setting<'_> {
         let url = self.url()?;
         let resolved = authorize(self.worker, &url, &self.ask(Action::Publish))?;
         self.track_of(announced.description.tracks.len())?;
-        let seat = self.worker.shared.seats.take(&resolved).map_err(|full| self.full(&full))?;
+        let seat = self.worker.shared.seats.take(&resolved, Action::Publish);
+        let seat = seat.map_err(|full| self.full(&full))?;
         let role = PublisherRole::new(announced, resolved, url.to_string());
         self.begin(Role::Publisher(Box::new(role)), None, seat).await
     }
@@ -355,6 +357,7 @@ impl Setting<'_> {
                 };
                 let path = match &self.hop {
                     Some(hop) => {
+                        reader.fresh |= hop.header.fresh.unwrap_or_default();
                         let (inlet, outlet) = accept::flows(&hop.association, &hop.header)?;
                         let handle = reader.lease.handle();
                         let description = &handle.description;

@@ -1,10 +1,11 @@
 //! Streams pulled from upstreams: one task each, which does what readers ask, and outlives the source that it has.
 
+pub(crate) mod apart;
 mod elsewhere;
 mod failover;
 mod plain;
 mod ready;
-mod run;
+pub(crate) mod run;
 mod search;
 pub(crate) mod source;
 
@@ -21,13 +22,13 @@ use tokio::sync::mpsc;
 use self::elsewhere::Elsewhere;
 use self::ready::Standby;
 use self::source::{Making, Source};
-use super::reach::{self, Found};
+use super::reach;
 use crate::cluster::Held;
 use crate::error::Error;
 use crate::hub::handle::{Command, HubHandle, HubParts, PlayAnswer, PlayRequest};
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
-use crate::metrics::HopKind;
+use crate::mirror::Mirrored;
 use crate::quota::QuotaPass;
 use crate::routing::{Ask, Resolved};
 use crate::worker::{UpstreamPass, Worker};
@@ -54,6 +55,8 @@ struct Pull {
     /// How long a source may bring nothing at all before it counts as silent.
     patience: Duration,
     standby: Standby,
+    /// The place of its shadow, once it plays.
+    mirror: Option<Mirrored>,
     /// What readers asked while there was no source.
     waiting: VecDeque<Command>,
     /// When an endpoint that is to be left is left next, where that did not work.
@@ -73,11 +76,8 @@ pub(crate) async fn open(
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
     let quota = worker.shared.streams.take()?;
     let (found, held) = reach::find(worker, resolved, &settings, &via, &mut resolved.attempts()).await?;
-    let (name, description, comes) = match &found {
-        Found::Plain(link, described) => (link.name().to_owned(), &described.description, HopKind::Plain),
-        Found::Member(member, described) => (member.url.to_string(), &described.description, HopKind::Mesh),
-    };
-    let description = Arc::new(description.clone());
+    let name = found.name();
+    let description = Arc::new(found.described().description.clone());
     let unshared = match resolved.share {
         Share::Live => false,
         Share::Never => true,
@@ -92,7 +92,7 @@ pub(crate) async fn open(
         unshared,
         coalesce: resolved.coalesce,
         metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name()),
-        comes,
+        comes: found.kind(),
         control: Some(control),
     });
     handle.source.set_endpoint(&name);
@@ -116,6 +116,7 @@ pub(crate) async fn open(
         since: now,
         patience: run::patience(&settings),
         standby: Standby::default(),
+        mirror: None,
         waiting: VecDeque::new(),
         leave_after: now,
         elsewhere: Elsewhere::default(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use super::Pull;
+use super::apart::Apart;
 use super::search::{Candidate, Search};
 use super::source::{Lost, Source};
 use crate::cluster::{Attempts, Held};
@@ -24,34 +25,11 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// How long one that takes over where it need not may wait for its keyframe.
 const KEYFRAME: Duration = Duration::from_secs(5);
-/// What a source that brings nothing is given, before it is replaced.
-const FIRST_MEDIA: Duration = Duration::from_secs(5);
 
 /// A source that is ready.
 pub(super) struct Ready {
-    source: Source,
-    held: Held,
+    apart: Apart,
     succession: Succession,
-    /// What it feeds: statistics, reports, and what it has sent since its last keyframe.
-    home: Own,
-    since: Instant,
-}
-
-/// A hub that ends with what holds it.
-struct Own(Rc<Home>);
-
-impl std::ops::Deref for Own {
-    type Target = Rc<Home>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        self.0.end(Instant::now());
-    }
 }
 
 /// The place of the second source.
@@ -84,7 +62,7 @@ impl Standby {
         let Self { ready, coming, .. } = self;
         let source = async {
             match ready {
-                Some(ready) => ready.source.next().await,
+                Some(ready) => ready.apart.next().await,
                 None => pending().await,
             }
         };
@@ -110,7 +88,7 @@ impl Standby {
     /// The source that is ready, if it brings media.
     pub(super) fn take(&mut self, now: Instant, settings: &ClusterSettings) -> Option<Ready> {
         let timeout = settings.media_timeout;
-        let heard = self.ready.as_ref()?.home.last_rtp();
+        let heard = self.ready.as_ref()?.apart.home.last_rtp();
         let brings =
             heard.is_some_and(|last| timeout.is_zero() || now.saturating_duration_since(last) < timeout);
         if self.lost.is_some() || !brings {
@@ -122,8 +100,8 @@ impl Standby {
     /// The same, once it has a keyframe to begin with.
     pub(super) fn take_complete(&mut self, now: Instant, settings: &ClusterSettings) -> Option<Ready> {
         let ready = self.ready.as_ref()?;
-        let waited = now.saturating_duration_since(ready.since) >= KEYFRAME;
-        if !waited && !ready.home.has_keyframes() {
+        let waited = now.saturating_duration_since(ready.apart.since) >= KEYFRAME;
+        if !waited && !ready.apart.home.has_keyframes() {
             return None;
         }
         self.take(now, settings)
@@ -132,10 +110,10 @@ impl Standby {
     /// Takes leave.
     pub(super) fn end(&mut self, worker: &Rc<Worker>) {
         if let Some(Ok(ready)) = self.came.take() {
-            ready.end(worker);
+            ready.apart.end(worker);
         }
         if let Some(ready) = self.ready.take() {
-            ready.end(worker);
+            ready.apart.end(worker);
         }
         if let Some(coming) = self.coming.take() {
             coming.abort();
@@ -146,7 +124,7 @@ impl Standby {
 impl Ready {
     /// Feeds the stream's own hub from now on: what was kept first, squeezed into the gap.
     pub(super) fn take_over(self, home: &Rc<Home>, takeover: Takeover) -> (Source, Held) {
-        let Self { mut source, held, succession, home: own, .. } = self;
+        let Self { apart: Apart { mut source, held, home: own, .. }, succession } = self;
         let now = Instant::now();
         let kept = own.kept(now);
         home.expect_takeover(takeover);
@@ -155,46 +133,29 @@ impl Ready {
         source.attach(home);
         (source, held)
     }
-
-    fn end(self, worker: &Rc<Worker>) {
-        self.source.leave_behind(worker);
-    }
 }
 
 /// Sets a source up, and has it play to a hub of its own.
 async fn prepare(search: Search, held: Held) -> Result<Ready, Error> {
-    let Candidate { mut source, held, succession } = search.describe(held).await?;
+    let Candidate { source, held, succession } = search.describe(held).await?;
     let making = &search.making;
     let worker = &making.worker;
-    let begun = async {
-        source.set_up().await?;
-        let now = Instant::now();
-        let handle = HubHandle::new(HubParts {
-            id: worker.shared.registry.next_id(),
-            worker: worker.id,
-            name: source.name(),
-            description: Arc::new(source.described().description.clone()),
-            unshared: false,
-            coalesce: Duration::ZERO,
-            metrics: Arc::clone(&making.handle.metrics),
-            comes: source.kind(),
-            control: None,
-        });
-        let home = Own(Home::start(worker, handle, worker.shared.seed(), now));
-        source.attach(&home);
-        source.play(&PlayRequest::default(), true).await?;
-        // It begins with a keyframe when it takes over.
-        (0..home.handle.tracks().len()).for_each(|track| home.request_keyframe(Instant::now(), track));
-        Ok(home)
-    };
-    match begun.await {
-        Ok(home) => Ok(Ready { source, held, succession, home, since: Instant::now() }),
-        Err(error) => {
-            held.report_failure(&error);
-            source.leave_behind(worker);
-            Err(error)
-        }
-    }
+    let handle = HubHandle::new(HubParts {
+        id: worker.shared.registry.next_id(),
+        worker: worker.id,
+        name: source.name(),
+        description: Arc::new(source.described().description.clone()),
+        unshared: false,
+        coalesce: Duration::ZERO,
+        metrics: Arc::clone(&making.handle.metrics),
+        comes: source.kind(),
+        control: None,
+    });
+    let apart = Apart::play(worker, source, held, handle, &PlayRequest::default()).await?;
+    // It begins with a keyframe when it takes over.
+    let tracks = apart.home.handle.tracks().len();
+    (0..tracks).for_each(|track| apart.home.request_keyframe(Instant::now(), track));
+    Ok(Ready { apart, succession })
 }
 
 impl Pull {
@@ -228,7 +189,7 @@ impl Pull {
         let (hub, settings) = (self.making.handle.id, self.making.settings());
         match self.standby.came.take() {
             Some(Ok(ready)) => {
-                let endpoint = ready.source.name();
+                let endpoint = ready.apart.name();
                 tracing::info!(hub, upstream = endpoint, "standby is ready");
                 self.making.handle.source.set_standby(Some(&endpoint));
                 self.standby.retry = None;
@@ -245,12 +206,14 @@ impl Pull {
         let lost = self.standby.lost.take().map(|lost| lost.why);
         let worker = Rc::clone(&self.making.worker);
         if let Some(ready) = &self.standby.ready
-            && let Some(why) = lost.or_else(|| ready.objection(now, &settings))
+            && let Some(why) = lost.or_else(|| {
+                ready.apart.objection(now, &settings, Duration::ZERO).map(|objection| objection.why)
+            })
         {
-            tracing::info!(hub, upstream = ready.source.name(), why, "standby is given up");
+            tracing::info!(hub, upstream = ready.apart.name(), why, "standby is given up");
             self.making.handle.source.set_standby(Some("none: the last one was given up"));
             if let Some(ready) = self.standby.ready.take() {
-                ready.end(&worker);
+                ready.apart.end(&worker);
             }
         }
         let is_warm = settings.failover.standby == config::Standby::Warm;
@@ -267,21 +230,5 @@ impl Pull {
         if self.standby.ready.is_none() && !is_warm {
             self.making.handle.source.set_standby(None);
         }
-    }
-}
-
-impl Ready {
-    /// Why it is of no use, if it is not.
-    fn objection(&self, now: Instant, settings: &ClusterSettings) -> Option<String> {
-        if let Some(objection) = self.held.objection() {
-            return Some(objection.to_owned());
-        }
-        let (last, timeout) = match self.home.last_rtp() {
-            Some(last) => (last, settings.media_timeout),
-            None => (self.since, settings.media_timeout.max(FIRST_MEDIA)),
-        };
-        let silent = now.saturating_duration_since(last);
-        (!settings.media_timeout.is_zero() && silent >= timeout)
-            .then(|| format!("no media for {} ms", silent.as_millis()))
     }
 }

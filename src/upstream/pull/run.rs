@@ -1,16 +1,18 @@
 //! The task of a stream: what readers ask, what the source says, and the time.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use super::Pull;
-use super::source::{Lost, Reason, next_of};
+use super::source::{Lost, Making, Reason, next_of};
 use crate::error::Error;
 use crate::hub::handle::{Command, PlayAnswer, PlayRequest};
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
+use crate::mirror::{Mirrored, Original, What};
 use crate::routing::ClusterSettings;
 
 /// How often a stream without readers is noticed.
@@ -121,6 +123,7 @@ pub(super) async fn run(
         worker.shared.registry.forget(key, handle.id);
     }
     pull.standby.end(&worker);
+    pull.mirror = None;
     let source = pull.source.take();
     if let Some(home) = pull.home.take() {
         home.end(Instant::now());
@@ -131,7 +134,8 @@ pub(super) async fn run(
     }
 }
 
-async fn changed(changes: Option<&mut watch::Receiver<u64>>) {
+/// Waits until what is known of endpoints has changed.
+pub(crate) async fn changed(changes: Option<&mut watch::Receiver<u64>>) {
     if let Some(changes) = changes
         && changes.changed().await.is_ok()
     {
@@ -268,6 +272,16 @@ impl Pull {
         Ok(())
     }
 
+    /// From the first PLAY on the stream may have a shadow.
+    fn mirror(&mut self) {
+        let Making { worker, resolved, via, handle, .. } = &*self.making;
+        let request = &self.request;
+        self.mirror.get_or_insert_with(|| {
+            let what = What::Read { handle: Arc::clone(handle), request: request.clone() };
+            Mirrored::start(worker, Original { what, resolved: resolved.clone(), via: via.clone() })
+        });
+    }
+
     async fn play(&mut self, request: PlayRequest) -> Result<PlayAnswer, Error> {
         if let Some(playing) = self.playing.as_ref().filter(|_| !self.making.handle.unshared) {
             // It flows already; RTP-Info of then is no longer that of the next packet.
@@ -283,6 +297,7 @@ impl Pull {
         self.since = Instant::now();
         self.request = request;
         self.playing = Some(answer.clone());
+        self.mirror();
         Ok(answer)
     }
 }

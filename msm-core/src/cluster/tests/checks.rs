@@ -16,6 +16,49 @@ fn options() -> ClusterOptions {
 const FAILED: Result<(), CheckFailure> = Err(CheckFailure::Refused { status: 500 });
 
 #[test]
+fn a_check_that_could_not_be_made_changes_nothing() {
+    let kind = ActiveOptions { unhealthy_after: 2, ..ActiveOptions::new(CheckKind::Tcp) };
+    let mut bed = Bed::new(named(2), ClusterOptions { active: Some(kind), ..ClusterOptions::default() });
+    let mut failed = false;
+    // The first check succeeds, one fails, and from then on none can be made.
+    let mut made = 0;
+    let mut later = 0;
+    for _ in 0..200 {
+        while let Some(check) = bed.cluster.poll_check(bed.now) {
+            let is_first = check.endpoint.host == "a";
+            made += u32::from(is_first);
+            match made {
+                _ if !is_first => bed.cluster.handle_check(bed.now, check.id, Ok(())),
+                1 => bed.cluster.handle_check(bed.now, check.id, Ok(())),
+                2 => {
+                    failed = true;
+                    bed.cluster.handle_check(bed.now, check.id, Err(CheckFailure::TimedOut));
+                }
+                _ => {
+                    later += 1;
+                    bed.cluster.forget_check(bed.now, check.id);
+                }
+            }
+        }
+        let Some((at, _)) = bed.cluster.poll_timeout() else { break };
+        assert!(at > bed.now, "what is due stays due");
+        bed.now = at;
+        bed.cluster.handle_timeout(at);
+    }
+    assert!(failed && later > 10, "{later}");
+    assert!(matches!(bed.health("a"), Health::Healthy));
+    // And what failed before still counts.
+    let id = bed.id("a");
+    while bed.cluster.poll_check(bed.now).is_none_or(|check| check.id != id) {
+        let (at, _) = bed.cluster.poll_timeout().unwrap();
+        bed.now = at.max(bed.now + Duration::from_millis(1));
+        bed.cluster.handle_timeout(bed.now);
+    }
+    bed.cluster.handle_check(bed.now, id, Err(CheckFailure::TimedOut));
+    assert!(matches!(bed.health("a"), Health::Unhealthy { .. }));
+}
+
+#[test]
 fn nobody_is_checked_unless_told() {
     let mut bed = Bed::new(named(2), ClusterOptions::default());
     assert_eq!(bed.cluster.poll_timeout(), None);

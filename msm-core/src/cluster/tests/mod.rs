@@ -5,6 +5,7 @@ mod limits;
 mod members;
 mod outliers;
 mod panic;
+mod priorities;
 mod properties;
 mod shares;
 mod slow_start;

@@ -22,8 +22,8 @@ enum Step {
         unanswered: u8,
     },
     Bitrate(usize, u64),
-    /// These are members, with these weights and zones.
-    Members(Vec<(usize, u32, bool)>),
+    /// These are members, with these weights, zones and priorities.
+    Members(Vec<(usize, u32, bool, u16)>),
     Options(usize, Option<u32>, Option<u32>, u8),
 }
 
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..40_usize, any::<u8>(), any::<u8>())
             .prop_map(|(steps, failing, unanswered)| Step::Time { steps, failing, unanswered }),
         1 => (0..HOSTS, 0..10_000_000_u64).prop_map(|(host, bits)| Step::Bitrate(host, bits)),
-        1 => prop::collection::vec((0..HOSTS, 0..4_u32, any::<bool>()), 0..HOSTS).prop_map(Step::Members),
+        1 => prop::collection::vec((0..HOSTS, 0..4_u32, any::<bool>(), 0..3_u16), 0..HOSTS).prop_map(Step::Members),
         1 => (0..pick::KINDS_OF_TESTS.len(), limit(), limit(), 0..100_u8)
             .prop_map(|(kind, all, each, panic)| Step::Options(kind, all, each, panic)),
     ]
@@ -89,11 +89,11 @@ fn session(bed: &mut Bed, tried: usize, held: &mut Vec<EndpointId>) -> Result<()
     let views: Vec<_> = bed
         .cluster
         .view(bed.now)
-        .map(|view| (view.id, view.sessions, view.health, view.spec.weight))
+        .map(|view| (view.id, view.sessions, view.health, view.spec.weight, view.spec.priority))
         .collect();
     let panic = bed.cluster.is_panicking();
     let well = |health: &Health| matches!(health, Health::Unknown | Health::Healthy);
-    let may = |(id, sessions, health, weight): &(EndpointId, u32, Health, u32)| {
+    let may = |(id, sessions, health, weight, _): &(EndpointId, u32, Health, u32, u16)| {
         *weight > 0
             && (panic || well(health))
             && !tried.contains(id)
@@ -105,6 +105,8 @@ fn session(bed: &mut Bed, tried: usize, held: &mut Vec<EndpointId>) -> Result<()
             let id = bed.id(&host);
             let own = views.iter().find(|view| view.0 == id).unwrap();
             prop_assert!(may(own), "{host} was picked: {own:?}");
+            let first = views.iter().filter(|view| may(view)).map(|view| view.4).min();
+            prop_assert_eq!(Some(own.4), first, "{} has another priority: {:?}", host, views);
             prop_assert!(!full);
             prop_assert!(bed.cluster.check(id).is_ok(), "and it would have to leave at once");
             bed.cluster.begin(id);
@@ -170,9 +172,9 @@ proptest! {
                 }
                 Step::Members(members) => {
                     let mut specs = Vec::new();
-                    for (host, weight, far) in members {
+                    for (host, weight, far, priority) in members {
                         let mut spec = named(HOSTS)[host].clone();
-                        spec.weight = weight;
+                        (spec.weight, spec.priority) = (weight, priority);
                         spec.zone = Some(if far { "y".into() } else { "x".into() });
                         specs.push(spec);
                     }

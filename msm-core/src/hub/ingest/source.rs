@@ -8,6 +8,9 @@ use crate::stats::{ReceiverStats, Verdict};
 /// Packets in sequence after which a new SSRC may follow one that went quiet.
 const CANDIDATE_PACKETS: u32 = 4;
 
+/// The same where the old one has been silent for `source_timeout`, and other packets came meanwhile that were in no sequence (RFC 3550 App. A.1).
+const MIN_SEQUENTIAL: u32 = 2;
+
 /// How long the old source must have been quiet for that: longer than the pause between two frames at 10 a second.
 const QUIET: Duration = Duration::from_millis(120);
 
@@ -158,10 +161,14 @@ impl Lock {
         let old = match &self.source {
             None => None,
             Some(source) => {
-                let silent = now.saturating_duration_since(source.last);
-                let gone = source.bye || silent >= timeout;
-                let last = source.last;
-                if !(gone || self.candidate_passed(now, header, last) && silent >= QUIET) {
+                let (last, bye) = (source.last, source.bye);
+                let silent = now.saturating_duration_since(last);
+                // What comes first after a silence may hold the parameter sets; after other packets of nobody's it is one more of them.
+                let first = self.candidate.as_ref().is_none_or(|candidate| candidate.since < last);
+                let run = self.candidate_run(now, header, last);
+                let follows = run >= CANDIDATE_PACKETS && silent >= QUIET;
+                let gone = bye || silent >= timeout && (first || run >= MIN_SEQUENTIAL);
+                if !(gone || follows) {
                     return Decision::Foreign;
                 }
                 Some(source_ssrc(&self.source))
@@ -177,8 +184,8 @@ impl Lock {
         }
     }
 
-    /// Whether `header` continues a run of packets of one new SSRC that began after the old source's last packet.
-    fn candidate_passed(&mut self, now: Instant, header: &Header, old_last: Instant) -> bool {
+    /// How many packets in sequence there are with `header`, of one new SSRC, that began after the old source's last packet.
+    fn candidate_run(&mut self, now: Instant, header: &Header, old_last: Instant) -> u32 {
         let next_sequence = header.sequence.wrapping_add(1);
         match &mut self.candidate {
             Some(candidate)
@@ -188,11 +195,11 @@ impl Lock {
             {
                 candidate.next_sequence = next_sequence;
                 candidate.packets = candidate.packets.saturating_add(1);
-                candidate.packets >= CANDIDATE_PACKETS
+                candidate.packets
             }
             candidate => {
                 *candidate = Some(Candidate { ssrc: header.ssrc, next_sequence, packets: 1, since: now });
-                false
+                1
             }
         }
     }

@@ -140,6 +140,21 @@ fn after_bye_or_a_long_silence_another_ssrc_follows_at_once() {
 }
 
 #[test]
+fn packets_of_nobodys_do_not_become_the_source_however_long_it_is_silent() {
+    let mut source = Source::new();
+    (0..5).for_each(|n| assert!(source.packet(u64::from(n) * 20, n, 7)));
+    for n in 0..500_u16 {
+        let ssrc = 1000 + u32::from(n);
+        assert!(!source.packet(100 + u64::from(n) * 20, n.wrapping_mul(7919), ssrc), "packet {n}");
+    }
+    assert_eq!(source.events(), []);
+    // One that is in sequence is a source.
+    assert!(!source.packet(11_000, 50, 8));
+    assert!(source.packet(11_020, 51, 8));
+    assert_eq!(source.events(), [IngestEvent::SourceChanged { track: AUDIO, old: 7, new: 8 }]);
+}
+
+#[test]
 fn a_source_that_starts_its_sequence_anew_is_a_change() {
     let mut source = Source::new();
     for n in 0..5 {

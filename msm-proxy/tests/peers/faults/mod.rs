@@ -3,7 +3,11 @@
 
 mod acts;
 mod crowd;
+mod garbage;
+mod list;
+mod names;
 mod probe;
+mod reload;
 mod scene;
 mod table;
 
@@ -13,7 +17,7 @@ use crate::lab::Lab;
 use crate::need::{Peer, have};
 
 /// What is always done; the others only where `MSM_FAULTS=all`.
-const ALWAYS: [&str; 3] = ["kill-warm", "stop-warm", "statuses"];
+const ALWAYS: [&str; 3] = ["kill-warm", "garbage-sources", "statuses"];
 
 #[test]
 fn readers_do_not_notice() {
@@ -27,7 +31,7 @@ fn readers_do_not_notice() {
         names => names.split(',').any(|name| name == fault.name),
     };
     let mut rows = Vec::new();
-    for fault in acts::FAULTS.iter().filter(is_wanted) {
+    for fault in list::FAULTS.iter().filter(is_wanted) {
         let lab = Lab::alone();
         let row = Scene::set(&lab, fault).play();
         println!("{row}");

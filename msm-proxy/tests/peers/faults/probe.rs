@@ -11,6 +11,8 @@ use tokio::net::{TcpStream, UdpSocket};
 const RATES: [f64; 2] = [90_000.0, 48_000.0];
 /// How often a session is kept alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// What garbage ends with (see `gst_garbage.py`).
+const GARBAGE: &[u8] = b"no media of any kind";
 /// Largest packet.
 const DATAGRAM: usize = 2048;
 
@@ -34,6 +36,7 @@ pub(crate) struct Packet {
 pub(crate) struct Track {
     pub(crate) packets: Vec<Packet>,
     sources: BTreeSet<u32>,
+    garbage: u64,
 }
 
 /// What a probe has seen.
@@ -46,6 +49,7 @@ pub(crate) struct Seen {
 
 impl Track {
     fn take(&mut self, packet: &[u8]) {
+        self.garbage += u64::from(packet.ends_with(GARBAGE));
         let (Some(&second), Some(sequence), Some(timestamp), Some(source)) =
             (packet.get(1), packet.get(2..4), packet.get(4..8), packet.get(8..12))
         else {
@@ -70,8 +74,11 @@ impl Track {
         pairs.map(|pair| u64::from(pair[1].sequence.wrapping_sub(pair[0].sequence).saturating_sub(1))).sum()
     }
 
-    /// Where the line breaks: another source, a number again, a timestamp that goes back.
+    /// Where the line breaks: garbage, another source, a number again, a timestamp that goes back.
     pub(crate) fn breaks(&self) -> Option<String> {
+        if self.garbage > 0 {
+            return Some(format!("{} packets of garbage", self.garbage));
+        }
         if self.sources.len() > 1 {
             return Some(format!("{} sources", self.sources.len()));
         }

@@ -1,9 +1,11 @@
 //! Servers, the proxy, and the readers of one fault.
 
 use super::crowd::{Player, Probes, READERS, players};
+use super::names::{self, NAME};
 use super::probe::Seen;
 use super::table::Row;
 use crate::lab::{Lab, Place};
+use crate::names::NameServer;
 use crate::need::workspace;
 use crate::process::Process;
 use crate::proxy::{Proxy, url};
@@ -11,9 +13,9 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Addresses of the endpoints of the stream that the fault is done to, and of the server of another stream.
-pub(crate) const ENDPOINTS: [&str; 3] = ["10.71.0.1", "10.71.0.3", "10.71.0.4"];
-const CALM: &str = "10.71.0.5";
+/// Endpoints of the stream that the fault is done to, each in a namespace of its own. The server of another stream is where servers are.
+pub(crate) const ENDPOINTS: [Place; 3] = [Place::Endpoint(0), Place::Endpoint(1), Place::Endpoint(2)];
+const CALM: Place = Place::Server;
 /// Readers of the other stream.
 const CALM_READERS: usize = 4;
 /// How long readers read before the fault, and after what is done is done.
@@ -26,8 +28,12 @@ pub(crate) struct Fault {
     pub(crate) about: &'static str,
     /// How many endpoints there are.
     pub(crate) endpoints: usize,
+    /// How the proxy reads from them.
+    pub(crate) transport: &'static str,
     /// Further keys of the cluster.
     pub(crate) cluster: &'static str,
+    /// Whether a name stands for the endpoints.
+    pub(crate) named: bool,
     /// Options of the servers, one after the other.
     pub(crate) options: [&'static [&'static str]; 3],
     /// What is done, and how long that takes at most.
@@ -37,54 +43,84 @@ pub(crate) struct Fault {
     pub(crate) bound: Duration,
     /// Whether the proxy has to leave an endpoint.
     pub(crate) leaves: bool,
+    /// Whether not even a packet may be lost where the fault is done.
+    pub(crate) lossless: bool,
+}
+
+/// What differs from the usual configuration.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Other {
+    /// Of the first of the endpoints.
+    pub(crate) weight: Option<u32>,
+    /// One more of them, by its URL.
+    pub(crate) endpoint: Option<String>,
+    /// Lines that are added.
+    pub(crate) routes: String,
+    pub(crate) clusters: String,
 }
 
 /// One fault's surroundings.
 pub(crate) struct Scene<'lab> {
-    fault: &'static Fault,
+    pub(crate) fault: &'static Fault,
     pub(crate) servers: Vec<Option<Process>>,
     pub(crate) proxy: Option<Proxy<'lab>>,
+    pub(crate) names: Option<NameServer>,
     calm: Option<Process>,
     pub(crate) lab: &'lab Lab,
+    /// When the endpoint was struck, where that is not at once.
+    pub(crate) struck: Option<SystemTime>,
     pub(crate) wrong: Vec<String>,
 }
 
 impl<'lab> Scene<'lab> {
     /// Starts the servers, and the proxy in front of them.
     pub(crate) fn set(lab: &'lab Lab, fault: &'static Fault) -> Scene<'lab> {
-        let mut scene = Scene { fault, servers: Vec::new(), proxy: None, calm: None, lab, wrong: Vec::new() };
-        let namespace = lab.namespace(Place::Server);
-        for address in ENDPOINTS.iter().skip(1).chain([&CALM]) {
-            let address = format!("{address}/24");
-            let arguments = ["-n", &namespace, "addr", "add", &address, "dev", "srv0"];
-            assert!(Command::new("ip").args(arguments).status().unwrap().success());
-        }
+        lab.add_endpoints(u8::try_from(ENDPOINTS.len()).unwrap());
+        let mut scene = Scene {
+            fault,
+            servers: Vec::new(),
+            proxy: None,
+            names: fault.named.then(|| names::server(lab, fault.endpoints)),
+            calm: None,
+            lab,
+            struck: None,
+            wrong: Vec::new(),
+        };
         for index in 0..fault.endpoints {
             let server = scene.server(index);
             scene.servers.push(Some(server));
         }
         scene.calm = Some(server(lab, "calm", CALM, &[]));
-        scene.proxy = Some(Proxy::start(lab, &scene.config()));
+        scene.proxy = Some(Proxy::start(lab, &scene.config(&Other::default())));
         scene
     }
 
-    /// The configuration. Over TCP, as the servers' datagrams would all come from the first of their host's addresses.
-    pub(crate) fn config(&self) -> String {
-        let endpoints: Vec<String> = ENDPOINTS
+    /// The configuration.
+    pub(crate) fn config(&self, other: &Other) -> String {
+        let Fault { transport, cluster, endpoints, .. } = self.fault;
+        let calm = CALM.address();
+        let mut urls: Vec<String> = ENDPOINTS
             .iter()
-            .take(self.fault.endpoints)
-            .map(|address| format!("\"rtsp://{address}:8554\""))
+            .take(*endpoints)
+            .map(|place| format!("\"rtsp://{}:8554\"", place.address()))
             .collect();
+        if let (Some(weight), Some(first)) = (other.weight, urls.first_mut()) {
+            *first = format!("{{url: {first}, weight: {weight}}}");
+        }
+        urls.extend(other.endpoint.as_ref().map(|url| format!("\"{url}\"")));
+        let source = match &self.names {
+            Some(names) => format!("dns: {{name: {NAME}, servers: [\"{}\"], port: 8554}}", names.address),
+            None => format!("endpoints: [{}]", urls.join(", ")),
+        };
+        let Other { routes, clusters, .. } = other;
         format!(
             r#"routes:
-  - {{name: calm, match: {{url: "rtsp://*/calm/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: calm}}]}}
+{routes}  - {{name: calm, match: {{url: "rtsp://*/calm/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: calm}}]}}
   - {{name: all, match: {{url: "rtsp://*/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: servers}}]}}
 clusters:
-  calm: {{endpoints: ["rtsp://{CALM}:8554"], transport: tcp}}
-  servers: {{endpoints: [{}], transport: tcp{}}}
-"#,
-            endpoints.join(", "),
-            self.fault.cluster
+{clusters}  calm: {{endpoints: ["rtsp://{calm}:8554"], transport: tcp}}
+  servers: {{{source}, transport: {transport}{cluster}}}
+"#
         )
     }
 
@@ -93,9 +129,9 @@ clusters:
         server(self.lab, &format!("server-{index}"), ENDPOINTS[index], self.fault.options[index])
     }
 
-    /// Runs a command in the servers' namespace.
-    pub(crate) fn at_servers(&self, program: &str, arguments: &[&str]) {
-        let status = self.lab.command(Place::Server, program).args(arguments).status().unwrap();
+    /// Runs a command in the namespace of an endpoint.
+    pub(crate) fn at(&self, index: usize, program: &str, arguments: &[&str]) {
+        let status = self.lab.command(ENDPOINTS[index], program).args(arguments).status().unwrap();
         assert!(status.success(), "{program} {arguments:?}");
     }
 
@@ -116,9 +152,10 @@ clusters:
         let (fault, wall) = (Instant::now(), SystemTime::now());
         (self.fault.act)(&mut self);
         sleep(end.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_secs(3)));
+        let ended: Vec<String> = players.iter().filter_map(|player| Player::goes_on(player).err()).collect();
+        let broken = ended.len();
         let mut wrong = std::mem::take(&mut self.wrong);
-        wrong.extend(players.iter().filter_map(|player| Player::goes_on(player).err()));
-        let broken = wrong.len();
+        wrong.extend(ended);
         let (seen, calm) = (probes.done(), calm.done());
         drop(players);
         let mut row = Row {
@@ -128,13 +165,17 @@ clusters:
             gaps: Vec::new(),
             bound: self.fault.bound,
             elsewhere: calm.iter().flat_map(|seen| &seen.tracks).map(super::probe::Track::lost).sum(),
-            detected: self.detected(wall),
+            detected: self.detected(self.struck.unwrap_or(wall)),
             growth: 0.0,
             lip_sync: 0.0,
             wrong,
         };
         for (number, seen) in seen.iter().enumerate() {
             judge(&mut row, number, seen, fault, end);
+            let lost: u64 = seen.tracks.iter().map(super::probe::Track::lost).sum();
+            if self.fault.lossless && lost > 0 {
+                row.wrong.push(format!("probe {number}: {lost} packets lost"));
+            }
         }
         row.gaps.sort();
         for (number, seen) in calm.iter().enumerate() {
@@ -147,7 +188,8 @@ clusters:
         }
         if !row.is_well() {
             let log = self.proxy.as_ref().unwrap().log();
-            let lines: Vec<_> = log.lines().filter(|line| !line.contains("DEBUG")).collect();
+            let lines: Vec<_> =
+                log.lines().filter(|line| line.starts_with("20") && !line.contains("DEBUG")).collect();
             println!("--- the proxy:\n{}", lines.join("\n"));
         }
         row
@@ -201,12 +243,12 @@ fn judge(row: &mut Row, number: usize, seen: &Seen, fault: Instant, end: Instant
     }
 }
 
-/// A real server at an address of the servers' namespace.
-fn server(lab: &Lab, name: &str, address: &str, options: &[&str]) -> Process {
-    let mut command = lab.command(Place::Server, "/usr/bin/python3");
+/// A real server.
+fn server(lab: &Lab, name: &str, place: Place, options: &[&str]) -> Process {
+    let mut command = lab.command(place, "/usr/bin/python3");
     let script = if options.first() == Some(&"--status") { "status_server.py" } else { "gst_server.py" };
     command.arg(workspace().join("msm-proxy/tests/peers").join(script));
-    command.args(["--address", address]).args(options);
+    command.args(["--address", &place.address()]).args(options);
     let mut process = lab.start(name, command);
     process.until(Duration::from_secs(15), "ready", |process| process.out().contains("ready"));
     process

@@ -67,6 +67,8 @@ pub(super) struct Addresses {
     pub(super) ttl: Option<Duration>,
     /// The first that is wrong.
     pub(super) problem: Option<String>,
+    /// Whether any name was answered with an address.
+    pub(super) fresh: bool,
 }
 
 /// The last good answers, by name and kind.
@@ -76,8 +78,8 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Asks for A and AAAA of each name. Where one of them does not come, those of its kind that were known before stay: a
-    /// name server that loses one question takes no endpoint away.
+    /// Asks for A and AAAA of each name. Where one of them, or both, do not come, those that were known before stay: a
+    /// name server that loses questions takes no endpoint away.
     pub(super) async fn resolve(&mut self, resolver: &TokioResolver, names: Vec<String>) -> Addresses {
         let mut asking = JoinSet::new();
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
@@ -116,6 +118,7 @@ impl Hosts {
             }
         }
         let mut problem = None;
+        let any = fresh.values().any(|own: &Vec<IpAddr>| !own.is_empty());
         let by_name = names
             .into_iter()
             .map(|name| (self.settle(&name, &fresh, &problems, &mut problem), name))
@@ -123,7 +126,7 @@ impl Hosts {
             .collect::<Vec<_>>();
         let is_asked = |name: &str| by_name.iter().any(|(asked, _)| asked == name);
         self.known.retain(|(name, _), _| is_asked(name));
-        Addresses { by_name, ttl, problem }
+        Addresses { by_name, ttl, problem, fresh: any }
     }
 
     /// What is to be used of one name.
@@ -136,8 +139,13 @@ impl Hosts {
     ) -> Vec<IpAddr> {
         let keys = [(name.to_owned(), false), (name.to_owned(), true)];
         let any = keys.iter().any(|key| fresh.get(key).is_some_and(|own| !own.is_empty()));
+        let denied = keys.iter().all(|key| fresh.get(key).is_some_and(Vec::is_empty));
         let mut found = Vec::new();
         for key in keys {
+            if denied && fresh.values().any(|own| !own.is_empty()) {
+                // Other names have addresses: that this one has none is no accident.
+                self.known.remove(&key);
+            }
             if let Some((is_empty, why)) = problems.get(&key)
                 // That a name has addresses of one kind alone is usual.
                 && !(*is_empty && any)
@@ -151,7 +159,7 @@ impl Hosts {
             }
             found.extend(self.known.get(&key).into_iter().flatten().copied());
         }
-        if any { found } else { Vec::new() }
+        found
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 /// Targets of one service whose addresses are asked for.
 const MAX_TARGETS: usize = 200;
+/// Priorities of one service.
+const MAX_PRIORITIES: usize = 8;
 
 /// Weights are shared out among a target's addresses: this has many divisors.
 const PARTS: u32 = 60;
@@ -17,21 +19,25 @@ pub(super) struct Target {
     pub(super) weight: u16,
 }
 
-/// Targets of one priority each, the lowest first. A group counts if the one before has no address.
+/// Targets of one priority each, the lowest first: those that are used for as long as one of them can be had.
 pub(super) fn groups(mut targets: Vec<Target>, problem: &mut Option<String>) -> Vec<Vec<Target>> {
     targets.sort();
     targets.dedup_by(|later, first| {
         (later.priority, &later.name, later.port) == (first.priority, &first.name, first.port)
     });
+    if targets.len() > MAX_TARGETS {
+        problem.get_or_insert_with(|| {
+            format!("{} targets were found, and only the first {MAX_TARGETS} are used", targets.len())
+        });
+        targets.truncate(MAX_TARGETS);
+    }
     let mut groups: Vec<Vec<Target>> =
         targets.chunk_by(|a, b| a.priority == b.priority).map(<[Target]>::to_vec).collect();
-    for group in &mut groups {
-        if group.len() > MAX_TARGETS {
-            problem.get_or_insert_with(|| {
-                format!("{} targets were found, and only the first {MAX_TARGETS} are used", group.len())
-            });
-            group.truncate(MAX_TARGETS);
-        }
+    if groups.len() > MAX_PRIORITIES {
+        problem.get_or_insert_with(|| {
+            format!("{} priorities were found, and only the first {MAX_PRIORITIES} are used", groups.len())
+        });
+        groups.truncate(MAX_PRIORITIES);
     }
     groups
 }
@@ -79,7 +85,11 @@ mod tests {
         let many = (0..300).map(|number| target(1, 1, &format!("h{number:03}"))).collect();
         let cut = super::groups(many, &mut problem);
         assert_eq!(cut[0].len(), MAX_TARGETS);
-        assert!(problem.unwrap().starts_with("300 targets"));
+        assert!(problem.take().unwrap().starts_with("300 targets"));
+        let many = (0..20).map(|priority| target(priority, 1, "h")).collect();
+        let cut = super::groups(many, &mut problem);
+        assert_eq!((cut.len(), cut[7][0].priority), (MAX_PRIORITIES, 7));
+        assert!(problem.unwrap().starts_with("20 priorities"));
     }
 
     #[test]
