@@ -40,6 +40,31 @@ impl Grant {
         self.sent().as_ref().is_some_and(|sent| sent.until <= now)
     }
 
+    /// Tells the client by a connection of its that the session does not know, as of another worker, where it was sent, if it was.
+    pub(crate) fn tell_by(&self, connection: &Connection) {
+        if let Some(request) = self.redirect().filter(|_| connection.takes_requests()) {
+            connection.send_request(request);
+        }
+    }
+
+    fn redirect(&self) -> Option<Request> {
+        let sent = self.sent();
+        let Sent { to, until } = sent.as_ref()?;
+        Some(self.redirect_to(to, until.saturating_duration_since(Instant::now())))
+    }
+
+    fn redirect_to(&self, to: &str, leave_within: Duration) -> Request {
+        let redirect = Redirect {
+            version: self.version,
+            url: &self.url.to_string(),
+            session: &self.id,
+            to,
+            now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            leave_within,
+        };
+        redirect.request()
+    }
+
     fn sent(&self) -> MutexGuard<'_, Option<Sent>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,31 +74,13 @@ impl Session {
     /// Tells the client where it was sent, if it was. A client without a connection is not told, and ends when its time is over; so does one
     /// that does not read what it is sent.
     pub(crate) fn tell_where(&self) {
-        let Some(request) = self.redirect() else { return };
+        let Some(request) = self.grant.redirect() else { return };
         match self.signalling().filter(|connection| connection.takes_requests()) {
             Some(connection) => connection.send_request(request),
             None => {
                 tracing::debug!(session = %self.id, peer = %self.owner, "cannot be told to go elsewhere");
             }
         }
-    }
-
-    fn redirect(&self) -> Option<Request> {
-        let sent = self.grant.sent();
-        let Sent { to, until } = sent.as_ref()?;
-        Some(self.redirect_to(to, until.saturating_duration_since(Instant::now())))
-    }
-
-    fn redirect_to(&self, to: &str, leave_within: Duration) -> Request {
-        let redirect = Redirect {
-            version: self.grant.version,
-            url: &self.grant.url.to_string(),
-            session: &self.id,
-            to,
-            now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-            leave_within,
-        };
-        redirect.request()
     }
 
     /// The connection that its client is asked by.
@@ -98,6 +105,6 @@ pub(crate) fn send_members(worker: &Rc<Worker>) {
         };
         // The same URL, of which this process is one of several places.
         let url = session.grant.url.to_string();
-        connection.send_request(session.redirect_to(&url, Duration::ZERO));
+        connection.send_request(session.grant.redirect_to(&url, Duration::ZERO));
     }
 }

@@ -169,6 +169,11 @@ impl SessionDirectory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(|own| own.worker)
     }
 
+    /// What a session was let in for, while it is up.
+    pub(crate) fn grant(&self, id: &str) -> Option<Arc<Grant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(Arc::clone)
+    }
+
     /// All sessions that are up.
     pub(crate) fn grants(&self) -> Vec<Arc<Grant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
