@@ -146,6 +146,14 @@ pub enum Error {
         /// The configuration key.
         key: &'static str,
     },
+    /// A process could not take over from another one, or hand over to it.
+    #[error("upgrade in place at {socket}: {reason}")]
+    Upgrade {
+        /// The path of the Unix socket.
+        socket: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// A socket could not be opened.
     #[error("{what}: {source}")]
     Socket {
@@ -200,6 +208,7 @@ impl Error {
             Self::UpstreamTls { .. } => "upstream_tls",
             Self::NotAMember { .. } => "not_a_member",
             Self::Capacity { .. } => "capacity",
+            Self::Upgrade { .. } => "upgrade",
             Self::Socket { .. } => "socket",
             Self::Configuration(_) => "configuration",
             Self::StreamEnded => "stream_ended",
@@ -228,7 +237,7 @@ impl Error {
             // What the cluster may take is reached, or what its endpoints may: with one more of these it could be served.
             Self::ClusterFull { key: "limits.sessions", .. } => 453,
             Self::ClusterFull { .. } => 503,
-            Self::Socket { .. } | Self::Configuration(_) => 500,
+            Self::Socket { .. } | Self::Configuration(_) | Self::Upgrade { .. } => 500,
             Self::StreamEnded => 404,
         }
     }

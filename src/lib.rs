@@ -10,6 +10,7 @@
 //! Media runs on worker threads that the mesh owns, never on the application's runtime.
 
 pub mod config;
+pub mod upgrade;
 
 mod alive;
 mod api;

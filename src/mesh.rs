@@ -40,6 +40,7 @@ use crate::serve::succession;
 use crate::settings;
 use crate::shared::Shared;
 use crate::status::Status;
+use crate::upgrade::{Quiet, Takeover};
 use crate::upstream::{pull, push};
 use crate::watched;
 use crate::worker::{Worker, WorkerHandle};
@@ -56,6 +57,7 @@ pub struct Builder {
     workers: Option<u16>,
     identity: Option<Arc<dyn IdentitySource>>,
     file: Option<PathBuf>,
+    takeover: Option<Takeover>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -106,6 +108,13 @@ impl Builder {
         self
     }
 
+    /// Serves in the place of a process that runs, with its sockets and as many workers as it has: see [`crate::upgrade`].
+    #[must_use]
+    pub fn take_over(mut self, takeover: Takeover) -> Self {
+        self.takeover = Some(takeover);
+        self
+    }
+
     /// Starts the worker threads. Nothing listens before [`Mesh::serve`].
     ///
     /// Without a configuration the mesh has no routes, and dials the URLs that it is given.
@@ -132,7 +141,8 @@ impl Builder {
             let listener = |own| Ok::<_, Error>(ListenerShared::new(settings::listener(own, source)?));
             config.listeners.iter().map(listener).collect::<Result<_, _>>()?
         };
-        let hop = settings::hop(&config, source)?;
+        let taken = self.takeover.as_ref().map_or(&[][..], |own| &own.generations);
+        let hop = settings::hop(&config, source, taken)?;
         let limits_and_times = settings::settings(&config);
         let running = Running::new((!embedded).then_some(config.clone()), pinned, files);
         let shared = Shared::new(limits_and_times, routing, listeners, running, hop)?;
@@ -140,7 +150,18 @@ impl Builder {
         for advice in limits::check() {
             tracing::warn!("{advice}");
         }
-        let count = settings::workers(&config);
+        let mut count = settings::workers(&config);
+        if let Some(Takeover { workers, inherited, pending, .. }) = self.takeover {
+            if workers != count {
+                tracing::warn!(
+                    workers,
+                    configured = count,
+                    "`workers` stays as the process before this one has it, until a restart"
+                );
+            }
+            count = workers;
+            shared.inherit(inherited, pending);
+        }
         let mut workers = Vec::with_capacity(count);
         for id in 0..count {
             let worker = WorkerHandle::start(id, Arc::clone(&shared))
@@ -205,15 +226,26 @@ impl Mesh {
     /// # Errors
     /// [`Error::Socket`] that names the listener and the key to change.
     pub async fn serve(&self) -> Result<Serving, Error> {
+        // Everything that can fail, before another process lets go of what it serves.
         for worker in self.shared.workers() {
-            worker.call(Worker::listen).await??;
+            worker.call(|worker| worker.bind()).await??;
         }
-        self.shared.serving.store(true, Ordering::Release);
         let listeners = self.shared.listeners.load_full();
         if listeners.iter().any(|listener| listener.settings.member.is_some())
             && let Some(worker) = self.shared.workers().first()
         {
             worker.run(|worker| async move { HopPort::address(&worker).await }).await??;
+        }
+        let taking = match self.shared.pending() {
+            Some(pending) => Some(pending.take(&self.shared).await?),
+            None => None,
+        };
+        for worker in self.shared.workers() {
+            worker.call(Worker::open_prepared).await?;
+        }
+        self.shared.serving.store(true, Ordering::Release);
+        if let Some(taking) = taking {
+            taking.taken(&self.shared).await?;
         }
         reload::keep_standing(&self.shared, &mut *self.shared.running.lock().await).await?;
         let addresses = listeners.iter().map(|listener| listener.address()).collect();
@@ -371,7 +403,11 @@ impl Mesh {
     /// What is wrong with it, or cannot be had, such as a port: then nothing has changed. [`Error::Configuration`] also for a mesh that
     /// was built without a configuration. Cancelling does not stop it.
     pub async fn reload(&self, config: Config) -> Result<Changes, Error> {
-        reload::reload(&self.shared, None, move || Ok(config)).await
+        let load = move || {
+            let routing = config.routing().map_err(|errors| Error::Configuration(errors.to_string()))?;
+            Ok((config, routing))
+        };
+        reload::reload(&self.shared, None, load).await
     }
 
     /// [`Self::reload`] with a file, which is read off the caller's thread; `env` overrides its keys as in [`Config::load`].
@@ -386,7 +422,7 @@ impl Mesh {
         let (path, env): (PathBuf, Vec<_>) = (path.into(), env.into_iter().collect());
         let file = path.clone();
         let load = move || {
-            Config::load(Some(&path), env.into_iter())
+            Config::load_checked(Some(&path), env.into_iter())
                 .map_err(|errors| Error::Configuration(errors.to_string()))
         };
         reload::reload(&self.shared, Some(file), load).await
@@ -435,17 +471,38 @@ impl Mesh {
         self.shared.running.lock().await.config()
     }
 
+    /// Waits until nobody needs this process any more, once another one serves in its place: no session, no connection that may come to
+    /// have one, and no process before it is left. See [`crate::upgrade`].
+    pub async fn ended(&self) {
+        let mut quiet = Quiet::default();
+        while self.shared.upgrade.handed_over().is_none() || !quiet.has_ended(&self.shared) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the process that serves in the place of this one is gone without having been asked to: then this one serves again.
+    pub async fn taken_back(&self) {
+        self.shared.upgrade.taken_back().await;
+    }
+
     /// Ends: whoever wants a new session gets 503 with `Retry-After`; sessions that are there get until `deadline` to end by themselves;
     /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop.
     pub async fn shutdown(&self, deadline: Duration) {
-        self.shared.draining.send_replace(true);
-        for worker in self.shared.workers() {
-            let _ = worker.post(elsewhere::send_members);
+        // Where another process serves, who comes here comes to what only this one has.
+        self.shared.draining.send_replace(self.shared.upgrade.handed_over().is_none());
+        if let Some(before) = self.shared.upgrade.predecessor() {
+            before.leave(self.shared.upgrade.handed_over().is_some());
+        }
+        if *self.shared.draining.borrow() {
+            for worker in self.shared.workers() {
+                let _ = worker.post(elsewhere::send_members);
+            }
         }
         let start = Instant::now();
         let mut told = start;
+        let mut quiet = Quiet::default();
         let sessions = || self.shared.metrics.sessions.get();
-        while sessions() > 0 && start.elapsed() < deadline {
+        while !quiet.has_ended(&self.shared) && start.elapsed() < deadline {
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
                 let left = deadline.saturating_sub(start.elapsed());
@@ -453,6 +510,7 @@ impl Mesh {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        self.shared.draining.send_replace(true);
         match sessions() {
             0 => tracing::info!(took = ?start.elapsed(), "drained"),
             left => tracing::info!(sessions = left, "these sessions are ended"),
@@ -468,6 +526,10 @@ impl Mesh {
         let shared = Arc::clone(&self.shared);
         let _ =
             tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// A worker for a new stream: the one with the fewest of them would be best known by counting; turn by turn is even

@@ -36,6 +36,7 @@ use crate::serve::admission::AdmissionLimits;
 use crate::serve::listener::{ListenerSettings, MulticastSettings, without_v6};
 use crate::serve::login;
 use crate::shared::Settings;
+use crate::upgrade;
 use crate::watched::{Refresh, Watched};
 
 /// Asked of the kernel for every media socket: a burst of keyframes of many streams.
@@ -167,12 +168,16 @@ fn members(
     Ok(Some(Members { source: Arc::clone(source), config }))
 }
 
-/// What mesh hops share: the port is that of the first mesh listener, or any.
-pub(crate) fn hop(config: &Config, source: Option<&Arc<dyn IdentitySource>>) -> Result<HopShared, Error> {
+/// What mesh hops share; `taken` are the generations of other processes that live. The port is that of the first mesh listener, or any.
+pub(crate) fn hop(
+    config: &Config,
+    source: Option<&Arc<dyn IdentitySource>>,
+    taken: &[u8],
+) -> Result<HopShared, Error> {
     let listener = config.listeners.iter().find(|listener| listener.protocol == Protocol::Mesh);
     let any = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), 0);
     let random = getrandom::u32().map_err(|error| Error::Configuration(format!("no randomness: {error}")))?;
-    let [generation, ..] = random.to_be_bytes();
+    let [random, ..] = random.to_be_bytes();
     Ok(HopShared {
         settings: PortSettings {
             address: without_v6(listener.map_or(any, |listener| listener.address)),
@@ -182,7 +187,7 @@ pub(crate) fn hop(config: &Config, source: Option<&Arc<dyn IdentitySource>>) -> 
             ),
         },
         address: tokio::sync::OnceCell::new(),
-        generation,
+        generation: upgrade::generation(random, taken),
         source: source.cloned(),
         associations: AssociationDirectory::default(),
         fallbacks: Fallbacks::default(),

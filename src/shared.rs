@@ -21,6 +21,7 @@ use crate::serve::listener::ListenerShared;
 use crate::serve::passwords::Passwords;
 use crate::serve::route_seats::RouteSeats;
 use crate::serve::session::SessionDirectory;
+use crate::upgrade::Upgrade;
 use crate::watched::Refresh;
 use crate::worker::WorkerHandle;
 
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) groups: GroupTable,
     /// What mesh hops share.
     pub(crate) hop: HopShared,
+    /// The processes before and after this one.
+    pub(crate) upgrade: Upgrade,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) passwords: Passwords,
@@ -121,6 +124,7 @@ impl Shared {
             history: History::default(),
             groups: GroupTable::default(),
             hop,
+            upgrade: Upgrade::default(),
             metrics: Metrics::default(),
             pseudonym: format!("msm-{:012x}", seed & 0xffff_ffff_ffff),
             stopping: watch::Sender::new(false),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::reload::ConfigurationStatus;
 use crate::shared::Shared;
+use crate::upgrade::PredecessorStatus;
 
 mod clusters;
 
@@ -39,6 +40,8 @@ pub struct Status {
     pub identity_problem: Option<String>,
     /// Associations with other members.
     pub hops: Vec<HopStatus>,
+    /// Processes before this one whose sessions end by themselves.
+    pub predecessors: Vec<PredecessorStatus>,
     /// Endpoints of mesh clusters that know no mesh hop, and are spoken to by RTSP over TLS (`fallback: rtsps`).
     pub fallbacks: Vec<FallbackStatus>,
 }
@@ -193,6 +196,8 @@ pub struct StreamStatus {
     pub endpoint: Option<String>,
     /// The endpoint that is kept ready to take over, or why there is none, where the cluster has a standby.
     pub standby: Option<String>,
+    /// Whether that one brings the same packets, so that it takes over without a gap.
+    pub standby_identical: bool,
     /// Where the stream is copied to, or why it is not, where its route has a mirror that takes it.
     pub mirror: Option<String>,
     /// How often another source has taken over.
@@ -231,6 +236,7 @@ impl Status {
             identity: source.and_then(|source| source.snapshot()).map(|own| own.svid.id().to_string()),
             identity_problem: source.and_then(|source| source.problem()).map(|problem| problem.to_string()),
             hops,
+            predecessors: shared.upgrade.predecessors(),
             fallbacks: shared.hop.fallbacks.status(Instant::now()),
             clusters,
             endpoints,
@@ -254,6 +260,7 @@ impl Status {
                 .map(|(stream, source)| StreamStatus {
                     endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
                     standby: source.standby,
+                    standby_identical: source.identical,
                     mirror: source.mirror,
                     failovers: source.failovers,
                     last_gap_ms: source.last_gap.map(milliseconds),

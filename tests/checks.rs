@@ -279,6 +279,23 @@ fn members_are_asked_as_members() {
 }
 
 #[test]
+fn a_check_that_runs_out_of_time_leaves_no_session_behind() {
+    let ca = Ca::new("test.example");
+    let (far_mesh, hop) = far(&ca.member("/far"), "");
+    let _publisher = far_mesh.block_on(far_mesh.mesh.publish(&far_mesh.url("probe"), VIDEO)).unwrap();
+    // Some are given up between SETUP and its answer; none brings media.
+    let active = "\n    health: {active: {check: rtp, path: /probe, interval: 100ms, timeout: 4ms}}";
+    let near = near_on(&ca.member("/near"), hop, 2, active);
+    let (mut most, deadline) = (0.0_f64, Instant::now() + Duration::from_secs(4));
+    while Instant::now() < deadline {
+        most = most.max(far_mesh.counter("msm_sessions "));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(most <= 8.0, "{most} sessions");
+    drop(near);
+}
+
+#[test]
 fn what_a_member_has_kept_does_not_say_that_media_flows() {
     let ca = Ca::new("test.example");
     let (far_mesh, hop) = far(&ca.member("/far"), "");

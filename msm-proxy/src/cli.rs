@@ -50,6 +50,7 @@ pub enum Command {
     ///
     /// The file is read again when it changes, or files with passwords that it names, and upon SIGHUP: what is wrong with it is logged and
     /// shown by `status`, and changes nothing.
+    /// With `upgrade.socket`, a process that runs with it hands its sockets over to this one, and ends with its last session.
     #[command(after_long_help = "Examples:\n  msm-proxy run\n  msm-proxy run --config msm.yaml")]
     Run(RunArgs),
     /// Show a stream flowing over a lossy link, with nothing else installed
@@ -129,7 +130,8 @@ fn serve(args: &RunArgs) -> u8 {
     }
     let outcome = on_runtime(async {
         let mut signals = Signals::install().map_err(|error| error.to_string())?;
-        run::run(&config, member::start(config.clone(), origin), &mut signals)
+        let (takeover, passed) = member::take_over(&config).await.map_err(|error| error.to_string())?;
+        run::run(&config, passed, member::start(config.clone(), origin, takeover), &mut signals)
             .await
             .map_err(|error| error.to_string())
     });

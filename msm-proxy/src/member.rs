@@ -1,6 +1,8 @@
 //! The mesh as `run` sees it.
 
 use std::convert::Infallible;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use msm::Mesh;
 use msm::config::Config;
-use tokio::sync::Notify;
+use msm::upgrade::{Door, Successor, Takeover};
+use tokio::sync::{Mutex, Notify};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
@@ -41,6 +44,9 @@ pub struct Serving {
     mesh: Mesh,
     ready: Arc<AtomicBool>,
     origin: Origin,
+    /// Where another process asks to take over.
+    socket: Option<PathBuf>,
+    door: Mutex<Option<Door>>,
 }
 
 struct View {
@@ -48,12 +54,35 @@ struct View {
     ready: Arc<AtomicBool>,
 }
 
+/// What a process that runs has passed to this one, and the sockets of it that are the admin servers', by their keys; nothing, where none
+/// runs or the configuration does not say where it is.
+///
+/// # Errors
+/// It is there, and nothing can be had from it.
+pub async fn take_over(
+    config: &Config,
+) -> Result<(Option<Takeover>, Vec<(String, TcpListener)>), msm::Error> {
+    let Some(upgrade) = &config.upgrade else { return Ok((None, Vec::new())) };
+    let mut takeover = Takeover::ask(&upgrade.socket).await?;
+    let own = takeover.as_mut().map(Takeover::own_sockets).transpose()?;
+    Ok((takeover, own.unwrap_or_default()))
+}
+
 /// Starts the workers and binds the listeners.
 ///
 /// # Errors
 /// A port that cannot be had, named with its key.
-pub async fn start(config: Config, origin: Origin) -> Result<Serving, msm::Error> {
+pub async fn start(
+    config: Config,
+    origin: Origin,
+    takeover: Option<Takeover>,
+) -> Result<Serving, msm::Error> {
+    let socket = config.upgrade.as_ref().map(|upgrade| upgrade.socket.clone());
+    let took_over = takeover.is_some();
     let mut builder = Mesh::builder().config(config);
+    if let Some(takeover) = takeover {
+        builder = builder.take_over(takeover);
+    }
     if let Some((file, _)) = &origin.file {
         builder = builder.loaded_from(file);
     }
@@ -62,7 +91,16 @@ pub async fn start(config: Config, origin: Origin) -> Result<Serving, msm::Error
     for address in serving.addresses() {
         info!(%address, "serving rtsp");
     }
-    Ok(Serving { mesh, ready: Arc::new(AtomicBool::new(true)), origin })
+    let door = match socket.as_deref().map(Door::open).transpose() {
+        Ok(door) => door,
+        // The process of before has let go: better no further upgrade than nobody who serves.
+        Err(error) if took_over => {
+            warn!(%error, "no process can take over from this one");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Serving { mesh, ready: Arc::new(AtomicBool::new(true)), origin, socket, door: Mutex::new(door) })
 }
 
 impl Serving {
@@ -143,6 +181,31 @@ impl Member for Serving {
 
     async fn drain_times(&self) -> Option<DrainTimes> {
         self.mesh.config().await.map(|config| DrainTimes::of(&config))
+    }
+
+    async fn successor(&self, own: &[(String, OwnedFd)]) -> Successor {
+        match &mut *self.door.lock().await {
+            Some(door) => door.next(&self.mesh, own).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn hand_over(&self, successor: Successor) -> bool {
+        // The door stays: whoever asks here still is to find that somebody is there.
+        successor.hand_over(&self.mesh).await.is_ok()
+    }
+
+    async fn taken_back(&self) {
+        self.mesh.taken_back().await;
+        // The other process's is in its place.
+        match self.socket.as_deref().map(Door::open).transpose() {
+            Ok(door) => *self.door.lock().await = door,
+            Err(error) => warn!(%error, "no process can take over from this one"),
+        }
+    }
+
+    async fn ended(&self) {
+        self.mesh.ended().await;
     }
 
     async fn drain(self, timeout: Duration) {

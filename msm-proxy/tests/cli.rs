@@ -125,7 +125,7 @@ fn status_asks_a_running_proxy() {
     config.address = "127.0.0.1:0".parse().expect("address");
     config.metrics = msm::config::Bind::Off;
     config.ready = msm::config::Bind::Off;
-    let admin = runtime.block_on(Admin::bind(&config)).expect("bind");
+    let admin = runtime.block_on(Admin::bind(&config, Vec::new())).expect("bind");
     let address = admin.addresses().next().expect("one").1.to_string();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = std::thread::spawn(move || {

@@ -31,14 +31,77 @@ pub enum UrlError {
 }
 
 /// An absolute RTSP URL.
+// One text, as each request has several of these made of it: userinfo, host, path and query, one after the other.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RtspUrl {
-    scheme: String,
-    userinfo: Option<String>,
-    host: String,
+    text: String,
+    host: usize,
+    path: usize,
+    query: usize,
+    has_userinfo: bool,
+    has_query: bool,
     port: Option<u16>,
-    path: String,
-    query: Option<String>,
+    scheme: Scheme,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Rtsp,
+    Rtsps,
+    Rtspu,
+}
+
+/// What a URL is made of.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    scheme: Scheme,
+    userinfo: Option<&'a str>,
+    host: &'a str,
+    port: Option<u16>,
+    path: &'a str,
+    query: Option<&'a str>,
+}
+
+impl From<Parts<'_>> for RtspUrl {
+    fn from(parts: Parts<'_>) -> Self {
+        let userinfo = parts.userinfo.unwrap_or_default();
+        let query = parts.query.unwrap_or_default();
+        let lengths = [userinfo.len(), parts.host.len(), parts.path.len(), query.len()];
+        let mut text = String::with_capacity(lengths.into_iter().fold(0, usize::saturating_add));
+        text.push_str(userinfo);
+        let host = text.len();
+        text.push_str(parts.host);
+        let path = text.len();
+        text.push_str(parts.path);
+        let from = text.len();
+        text.push_str(query);
+        Self {
+            text,
+            host,
+            path,
+            query: from,
+            has_userinfo: parts.userinfo.is_some(),
+            has_query: parts.query.is_some(),
+            port: parts.port,
+            scheme: parts.scheme,
+        }
+    }
+}
+
+impl Scheme {
+    /// The scheme that a URL begins with, and what follows `://`.
+    fn split(text: &str) -> Option<(Self, &str)> {
+        let (name, rest) = text.split_at_checked(4)?;
+        if !name.eq_ignore_ascii_case("rtsp") {
+            return None;
+        }
+        let (scheme, rest) = match rest.as_bytes().first()? {
+            b's' | b'S' => (Self::Rtsps, rest.get(1..)?),
+            b'u' | b'U' => (Self::Rtspu, rest.get(1..)?),
+            _ => (Self::Rtsp, rest),
+        };
+        Some((scheme, rest.strip_prefix("://")?))
+    }
 }
 
 impl RtspUrl {
@@ -47,66 +110,78 @@ impl RtspUrl {
     /// # Errors
     /// See [`UrlError`].
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NotAbsolute)?;
-        let scheme = scheme.to_ascii_lowercase();
-        if !matches!(scheme.as_str(), "rtsp" | "rtsps" | "rtspu") {
-            return Err(UrlError::Scheme(scheme.escape_debug().take(20).collect()));
-        }
-        if !rest.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
+        let Some((scheme, rest)) = Scheme::split(text) else {
+            let (scheme, _) = text.split_once("://").ok_or(UrlError::NotAbsolute)?;
+            return Err(UrlError::Scheme(scheme.to_ascii_lowercase().escape_debug().take(20).collect()));
+        };
+        // Without an early end, so that many bytes are looked at at a time.
+        if !rest.bytes().fold(true, |good, byte| good & (byte > b' ') & (byte != 0x7f)) {
             return Err(UrlError::Path);
         }
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let is_end = |byte: &u8| matches!(byte, b'/' | b'?' | b'#');
+        let end = rest.as_bytes().iter().position(is_end).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at_checked(end).ok_or(UrlError::Host)?;
-        let (userinfo, address) = match authority.rsplit_once('@') {
-            Some((userinfo, address)) => (Some(userinfo.to_owned()), address),
+        let (userinfo, address) = match split_last(authority, b'@') {
+            Some((userinfo, address)) => (Some(userinfo), address),
             None => (None, authority),
         };
         let (host, port) = split_port(address)?;
-        let tail = tail.split('#').next().unwrap_or_default();
-        let (path, query) = match tail.split_once('?') {
-            Some((path, query)) => (path, Some(query.to_owned())),
-            None => (tail, None),
+        let is_end = |byte: &u8| matches!(byte, b'?' | b'#');
+        let (path, tail) = match tail.as_bytes().iter().position(is_end) {
+            Some(end) => tail.split_at_checked(end).ok_or(UrlError::Path)?,
+            None => (tail, ""),
         };
+        let query = tail.strip_prefix('?').map(|query| query.split('#').next().unwrap_or_default());
         if climbs(path) {
             return Err(UrlError::Path);
         }
-        Ok(Self { scheme, userinfo, host: host.to_owned(), port, path: path.to_owned(), query })
+        Ok(Parts { scheme, userinfo, host, port, path, query }.into())
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        let Self { scheme, port, .. } = *self;
+        let userinfo = self.has_userinfo.then(|| self.text.get(..self.host).unwrap_or_default());
+        Parts { scheme, userinfo, host: self.host(), port, path: self.path(), query: self.query() }
     }
 
     /// `rtsp`, `rtsps` or `rtspu`.
     #[must_use]
     pub fn scheme(&self) -> &str {
-        &self.scheme
+        match self.scheme {
+            Scheme::Rtsp => "rtsp",
+            Scheme::Rtsps => "rtsps",
+            Scheme::Rtspu => "rtspu",
+        }
     }
 
     /// The host as written; IPv6 without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        self.text.get(self.host..self.path).unwrap_or_default()
     }
 
     /// The port, or the scheme's: 554, and 322 for rtsps (`RFC 7826 §4.2`).
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.scheme == "rtsps" { 322 } else { 554 })
+        self.port.unwrap_or(if self.scheme == Scheme::Rtsps { 322 } else { 554 })
     }
 
     /// The path with its leading slash, as written; empty if there is none.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.path
+        self.text.get(self.path..self.query).unwrap_or_default()
     }
 
     /// What follows `?`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.has_query.then(|| self.text.get(self.query..).unwrap_or_default())
     }
 
     /// User and password, percent-decoded. A user alone has an empty password, as cameras have them.
     #[must_use]
     pub fn credentials(&self) -> Option<(String, String)> {
-        let userinfo = self.userinfo.as_deref().filter(|userinfo| !userinfo.is_empty())?;
+        let userinfo = self.parts().userinfo.filter(|userinfo| !userinfo.is_empty())?;
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         Some((percent_decode(user), percent_decode(password)))
     }
@@ -114,32 +189,32 @@ impl RtspUrl {
     /// The URL without user and password: what goes on the wire, into logs and errors.
     #[must_use]
     pub fn without_credentials(&self) -> Self {
-        Self { userinfo: None, ..self.clone() }
+        Parts { userinfo: None, ..self.parts() }.into()
     }
 
     /// The same place, as the connection that a request came on tells: `rtsps` over TLS, else `rtsp`. Some clients write
     /// `rtsp` over TLS, and anybody can write `rtsps` without.
     #[must_use]
     pub fn over(self, tls: bool) -> Self {
-        Self { scheme: if tls { "rtsps" } else { "rtsp" }.to_owned(), ..self }
+        Self { scheme: if tls { Scheme::Rtsps } else { Scheme::Rtsp }, ..self }
     }
 
     /// The same place with another path and query, as written in `resource` (`/path?query`).
     #[must_use]
     pub fn with_resource(&self, resource: &str) -> Self {
         let (path, query) = match resource.split_once('?') {
-            Some((path, query)) => (path, Some(query.to_owned())),
+            Some((path, query)) => (path, Some(query)),
             None => (resource, None),
         };
-        Self { path: path.to_owned(), query, ..self.clone() }
+        Parts { path, query, ..self.parts() }.into()
     }
 
     /// Path and query.
     #[must_use]
     pub fn resource(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
+        match self.query() {
+            Some(query) => format!("{}?{query}", self.path()),
+            None => self.path().to_owned(),
         }
     }
 }
@@ -147,17 +222,17 @@ impl RtspUrl {
 /// Without the password.
 impl fmt::Display for RtspUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", self.scheme)?;
-        if self.host.contains(':') {
-            write!(f, "[{}]", self.host)?
+        write!(f, "{}://", self.scheme())?;
+        if self.host().contains(':') {
+            write!(f, "[{}]", self.host())?
         } else {
-            f.write_str(&self.host)?
+            f.write_str(self.host())?
         }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
-        f.write_str(&self.path)?;
-        match &self.query {
+        f.write_str(self.path())?;
+        match self.query() {
             Some(query) => write!(f, "?{query}"),
             None => Ok(()),
         }
@@ -170,20 +245,30 @@ impl fmt::Debug for RtspUrl {
     }
 }
 
+/// `rsplit_once` for texts of a few bytes, of which it takes most of its time to begin.
+fn split_last(text: &str, at: u8) -> Option<(&str, &str)> {
+    let place = text.bytes().rposition(|byte| byte == at)?;
+    Some((text.get(..place)?, text.get(place.saturating_add(1)..)?))
+}
+
 fn split_port(address: &str) -> Result<(&str, Option<u16>), UrlError> {
     let (host, port) = if let Some(rest) = address.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or(UrlError::Host)?;
         host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError::Host)?;
         (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("x") }))
     } else {
-        match address.rsplit_once(':') {
+        match split_last(address, b':') {
             // An IPv6 address must be in brackets: without them nobody knows where the port begins.
-            Some((host, _)) if host.contains(':') => return Err(UrlError::Host),
+            Some((host, _)) if host.bytes().any(|byte| byte == b':') => return Err(UrlError::Host),
             Some((host, port)) => (host, Some(port)),
             None => (address, None),
         }
     };
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:%*".contains(&byte) || byte >= 0x80;
+    let valid = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'%' | b'*')
+            || byte >= 0x80
+    };
     if host.is_empty() || !host.bytes().all(valid) {
         return Err(UrlError::Host);
     }
@@ -209,8 +294,13 @@ pub fn shown(uri: &str) -> String {
 
 /// Whether a path leaves what it names by `..`, plain or percent-encoded, or hides control characters.
 fn climbs(path: &str) -> bool {
-    // What most paths are: nothing to decode, and no second dot in a row.
-    if path.bytes().all(|byte| byte > b' ' && byte != 0x7f && byte != b'%') && !path.contains("..") {
+    // What most paths are: nothing to decode, and no second dot in a row. Their bytes have been looked at.
+    let mut before = b'/';
+    let is_odd = |byte: u8| {
+        let before = std::mem::replace(&mut before, byte);
+        byte == b'%' || (byte == b'.' && before == b'.')
+    };
+    if !path.bytes().any(is_odd) {
         return false;
     }
     let decoded = percent_decode(path);

@@ -7,8 +7,10 @@
 //! * [`Socket::send_queue`]: one `sendmmsg` for sends to several destinations.
 //! * [`steer_by_label`]: which of the sockets that share a port gets a datagram (`SO_ATTACH_REUSEPORT_CBPF`).
 //! * [`join_source_group_v6`]: source-specific multicast (RFC 4607) for IPv6.
+//! * [`send_descriptors`], [`recv_descriptors`], [`peer`]: sockets that go to another process (`SCM_RIGHTS`, `SO_PEERCRED`).
+//! * [`give_way`]: a thread that lets others go first (`sched_setattr`).
 //!
-//! No call allocates or takes a lock. This is the only crate of the workspace that calls the system with `unsafe` code: what the
+//! No call of the way of a packet allocates or takes a lock. This is the only crate of the workspace that calls the system with `unsafe` code: what the
 //! kernel writes (addresses, control messages) is parsed as plain bytes, so that only the system calls
 //! themselves need it.
 
@@ -19,6 +21,8 @@ mod address;
 mod buffers;
 mod control;
 mod multicast;
+mod pass;
+mod priority;
 mod queue;
 mod recv;
 mod send;
@@ -28,6 +32,8 @@ mod steer;
 pub use buffers::{MAX_SLOTS, Received, RecvBuffers, SLOT_BYTES};
 pub use control::Ecn;
 pub use multicast::{join_source_group_v6, leave_source_group_v6};
+pub use pass::{MAX_DESCRIPTORS, Peer, own_uid, peer, recv_descriptors, send_descriptors};
+pub use priority::give_way;
 pub use queue::{MAX_QUEUED, MAX_QUEUED_BYTES, SendQueue};
 pub use send::Transmit;
 pub use socket::Socket;

@@ -8,6 +8,7 @@ mod protection;
 mod publish;
 mod report;
 mod route;
+mod upgrade;
 
 pub(super) use self::report::{At, Report};
 use super::listener::{ListenerConfig, Protocol};
@@ -61,6 +62,7 @@ pub(super) fn config(config: &Config, report: &mut Report<'_>) -> Routing {
     let table = RouteTable::new(route::check(config, report));
     check_limits(config, report);
     identity::check(config, report);
+    upgrade::check(config, report);
     Routing { table, clusters }
 }
 

@@ -36,7 +36,8 @@ where
                     });
                     break;
                 };
-                problems.push(Problem { origin: place.origin, key: place.path, message: error.message });
+                let key = tree.path_of(place.id);
+                problems.push(Problem { origin: place.origin, key, message: error.message });
                 if place.id == tree.root.id || !dead.insert(place.id) {
                     break;
                 }
@@ -57,7 +58,6 @@ pub(super) struct ReadError {
 struct Place {
     id: usize,
     origin: Origin,
-    path: String,
 }
 
 impl ReadError {
@@ -67,11 +67,7 @@ impl ReadError {
 
     /// Fills in the place unless an inner value did.
     fn at(mut self, node: &Node) -> ReadError {
-        self.place.get_or_insert_with(|| Place {
-            id: node.id,
-            origin: node.origin.clone(),
-            path: node.path.clone(),
-        });
+        self.place.get_or_insert_with(|| Place { id: node.id, origin: node.origin.clone() });
         self
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn overlay(
         let origin = Origin::Env(Arc::from(name.as_str()));
         // Taken out while the tree makes new nodes.
         let mut root = std::mem::replace(&mut tree.root, Tree::empty().root);
-        let set = set(tree, &mut root, &steps, &value, &origin);
+        let set = set(tree, &mut root, "", &steps, &value, &origin);
         tree.root = root;
         if let Err(message) = set {
             problems.push(problem(&name, message));
@@ -75,12 +75,18 @@ fn is_meant(key: &str, step: &str) -> bool {
         })
 }
 
-fn set(tree: &mut Tree, node: &mut Node, steps: &[Step], value: &str, origin: &Origin) -> Result<(), String> {
+fn set(
+    tree: &mut Tree,
+    node: &mut Node,
+    path: &str,
+    steps: &[Step],
+    value: &str,
+    origin: &Origin,
+) -> Result<(), String> {
     let Some((step, rest)) = steps.split_first() else {
-        let path = node.path.clone();
-        *node = match tree.parse_value(value, origin, &path) {
+        *node = match tree.parse_value(value, origin) {
             Some(parsed) => parsed,
-            None => tree.node(origin.clone(), path, Kind::Env(value.to_owned())),
+            None => tree.node(origin.clone(), Kind::Env(value.to_owned())),
         };
         return Ok(());
     };
@@ -91,16 +97,15 @@ fn set(tree: &mut Tree, node: &mut Node, steps: &[Step], value: &str, origin: &O
         };
         node.origin = origin.clone();
     }
-    let path = node.path.clone();
     match (&mut node.kind, step) {
         (Kind::Seq(items), Step::Index(index)) => {
             if *index == items.len() {
-                let item = tree.node(origin.clone(), join_index(&path, *index), Kind::Null);
+                let item = tree.node(origin.clone(), Kind::Null);
                 items.push(item);
             }
             let count = items.len();
             match items.get_mut(*index) {
-                Some(item) => set(tree, item, rest, value, origin),
+                Some(item) => set(tree, item, &join_index(path, *index), rest, value, origin),
                 None => Err(format!("`{path}` has {count} items, so the next index is {count}, not {index}")),
             }
         }
@@ -115,7 +120,7 @@ fn set(tree: &mut Tree, node: &mut Node, steps: &[Step], value: &str, origin: &O
                 .position(|(own, _)| *own == key)
                 .or_else(|| entries.iter().position(|(own, _)| is_meant(own, &key)));
             if found.is_none() {
-                let child = tree.node(origin.clone(), join_key(&path, &key), Kind::Null);
+                let child = tree.node(origin.clone(), Kind::Null);
                 entries.push((key, child));
             }
             let child = match found {
@@ -123,7 +128,7 @@ fn set(tree: &mut Tree, node: &mut Node, steps: &[Step], value: &str, origin: &O
                 None => entries.last_mut(),
             };
             match child {
-                Some((_, child)) => set(tree, child, rest, value, origin),
+                Some((key, child)) => set(tree, child, &join_key(path, key), rest, value, origin),
                 None => Ok(()),
             }
         }

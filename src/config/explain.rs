@@ -1,5 +1,6 @@
 //! How a configuration would route a request, and why.
 
+mod mirror;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -8,12 +9,12 @@ use std::net::IpAddr;
 
 use msm_auth::identity::id::SpiffeId;
 use msm_core::route::{
-    Backend, Caller, Considered, Denial, RequestKey, Route, RouteError, RouteMatch, RouteTable, Verdict,
-    split,
+    Backend, Caller, Considered, Denial, RequestKey, RouteError, RouteMatch, RouteTable, Verdict, split,
 };
 use msm_rtsp::url::RtspUrl;
 use serde::Serialize;
 
+pub use self::mirror::MirrorChoice;
 use super::{ActionConfig, Config, EndpointConfig, Fallback, Hop};
 use crate::routing::{client_at, client_of, key_of, pick_key, point};
 
@@ -89,17 +90,6 @@ pub struct RouteVerdict {
     pub decides: bool,
     /// Why, or why not.
     pub why: String,
-}
-
-/// A cluster that gets copies of the route's streams.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MirrorChoice {
-    /// Its name.
-    pub cluster: String,
-    /// How many streams are copied, in percent.
-    pub percentage: u8,
-    /// Whether this one is, if this client is the first to ask for it; unknown unless the question says who asks.
-    pub copied: Option<bool>,
 }
 
 /// One cluster that the request may go to.
@@ -242,7 +232,7 @@ impl Config {
             let is_canary = route.canary.as_ref().is_some_and(|canary| canary.cluster == own.cluster);
             explanation.backends.push(self.backend(&own.cluster, own.weight, share, is_canary));
         }
-        explanation.mirror = mirror_of(route, action, explanation.point);
+        explanation.mirror = mirror::of(route, action, explanation.point);
         explanation.choose();
         explanation.resource = Some(resource);
     }
@@ -277,19 +267,6 @@ impl Config {
             peers: cluster.map(|own| own.peers.clone()).unwrap_or_default(),
         }
     }
-}
-
-/// Where streams of a route are copied to, if those of this action are.
-fn mirror_of(route: &Route, action: ActionConfig, point: Option<u64>) -> Option<MirrorChoice> {
-    let mirror = route.mirror.as_ref()?;
-    // What is read from this process has come to the mirror when it was published.
-    let is_copied = action == ActionConfig::Publish || !route.is_local();
-    let copied = point.map(|point| mirror.takes(&route.name, point));
-    is_copied.then(|| MirrorChoice {
-        cluster: mirror.cluster.clone(),
-        percentage: mirror.percentage,
-        copied: copied.or((mirror.percentage >= 100).then_some(true)),
-    })
 }
 
 /// A word of the configuration as the file has it.

@@ -22,7 +22,7 @@ impl Config {
         file_name: &str,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Config, ConfigErrors> {
-        parse(text, file_name, env, None)
+        parse(text, file_name, env, None).map(|(config, _)| config)
     }
 
     /// Reads and checks a file and the files that it names, relative to it. Without a file: the defaults and the environment.
@@ -33,6 +33,14 @@ impl Config {
         path: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Config, ConfigErrors> {
+        Config::load_checked(path, env).map(|(config, _)| config)
+    }
+
+    /// [`Config::load`], with what [`Config::routing`] would check it once more for.
+    pub(crate) fn load_checked(
+        path: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Config, Routing), ConfigErrors> {
         let Some(path) = path else {
             return parse("", "defaults", env, Some(Path::new("")));
         };
@@ -41,8 +49,10 @@ impl Config {
             Ok(text) => parse(&text, &name, env, Some(path.parent().unwrap_or(Path::new("")))),
             Err(error) => {
                 let message = format!("cannot be read: {error}");
-                let problem = Problem { origin: Origin::Unknown, key: String::new(), message };
-                ConfigErrors::of(&name, vec![problem]).map_or_else(|| Ok(Config::default()), Err)
+                Err(ConfigErrors::one(
+                    &name,
+                    Problem { origin: Origin::Unknown, key: String::new(), message },
+                ))
             }
         }
     }
@@ -77,14 +87,13 @@ fn parse(
     file_name: &str,
     env: impl Iterator<Item = (String, String)>,
     base: Option<&Path>,
-) -> Result<Config, ConfigErrors> {
+) -> Result<(Config, Routing), ConfigErrors> {
     let mut problems = Vec::new();
     let mut tree = match Tree::parse(text, &mut problems) {
         Ok(tree) => tree,
         Err(problem) => {
-            problems.push(problem);
             // Half a document would only give wrong follow-up problems.
-            return ConfigErrors::of(file_name, problems).map_or_else(|| Ok(Config::default()), Err);
+            return Err(ConfigErrors::one(file_name, problem));
         }
     };
     env::overlay(&mut tree, env, &mut problems);
@@ -93,13 +102,13 @@ fn parse(
     place_listeners(&mut config, &tree, &dead);
     let mut report = Report::new(&tree, &dead);
     report.problems = problems;
-    check::config(&config, &mut report);
+    let routing = check::config(&config, &mut report);
     if let Some(base) = base {
         read_passwords(&mut config, base, &mut report);
         resolve_files(&mut config, base, &mut report);
     }
     match ConfigErrors::of(file_name, report.problems) {
-        None => Ok(config),
+        None => Ok((config, routing)),
         Some(errors) => Err(errors),
     }
 }

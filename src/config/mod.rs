@@ -40,6 +40,7 @@ mod schema;
 mod secret;
 mod tree;
 mod units;
+mod upgrade;
 
 pub use admin::{AdminConfig, LogConfig, LogFormat, LogLevel};
 pub use balance::{BalanceConfig, ClusterLimitsConfig, HashOnConfig, MaglevConfig};
@@ -68,6 +69,7 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use tree::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, MAX_SCALAR_BYTES};
 pub use units::{Bind, GroupPool, Percent, PortRange, Workers};
+pub use upgrade::UpgradeConfig;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -112,6 +114,10 @@ pub struct Config {
     #[serde(with = "units::duration")]
     #[cfg_attr(feature = "schema", schemars(with = "schema::DurationText"))]
     pub drain_timeout: Duration,
+    /// Lets another process take over in the place of this one, with its sockets, while the sessions of this one end by themselves.
+    /// Default: none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeConfig>,
 }
 
 impl Default for Config {
@@ -128,6 +134,7 @@ impl Default for Config {
             log: LogConfig::default(),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
+            upgrade: None,
         }
     }
 }

@@ -50,6 +50,11 @@ impl ConfigErrors {
         Some(ConfigErrors { file: file.to_owned(), problems, left_out })
     }
 
+    /// The one problem of a file.
+    pub(crate) fn one(file: &str, problem: Problem) -> ConfigErrors {
+        ConfigErrors { file: file.to_owned(), problems: vec![problem], left_out: 0 }
+    }
+
     /// The problems, by line.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

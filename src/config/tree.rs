@@ -6,6 +6,7 @@
 use super::problem::{Origin, Problem};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use std::collections::HashMap;
 use std::fmt;
 
 /// Largest configuration file, in bytes: ten thousand routes with all that they may say.
@@ -32,13 +33,13 @@ pub(super) enum Kind {
     Map(Vec<(String, Node)>),
 }
 
-/// A value, its place, and its path. No `Debug`: a node may hold a password.
+/// A value and its place. Its path is made when something is wrong with it ([`Tree::path_of`]): a file of ten thousand routes has a hundred
+/// thousand values. No `Debug`: a node may hold a password.
 #[derive(Clone)]
 pub(super) struct Node {
     /// Unique in a tree.
     pub(super) id: usize,
     pub(super) origin: Origin,
-    pub(super) path: String,
     pub(super) kind: Kind,
 }
 
@@ -63,10 +64,7 @@ pub(super) fn join_index(parent: &str, index: usize) -> String {
 impl Tree {
     /// An empty document.
     pub(super) fn empty() -> Tree {
-        Tree {
-            root: Node { id: 0, origin: Origin::Unknown, path: String::new(), kind: Kind::Null },
-            next_id: 1,
-        }
+        Tree { root: Node { id: 0, origin: Origin::Unknown, kind: Kind::Null }, next_id: 1 }
     }
 
     /// Parses YAML.
@@ -92,65 +90,121 @@ impl Tree {
         })?;
         let mut tree = Tree::empty();
         tree.root = match raw {
-            Some(raw) => {
-                tree.adopt(raw.value, Origin::Line(line_of(raw.referenced)), String::new(), problems)
-            }
+            Some(raw) => tree.adopt(raw.value, Origin::Line(line_of(raw.referenced)), &Way::Top, problems),
             None => tree.root.clone(),
         };
         Ok(tree)
     }
 
     /// A new node.
-    pub(super) fn node(&mut self, origin: Origin, path: String, kind: Kind) -> Node {
+    pub(super) fn node(&mut self, origin: Origin, kind: Kind) -> Node {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        Node { id, origin, path, kind }
+        Node { id, origin, kind }
+    }
+
+    /// The path of a node: `routes[0].match.url`.
+    pub(super) fn path_of(&self, id: usize) -> String {
+        self.root.path_to(id, &Way::Top).unwrap_or_default()
     }
 
     /// Parses the text of a variable that looks like a list or map (`[read, publish]`). `None` when it is neither.
-    pub(super) fn parse_value(&mut self, text: &str, origin: &Origin, path: &str) -> Option<Node> {
+    pub(super) fn parse_value(&mut self, text: &str, origin: &Origin) -> Option<Node> {
         if !text.starts_with(['[', '{']) {
             return None;
         }
         let raw = parse_raw(text).ok()??;
         let mut ignored = Vec::new();
-        let mut node = self.adopt(raw.value, origin.clone(), path.to_owned(), &mut ignored);
+        let mut node = self.adopt(raw.value, origin.clone(), &Way::Top, &mut ignored);
         relabel(&mut node, origin);
         matches!(node.kind, Kind::Seq(_) | Kind::Map(_)).then_some(node)
     }
 
-    fn adopt(&mut self, raw: Raw, origin: Origin, path: String, problems: &mut Vec<Problem>) -> Node {
+    fn adopt(&mut self, raw: Raw, origin: Origin, way: &Way<'_>, problems: &mut Vec<Problem>) -> Node {
         let kind = match raw {
             Raw::Scalar(kind) => kind,
             Raw::Seq(items) => {
-                let mut nodes = Vec::with_capacity(items.len());
-                for (index, item) in items.into_iter().enumerate() {
+                let adopt = |(index, item): (usize, Spanned<Raw>)| {
                     let origin = Origin::Line(line_of(item.referenced));
-                    nodes.push(self.adopt(item.value, origin, join_index(&path, index), problems));
-                }
-                Kind::Seq(nodes)
+                    self.adopt(item.value, origin, &Way::Index(way, index), problems)
+                };
+                Kind::Seq(items.into_iter().enumerate().map(adopt).collect())
             }
             Raw::Map(entries) => {
                 let mut nodes: Vec<(String, Node)> = Vec::with_capacity(entries.len());
+                // Of where there are many: most maps have a few keys, which are compared one by one.
+                let mut places: HashMap<String, usize> = HashMap::new();
                 for (key, value) in entries {
                     let origin = Origin::Line(line_of(key.referenced));
-                    let path = join_key(&path, &key.value);
-                    if let Some((_, first)) = nodes.iter().find(|(own, _)| *own == key.value) {
+                    let key = key.value;
+                    if nodes.len() == FEW_KEYS {
+                        places.extend(nodes.iter().enumerate().map(|(at, (own, _))| (own.clone(), at)));
+                    }
+                    let first = if nodes.len() < FEW_KEYS {
+                        nodes.iter().find(|(own, _)| *own == key)
+                    } else {
+                        places.get(&key).and_then(|at| nodes.get(*at))
+                    };
+                    let way = Way::Key(way, &key);
+                    if let Some((_, first)) = first {
                         let first = match &first.origin {
                             Origin::Line(line) => format!(" (first in line {line})"),
                             Origin::Env(_) | Origin::Unknown => String::new(),
                         };
                         let message = format!("the key stands twice{first}; remove one");
-                        problems.push(Problem { origin, key: path, message });
+                        problems.push(Problem { origin, key: way.path(), message });
                         continue;
                     }
-                    let node = self.adopt(value.value, origin, path, problems);
-                    nodes.push((key.value, node));
+                    let node = self.adopt(value, origin, &way, problems);
+                    if nodes.len() >= FEW_KEYS {
+                        places.insert(key.clone(), nodes.len());
+                    }
+                    nodes.push((key, node));
                 }
                 Kind::Map(nodes)
             }
         };
-        self.node(origin, path, kind)
+        self.node(origin, kind)
+    }
+}
+
+/// Keys of a map that are compared one by one.
+const FEW_KEYS: usize = 16;
+
+/// The way from the top to a value.
+#[derive(Clone, Copy)]
+enum Way<'w> {
+    Top,
+    Key(&'w Way<'w>, &'w str),
+    Index(&'w Way<'w>, usize),
+}
+
+impl Way<'_> {
+    fn path(&self) -> String {
+        match self {
+            Way::Top => String::new(),
+            Way::Key(parent, key) => join_key(&parent.path(), key),
+            Way::Index(parent, index) => join_index(&parent.path(), *index),
+        }
+    }
+}
+
+impl Node {
+    /// The path of a node that is here, or below.
+    fn path_to(&self, id: usize, way: &Way<'_>) -> Option<String> {
+        if self.id == id {
+            return Some(way.path());
+        }
+        match &self.kind {
+            Kind::Seq(items) => {
+                let mut items = items.iter().enumerate();
+                items.find_map(|(index, item)| item.path_to(id, &Way::Index(way, index)))
+            }
+            Kind::Map(entries) => {
+                entries.iter().find_map(|(key, value)| value.path_to(id, &Way::Key(way, key)))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -215,7 +269,8 @@ fn parse_raw(text: &str) -> Result<Option<Spanned<Raw>>, serde_saphyr::Error> {
 enum Raw {
     Scalar(Kind),
     Seq(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+    // A value is where its key is: what knows its own place takes twice the time.
+    Map(Vec<(Spanned<String>, Raw)>),
 }
 
 impl<'de> Deserialize<'de> for Raw {
@@ -273,7 +328,7 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
-        let mut entries: Vec<(Spanned<String>, Spanned<Raw>)> = Vec::new();
+        let mut entries: Vec<(Spanned<String>, Raw)> = Vec::new();
         while let Some(key) = access.next_key::<Spanned<String>>()? {
             if key.value.len() > MAX_SCALAR_BYTES {
                 return Err(de::Error::custom(format_args!("a key longer than {MAX_SCALAR_BYTES} bytes")));
@@ -285,118 +340,4 @@ impl<'de> Visitor<'de> for RawVisitor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Tree {
-        let mut problems = Vec::new();
-        let tree = Tree::parse(text, &mut problems).unwrap_or_else(|problem| panic!("{problem:?}"));
-        assert_eq!(problems, []);
-        tree
-    }
-
-    fn shape(node: &Node, out: &mut Vec<String>) {
-        let value = match &node.kind {
-            Kind::Null => "null".to_owned(),
-            Kind::Bool(value) => value.to_string(),
-            Kind::Unsigned(value) => value.to_string(),
-            Kind::Signed(value) => value.to_string(),
-            Kind::Float(value) => format!("{value:?}"),
-            Kind::Text(text) | Kind::Env(text) => format!("{text:?}"),
-            Kind::Seq(items) => {
-                items.iter().for_each(|item| shape(item, out));
-                return;
-            }
-            Kind::Map(entries) => {
-                entries.iter().for_each(|(_, value)| shape(value, out));
-                return;
-            }
-        };
-        let Origin::Line(line) = node.origin else { panic!("no line") };
-        out.push(format!("{line} {}={value}", node.path));
-    }
-
-    #[test]
-    fn values_know_line_and_path() {
-        let tree = parse("# top\na:\n  - {b: 1, c: -2}\n  - b: 0755\n    c: on\nd: [x, 1.5, true, ~]\ne:\n");
-        let mut out = Vec::new();
-        shape(&tree.root, &mut out);
-        assert_eq!(
-            out,
-            [
-                "3 a[0].b=1",
-                "3 a[0].c=-2",
-                "4 a[1].b=\"0755\"",
-                "5 a[1].c=\"on\"",
-                "6 d[0]=\"x\"",
-                "6 d[1]=1.5",
-                "6 d[2]=true",
-                "6 d[3]=null",
-                "7 e=null"
-            ]
-        );
-    }
-
-    #[test]
-    fn empty_documents() {
-        for text in ["", "\n", "# nothing\n", "---\n", "~", "{}"] {
-            assert!(matches!(&parse(text).root.kind, Kind::Null | Kind::Map(_)), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn duplicate_keys_are_all_reported() {
-        let mut problems = Vec::new();
-        let tree =
-            Tree::parse("a: 1\nb: 2\na: 3\nb: 4\n", &mut problems).map_err(|p| p.message).expect("parsed");
-        let found: Vec<_> = problems.iter().map(|p| (p.origin.clone(), p.key.as_str())).collect();
-        assert_eq!(found, [(Origin::Line(3), "a"), (Origin::Line(4), "b")]);
-        assert!(problems[0].message.contains("first in line 1"));
-        let Kind::Map(entries) = &tree.root.kind else { panic!("a map") };
-        assert!(matches!(entries[0].1.kind, Kind::Unsigned(1)));
-    }
-
-    #[test]
-    fn syntax_errors_name_their_line() {
-        let error = |text: &str| Tree::parse(text, &mut Vec::new()).map(|_| ()).expect_err(text);
-        let problem = error("a: 1\nb: [1, 2\n");
-        assert!(matches!(problem.origin, Origin::Line(2..=3)), "{problem:?}");
-        let problem = error("a: 1\n\tb: 2\n");
-        assert!(matches!(problem.origin, Origin::Line(_)), "{problem:?}");
-        assert!(!problem.message.contains("line"), "{problem:?}");
-        error("a: *nothing\n");
-        error("a: 1\n---\nb: 2\n");
-        error(&"x".repeat(MAX_FILE_BYTES + 1));
-        error(&format!("a: {}\n", "x".repeat(MAX_SCALAR_BYTES + 1)));
-        error(&"[".repeat(MAX_DEPTH + 1));
-        error(&(0..=MAX_DEPTH).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>());
-    }
-
-    #[test]
-    fn bombs_are_refused() {
-        let mut laughs = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
-        for level in 1..10 {
-            let below = level - 1;
-            let items = vec![format!("*a{below}"); 9].join(", ");
-            laughs.push_str(&format!("a{level}: &a{level} [{items}]\n"));
-        }
-        let error = Tree::parse(&laughs, &mut Vec::new()).map(|_| ()).expect_err("bomb");
-        assert!(error.message.starts_with("not valid YAML"), "{error:?}");
-        let many = format!("a: &a {}\nb: [{}]\n", "x".repeat(4000), vec!["*a"; 20_000].join(","));
-        assert!(Tree::parse(&many, &mut Vec::new()).is_err());
-        let merges = format!("a: &a {{k: 1}}\n{}", "b: {<<: *a}\n".repeat(20_000));
-        assert!(Tree::parse(&merges, &mut Vec::new()).is_err());
-        let nodes = format!("a: [{}]", vec!["1"; MAX_NODES + 1].join(","));
-        assert!(Tree::parse(&nodes, &mut Vec::new()).is_err());
-    }
-
-    #[test]
-    fn merges_work() {
-        let tree = parse("base: &base {x: 1, y: 2}\nuse:\n  <<: *base\n  y: 3\n");
-        let mut out = Vec::new();
-        shape(&tree.root, &mut out);
-        assert!(out.iter().any(|line| line.ends_with("use.x=1")), "{out:?}");
-        assert!(out.iter().any(|line| line.ends_with("use.y=3")), "{out:?}");
-        assert!(!out.iter().any(|line| line.ends_with("use.y=2")), "{out:?}");
-    }
-}
+mod tests;

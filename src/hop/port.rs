@@ -19,6 +19,7 @@ use super::protect::Counts;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::net::udp::{SocketOptions, UdpSocket, canonical};
+use crate::upgrade::Kind;
 use crate::worker::Worker;
 
 /// Some receive errors repeat at once: the pause keeps the worker from spinning.
@@ -79,8 +80,14 @@ impl HopPort {
         // Alone, a worker gets everything anyway, and each packet a little sooner.
         let shares = worker.shared.worker_count() > 1;
         let options = SocketOptions { reuse_port: shares, probes_mtu: true, ..settings.options.clone() };
-        let socket = UdpSocket::bind(settings.address, &options)?;
-        if shares && worker.id == 0 {
+        let passed = worker.shared.upgrade.socket(&Kind::Mesh, worker.id);
+        let is_passed = passed.is_some();
+        let socket = match passed {
+            Some(socket) => UdpSocket::inherit(socket, settings.address.ip(), &options)?,
+            None => UdpSocket::bind(settings.address, &options)?,
+        };
+        // The program belongs to the sockets that share the port, wherever they went.
+        if shares && worker.id == 0 && !is_passed {
             // Without it packets still arrive: those that come to another worker are handed over.
             if let Err(error) = socket.steer_by_label() {
                 tracing::warn!(%error, "the kernel does not steer packets to workers");
@@ -99,8 +106,7 @@ impl HopPort {
             counts: Cell::default(),
             receiving: RefCell::new(None),
         });
-        let task = tokio::task::spawn_local(receive(Rc::downgrade(worker), Rc::clone(&port)));
-        *port.receiving.borrow_mut() = Some(task.abort_handle());
+        port.start(worker);
         worker.set_hop_port(&port);
         Ok(bound)
     }
@@ -120,6 +126,12 @@ impl HopPort {
     /// Whether it is on every address of the host, so that what leaves has a choice.
     pub(crate) fn has_any_address(&self) -> bool {
         self.socket.local_addr().ip().is_unspecified()
+    }
+
+    /// Receives from now on, once the process before this one does not.
+    pub(crate) fn start(self: &Rc<Self>, worker: &Rc<Worker>) {
+        let task = tokio::task::spawn_local(receive(Rc::downgrade(worker), Rc::clone(self)));
+        *self.receiving.borrow_mut() = Some(task.abort_handle());
     }
 
     /// Stops to receive.
@@ -219,6 +231,7 @@ impl HopPort {
                 let places = (0..length).step_by(stride).map(|at| (at, stride.min(length - at)));
                 inlet.handle(now, run, places, from);
             }
+            None if worker.hands_on(label, run, stride, from) => {}
             None => self.counters.add("hop_unknown_label", packets),
         }
     }
@@ -272,6 +285,9 @@ fn free_port(address: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 async fn receive(worker: Weak<Worker>, port: Rc<HopPort>) {
+    let Some(shared) = worker.upgrade().map(|worker| Arc::clone(&worker.shared)) else { return };
+    shared.upgrade.mine().await;
+    drop(shared);
     loop {
         let Some(strong) = worker.upgrade() else { return };
         let outcome = port

@@ -1,5 +1,6 @@
 //! A session with another member: what is asked of it, and the flows that are set up with it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -67,12 +68,15 @@ pub(crate) struct Member {
     /// Until the peer has told what it calls the session.
     name: u64,
     session: Option<String>,
+    /// A session was asked for: there may be one.
+    begun: Cell<bool>,
     told: Rc<Told>,
 }
 
 impl Member {
     pub(crate) fn new(worker: &Worker, peer: Rc<Peer>, url: RtspUrl, via: Vec<String>) -> Self {
-        Self { peer, url, via, name: worker.shared.seed(), session: None, told: Rc::default() }
+        let (name, begun) = (worker.shared.seed(), Cell::new(false));
+        Self { peer, url, via, name, session: None, begun, told: Rc::default() }
     }
 
     /// Sends a request; it is on its way when this returns, and the future is its answer.
@@ -143,6 +147,7 @@ impl Member {
             .with("Transport", format!("{TRANSPORT}{mode}"))
             .with(HEADER, header.to_string());
         let answer = self.ask(request);
+        self.begun.set(true);
         let endpoint = self.url.to_string();
         let answer = async move {
             let response = answer.await?;
@@ -192,10 +197,12 @@ impl Member {
         while self.next().await != Word::Ended {}
     }
 
-    /// Takes leave.
+    /// Takes leave; of a session that the member has not named yet, too, which it would keep for a minute.
     pub(crate) fn leave(&self, url: &str) {
         if let Some(session) = &self.session {
             self.peer.unwatch(session);
+        }
+        if self.begun.get() {
             drop(self.ask(Request::new(Method::Teardown, url)));
         }
     }

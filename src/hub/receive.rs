@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::home::Home;
 use crate::net::pair::Pair;
 use crate::net::udp::{UdpSocket, canonical};
+use crate::upgrade::pipe::Way;
 use crate::worker::Worker;
 
 /// Some receive errors (a device that went down) repeat at once: the pause keeps the worker from spinning.
@@ -112,13 +113,7 @@ async fn read_reports(worker: Rc<Worker>, socket: Rc<UdpSocket>) {
     loop {
         let outcome = socket
             .receive(&worker.buffers, |received| {
-                let Some(reader) = worker.shared.reports.get(canonical(received.source)) else {
-                    worker.count_foreign(received.bytes.len(), received.stride);
-                    return;
-                };
-                for datagram in received.bytes.chunks(received.stride.max(1)) {
-                    worker.handle_report(reader, datagram);
-                }
+                reports(&worker, received.source, received.bytes, received.stride);
             })
             .await;
         if let Err(error) = outcome {
@@ -129,15 +124,30 @@ async fn read_reports(worker: Rc<Worker>, socket: Rc<UdpSocket>) {
     }
 }
 
+/// What has come to the RTCP socket of a pair that readers share.
+pub(crate) fn reports(worker: &Rc<Worker>, source: SocketAddr, bytes: &[u8], stride: usize) {
+    let Some(reader) = worker.shared.reports.get(canonical(source)) else {
+        return worker.foreign(Way::Reports, source, bytes, stride);
+    };
+    for datagram in bytes.chunks(stride.max(1)) {
+        worker.handle_report(reader, datagram);
+    }
+}
+
+/// What has come to the RTP socket of a pair that readers share.
+pub(crate) fn dummies(worker: &Worker, source: SocketAddr, bytes: &[u8], stride: usize) {
+    let from = canonical(source);
+    let known = SocketAddr::new(from.ip(), from.port().wrapping_add(1));
+    if worker.shared.reports.get(known).is_none() {
+        worker.foreign(Way::Dummies, source, bytes, stride);
+    }
+}
+
 async fn read_dummies(worker: Rc<Worker>, socket: Rc<UdpSocket>) {
     loop {
         let outcome = socket
             .receive(&worker.buffers, |received| {
-                let from = canonical(received.source);
-                let known = SocketAddr::new(from.ip(), from.port().wrapping_add(1));
-                if worker.shared.reports.get(known).is_none() {
-                    worker.count_foreign(received.bytes.len(), received.stride);
-                }
+                dummies(&worker, received.source, received.bytes, received.stride);
             })
             .await;
         if let Err(error) = outcome {

@@ -132,13 +132,9 @@ async fn publish(
     let name = format!("shadow of {}", home.handle.name);
     let handle = HubHandle::new(parts(worker, resolved, name, Arc::clone(description)));
     let copy = Copy(Shard::start(worker, handle, Instant::now()));
-    let pushed = push::open(worker, &copy.0, resolved, description, via);
-    let fed = async {
-        // What comes meanwhile waits in the copy's own cache for the shadow to begin with.
-        copy.0.feed(home.attach());
-        pushed.await
-    };
-    let pushed = fed.await?;
+    // What comes meanwhile waits in the copy's own cache for the shadow to begin with.
+    copy.0.feed(home.attach());
+    let pushed = push::open(worker, &copy.0, resolved, description, via).await?;
     Ok(Shadow::Publishes { pushed, copy })
 }
 

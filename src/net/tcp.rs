@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     limit: usize,
     closed: Cell<bool>,
     wake: Notify,
+    /// Another process has the TLS of it, and carries what is within.
+    carried: bool,
     /// What we have asked the client, where this is a server's side.
     asks: RefCell<Asks>,
 }
@@ -75,8 +77,19 @@ impl Connection {
         Ok(Self::with(stream, Some(Box::new(Tls::client(config, name)?)), limit))
     }
 
+    /// A connection whose TLS another process has.
+    pub(crate) fn carried(stream: TcpStream, limit: usize) -> Rc<Self> {
+        let mut own = Self::made(stream, None, limit);
+        own.carried = true;
+        Rc::new(own)
+    }
+
     fn with(stream: TcpStream, tls: Option<Box<Tls>>, limit: usize) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new(Self::made(stream, tls, limit))
+    }
+
+    fn made(stream: TcpStream, tls: Option<Box<Tls>>, limit: usize) -> Self {
+        Self {
             stream,
             tls,
             queue: RefCell::new(BytesMut::new()),
@@ -84,8 +97,9 @@ impl Connection {
             limit,
             closed: Cell::new(false),
             wake: Notify::new(),
+            carried: false,
             asks: RefCell::default(),
-        })
+        }
     }
 
     /// The socket and its TLS, for another worker to go on with. `None` if anything waits to be sent, or somebody else
@@ -115,6 +129,11 @@ impl Connection {
     /// What TLS knows of the peer; `None` on a connection without it.
     pub(crate) fn tls(&self) -> Option<&Tls> {
         self.tls.as_deref()
+    }
+
+    /// Whether what the peer sends and gets is encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some() || self.carried
     }
 
     /// Completes the TLS handshake, or fails when it takes longer than `limit`. Without TLS there is nothing to do.

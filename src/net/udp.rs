@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 use msm_udp::{Received, RecvBuffers, SendQueue, Transmit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -26,9 +28,19 @@ pub(crate) struct SocketOptions {
 
 /// A non-blocking UDP socket on a worker's runtime.
 pub(crate) struct UdpSocket {
-    io: AsyncFd<msm_udp::Socket>,
+    socket: Rc<msm_udp::Socket>,
+    /// None while another process reads it: the runtime is not to be woken up for what comes.
+    io: RefCell<Option<Rc<AsyncFd<Readable>>>>,
     local: SocketAddr,
     known_drops: Cell<u64>,
+}
+
+struct Readable(Rc<msm_udp::Socket>);
+
+impl AsRawFd for Readable {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
 }
 
 impl UdpSocket {
@@ -58,13 +70,49 @@ impl UdpSocket {
         if let Some(dscp) = options.dscp {
             socket.set_dscp(dscp)?;
         }
+        let own = Self { socket: Rc::new(socket), io: RefCell::new(None), local, known_drops: Cell::new(0) };
+        own.hear()?;
+        Ok(own)
+    }
+
+    /// Takes a socket that another process has passed, if it is of this address.
+    pub(crate) fn inherit(socket: OwnedFd, ip: IpAddr, options: &SocketOptions) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        let local = socket.local_addr()?.as_socket();
+        if socket.r#type()? != Type::DGRAM || local.is_none_or(|local| local.ip() != ip) {
+            let what = format!("was passed a socket at {local:?}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let own = Self::adopt(socket, options)?;
+        // What was dropped before has been counted there.
+        own.known_drops.set(own.socket.refresh_drops());
+        Ok(own)
+    }
+
+    /// Another descriptor of it.
+    pub(crate) fn copy(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
+    }
+
+    /// Is for sending alone from now on. Nobody may be receiving.
+    pub(crate) fn deafen(&self) {
+        self.io.borrow_mut().take();
+    }
+
+    /// Receives, too.
+    pub(crate) fn hear(&self) -> io::Result<()> {
+        if self.io.borrow().is_some() {
+            return Ok(());
+        }
+        let socket = Readable(Rc::clone(&self.socket));
         // Sending never waits: to be told of room would wake the worker once more after each burst that it sent.
         #[expect(
             deprecated,
             reason = "its successor is unsafe; msm_udp::Socket keeps its descriptor until it is dropped"
         )]
         let io = AsyncFd::with_interest(socket, Interest::READABLE)?;
-        Ok(Self { io, local, known_drops: Cell::new(0) })
+        *self.io.borrow_mut() = Some(Rc::new(io));
+        Ok(())
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -73,7 +121,7 @@ impl UdpSocket {
 
     /// Packets that the kernel dropped at this socket since the last call (`SO_RXQ_OVFL`).
     pub(crate) fn fresh_drops(&self) -> u64 {
-        let drops = self.io.get_ref().drops();
+        let drops = self.socket.drops();
         drops.saturating_sub(self.known_drops.replace(drops))
     }
 
@@ -86,9 +134,10 @@ impl UdpSocket {
         buffers: &RefCell<RecvBuffers>,
         mut each: impl FnMut(Received<'_>),
     ) -> io::Result<()> {
-        let mut guard = self.io.readable().await?;
+        let Some(io) = self.io.borrow().clone() else { return std::future::pending().await };
+        let mut guard = io.readable().await?;
         let mut buffers = buffers.borrow_mut();
-        match self.io.get_ref().recv(&mut buffers) {
+        match self.socket.recv(&mut buffers) {
             Ok(count) => {
                 if count < buffers.slots() {
                     guard.clear_ready();
@@ -112,12 +161,12 @@ impl UdpSocket {
 
     /// Lets the kernel pick the worker's socket by label: see [`msm_udp::steer_by_label`].
     pub(crate) fn steer_by_label(&self) -> io::Result<()> {
-        msm_udp::steer_by_label(self.io.get_ref())
+        msm_udp::steer_by_label(&*self.socket)
     }
 
     /// Sends now or fails: never waits, never swallows an error.
     pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.io.get_ref().send(transmit)
+        self.socket.send(transmit)
     }
 
     /// Makes all sends that wait: see [`msm_udp::Socket::send_queue`].
@@ -126,7 +175,7 @@ impl UdpSocket {
         queue: &mut SendQueue,
         failed: &mut dyn FnMut(usize, &Transmit<'_>, io::Error),
     ) {
-        self.io.get_ref().send_queue(queue, failed);
+        self.socket.send_queue(queue, failed);
     }
 }
 

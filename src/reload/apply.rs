@@ -9,7 +9,7 @@ use super::changes::Changes;
 use super::plan::{self, Plan};
 use super::{Running, keep_standing};
 use crate::cluster::SourceSpec;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Error;
 use crate::routing::Routing;
 use crate::serve::migration;
@@ -22,17 +22,17 @@ const LETTING_GO: Duration = Duration::from_secs(10);
 /// What was in force before.
 pub(super) struct Before {
     routing: Option<Arc<Routing>>,
-    #[allow(dead_code, reason = "held for its end")]
     config: Option<Arc<Config>>,
 }
 
 impl Before {
-    /// Drops it on this thread: workers that hold it for a moment let go of it first.
+    /// Drops it off the workers, which hold it for a moment: they let go of it first.
     pub(super) async fn let_go(mut self) {
         let until = Instant::now() + LETTING_GO;
+        let mut last = None;
         while let Some(routing) = self.routing.take() {
             match Arc::try_unwrap(routing) {
-                Ok(routing) => drop(routing),
+                Ok(routing) => last = Some(routing),
                 Err(routing) if Instant::now() < until => {
                     self.routing = Some(routing);
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -40,19 +40,37 @@ impl Before {
                 Err(_) => {}
             }
         }
+        let config = self.config.take();
+        let _ = calmly(move || drop((last, config)));
     }
 }
 
-/// Puts a configuration into force.
+/// Has a thread do what takes long, which lets those that carry packets go first. It takes no lock that these take.
+fn calmly<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    std::thread::scope(|scope| {
+        let calm = || {
+            // Where it is not allowed, packets wait a little longer.
+            let _ = msm_udp::give_way();
+            work()
+        };
+        let thread = std::thread::Builder::new().name("msm-reload-calm".into()).spawn_scoped(scope, calm);
+        let thread = thread.map_err(|error| Error::socket("thread msm-reload-calm", error))?;
+        // A panic ends the change, as it would on this thread.
+        thread.join().map_err(|_| Error::Stopped)
+    })
+}
+
+/// Puts the configuration that `load` yields into force.
 ///
 /// # Errors
 /// What is wrong with it, or cannot be had; then nothing has changed.
 pub(super) async fn apply(
     shared: &Arc<Shared>,
     running: &mut Running,
-    config: Config,
+    load: impl FnOnce() -> Result<(Config, config::Routing), Error> + Send,
 ) -> Result<(Changes, Before), Error> {
-    let mut plan = plan::make(shared, running, config)?;
+    let now = &*running;
+    let mut plan = calmly(|| plan::make(shared, now, load()?))??;
     let serves = shared.serving.load(Ordering::Acquire);
     if serves && let Err(error) = bind(shared, &plan).await {
         for worker in shared.workers() {

@@ -56,6 +56,9 @@ pub(super) fn compare(old: &Config, new: &Config, pinned: &Pinned, changes: &mut
     if old.workers != new.workers && !pinned.workers {
         enter("workers");
     }
+    if old.upgrade.as_ref().map(|own| &own.socket) != new.upgrade.as_ref().map(|own| &own.socket) {
+        enter("upgrade.socket");
+    }
     if old.identity != new.identity && !pinned.identity {
         enter("identity");
     }
@@ -63,7 +66,12 @@ pub(super) fn compare(old: &Config, new: &Config, pinned: &Pinned, changes: &mut
 
 /// The configuration that is in force once `new` is: what takes a restart is as it was.
 pub(super) fn in_force(old: &Config, new: Config) -> Config {
+    let mut upgrade = new.upgrade.clone().filter(|_| old.upgrade.is_some()).or_else(|| old.upgrade.clone());
+    if let (Some(own), Some(old)) = (&mut upgrade, &old.upgrade) {
+        own.socket.clone_from(&old.socket);
+    }
     Config {
+        upgrade,
         identity: old.identity.clone(),
         workers: old.workers,
         admin: old.admin.clone(),

@@ -1,7 +1,8 @@
 //! Another configuration in the place of the one in force, while streams flow.
 //!
 //! Everything is read, checked, made and bound by a thread of its own; workers get small jobs when it is done, and what was in force
-//! before is let go by that thread, too: a table of ten thousand routes takes longer to drop than a packet may wait.
+//! before is let go off them, too: a table of ten thousand routes takes longer to drop than a packet may wait. What takes long is done by a
+//! second thread that gives way to all others (`msm_udp::give_way`), as there may be no core that no worker has.
 
 mod apply;
 mod changes;
@@ -23,7 +24,7 @@ pub use self::changes::{Changes, Difference};
 pub(crate) use self::history::History;
 pub use self::history::{ConfigurationStatus, RefusedStatus};
 pub(crate) use self::standing::keep_standing;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Error;
 use crate::metrics::Outcome;
 use crate::serve::listener::ListenerShared;
@@ -77,7 +78,7 @@ impl Running {
 pub(crate) async fn reload(
     shared: &Arc<Shared>,
     file: Option<PathBuf>,
-    load: impl FnOnce() -> Result<Config, Error> + Send + 'static,
+    load: impl FnOnce() -> Result<(Config, config::Routing), Error> + Send + 'static,
 ) -> Result<Changes, Error> {
     let (shared, began) = (Arc::clone(shared), Instant::now());
     let (tell, told) = oneshot::channel();
@@ -91,11 +92,7 @@ pub(crate) async fn reload(
         };
         runtime.block_on(async move {
             let mut running = shared.running.lock().await;
-            let outcome = match load() {
-                Ok(config) => apply::apply(&shared, &mut running, config).await,
-                Err(error) => Err(error),
-            };
-            match outcome {
+            match apply::apply(&shared, &mut running, load).await {
                 Ok((changes, before)) => {
                     accepted(&shared, file, &changes, began.elapsed());
                     let _ = tell.send(Ok(changes));

@@ -9,7 +9,7 @@ use msm_core::cluster::ClusterSpec;
 use super::changes::{Changes, Difference};
 use super::{Running, keys};
 use crate::cluster::{Cluster, SourceSpec};
-use crate::config::{ClusterConfig, Config, Hop, ListenerConfig, Protocol};
+use crate::config::{self, ClusterConfig, Config, Hop, ListenerConfig, Protocol, RouteConfig};
 use crate::error::Error;
 use crate::routing::{ClusterSettings, Routing};
 use crate::serve::listener::ListenerShared;
@@ -49,16 +49,19 @@ pub(super) struct ClusterChange {
     pub(super) leave: bool,
 }
 
-/// Makes the plan.
+/// Makes the plan, of a configuration that has been checked.
 ///
 /// # Errors
-/// Everything that is wrong with the configuration, or the first thing that cannot be made of it.
-pub(super) fn make(shared: &Shared, running: &Running, new: Config) -> Result<Plan, Error> {
+/// The first thing that cannot be made of it.
+pub(super) fn make(
+    shared: &Shared,
+    running: &Running,
+    (new, routing): (Config, config::Routing),
+) -> Result<Plan, Error> {
     let refused = |error: String| Error::Configuration(error);
     let old = running.config.as_ref().ok_or_else(|| {
         refused("the mesh was built without a configuration, and has none to change".to_owned())
     })?;
-    let routing = new.routing().map_err(|errors| refused(errors.to_string()))?;
     let mut changes = Changes::default();
     keys::compare(old, &new, &running.pinned, &mut changes);
     let source = shared.hop.source.as_ref();
@@ -70,14 +73,9 @@ pub(super) fn make(shared: &Shared, running: &Running, new: Config) -> Result<Pl
         )));
     }
 
-    let routes = |config: &Config| -> BTreeMap<String, usize> {
-        let named = config.routes.iter().enumerate();
-        named.map(|(index, route)| (route.name.clone(), index)).collect()
-    };
-    let (routes_before, routes_after) = (routes(old), routes(&new));
-    changes.routes = difference(&routes_before, &routes_after, |before, after| {
-        old.routes.get(*before) == new.routes.get(*after)
-    });
+    let (routes_before, routes_after) = (by_name(&old.routes), by_name(&new.routes));
+    changes.routes = difference(&routes_before, &routes_after, PartialEq::eq);
+    drop((routes_before, routes_after));
     changes.order = changes.routes.is_empty() && old.routes != new.routes;
     changes.clusters = difference(&old.clusters, &new.clusters, PartialEq::eq);
 
@@ -137,16 +135,20 @@ pub(super) fn make(shared: &Shared, running: &Running, new: Config) -> Result<Pl
     })
 }
 
-fn difference<T>(
-    before: &BTreeMap<String, T>,
-    after: &BTreeMap<String, T>,
+fn by_name(routes: &[RouteConfig]) -> BTreeMap<&str, &RouteConfig> {
+    routes.iter().map(|route| (route.name.as_str(), route)).collect()
+}
+
+fn difference<K: Ord + ToString, T>(
+    before: &BTreeMap<K, T>,
+    after: &BTreeMap<K, T>,
     is_same: impl Fn(&T, &T) -> bool,
 ) -> Difference {
-    let only = |those: &BTreeMap<String, T>, others: &BTreeMap<String, T>| {
-        those.keys().filter(|name| !others.contains_key(*name)).cloned().collect()
+    let only = |those: &BTreeMap<K, T>, others: &BTreeMap<K, T>| {
+        those.keys().filter(|name| !others.contains_key(*name)).map(K::to_string).collect()
     };
-    let is_changed = |(name, own): (&String, &T)| {
-        after.get(name).is_some_and(|other| !is_same(own, other)).then(|| name.clone())
+    let is_changed = |(name, own): (&K, &T)| {
+        after.get(name).is_some_and(|other| !is_same(own, other)).then(|| name.to_string())
     };
     Difference {
         added: only(after, before),

@@ -33,6 +33,7 @@ use crate::net::tls::{Tls, TlsError};
 use crate::net::udp::canonical;
 use crate::shared::Shared;
 use crate::srtp::SharedKey;
+use crate::upgrade::{self, Handed, back};
 use crate::worker::Worker;
 
 /// Read at once; also what a connection that publishes keeps.
@@ -101,6 +102,20 @@ enum Outcome {
     Over(Option<(Asked, Pending)>),
     /// What it goes on with lives on another worker. These bytes are not looked at yet.
     Elsewhere { place: usize, received: BytesMut },
+    /// What it asks for lives in the process before this one.
+    Before { received: BytesMut },
+}
+
+/// A connection at the beginning.
+struct Coming {
+    connection: Rc<Connection>,
+    member: Option<PeerIdentity>,
+    peer: SocketAddr,
+    /// The address that the client knows us by.
+    local: SocketAddr,
+    pass: ConnectionPass,
+    /// What was read of it.
+    received: BytesMut,
 }
 
 /// Serves a connection until either side ends it.
@@ -121,19 +136,30 @@ pub(crate) async fn run(
             return worker.shared.metrics.add_refused(error.name());
         }
     };
-    serve(worker, listening, connection, member, peer, pass, BytesMut::new()).await;
+    let Ok(local) = connection.local_addr() else { return };
+    let coming =
+        Coming { connection, member, peer, local: canonical(local), pass, received: BytesMut::new() };
+    serve(worker, listening, coming).await;
 }
 
-async fn serve(
-    worker: Rc<Worker>,
-    listening: Rc<Listening>,
-    connection: Rc<Connection>,
-    member: Option<PeerIdentity>,
-    peer: SocketAddr,
-    pass: ConnectionPass,
-    received: BytesMut,
-) {
-    let Ok(local) = connection.local_addr() else { return };
+/// Goes on with a connection of the process after this one.
+pub(crate) fn go_on(worker: &Rc<Worker>, handed: Handed) {
+    let Handed { listener, socket, relayed, peer, local, received } = handed;
+    let Some(listening) = worker.listener(listener) else { return };
+    let Some(pass) = worker.shared.admission.connection(peer.ip()) else {
+        return worker.shared.metrics.add_dropped("connection_limit", 1);
+    };
+    let Ok(stream) = upgrade::stream(socket) else { return };
+    let limit = worker.shared.settings().connection_queue;
+    let connection =
+        if relayed { Connection::carried(stream, limit) } else { Connection::new(stream, limit) };
+    let received = BytesMut::from(received.as_slice());
+    let coming = Coming { connection, member: None, peer, local, pass, received };
+    tokio::task::spawn_local(serve(Rc::clone(worker), listening, coming));
+}
+
+async fn serve(worker: Rc<Worker>, listening: Rc<Listening>, coming: Coming) {
+    let Coming { connection, member, peer, local, pass, received } = coming;
     let index = listening.index;
     let shared = std::sync::Arc::clone(&worker.shared);
     let own = listening.shared();
@@ -144,7 +170,7 @@ async fn serve(
         listening: Rc::downgrade(&listening),
         listener: index,
         peer,
-        local: canonical(local),
+        local,
         connection: Rc::clone(&connection),
         announced: RefCell::default(),
         first_asked: FirstAsked::default(),
@@ -166,6 +192,7 @@ async fn serve(
     shared.metrics.add_dropped("unknown_channel", context.unknown_channels.get());
     let unanswered = match outcome {
         Outcome::Over(unanswered) => unanswered,
+        Outcome::Before { received } => return back::hand(context, connection, index, pass, received),
         Outcome::Elsewhere { place, received } => {
             let Ok(context) = Rc::try_unwrap(context) else { return connection.close() };
             let Context { member, connection: own, worker, .. } = context;
@@ -178,8 +205,8 @@ async fn serve(
             let _ = place.post(move |worker| {
                 let Some(listening) = worker.listener(index) else { return };
                 let Ok(connection) = Connection::from_parts(stream, tls, limit) else { return };
-                let worker = Rc::clone(worker);
-                tokio::task::spawn_local(serve(worker, listening, connection, member, peer, pass, received));
+                let coming = Coming { connection, member, peer, local, pass, received };
+                tokio::task::spawn_local(serve(Rc::clone(worker), listening, coming));
             });
             return;
         }
@@ -288,6 +315,10 @@ async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
                         answer_in_lane(context, asked, request, done.clone());
                         buffer.advance(taken);
                         continue;
+                    }
+                    if back::goes_back(context, &request).await {
+                        linger(connection).await;
+                        return Outcome::Before { received: buffer };
                     }
                     pending = Some((asked, Box::pin(requests::answer(Rc::clone(context), request))));
                 }
@@ -465,7 +496,7 @@ fn frames(context: &Context, channel: u8, bytes: &mut [u8], parts: &[(usize, usi
 
 impl Context {
     /// Whether nothing lives on this connection that keeps it open.
-    fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.sessions.borrow_mut().retain(|session| session.strong_count() > 0);
         self.sessions.borrow().is_empty()
     }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
@@ -18,9 +19,10 @@ use crate::error::Error;
 use crate::hub::receive::{Receiving, receive_readers};
 use crate::net::pair::{Pair, PairRange};
 use crate::net::tls::pem::ServerTls;
-use crate::net::udp::{SocketOptions, canonical, set_dscp};
+use crate::net::udp::{SocketOptions, UdpSocket, canonical, set_dscp};
 use crate::serve::connection;
 use crate::serve::multicast::GroupPool;
+use crate::upgrade::{Kind, ListenerKey, PassedListener};
 use crate::watched::{Refresh, Watched};
 use crate::worker::Worker;
 
@@ -110,6 +112,24 @@ impl ListenerShared {
             && own.member.is_some() == settings.member.is_some()
     }
 
+    /// What makes it the same in another process.
+    pub(crate) fn key(&self) -> ListenerKey {
+        let own = &self.settings;
+        ListenerKey {
+            address: own.address,
+            interface: own.options.interface.clone(),
+            dscp: own.options.dscp,
+            reader_port: own.reader_port,
+            member: own.member.is_some(),
+        }
+    }
+
+    /// What another process is told of it.
+    pub(crate) fn passed(&self) -> PassedListener {
+        let groups = self.groups.as_ref().map(|pool| pool.taken()).unwrap_or_default();
+        PassedListener { id: self.id, name: self.settings.name.clone(), key: self.key(), groups }
+    }
+
     /// What it has that is made of files.
     pub(crate) fn watched(&self) -> Vec<Arc<dyn Refresh>> {
         let tls = self.settings.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn Refresh>);
@@ -129,9 +149,10 @@ pub(crate) struct Listening {
     shared: RefCell<Arc<ListenerShared>>,
     /// The pair that all plain readers of this worker are served from.
     pub(crate) readers: Pair,
-    _receiving: Receiving,
+    receiving: RefCell<Option<Receiving>>,
     stopping: Rc<Notify>,
-    accepting: AbortHandle,
+    tcp: RefCell<Option<Rc<TcpListener>>>,
+    accepting: RefCell<AbortHandle>,
     /// Since when it takes no new sessions, as it is not in the configuration any more.
     left: Cell<Option<Instant>>,
 }
@@ -149,6 +170,7 @@ impl Listening {
 
     /// Stops to accept; connections that are open go on, those that wait in the kernel are let in.
     pub(crate) fn stop(&self) {
+        self.tcp.borrow_mut().take();
         self.stopping.notify_one();
     }
 
@@ -162,11 +184,52 @@ impl Listening {
     pub(crate) fn left(&self) -> Option<Instant> {
         self.left.get()
     }
+
+    /// The sockets, for another process; none once it accepts nobody.
+    pub(crate) fn sockets(&self) -> io::Result<Vec<(Kind, OwnedFd)>> {
+        let Some(tcp) = self.tcp.borrow().clone() else { return Ok(Vec::new()) };
+        let listener = self.index;
+        Ok(vec![
+            (Kind::Tcp { listener }, tcp.as_fd().try_clone_to_owned()?),
+            (Kind::Rtp { listener }, self.readers.rtp.copy()?),
+            (Kind::Rtcp { listener }, self.readers.rtcp.copy()?),
+        ])
+    }
+
+    /// Neither accepts nor reads: what comes waits in the kernel.
+    pub(crate) fn pause(&self) {
+        self.accepting.borrow().abort();
+        self.receiving.borrow_mut().take();
+    }
+
+    /// Accepts and reads again.
+    pub(crate) fn go_on(self: &Rc<Self>, worker: &Rc<Worker>) -> io::Result<()> {
+        self.readers.rtp.hear()?;
+        self.readers.rtcp.hear()?;
+        *self.receiving.borrow_mut() = Some(receive_readers(worker, &self.readers));
+        if let Some(tcp) = self.tcp.borrow().clone() {
+            *self.accepting.borrow_mut() = accept_by(worker, Rc::downgrade(self), tcp, &self.stopping);
+        }
+        Ok(())
+    }
+
+    /// Another process accepts and reads; the sockets are for sending here, and in case that it does not any more.
+    pub(crate) fn give_away(&self) {
+        self.pause();
+        self.readers.rtp.deafen();
+        self.readers.rtcp.deafen();
+    }
+
+    /// Nobody accepts here any more, in neither process.
+    pub(crate) fn close(&self) {
+        self.accepting.borrow().abort();
+        self.tcp.borrow_mut().take();
+    }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.borrow().abort();
     }
 }
 
@@ -177,39 +240,61 @@ pub(crate) struct Bound {
     readers: Pair,
 }
 
-/// Binds a worker's sockets of a listener.
+/// Binds a worker's sockets of a listener, or takes those that another process has passed.
 ///
 /// # Errors
 /// [`Error::Socket`] that names the listener and the key to change.
-pub(crate) fn bind_all(shared: Arc<ListenerShared>) -> Result<Bound, Error> {
+pub(crate) fn bind_all(worker: &Worker, shared: Arc<ListenerShared>) -> Result<Bound, Error> {
     let name = shared.settings.name.clone();
-    let tcp = bind(&shared).map_err(|error| {
+    let tcp = match passed(worker, &shared, |listener| Kind::Tcp { listener }) {
+        Some(socket) => inherit(&shared, socket),
+        None => bind(&shared),
+    };
+    let tcp = tcp.map_err(|error| {
         Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error)
     })?;
-    let readers = bind_readers(&shared).map_err(|error| {
+    let readers = match passed(worker, &shared, |listener| Kind::Rtp { listener }) {
+        Some(socket) => inherit_readers(worker, &shared, socket),
+        None => bind_readers(&shared),
+    };
+    let readers = readers.map_err(|error| {
         let port = shared.settings.reader_port;
         Error::socket(format!("listener `{name}`: ports {port}/udp and the one above (key `ports`)"), error)
     })?;
     Ok(Bound { shared, tcp, readers })
 }
 
+/// A socket of the listener that another process has passed for this worker.
+fn passed(worker: &Worker, shared: &ListenerShared, kind: impl Fn(usize) -> Kind) -> Option<OwnedFd> {
+    let upgrade = &worker.shared.upgrade;
+    upgrade.socket(&kind(upgrade.theirs(shared.id)?), worker.id)
+}
+
 /// Starts to accept.
 pub(crate) fn listen(worker: &Rc<Worker>, bound: Bound) -> Rc<Listening> {
     let Bound { shared, tcp, readers } = bound;
     let receiving = receive_readers(worker, &readers);
-    let stopping = Rc::new(Notify::new());
-    Rc::new_cyclic(|weak: &std::rc::Weak<Listening>| {
-        let accepting = accept(Rc::clone(worker), weak.clone(), tcp, Rc::clone(&stopping));
-        Listening {
-            index: shared.id,
-            shared: RefCell::new(shared),
-            readers,
-            _receiving: receiving,
-            stopping,
-            accepting: tokio::task::spawn_local(accepting).abort_handle(),
-            left: Cell::new(None),
-        }
+    let (stopping, tcp) = (Rc::new(Notify::new()), Rc::new(tcp));
+    Rc::new_cyclic(|weak: &std::rc::Weak<Listening>| Listening {
+        index: shared.id,
+        shared: RefCell::new(shared),
+        readers,
+        receiving: RefCell::new(Some(receiving)),
+        accepting: RefCell::new(accept_by(worker, weak.clone(), Rc::clone(&tcp), &stopping)),
+        tcp: RefCell::new(Some(tcp)),
+        stopping,
+        left: Cell::new(None),
     })
+}
+
+fn accept_by(
+    worker: &Rc<Worker>,
+    listening: std::rc::Weak<Listening>,
+    tcp: Rc<TcpListener>,
+    stopping: &Rc<Notify>,
+) -> AbortHandle {
+    let accepting = accept(Rc::clone(worker), listening, tcp, Rc::clone(stopping));
+    tokio::task::spawn_local(accepting).abort_handle()
 }
 
 /// An address that this host can bind: where it has no IPv6, `[::]` means all of IPv4.
@@ -249,6 +334,38 @@ fn bind(shared: &ListenerShared) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
+/// Takes a socket that another process has passed, if it is what it is said to be.
+fn inherit(shared: &ListenerShared, socket: OwnedFd) -> io::Result<TcpListener> {
+    let own = SockRef::from(&socket);
+    let address = own.local_addr()?.as_socket();
+    let expected = shared.settings.address;
+    let is_it = own.is_listener()?
+        && address.is_some_and(|own| {
+            own.ip() == expected.ip() && (expected.port() == 0 || own.port() == expected.port())
+        });
+    if !is_it {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("was passed a socket at {address:?}"),
+        ));
+    }
+    own.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(std::net::TcpListener::from(socket))?;
+    shared.bound.store(listener.local_addr()?.port(), Ordering::Release);
+    Ok(listener)
+}
+
+/// The same of the pair, whose other half belongs to its first.
+fn inherit_readers(worker: &Worker, shared: &ListenerShared, rtp: OwnedFd) -> io::Result<Pair> {
+    let rtcp = passed(worker, shared, |listener| Kind::Rtcp { listener }).ok_or(io::ErrorKind::NotFound)?;
+    let options = SocketOptions { reuse_port: true, ..shared.settings.options.clone() };
+    let ip = shared.settings.address.ip();
+    let (rtp, rtcp) = (UdpSocket::inherit(rtp, ip, &options)?, UdpSocket::inherit(rtcp, ip, &options)?);
+    let pair = Pair { rtp: Rc::new(rtp), rtcp: Rc::new(rtcp) };
+    shared.bound_pair.store(pair.ports().0, Ordering::Release);
+    Ok(pair)
+}
+
 fn bind_readers(shared: &ListenerShared) -> io::Result<Pair> {
     let options = SocketOptions { reuse_port: true, ..shared.settings.options.clone() };
     let ip = shared.settings.address.ip();
@@ -261,7 +378,7 @@ fn bind_readers(shared: &ListenerShared) -> io::Result<Pair> {
 async fn accept(
     worker: Rc<Worker>,
     listening: std::rc::Weak<Listening>,
-    tcp: TcpListener,
+    tcp: Rc<TcpListener>,
     stopping: Rc<Notify>,
 ) {
     loop {
@@ -279,7 +396,7 @@ async fn accept(
         }
     }
     // The kernel has taken them: closing the socket would reset them.
-    let Ok(tcp) = tcp.into_std() else { return };
+    let Some(Ok(tcp)) = Rc::into_inner(tcp).map(TcpListener::into_std) else { return };
     while let Ok((stream, peer)) = tcp.accept() {
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {

@@ -16,6 +16,8 @@ pub(crate) struct GroupPool {
     port_pairs: u16,
     pub(crate) ttl: u8,
     taken: Arc<Mutex<BTreeSet<u128>>>,
+    /// Those of the process before this one.
+    held: Mutex<Vec<u128>>,
 }
 
 /// A group in use, given back on drop.
@@ -44,7 +46,41 @@ impl GroupPool {
             port_pairs: (settings.last_port.saturating_sub(settings.first_port) / 2).saturating_add(1),
             ttl: settings.ttl,
             taken: Arc::default(),
+            held: Mutex::default(),
         }
+    }
+
+    /// Groups in use.
+    pub(crate) fn taken(&self) -> Vec<IpAddr> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.iter().filter_map(|number| self.group(*number)).collect()
+    }
+
+    /// Has nobody take these: another process sends to them.
+    pub(crate) fn hold(&self, groups: &[IpAddr]) {
+        let numbers = groups.iter().map(|group| match group {
+            IpAddr::V4(group) => u128::from(group.to_bits()),
+            IpAddr::V6(group) => group.to_bits(),
+        });
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(numbers.filter(|number| taken.insert(*number)));
+    }
+
+    /// That process has ended.
+    pub(crate) fn release(&self) {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in held {
+            taken.remove(&number);
+        }
+    }
+
+    fn group(&self, number: u128) -> Option<IpAddr> {
+        if self.v6 {
+            return Some(IpAddr::V6(Ipv6Addr::from_bits(number)));
+        }
+        Some(IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).ok()?)))
     }
 
     pub(crate) fn is_v6(&self) -> bool {
@@ -59,11 +95,7 @@ impl GroupPool {
         let number =
             (0..limit).map(|step| self.first.wrapping_add(step)).find(|number| !taken.contains(number))?;
         taken.insert(number);
-        let group = if self.v6 {
-            IpAddr::V6(Ipv6Addr::from_bits(number))
-        } else {
-            IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).ok()?))
-        };
+        let group = self.group(number)?;
         let place = u16::try_from(number.wrapping_sub(self.first) % u128::from(self.port_pairs)).ok()?;
         let port = self.first_port.saturating_add(place.saturating_mul(2));
         Some(GroupLease { group, port, number, taken: Arc::clone(&self.taken) })
@@ -96,5 +128,12 @@ mod tests {
         assert!(pool.take().is_none());
         drop(first);
         assert_eq!(pool.take().unwrap().group.to_string(), "239.1.1.1");
+        assert_eq!(pool.taken(), [second.group]);
+        // Another process's are left alone until it has ended.
+        let other = GroupPool { taken: Arc::default(), held: Mutex::default(), ..pool };
+        other.hold(&[second.group, "239.1.1.1".parse().unwrap()]);
+        assert!(other.take().is_none());
+        other.release();
+        assert!(other.taken().is_empty() && other.take().is_some());
     }
 }

@@ -32,20 +32,18 @@ pub(crate) struct ListenerChanges {
 }
 
 impl Worker {
-    /// Binds this worker's part of every listener and serves it.
-    pub(crate) fn listen(self: &Rc<Self>) -> Result<(), Error> {
+    /// Binds this worker's part of every listener; [`Self::open_prepared`] serves them.
+    pub(crate) fn bind(&self) -> Result<(), Error> {
         if !self.listeners.open.borrow().is_empty() {
             return Ok(());
         }
         // All or none: a listener alone would be served by a mesh that has not started.
-        self.prepare_listeners(&self.shared.listeners.load_full())?;
-        self.open_prepared();
-        Ok(())
+        self.prepare_listeners(&self.shared.listeners.load_full())
     }
 
     /// Binds this worker's part of listeners that are to come, all or none.
     pub(crate) fn prepare_listeners(&self, added: &[Arc<ListenerShared>]) -> Result<(), Error> {
-        let bound: Result<Vec<_>, Error> = added.iter().map(|own| bind_all(Arc::clone(own))).collect();
+        let bound: Result<Vec<_>, Error> = added.iter().map(|own| bind_all(self, Arc::clone(own))).collect();
         *self.listeners.prepared.borrow_mut() = bound?;
         Ok(())
     }
@@ -55,7 +53,8 @@ impl Worker {
         self.listeners.prepared.borrow_mut().clear();
     }
 
-    fn open_prepared(self: &Rc<Self>) {
+    /// Serves what was bound.
+    pub(crate) fn open_prepared(self: &Rc<Self>) {
         let prepared = std::mem::take(&mut *self.listeners.prepared.borrow_mut());
         for bound in prepared {
             let listening = listen(self, bound);
@@ -73,6 +72,9 @@ impl Worker {
             }
         }
         for id in &changes.removed {
+            if let Some(before) = self.shared.upgrade.predecessor().filter(|_| self.id == 0) {
+                before.closed(*id);
+            }
             if let Some(listening) = open.get(id) {
                 listening.leave(Instant::now());
             }
@@ -101,6 +103,11 @@ impl Worker {
     /// Stops accepting connections.
     pub(crate) fn stop_listening(&self) {
         self.listeners.open.borrow().values().for_each(|listening| listening.stop());
+    }
+
+    /// This worker's parts of all of them.
+    pub(super) fn all_listening(&self) -> Vec<Rc<Listening>> {
+        self.listeners.open.borrow().values().map(Rc::clone).collect()
     }
 
     /// This worker's part of a listener.

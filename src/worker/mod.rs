@@ -1,6 +1,7 @@
 //! Worker threads: each runs one current-thread runtime and owns the sockets, connections and streams placed on it.
 
 mod listeners;
+mod passing;
 mod state;
 
 pub(crate) use listeners::ListenerChanges;

@@ -27,6 +27,7 @@ use crate::net::udp::UdpSocket;
 use crate::serve::session::SessionTable;
 use crate::shared::Shared;
 use crate::status::HopStatus;
+use crate::upgrade::pipe::Pipe;
 
 /// Receive buffers of a worker, each one GRO run. Memory is touched, and thus used, only as packets fill it.
 const RECEIVE_SLOTS: usize = 8;
@@ -61,6 +62,8 @@ pub(crate) struct Worker {
     hop_port: RefCell<Option<Rc<HopPort>>>,
     /// Connections to other members.
     pub(crate) hop_peers: Peers,
+    /// Towards the process before this one, while it has sessions.
+    pub(crate) pipe: RefCell<Option<Rc<Pipe>>>,
     /// All associations, for the status.
     hop_list: RefCell<Vec<std::rc::Weak<Association>>>,
     /// Associations that other members opened.
@@ -101,6 +104,7 @@ impl Worker {
             leaving: Cell::new(0),
             hop_port: RefCell::new(None),
             hop_peers: Peers::default(),
+            pipe: RefCell::default(),
             hop_list: RefCell::default(),
             associations: RefCell::default(),
         }
@@ -295,6 +299,9 @@ impl Worker {
         hops.iter().for_each(|hop| hop.publish());
         if let Some(port) = self.hop_port() {
             port.publish(metrics);
+        }
+        if let Some(pipe) = self.pipe.borrow().as_ref() {
+            metrics.add_dropped("predecessor_backlog", pipe.fresh_drops());
         }
         let now = self.send_errors.each();
         let before = self.published_errors.get();

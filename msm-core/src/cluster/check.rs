@@ -130,8 +130,10 @@ impl Checks {
     }
 
     /// The first check is due within one interval, at a random time: a thousand endpoints that are there from the start are not checked at once.
+    /// So is the next one where the interval was longer before.
     pub(super) fn start(&mut self, now: Instant, options: &ActiveOptions, rng: &mut Rng) {
-        if self.due.is_none() {
+        let latest = now + share(options.interval, 1.1);
+        if self.due.is_none_or(|due| !self.under_way && due > latest) {
             self.due = Some(now + share(options.interval, rng.next_f64()));
         }
     }

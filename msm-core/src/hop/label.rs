@@ -5,6 +5,8 @@ pub const MAX_WORKERS: usize = 256;
 
 const GENERATION_BITS: u32 = 4;
 const INDEX_BITS: u32 = 20;
+/// Processes that labels can tell apart.
+pub const GENERATIONS: u8 = 1 << GENERATION_BITS;
 /// One more than the highest index: flows that one worker can have at a time.
 pub const MAX_FLOWS: u32 = 1 << INDEX_BITS;
 
@@ -40,6 +42,11 @@ impl Label {
         (self.0 >> (GENERATION_BITS + INDEX_BITS)) as usize
     }
 
+    /// The generation of the process that gave it, of which there are [`GENERATIONS`].
+    pub const fn generation(self) -> u8 {
+        (self.0 >> INDEX_BITS) as u8 & GENERATIONS - 1
+    }
+
     /// The flow's place at its worker, generation included.
     pub const fn flow(self) -> u32 {
         self.0 & ((1 << (GENERATION_BITS + INDEX_BITS)) - 1)
@@ -70,7 +77,8 @@ mod tests {
         let label = Label::new(3, 0x1f, 77).unwrap();
         assert_eq!((label.worker(), label.ssrc()), (3, 0x03f0_004d));
         assert_eq!(Label::from_ssrc(label.ssrc()), label);
-        assert_eq!(label.to_string(), "03f0004d");
+        assert_eq!((label.to_string().as_str(), label.generation()), ("03f0004d", 0xf));
+        assert_eq!(Label::new(255, 3, MAX_FLOWS - 1).unwrap().generation(), 3);
         assert_eq!(Label::new(256, 0, 0), None);
         assert_eq!(Label::new(0, 0, MAX_FLOWS), None);
     }

@@ -117,6 +117,25 @@ impl HostPattern {
         }
     }
 
+    /// Appends its name, or its labels, in lower case.
+    pub(super) fn write(&self, text: &mut String) {
+        match self {
+            HostPattern::Exact(ExactHost(Host::Name(name))) => text.push_str(name),
+            HostPattern::Labels(labels) => {
+                for (at, label) in labels.iter().enumerate() {
+                    if at > 0 {
+                        text.push('.');
+                    }
+                    text.push_str(match label {
+                        Label::Any => "*",
+                        Label::Text(own) => own,
+                    });
+                }
+            }
+            HostPattern::Exact(ExactHost(Host::Address(_))) | HostPattern::Any => {}
+        }
+    }
+
     /// Which of two comes first: one without wildcards, then those with some label by label from the right, then any host.
     pub(super) fn compare(&self, other: &HostPattern) -> Ordering {
         let rank = |host: &HostPattern| match host {

@@ -232,6 +232,19 @@ impl UrlPattern {
         Captures { values }
     }
 
+    /// What one placeholder stands for in a path in normal form that is meant.
+    pub(super) fn value<'p>(&self, path: &'p NormalPath<'_>, name: &str) -> Option<&'p str> {
+        let is_it = |segment: &Segment| matches!(segment, Segment::Capture(own) if **own == *name);
+        if let Some(depth) = self.segments.iter().position(is_it) {
+            return path.rest()?.split('/').nth(depth);
+        }
+        if self.rest.as_deref() != Some(name) {
+            return None;
+        }
+        let after = self.segments.iter().try_fold(path.rest()?, |rest, _| path::first(rest).1);
+        Some(after.unwrap_or_default())
+    }
+
     /// The host.
     pub(super) fn host(&self) -> &HostPattern {
         &self.host

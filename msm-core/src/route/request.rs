@@ -83,8 +83,8 @@ pub struct RouteMatch<'t> {
     pub route: &'t Route,
     /// Its place in the table.
     pub index: usize,
-    /// What the pattern's placeholders stood for.
-    pub captures: Captures,
+    /// The request's path in normal form, unless that is `path`.
+    pub(super) asked: Option<String>,
     /// The path upstream, rewritten or the request's, in normal form: begins with `/`, holds no line end, `?` or `#`.
     pub path: String,
     /// The query upstream, in normal form.
@@ -100,10 +100,16 @@ impl RouteMatch<'_> {
         }
     }
 
+    /// What the pattern's placeholders stood for.
+    pub fn captures(&self) -> Captures {
+        let path = NormalPath::again(self.asked.as_deref().unwrap_or(&self.path));
+        self.route.pattern.captures(&path)
+    }
+
     /// Where the client is sent, if the route sends it somewhere else.
     pub fn redirect(&self) -> Option<(String, u16)> {
         let redirect = self.route.redirect.as_ref()?;
-        let to = redirect.expand(&self.captures, || self.path.clone(), self.query.as_deref());
+        let to = redirect.expand(&self.captures(), || self.path.clone(), self.query.as_deref());
         Some((to, redirect.status()))
     }
 }

@@ -133,12 +133,18 @@ impl RewriteTemplate {
     /// The path and, when the template has one, the query for what a pattern captured. A name that was not captured
     /// stands for nothing; [`RewriteTemplate::check`] rules that out.
     pub fn expand(&self, captures: &Captures) -> (String, Option<String>) {
-        let mut path = String::new();
+        self.fill(|name| captures.get(name).unwrap_or_default())
+    }
+
+    /// The same, for what `value` says that the placeholders stand for.
+    pub(super) fn fill<'v>(&self, value: impl Fn(&str) -> &'v str) -> (String, Option<String>) {
+        let value_of = |name: &str| value(name.strip_suffix("...").unwrap_or(name));
+        let mut path = String::with_capacity(self.text.len().saturating_mul(2));
         for piece in &self.path {
             match piece {
                 Piece::Text(text) => path.push_str(text),
                 Piece::Name { name, whole } => {
-                    let value = value_of(captures, name);
+                    let value = value_of(name);
                     // An empty segment before it is a segment, too: its end stays.
                     if value.is_empty() && *whole && !path.ends_with("//") {
                         path.pop();
@@ -155,17 +161,13 @@ impl RewriteTemplate {
             for piece in pieces {
                 match piece {
                     Piece::Text(text) => query.push_str(text),
-                    Piece::Name { name, .. } => push_parameter(&mut query, value_of(captures, name)),
+                    Piece::Name { name, .. } => push_parameter(&mut query, value_of(name)),
                 }
             }
             query
         });
         (path, query)
     }
-}
-
-fn value_of<'a>(captures: &'a Captures, name: &str) -> &'a str {
-    captures.get(name.strip_suffix("...").unwrap_or(name)).unwrap_or_default()
 }
 
 /// Appends a captured value to a query: its escapes stay, `&`, `=` and other delimiters are escaped.

@@ -5,12 +5,12 @@
 //! separator and `%0D%0A` never becomes a line end. What may not stand in a path at all is escaped.
 
 /// Whether `byte` is `unreserved` (RFC 3986 §2.3).
-pub(super) fn is_unreserved(byte: u8) -> bool {
+pub(super) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// Whether `byte` may stand unescaped in a path segment: `pchar` of RFC 3986 §3.3 without `%`.
-pub(super) fn is_pchar(byte: u8) -> bool {
+pub(super) const fn is_pchar(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
@@ -35,6 +35,10 @@ pub(super) fn push_escape(out: &mut String, byte: u8) {
 /// Brings text to the normal form, keeping raw bytes for which `keep` is true. Existing escapes stay escapes (or are
 /// decoded when unreserved); a `%` that starts no escape becomes `%25`.
 pub(super) fn normalize_with(raw: &str, keep: impl Fn(u8) -> bool) -> String {
+    // What most text is.
+    if raw.bytes().all(&keep) {
+        return raw.to_owned();
+    }
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

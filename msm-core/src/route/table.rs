@@ -2,11 +2,11 @@
 
 use super::action::Actions;
 use super::condition::HeaderPattern;
-use super::index::{Index, Wanted};
+use super::index::{Entry, Index, Wanted};
 use super::mirror::Mirror;
 use super::path::NormalPath;
 use super::pattern::UrlPattern;
-use super::peer::{PeerPattern, decide};
+use super::peer::{Caller, PeerPattern, decide};
 use super::precedence::Precedence;
 use super::protection::Protection;
 use super::publish::Publish;
@@ -156,7 +156,7 @@ impl Route {
     }
 
     /// What it makes of a request whose URL its pattern matches.
-    fn consider(&self, key: &RequestKey<'_>, path: &NormalPath<'_>) -> Verdict {
+    pub(super) fn consider(&self, key: &RequestKey<'_>, path: &NormalPath<'_>) -> Verdict {
         if !self.actions.contains(key.action) {
             return Verdict::OtherAction;
         }
@@ -252,7 +252,7 @@ impl RouteTable {
 
     /// The routes by precedence: those that come first are asked first.
     pub fn by_precedence(&self) -> impl Iterator<Item = &Route> {
-        self.index.order().iter().filter_map(|place| self.routes.get(*place as usize))
+        self.index.order().filter_map(|place| self.routes.get(place))
     }
 
     /// The routes whose patterns match a URL, by precedence, each with what it makes of the request.
@@ -260,7 +260,8 @@ impl RouteTable {
         let mut all: Vec<Considered<'t>> = Vec::new();
         let Some(path) = NormalPath::of(key.path) else { return all };
         let mut decides: Option<&Route> = None;
-        let _: ControlFlow<()> = self.index.walk(&self.routes, wanted(key, &path), &mut |_, route| {
+        let _: ControlFlow<()> = self.index.walk(&self.routes, wanted(key, &path), &mut |entry| {
+            let Some(route) = self.routes.get(entry.route()) else { return ControlFlow::Continue(()) };
             let behind = decides.map(|decides| decides.pattern.precedence(&route.pattern).1);
             let verdict = route.consider(key, &path);
             if verdict.decides() {
@@ -279,36 +280,56 @@ impl RouteTable {
     pub fn route<'t>(&'t self, key: &RequestKey<'_>) -> Result<RouteMatch<'t>, RouteError> {
         let path = NormalPath::of(key.path).ok_or(RouteError::BadPath)?;
         let mut other_action = None;
-        let met = self.index.walk(&self.routes, wanted(key, &path), &mut |index, route| match route
-            .consider(key, &path)
+        let met = self.index.walk(&self.routes, wanted(key, &path), &mut |entry| match self
+            .consider(entry, key, &path)
         {
-            Verdict::Serves => ControlFlow::Break(Ok((index, route))),
-            Verdict::Denies(denial) => ControlFlow::Break(Err((route, denial))),
+            Verdict::Serves => ControlFlow::Break(Ok((entry.route(), entry.rewrites()))),
+            Verdict::Denies(denial) => ControlFlow::Break(Err((entry.route(), denial))),
             Verdict::OtherAction => {
-                other_action.get_or_insert(route);
+                other_action.get_or_insert(entry.route());
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),
         });
-        let (index, route) = match met {
+        let route = |index: usize| self.routes.get(index).ok_or(RouteError::NoRoute);
+        let (index, rewrites) = match met {
             ControlFlow::Break(Ok(found)) => found,
-            ControlFlow::Break(Err((route, denial))) => {
-                return Err(RouteError::Denied { route: route.name.clone(), denial });
+            ControlFlow::Break(Err((index, denial))) => {
+                return Err(RouteError::Denied { route: route(index)?.name.clone(), denial });
             }
             ControlFlow::Continue(()) => {
                 return Err(match other_action {
-                    Some(route) => RouteError::Action { route: route.name.clone(), action: key.action },
+                    Some(index) => {
+                        RouteError::Action { route: route(index)?.name.clone(), action: key.action }
+                    }
                     None => RouteError::NoRoute,
                 });
             }
         };
-        let captures = route.pattern.captures(&path);
-        let (path, query) = match &route.rewrite {
-            Some(template) => template.expand(&captures),
-            None => (path.whole(), None),
-        };
-        let query = query.or_else(|| key.query.map(normalize_query));
-        Ok(RouteMatch { route, index, captures, path, query })
+        let route = route(index)?;
+        // Not looked at without need: it is far from what was looked at until now.
+        let template = rewrites.then_some(route.rewrite.as_ref()).flatten();
+        let query = |own: Option<String>| own.or_else(|| key.query.map(normalize_query));
+        Ok(match template {
+            Some(template) => {
+                let value = |name: &str| route.pattern.value(&path, name).unwrap_or_default();
+                let (rewritten, own) = template.fill(value);
+                RouteMatch { route, index, asked: Some(path.whole()), path: rewritten, query: query(own) }
+            }
+            None => RouteMatch { route, index, asked: None, path: path.whole(), query: query(None) },
+        })
+    }
+
+    /// What the route of an entry makes of a request. Most say nothing but for whom they are not, and need not be looked at.
+    fn consider(&self, entry: &Entry, key: &RequestKey<'_>, path: &NormalPath<'_>) -> Verdict {
+        match (entry.is_for(key.action), key.caller) {
+            (Some(true), Caller::Own | Caller::Anonymous | Caller::Known(_)) => Verdict::Serves,
+            (Some(false), _) => Verdict::OtherAction,
+            _ => match self.routes.get(entry.route()) {
+                Some(route) => route.consider(key, path),
+                None => Verdict::OtherAction,
+            },
+        }
     }
 }
 

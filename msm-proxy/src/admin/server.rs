@@ -9,11 +9,12 @@ use msm::config::AdminConfig;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
@@ -43,15 +44,22 @@ pub struct BindError {
 /// The admin servers' sockets, bound but not yet served.
 #[derive(Debug)]
 pub struct Admin {
-    listeners: Vec<(Role, TcpListener)>,
+    listeners: Sockets,
 }
 
+type Sockets = Vec<(Role, Arc<TcpListener>)>;
+
 /// The running admin servers. They end when this is dropped.
-#[derive(Debug)]
 pub struct AdminHandle {
+    listeners: Sockets,
+    source: Arc<dyn Source>,
     draining: Arc<AtomicBool>,
-    /// Aborts them on drop.
-    _servers: JoinSet<()>,
+    /// Whether nobody is to be let in any more.
+    pausing: watch::Sender<bool>,
+    /// Aborts them on drop. They end with their open connections.
+    servers: JoinSet<JoinSet<()>>,
+    /// Connections of servers that have ended.
+    last: Vec<JoinSet<()>>,
 }
 
 impl AdminHandle {
@@ -59,22 +67,66 @@ impl AdminHandle {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
+
+    /// The sockets, by the keys of their addresses, for another process.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let copy = |(role, socket): &(Role, Arc<TcpListener>)| {
+            Ok((role.key().to_owned(), socket.as_fd().try_clone_to_owned()?))
+        };
+        self.listeners.iter().map(copy).collect()
+    }
+
+    /// Lets nobody in any more, so that another process can; requests that have come are answered.
+    pub async fn pause(&mut self) {
+        self.pausing.send_replace(true);
+        while let Some(connections) = self.servers.join_next().await {
+            self.last.extend(connections);
+        }
+    }
+
+    /// Serves again.
+    pub fn go_on(&mut self) {
+        self.pausing.send_replace(false);
+        for (role, listener) in &self.listeners {
+            let (source, draining) = (Arc::clone(&self.source), Arc::clone(&self.draining));
+            self.servers.spawn(accept(
+                *role,
+                Arc::clone(listener),
+                source,
+                draining,
+                self.pausing.subscribe(),
+            ));
+        }
+    }
 }
 
 impl Admin {
-    /// Binds the configured addresses. `[::]` falls back to `0.0.0.0` where the host has no IPv6.
+    /// Binds the configured addresses, but for those that are among the sockets that another process has `passed`, by their keys.
+    /// `[::]` falls back to `0.0.0.0` where the host has no IPv6.
     ///
     /// # Errors
     /// [`BindError`] for the first that cannot be had.
-    pub async fn bind(config: &AdminConfig) -> Result<Admin, BindError> {
+    pub async fn bind(
+        config: &AdminConfig,
+        mut passed: Vec<(String, std::net::TcpListener)>,
+    ) -> Result<Admin, BindError> {
         let wanted =
             [(Role::Admin, config.address), (Role::Metrics, config.metrics), (Role::Ready, config.ready)];
         let mut listeners = Vec::with_capacity(wanted.len());
         for (role, bind) in wanted {
             let Some(address) = bind.address() else { continue };
-            let listener =
-                bind_one(address).await.map_err(|source| BindError { key: role.key(), address, source })?;
-            listeners.push((role, listener));
+            let is_it = |(key, socket): &(String, std::net::TcpListener)| {
+                key == role.key() && socket.local_addr().is_ok_and(|own| is_for(address, own))
+            };
+            let listener = match passed.iter().position(is_it) {
+                Some(found) => adopt(passed.swap_remove(found).1),
+                None => bind_one(address).await,
+            };
+            let listener = listener.map_err(|source| BindError { key: role.key(), address, source })?;
+            listeners.push((role, Arc::new(listener)));
         }
         Ok(Admin { listeners })
     }
@@ -88,13 +140,29 @@ impl Admin {
 
     /// Serves on tasks of the current tokio runtime.
     pub fn serve(self, source: Arc<dyn Source>) -> AdminHandle {
-        let draining = Arc::new(AtomicBool::new(false));
-        let mut servers = JoinSet::new();
-        for (role, listener) in self.listeners {
-            servers.spawn(accept(role, listener, Arc::clone(&source), Arc::clone(&draining)));
-        }
-        AdminHandle { draining, _servers: servers }
+        let mut handle = AdminHandle {
+            listeners: self.listeners,
+            source,
+            draining: Arc::default(),
+            pausing: watch::Sender::new(false),
+            servers: JoinSet::new(),
+            last: Vec::new(),
+        };
+        handle.go_on();
+        handle
     }
+}
+
+/// Whether a socket at `own` is what this address would be bound to.
+fn is_for(address: SocketAddr, own: SocketAddr) -> bool {
+    let is_any = |ip: IpAddr| ip.is_unspecified();
+    (address.ip() == own.ip() || (is_any(address.ip()) && is_any(own.ip())))
+        && (address.port() == 0 || address.port() == own.port())
+}
+
+fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 async fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
@@ -111,18 +179,35 @@ async fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-async fn accept(role: Role, listener: TcpListener, source: Arc<dyn Source>, draining: Arc<AtomicBool>) {
+async fn accept(
+    role: Role,
+    listener: Arc<TcpListener>,
+    source: Arc<dyn Source>,
+    draining: Arc<AtomicBool>,
+    mut pausing: watch::Receiver<bool>,
+) -> JoinSet<()> {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Owned by this task, so that connections end with their server.
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        match listener.accept().await {
+        let accepted = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (Ok(permit), accepted) = (tokio::select! {
+            biased;
+            _ = pausing.wait_for(|pausing| *pausing) => return connections,
+            accepted = accepted => accepted,
+        }) else {
+            return connections;
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 let (source, draining) = (Arc::clone(&source), Arc::clone(&draining));
+                let pausing = pausing.clone();
                 connections.spawn(async move {
-                    serve_one(role, stream, peer, source, draining).await;
+                    serve_one(role, (stream, peer), source, draining, pausing).await;
                     drop(permit);
                 });
             }
@@ -137,10 +222,10 @@ async fn accept(role: Role, listener: TcpListener, source: Arc<dyn Source>, drai
 
 async fn serve_one(
     role: Role,
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
     source: Arc<dyn Source>,
     draining: Arc<AtomicBool>,
+    mut pausing: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let (source, draining) = (Arc::clone(&source), draining.load(Ordering::Relaxed));
@@ -155,7 +240,16 @@ async fn serve_one(
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+    let served = async {
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            outcome = &mut connection => return outcome,
+            _ = pausing.wait_for(|pausing| *pausing) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%peer, key = role.key(), %error, "connection ended"),
         Err(_) => debug!(%peer, key = role.key(), "connection took too long"),

@@ -101,7 +101,7 @@ async fn drains_after_the_first_signal() {
         end.send(()).expect("draining");
     };
     let start = async { Ok::<_, Infallible>(member) };
-    let (result, ()) = tokio::join!(run(&config, start, &mut signals), script);
+    let (result, ()) = tokio::join!(run(&config, Vec::new(), start, &mut signals), script);
     assert!(result.is_ok(), "{result:?}");
 }
 
@@ -115,7 +115,7 @@ async fn a_deadline_ends_the_drain() {
         sender.send("SIGTERM").await.expect("running");
     };
     let start = async { Ok::<_, Infallible>(member) };
-    let both = async { tokio::join!(run(&config, start, &mut signals), script) };
+    let both = async { tokio::join!(run(&config, Vec::new(), start, &mut signals), script) };
     let result = tokio::time::timeout(Duration::from_secs(5), both).await;
     assert!(matches!(result, Ok((Ok(()), ()))), "{result:?}");
 }
@@ -133,7 +133,7 @@ async fn a_second_signal_ends_at_once() {
         sender.send("SIGINT").await.expect("running");
     };
     let start = async { Ok::<_, Infallible>(member) };
-    let (result, ()) = tokio::join!(run(&config, start, &mut signals), script);
+    let (result, ()) = tokio::join!(run(&config, Vec::new(), start, &mut signals), script);
     assert!(matches!(result, Err(RunError::Killed("SIGINT"))), "{result:?}");
 }
 
@@ -157,7 +157,7 @@ async fn a_hangup_has_the_configuration_read_again_and_ends_nothing() {
         end.send(()).expect("draining");
     };
     let start = async { Ok::<_, Infallible>(member) };
-    let (result, ()) = tokio::join!(run(&config, start, &mut signals), script);
+    let (result, ()) = tokio::join!(run(&config, Vec::new(), start, &mut signals), script);
     assert!(result.is_ok(), "{result:?}");
 }
 
@@ -166,7 +166,7 @@ async fn not_ready_comes_before_the_drain_and_by_the_times_of_now() {
     let config = config().await;
     let (mut member, is_draining, end) = fake();
     let delay = Duration::from_millis(300);
-    member.times = Some(DrainTimes { delay, timeout: Duration::from_secs(9) });
+    member.times = Some(DrainTimes { delay, timeout: Duration::from_secs(9), upgraded: Duration::ZERO });
     let (sender, mut signals) = Signals::channel();
     let script = async {
         assert_eq!(ready_line(&config).await, "HTTP/1.0 200 OK");
@@ -179,7 +179,7 @@ async fn not_ready_comes_before_the_drain_and_by_the_times_of_now() {
         end.send(()).expect("draining");
     };
     let start = async { Ok::<_, Infallible>(member) };
-    let (result, ()) = tokio::join!(run(&config, start, &mut signals), script);
+    let (result, ()) = tokio::join!(run(&config, Vec::new(), start, &mut signals), script);
     assert!(result.is_ok(), "{result:?}");
 }
 
@@ -194,7 +194,7 @@ async fn a_port_in_use_names_its_key() {
         #[expect(unreachable_code)]
         Ok::<Fake, Infallible>(fake().0)
     };
-    let error = run(&config, start, &mut signals).await.expect_err("in use").to_string();
+    let error = run(&config, Vec::new(), start, &mut signals).await.expect_err("in use").to_string();
     assert!(error.contains("admin.metrics"), "{error}");
 }
 
@@ -204,6 +204,7 @@ async fn a_signal_while_starting_ends_it() {
     let (sender, mut signals) = Signals::channel();
     sender.send("SIGINT").await.expect("send");
     let start = std::future::pending::<Result<Fake, Infallible>>();
-    let result = tokio::time::timeout(Duration::from_secs(5), run(&config, start, &mut signals)).await;
+    let result =
+        tokio::time::timeout(Duration::from_secs(5), run(&config, Vec::new(), start, &mut signals)).await;
     assert!(matches!(result, Ok(Ok(()))), "{result:?}");
 }

@@ -3,12 +3,19 @@
 use super::super::de::Dead;
 use super::super::problem::Problem;
 use super::super::tree::{Kind, Tree, join_index, join_key};
+use std::rc::Rc;
 
-/// The path of a key.
+/// The path of a key. Many are made for each that something is wrong with, so that one is a step and the path that it goes on from.
 #[derive(Debug, Clone)]
-pub(in super::super) struct At(Vec<Step>);
+pub(in super::super) struct At(Rc<Link>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
+struct Link {
+    parent: Option<At>,
+    step: Step,
+}
+
+#[derive(Debug)]
 enum Step {
     Key(String),
     Index(usize),
@@ -16,19 +23,20 @@ enum Step {
 
 impl At {
     pub(in super::super) fn key(key: &str) -> At {
-        At(vec![Step::Key(key.to_owned())])
+        At(Rc::new(Link { parent: None, step: Step::Key(key.to_owned()) }))
     }
 
     pub(in super::super) fn then(&self, key: &str) -> At {
-        let mut steps = self.0.clone();
-        steps.push(Step::Key(key.to_owned()));
-        At(steps)
+        At(Rc::new(Link { parent: Some(self.clone()), step: Step::Key(key.to_owned()) }))
     }
 
     pub(in super::super) fn item(&self, index: usize) -> At {
-        let mut steps = self.0.clone();
-        steps.push(Step::Index(index));
-        At(steps)
+        At(Rc::new(Link { parent: Some(self.clone()), step: Step::Index(index) }))
+    }
+
+    /// Its steps, the last one first.
+    fn steps(&self) -> impl Iterator<Item = &Step> {
+        std::iter::successors(Some(self), |at| at.0.parent.as_ref()).map(|at| &at.0.step)
     }
 }
 
@@ -49,7 +57,8 @@ impl<'a> Report<'a> {
         let mut node = Some(&self.tree.root);
         let mut origin = self.tree.root.origin.clone();
         let mut path = String::new();
-        for step in &at.0 {
+        let steps: Vec<&Step> = at.steps().collect();
+        for step in steps.into_iter().rev() {
             let child = node.and_then(|node| match (&node.kind, step) {
                 (Kind::Map(entries), Step::Key(key)) => {
                     entries.iter().find(|(own, _)| own == key).map(|(_, child)| child)
@@ -60,17 +69,17 @@ impl<'a> Report<'a> {
                 }
                 _ => None,
             });
-            match child {
-                Some(child) => {
-                    origin = child.origin.clone();
-                    path = child.path.clone();
-                }
-                None => {
-                    path = match step {
-                        Step::Key(key) => join_key(&path, key),
-                        Step::Index(index) => join_index(&path, *index),
-                    };
-                }
+            // Of items that are there, the place in the document counts.
+            let index = match (child, node.map(|node| &node.kind)) {
+                (Some(child), Some(Kind::Seq(items))) => items.iter().position(|item| item.id == child.id),
+                _ => None,
+            };
+            path = match step {
+                Step::Key(key) => join_key(&path, key),
+                Step::Index(own) => join_index(&path, index.unwrap_or(*own)),
+            };
+            if let Some(child) = child {
+                origin = child.origin.clone();
             }
             node = child;
         }

@@ -1,6 +1,6 @@
 //! An explanation as text.
 
-use super::{BackendChoice, Explanation, MirrorChoice};
+use super::{BackendChoice, Explanation};
 use std::fmt;
 
 impl fmt::Display for Explanation {
@@ -29,19 +29,6 @@ impl fmt::Display for Explanation {
             writeln!(f, "  {side}")?;
         }
         Ok(())
-    }
-}
-
-impl MirrorChoice {
-    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  mirror: {}% of streams are copied to cluster `{}`", self.percentage, self.cluster)?;
-        let this = match self.copied {
-            Some(true) if self.percentage >= 100 => "this one is",
-            Some(true) => "this one is, where this client is the first to ask for it",
-            Some(false) => "this one is not, where this client is the first to ask for it",
-            None => "by client and URL: name a client by --client or --from to know whether this one is",
-        };
-        writeln!(f, "; {this}")
     }
 }
 

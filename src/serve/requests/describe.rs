@@ -30,7 +30,7 @@ pub(super) async fn describe(
 ) -> Result<Response, Refusal> {
     let base = presentation(&request.uri);
     context.first_asked.begin(&base, asked);
-    let url = parse(&base)?.over(context.connection.tls().is_some());
+    let url = parse(&base)?.over(context.connection.is_secure());
     if let Some(accept) = request.headers.get("Accept") {
         let takes = |kind: &str| {
             let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -88,7 +88,7 @@ pub(super) async fn announce(
 ) -> Result<Response, Refusal> {
     let base = presentation(&request.uri);
     context.first_asked.begin(&base, asked);
-    let url = parse(&base)?.over(context.connection.tls().is_some());
+    let url = parse(&base)?.over(context.connection.is_secure());
     let description = Description::parse(&request.body, &context.worker.shared.settings().rtsp)
         .map_err(|error| Refusal::new(400, format!("description refused: {error}")))?;
     let shared = &context.worker.shared;
@@ -100,8 +100,8 @@ pub(super) async fn announce(
     let mut keys = Vec::new();
     for track in &description.tracks {
         // Without TLS no key is told; SETUP says so.
-        let told = context.connection.tls().filter(|_| track.is_secure());
-        let key = told.map(|_| OwnKey::new(SUITE, crate::srtp::random_ssrc()?)).transpose()?;
+        let is_told = context.connection.is_secure() && track.is_secure();
+        let key = is_told.then(|| OwnKey::new(SUITE, crate::srtp::random_ssrc()?)).transpose()?;
         if let Some(key) = key.as_ref().filter(|_| !track.keying.key_mgmt.is_empty()) {
             response = response.with("KeyMgmt", key.header(&base)?.as_str());
         }

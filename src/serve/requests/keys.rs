@@ -24,7 +24,7 @@ pub(super) fn wanted(
     request: &Request,
 ) -> Result<Srtp, Refusal> {
     let Some(context) = context else { return Ok(Srtp::Never) };
-    let has_tls = context.connection.tls().is_some();
+    let has_tls = context.connection.is_secure();
     if let Some((base, track)) = announced(context, &request.uri) {
         let announced = context.announced.borrow();
         let tracks = announced.get(&base).map_or(&[][..], |announced| &announced.description.tracks);

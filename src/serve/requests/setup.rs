@@ -273,8 +273,8 @@ impl Setting<'_> {
                 Refused::SessionsPerPeer => Refusal::new(453, "limit `sessions_per_peer` is reached"),
                 Refused::SetupRate => Refusal::new(503, "limit `setup_rate` is reached"),
             })?;
-        let random = u128::from(worker.shared.seed()) << 64 | u128::from(worker.shared.seed());
-        let machine = server::Session::new(random, settings.session_timeout, self.spec.mode);
+        let machine =
+            server::Session::new(worker.shared.session_seed(), settings.session_timeout, self.spec.mode);
         let asked = Some(context.first_asked.take(&self.base).unwrap_or(self.origin.asked));
         let grant = Grant {
             id: machine.id().to_owned(),

@@ -94,6 +94,7 @@ impl Pull {
             cluster: self.making.settings().name.clone(),
             from: from.to_owned(),
             reason: reason.name(),
+            identical: false,
             noticed: Instant::now(),
         }
     }
@@ -108,6 +109,7 @@ impl Pull {
         self.source = Some(source);
         self.held = held;
         self.elsewhere = Elsewhere::default();
+        self.moved = true;
         self.since = Instant::now();
         if answer.is_some() {
             self.playing = answer;
@@ -132,7 +134,12 @@ impl Pull {
     /// The standby's source takes over, with what it has kept since its last keyframe.
     fn promote(&mut self, ready: Ready, takeover: Takeover, reason: Reason) {
         let Some(home) = self.home.clone() else { return };
-        let (source, held) = ready.take_over(&home, takeover);
+        let cluster = takeover.cluster.clone();
+        self.count_merged();
+        let (source, held, identical) = ready.take_over(&home, takeover);
+        if identical {
+            self.making.worker.shared.metrics.failovers.count_identical(&cluster);
+        }
         self.go_on(source, held, None, reason);
     }
 

@@ -16,6 +16,23 @@ fn options() -> ClusterOptions {
 const FAILED: Result<(), CheckFailure> = Err(CheckFailure::Refused { status: 500 });
 
 #[test]
+fn a_shorter_interval_is_heeded_at_once() {
+    let every = |interval| ActiveOptions { interval, ..ActiveOptions::new(CheckKind::Tcp) };
+    let options = |interval| ClusterOptions { active: Some(every(interval)), ..ClusterOptions::default() };
+    let mut bed = Bed::new(named(2), options(Duration::from_secs(3600)));
+    bed.wait(3_600_000);
+    bed.cluster.set_options(bed.now, options(Duration::from_secs(1)));
+    let asked = bed.run(3_600_000 + 1_000, |_, _| Some(Ok(())));
+    for host in ["a", "b"] {
+        assert!(asked.iter().any(|(_, own)| own == host), "{host} was not asked: {asked:?}");
+    }
+    // What is due soon stays due then.
+    let due = bed.cluster.poll_timeout();
+    bed.cluster.set_options(bed.now, options(Duration::from_secs(2)));
+    assert_eq!(bed.cluster.poll_timeout(), due);
+}
+
+#[test]
 fn a_check_that_could_not_be_made_changes_nothing() {
     let kind = ActiveOptions { unhealthy_after: 2, ..ActiveOptions::new(CheckKind::Tcp) };
     let mut bed = Bed::new(named(2), ClusterOptions { active: Some(kind), ..ClusterOptions::default() });

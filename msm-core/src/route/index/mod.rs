@@ -5,14 +5,22 @@
 //! that before the end, that before the rest. So what is met first comes first, nothing is sorted, copied or allocated for a URL, and what
 //! is looked at does not grow with the number of patterns, unless many of them match.
 //!
+//! What a look-up costs is what it misses in the cache: a step down a tree is one look into one table ([`edges`]), and what a pattern has to be
+//! compared by stands apart from the routes ([`entry`]).
+//!
 //! The trees have as many nodes as there are places where more than a few patterns share what leads there: memory grows with the patterns'
 //! text, however they are made.
 
+mod edges;
+mod entry;
 #[cfg(test)]
 mod tests;
 mod trie;
 
-use self::trie::{Key, Query, Run, Trie, key};
+use self::edges::{Child, Edge, Edges, Run, key};
+pub(super) use self::entry::Entry;
+use self::entry::{Text, Texts};
+use self::trie::{Growing, Query, Trie};
 use super::host::{Asked, HostPattern};
 use super::path::{NormalPath, first};
 use super::pattern::UrlPattern;
@@ -25,25 +33,26 @@ use std::ops::ControlFlow;
 /// The index of a table's routes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Index {
-    /// Places of routes in the table, by precedence.
-    order: Box<[u32]>,
+    /// The routes, by precedence.
+    entries: Box<[Entry]>,
     /// Of each host pattern, the root of its tree of paths, by precedence.
     hosts: Box<[Group]>,
-    paths: Trie,
-    labels: Trie,
-    /// Hosts by the hash of their names, and by address: their places in `hosts`.
-    names: Box<[(Key, u32)]>,
+    paths: Trie<false>,
+    labels: Trie<true>,
+    texts: Texts,
+    /// Hosts by their names, and by address: their places in `hosts`.
+    names: Edges,
     addresses: Box<[(IpAddr, u32)]>,
-    wildcards: Option<u32>,
+    wildcards: Option<Child>,
     any: Option<u32>,
 }
 
 /// Patterns that have one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Group {
-    /// The first of them, by its place in `order`.
-    first: u32,
-    root: u32,
+    /// Its name, or its labels.
+    host: Text,
+    root: Child,
 }
 
 /// What is looked for.
@@ -57,149 +66,124 @@ pub(super) struct Wanted<'a> {
 
 impl Index {
     pub(super) fn new(routes: &[Route]) -> Index {
-        let pattern = |place: &u32| routes.get(*place as usize).map(|route| &route.pattern);
-        let compare = |a: &u32, b: &u32| match (pattern(a), pattern(b)) {
+        let pattern = |place: u32| routes.get(place as usize).map(|route| &route.pattern);
+        let compare = |a: &u32, b: &u32| match (pattern(*a), pattern(*b)) {
             (Some(a), Some(b)) => a.precedence(b).0,
             _ => Ordering::Equal,
         };
         let mut order: Vec<u32> = (0..routes.len()).filter_map(|place| u32::try_from(place).ok()).collect();
         // Stable: the order of the file stays.
         order.sort_by(compare);
-        let mut index = Index { order: order.into(), ..Index::default() };
-        let (mut paths, mut labels, mut hosts) = (Trie::default(), Trie::default(), Vec::new());
-        let (mut names, mut addresses) = (Vec::new(), Vec::new());
+        let at = |item: u32| order.get(item as usize).and_then(|place| pattern(*place));
+        let (mut paths, mut labels) = (Growing::default(), Growing::default());
+        let (mut texts, mut hosts, mut firsts) = (Texts::default(), Vec::new(), Vec::new());
+        let (mut names, mut addresses, mut any) = (Vec::new(), Vec::new(), None);
         let mut first = 0_usize;
         let mut wildcards: Option<(usize, usize)> = None;
-        while let Some(host) = index.pattern(routes, first).map(UrlPattern::host) {
-            let same = |place: &u32| pattern(place).is_some_and(|own| own.host() == host);
-            let rest = index.order.get(first..).unwrap_or_default();
+        while let Some(host) = order.get(first).and_then(|place| pattern(*place)).map(UrlPattern::host) {
+            let same = |place: &u32| pattern(*place).is_some_and(|own| own.host() == host);
+            let rest = order.get(first..).unwrap_or_default();
             let end = first.saturating_add(rest.partition_point(same));
-            let root = paths.grow(Run::new(first, end), &|item, depth| index.segment(routes, item, depth));
+            let root = paths
+                .grow(Run::new(first, end), &|item, depth| at(item).map_or(Step::End, |own| own.step(depth)));
             let group = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
             match host {
                 HostPattern::Exact(exact) => match exact.asked() {
-                    Asked::Name(name) => names.push((name_key(name), group)),
+                    Asked::Name(name) => {
+                        names.push(Edge { from: 0, key: key::<true>(name), child: Child::node(group) });
+                    }
                     Asked::Address(address) => addresses.push((address, group)),
                 },
                 HostPattern::Labels(_) => {
                     let (begin, _) = wildcards.unwrap_or((hosts.len(), 0));
                     wildcards = Some((begin, hosts.len().saturating_add(1)));
                 }
-                HostPattern::Any => index.any = Some(group),
+                HostPattern::Any => any = Some(group),
             }
-            hosts.push(Group { first: u32::try_from(first).unwrap_or(u32::MAX), root });
+            hosts.push(Group { host: texts.add(|text| host.write(text)), root });
+            firsts.push(host);
             first = end;
         }
-        names.sort_unstable();
         addresses.sort_unstable();
-        index.hosts = hosts.into();
-        index.wildcards = wildcards.map(|(first, end)| {
-            labels.grow(Run::new(first, end), &|group, depth| index.label(routes, group, depth))
-        });
-        Index { paths, labels, names: names.into(), addresses: addresses.into(), ..index }
+        let label = |group: u32, depth| firsts.get(group as usize).map_or(Step::End, |host| host.step(depth));
+        let wildcards = wildcards.map(|(first, end)| labels.grow(Run::new(first, end), &label));
+        let entry = |place: &u32| Some(Entry::new(*place, routes.get(*place as usize)?, &mut texts));
+        Index {
+            entries: order.iter().filter_map(entry).collect(),
+            hosts: hosts.into(),
+            paths: paths.done(),
+            labels: labels.done(),
+            texts,
+            names: Edges::new(names),
+            addresses: addresses.into(),
+            wildcards,
+            any,
+        }
     }
 
     /// Places of routes in the table, by precedence.
-    pub(super) fn order(&self) -> &[u32] {
-        &self.order
+    pub(super) fn order(&self) -> impl Iterator<Item = usize> {
+        self.entries.iter().map(Entry::route)
     }
 
-    fn route<'r>(&self, routes: &'r [Route], place: usize) -> Option<(usize, &'r Route)> {
-        let index = *self.order.get(place)? as usize;
-        Some((index, routes.get(index)?))
-    }
-
-    fn pattern<'r>(&self, routes: &'r [Route], place: usize) -> Option<&'r UrlPattern> {
-        self.route(routes, place).map(|(_, route)| &route.pattern)
-    }
-
-    fn host<'r>(&self, routes: &'r [Route], group: u32) -> Option<&'r HostPattern> {
-        let group = self.hosts.get(group as usize)?;
-        self.pattern(routes, group.first as usize).map(UrlPattern::host)
-    }
-
-    fn segment<'r>(&self, routes: &'r [Route], item: u32, depth: usize) -> Step<'r> {
-        self.pattern(routes, item as usize).map_or(Step::End, |pattern| pattern.step(depth))
-    }
-
-    fn label<'r>(&self, routes: &'r [Route], group: u32, depth: usize) -> Step<'r> {
-        self.host(routes, group).map_or(Step::End, |host| host.step(depth))
-    }
-
-    /// Meets the routes whose patterns match, with their places in the table, by precedence, until `meet` breaks off.
-    pub(super) fn walk<'r, B>(
+    /// Meets the routes whose patterns match, by precedence, until `meet` breaks off.
+    pub(super) fn walk<B>(
         &self,
-        routes: &'r [Route],
+        routes: &[Route],
         wanted: Wanted<'_>,
-        meet: &mut impl FnMut(usize, &'r Route) -> ControlFlow<B>,
+        meet: &mut impl FnMut(&Entry) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let mut of_host = |group: u32| {
-            let Some(group) = self.hosts.get(group as usize) else { return ControlFlow::Continue(()) };
-            self.paths.walk(group.root, Segments(wanted.path.rest()), &mut |place| {
-                let Some((index, route)) = self.route(routes, place as usize) else {
-                    return ControlFlow::Continue(());
-                };
-                let pattern = &route.pattern;
-                if pattern.fits(wanted.scheme, wanted.port) && pattern.walk(wanted.path.rest(), |_, _| {}) {
-                    meet(index, route)
-                } else {
-                    ControlFlow::Continue(())
-                }
+        let asked = entry::Asked::new(wanted.scheme, wanted.port);
+        let mut of_host = |root: Child| {
+            self.paths.walk(root, Segments(wanted.path.rest()), &mut |place| match self
+                .entries
+                .get(place as usize)
+            {
+                Some(entry) if entry.matches(routes, &self.texts, &asked, wanted.path.inner()) => meet(entry),
+                _ => ControlFlow::Continue(()),
             })
         };
+        let group = |group: u32| self.hosts.get(group as usize);
         match Asked::of(wanted.host) {
             Asked::Address(address) => {
                 let found = self.addresses.binary_search_by_key(&address, |(own, _)| *own);
-                if let Some((_, group)) = found.ok().and_then(|at| self.addresses.get(at)) {
-                    of_host(*group)?;
+                let found = found.ok().and_then(|at| self.addresses.get(at));
+                if let Some(group) = found.and_then(|(_, own)| group(*own)) {
+                    of_host(group.root)?;
                 }
             }
             Asked::Name(name) => {
-                if let Some(group) = self.named(routes, name) {
-                    of_host(group)?;
+                let is_it = |group: &&Group| self.texts.get(group.host).eq_ignore_ascii_case(name);
+                let mut named =
+                    self.names.find(0, key::<true>(name)).filter_map(|child| group(child.number()));
+                if let Some(group) = named.find(is_it) {
+                    of_host(group.root)?;
                 }
                 if let Some(root) = self.wildcards {
-                    self.labels.walk(root, Labels(Some(name)), &mut |group| {
-                        let host = self.host(routes, group);
-                        if host.is_some_and(|host| host.matches(wanted.host)) {
-                            of_host(group)
-                        } else {
-                            ControlFlow::Continue(())
+                    self.labels.walk(root, Labels(Some(name)), &mut |place| match group(place) {
+                        Some(group) if entry::labels_match(self.texts.get(group.host), name) => {
+                            of_host(group.root)
                         }
+                        _ => ControlFlow::Continue(()),
                     })?;
                 }
             }
         }
-        self.any.map_or(ControlFlow::Continue(()), of_host)
+        match self.any.and_then(group) {
+            Some(group) => of_host(group.root),
+            None => ControlFlow::Continue(()),
+        }
     }
-
-    fn named(&self, routes: &[Route], name: &str) -> Option<u32> {
-        let key = name_key(name);
-        let from = self.names.partition_point(|(own, _)| *own < key);
-        let same = self.names.get(from..)?.iter().take_while(|(own, _)| *own == key);
-        let is_it = |group: u32| match self.host(routes, group) {
-            Some(HostPattern::Exact(exact)) => {
-                matches!(exact.asked(), Asked::Name(own) if own.eq_ignore_ascii_case(name))
-            }
-            _ => false,
-        };
-        same.map(|(_, group)| *group).find(|group| is_it(*group))
-    }
-}
-
-/// The hash of a name in lower case.
-fn name_key(name: &str) -> Key {
-    super::split::hash_of(name.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 /// The segments of a path that are left.
 #[derive(Debug, Clone, Copy)]
 struct Segments<'a>(Option<&'a str>);
 
-impl Query for Segments<'_> {
-    fn next(self) -> Option<(Self, Key)> {
+impl<'a> Query<'a> for Segments<'a> {
+    fn next(self) -> Option<(Self, &'a str)> {
         let (segment, tail) = first(self.0?);
-        Some((Segments(tail), key(segment)))
+        Some((Segments(tail), segment))
     }
 
     fn is_one(self) -> bool {
@@ -222,15 +206,29 @@ struct Labels<'a>(Option<&'a str>);
 
 impl<'a> Labels<'a> {
     fn last(self) -> Option<(&'a str, Option<&'a str>)> {
-        let rest = self.0?;
-        Some(rest.rsplit_once('.').map_or((rest, None), |(before, label)| (label, Some(before))))
+        self.0.map(last_label)
     }
 }
 
-impl Query for Labels<'_> {
-    fn next(self) -> Option<(Self, Key)> {
+/// The last label of a name, and what stands before it: `None` where nothing does, not even a dot.
+fn last_label(name: &str) -> (&str, Option<&str>) {
+    match name.bytes().rposition(|byte| byte == b'.') {
+        Some(at) => (name.get(at.saturating_add(1)..).unwrap_or_default(), name.get(..at)),
+        None => (name, None),
+    }
+}
+
+/// Whether a name is made of labels of which none is empty.
+fn has_full_labels(name: &str) -> bool {
+    let mut before = b'.';
+    let is_empty = |byte: u8| std::mem::replace(&mut before, byte) == b'.' && byte == b'.';
+    !name.bytes().any(is_empty) && before != b'.'
+}
+
+impl<'a> Query<'a> for Labels<'a> {
+    fn next(self) -> Option<(Self, &'a str)> {
         let (label, before) = self.last()?;
-        Some((Labels(before), name_key(label)))
+        Some((Labels(before), label))
     }
 
     fn is_one(self) -> bool {
@@ -242,6 +240,6 @@ impl Query for Labels<'_> {
     }
 
     fn is_rest(self) -> bool {
-        self.0.is_some_and(|rest| rest.split('.').all(|label| !label.is_empty()))
+        self.0.is_some_and(has_full_labels)
     }
 }

@@ -1,4 +1,4 @@
-use super::super::{Action, RequestKey, RouteTable};
+use super::super::{Action, Actions, Caller, PeerPattern, RequestKey, RewriteTemplate, RouteTable, Verdict};
 use super::*;
 use crate::rng::Rng;
 use proptest::prelude::*;
@@ -16,8 +16,8 @@ fn by_the_index(table: &RouteTable, key: &RequestKey<'_>) -> Vec<usize> {
     let wanted = Wanted { scheme: key.scheme, host: key.host, port: key.port, path: &path };
     let mut found = Vec::new();
     let index = Index::new(table.routes());
-    let _: ControlFlow<()> = index.walk(table.routes(), wanted, &mut |place, _| {
-        found.push(place);
+    let _: ControlFlow<()> = index.walk(table.routes(), wanted, &mut |entry| {
+        found.push(entry.route());
         ControlFlow::Continue(())
     });
     found
@@ -140,6 +140,72 @@ fn random_tables_are_searched_as_the_rule_says() {
     }
 }
 
+/// A route as most are, or with something that its entry in the index does not know.
+fn random_route(rng: &mut Rng, name: String) -> Route {
+    let mut route = Route::new(name, UrlPattern::parse(&random_pattern(rng)).expect("a pattern"));
+    let mut chance = |of: u32| rng.next_u32().is_multiple_of(of);
+    route.actions = Actions { read: !chance(4), publish: chance(2) };
+    let own = || vec![PeerPattern::new("spiffe://a/x")];
+    route.from = if chance(8) { own() } else { Vec::new() };
+    route.allow = chance(4).then(own);
+    route.listeners = if chance(8) { vec!["tls".to_owned()] } else { Vec::new() };
+    route.percentage = chance(8).then_some(50);
+    let names: String = route.pattern.names().map(|name| format!("/x{{{name}}}")).collect();
+    let template = RewriteTemplate::parse(&format!("/to{names}"));
+    route.rewrite = template.ok().filter(|own| own.check(&route.pattern).is_ok() && chance(2));
+    route
+}
+
+#[test]
+fn what_an_entry_does_not_know_decides_all_the_same() {
+    let mut rng = Rng::new(4);
+    let (mut served, mut denied) = (0, 0);
+    for _ in 0..60 {
+        let routes: Vec<Route> = (0..60).map(|at| random_route(&mut rng, format!("r{at}"))).collect();
+        let table = RouteTable::new(routes);
+        for _ in 0..100 {
+            let depth = rng.next_u32() % 5;
+            let path: String = (0..depth)
+                .map(|_| format!("/{}", one(&mut rng, &[(2, "x"), (1, "%78"), (1, "q r")])))
+                .collect();
+            let callers = [
+                Caller::Own,
+                Caller::Anonymous,
+                Caller::Known("spiffe://a/x"),
+                Caller::Member("spiffe://a/x"),
+            ];
+            let mut key = random_key(&mut rng, &path);
+            key.caller = callers[(rng.next_u32() % 4) as usize];
+            key.action = [Action::Read, Action::Publish][(rng.next_u32() % 2) as usize];
+            key.listener = [None, Some("tls")][(rng.next_u32() % 2) as usize];
+            key.client = rng.next_u64();
+            let by_the_rule = by_the_rule(table.routes(), &key);
+            let normal = NormalPath::of(&path).expect("a path");
+            let decides = |place: &&usize| table.routes()[**place].consider(&key, &normal).decides();
+            let expected = by_the_rule.iter().find(decides).map(|place| &table.routes()[*place]);
+            match (table.route(&key), expected.map(|route| (route, route.consider(&key, &normal)))) {
+                (Ok(found), Some((route, Verdict::Serves))) => {
+                    served += 1;
+                    assert_eq!(found.route.name, route.name, "{key:?}");
+                    let captures =
+                        route.pattern.matches(key.scheme, key.host, key.port, &path).expect("a match");
+                    assert_eq!(found.captures(), captures);
+                    let rewritten = route.rewrite.as_ref().map(|template| template.expand(&captures).0);
+                    assert_eq!(found.path, rewritten.unwrap_or_else(|| normal.whole()), "{key:?}");
+                }
+                (Err(error), Some((route, Verdict::Denies(_)))) => {
+                    denied += 1;
+                    let text = error.to_string();
+                    assert!(text.starts_with(&format!("route `{}`: ", route.name)), "{text}, {}", route.name);
+                }
+                (Err(error), None) => assert_ne!(error.name(), "denied"),
+                (found, expected) => panic!("{found:?} instead of {expected:?}"),
+            }
+        }
+    }
+    assert!(served > 500 && denied > 100, "{served}, {denied}");
+}
+
 #[test]
 fn all_short_patterns_and_paths() {
     let segments = ["a", "b", "", "{x}", "{r...}"];
@@ -165,7 +231,7 @@ fn memory_grows_with_the_patterns_and_not_with_their_elements() {
     let stem = "/a".repeat(super::super::MAX_SEGMENTS - 1);
     let alike: Vec<String> = (0..1000).map(|at| format!("{stem}/{at}")).collect();
     let index = Index::new(table(&alike).routes());
-    assert!(index.paths.len() < 1000 + 130, "{}", index.paths.len());
+    assert!(index.paths.len() < 1000 + 2 * 130, "{}", index.paths.len());
     // As different as can be: every other segment is a placeholder.
     let mut rng = Rng::new(2);
     let different: Vec<String> = (0..1000)

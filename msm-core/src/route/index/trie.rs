@@ -1,55 +1,41 @@
 //! A tree of patterns by their elements, whose leaves are short lists.
 
 use super::super::precedence::Step;
-use super::super::split::hash;
+use super::edges::{Below, Child, Edge, Edges, Run, key};
 use std::ops::ControlFlow;
 
 /// Patterns that a leaf holds at most, unless they are the same. Long patterns that few others resemble cost no node an element.
 const LEAF: usize = 4;
 
-/// A run of the sorted items that the tree is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Run {
-    first: u32,
-    end: u32,
-}
-
-impl Run {
-    pub(super) fn new(first: usize, end: usize) -> Run {
-        let at = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-        Run { first: at(first), end: at(end) }
-    }
-
-    pub(super) fn items(self) -> std::ops::Range<u32> {
-        self.first..self.end
-    }
-}
-
-/// What stands below one place of the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Node {
-    /// Items of which nothing more is known than what led here, in their order.
-    Leaf(Run),
-    Branch {
-        /// Children by the hash of the text that leads to them, sorted by it.
-        texts: Box<[(u64, u32)]>,
-        one: Option<u32>,
-        end: Run,
-        rest: Run,
-    },
-}
-
-/// The tree. Its items are numbered in the order in which they are to be found. Texts are known by their hashes alone, so that a walk reads
-/// nothing but nodes: what is met has yet to be compared.
+/// A place of the tree that more than a few items share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Trie {
+struct Node {
+    /// Whether texts lead down from here.
+    texts: bool,
+    one: Option<Child>,
+    end: Run,
+    rest: Run,
+}
+
+/// Trees of items by their elements, on their way to be looked at.
+#[derive(Debug, Default)]
+pub(super) struct Growing<const FOLD: bool> {
     nodes: Vec<Node>,
+    edges: Vec<Edge>,
+}
+
+/// The trees; with `FOLD`, letter case means nothing in them. Their items are numbered in the order in which they are to be found. Texts are known by their hashes alone, so that a walk reads
+/// nothing but nodes and edges: what is met has yet to be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Trie<const FOLD: bool> {
+    nodes: Box<[Node]>,
+    edges: Edges,
 }
 
 /// What is looked for: a sequence of texts, and when a pattern's end or its rest matches what is left of it.
-pub(super) trait Query: Copy {
+pub(super) trait Query<'q>: Copy {
     /// The next text, and what follows it.
-    fn next(self) -> Option<(Self, Key)>;
+    fn next(self) -> Option<(Self, &'q str)>;
     /// Whether a placeholder may stand for it.
     fn is_one(self) -> bool;
     /// Whether a pattern may end here.
@@ -58,85 +44,84 @@ pub(super) trait Query: Copy {
     fn is_rest(self) -> bool;
 }
 
-/// The hash of a text.
-pub(super) type Key = u64;
-
-pub(super) fn key(text: &str) -> Key {
-    hash(text.as_bytes())
-}
-
-impl Trie {
+impl<const FOLD: bool> Growing<FOLD> {
     /// Adds a tree of these items, sorted by their elements; `step` tells these. Returns its root.
-    pub(super) fn grow<'p>(&mut self, run: Run, step: &impl Fn(u32, usize) -> Step<'p>) -> u32 {
-        self.node(run, 0, step)
+    pub(super) fn grow<'p>(&mut self, run: Run, step: &impl Fn(u32, usize) -> Step<'p>) -> Child {
+        self.below(run, 0, step)
     }
 
-    fn node<'p>(&mut self, run: Run, depth: usize, step: &impl Fn(u32, usize) -> Step<'p>) -> u32 {
-        let id = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        self.nodes.push(Node::Leaf(run));
+    fn below<'p>(&mut self, run: Run, depth: usize, step: &impl Fn(u32, usize) -> Step<'p>) -> Child {
         if run.items().len() <= LEAF {
-            return id;
+            return Child::items(run);
         }
-        let (mut texts, mut one, mut end, mut rest) = (Vec::new(), None, Run::default(), Run::default());
+        let id = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        self.nodes.push(Node::default());
+        let mut node = Node::default();
         let mut items = run.items();
         while let Some(first) = items.next() {
             let shared = step(first, depth);
-            let mut part = Run { first, end: items.start };
             while !items.is_empty() && step(items.start, depth) == shared {
                 items.next();
-                part.end = items.start;
             }
+            let part = Run::new(first as usize, items.start as usize);
             match shared {
                 Step::Text(text) => {
-                    texts.push((key(text), self.node(part, depth.saturating_add(1), step)));
+                    let child = self.below(part, depth.saturating_add(1), step);
+                    self.edges.push(Edge { from: id, key: key::<FOLD>(text), child });
+                    node.texts = true;
                 }
-                Step::One => one = Some(self.node(part, depth.saturating_add(1), step)),
-                Step::End => end = part,
-                Step::Rest => rest = part,
+                Step::One => node.one = Some(self.below(part, depth.saturating_add(1), step)),
+                Step::End => node.end = part,
+                Step::Rest => node.rest = part,
             }
         }
-        texts.sort_unstable();
-        if let Some(node) = self.nodes.get_mut(id as usize) {
-            *node = Node::Branch { texts: texts.into(), one, end, rest };
+        if let Some(own) = self.nodes.get_mut(id as usize) {
+            *own = node;
         }
-        id
+        Child::node(id)
+    }
+
+    pub(super) fn done(self) -> Trie<FOLD> {
+        Trie { nodes: self.nodes.into(), edges: Edges::new(self.edges) }
+    }
+}
+
+impl<const FOLD: bool> Trie<FOLD> {
+    /// Nodes and edges there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len() + self.edges.len()
     }
 
     /// Meets the items that match a query, and perhaps some that do not, in their order, until `meet` breaks off.
     // As deep as patterns are long at most: MAX_SEGMENTS, MAX_LABELS.
-    pub(super) fn walk<Q: Query, B>(
+    pub(super) fn walk<'q, Q: Query<'q>, B>(
         &self,
-        root: u32,
+        root: Child,
         query: Q,
         meet: &mut impl FnMut(u32) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let Some(node) = self.nodes.get(root as usize) else { return ControlFlow::Continue(()) };
-        let (texts, one, end, rest) = match node {
-            Node::Leaf(run) => return run.items().try_for_each(meet),
-            Node::Branch { texts, one, end, rest } => (texts, *one, *end, *rest),
+        let id = match root.below() {
+            Below::Items(run) => return run.items().try_for_each(meet),
+            Below::Node(id) => id,
         };
-        if let Some((after, key)) = query.next() {
-            let from = texts.partition_point(|(own, _)| *own < key);
-            let same = texts.get(from..).unwrap_or_default().iter().take_while(|(own, _)| *own == key);
-            for (_, child) in same {
-                self.walk(*child, after, meet)?;
+        let Some(node) = self.nodes.get(id as usize) else { return ControlFlow::Continue(()) };
+        if let Some((after, text)) = query.next() {
+            if node.texts {
+                for child in self.edges.find(id, key::<FOLD>(text)) {
+                    self.walk(child, after, meet)?;
+                }
             }
-            if let Some(one) = one.filter(|_| query.is_one()) {
+            if let Some(one) = node.one.filter(|_| query.is_one()) {
                 self.walk(one, after, meet)?;
             }
         }
-        if query.is_end() {
-            end.items().try_for_each(&mut *meet)?;
+        if !node.end.is_empty() && query.is_end() {
+            node.end.items().try_for_each(&mut *meet)?;
         }
-        if query.is_rest() {
-            rest.items().try_for_each(&mut *meet)?;
+        if !node.rest.is_empty() && query.is_rest() {
+            node.rest.items().try_for_each(&mut *meet)?;
         }
         ControlFlow::Continue(())
-    }
-
-    /// Nodes there are.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.nodes.len()
     }
 }

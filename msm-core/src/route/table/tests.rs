@@ -25,7 +25,7 @@ fn the_first_by_precedence_that_is_for_the_request_serves_it() {
     let table = table();
     let found = table.route(&key("/news/eu", Action::Read)).expect("found");
     assert_eq!((found.route.name.as_str(), found.index, found.path.as_str()), ("news", 1, "/live/eu"));
-    assert_eq!(found.captures.get("feed"), Some("eu"));
+    assert_eq!(found.captures().get("feed"), Some("eu"));
     let found = table.route(&key("/news/eu/more", Action::Read)).expect("found");
     assert_eq!((found.route.name.as_str(), found.path.as_str()), ("all", "/news/eu/more"));
     let found = table.route(&key("", Action::Read)).expect("found");

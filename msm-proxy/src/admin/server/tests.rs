@@ -25,7 +25,7 @@ fn loopback() -> Bind {
 
 async fn started() -> (AdminHandle, SocketAddr, SocketAddr) {
     let config = AdminConfig { address: loopback(), metrics: Bind::Off, ready: loopback() };
-    let admin = Admin::bind(&config).await.expect("bind");
+    let admin = Admin::bind(&config, Vec::new()).await.expect("bind");
     let addresses: Vec<_> = admin.addresses().collect();
     let [("admin.address", first), ("admin.ready", second)] = addresses[..] else { panic!("{addresses:?}") };
     (admin.serve(Arc::new(Fixed)), first, second)

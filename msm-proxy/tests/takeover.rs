@@ -1,0 +1,204 @@
+//! A process takes the place of another one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what goes wrong here fails the test"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\n\
+    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n";
+
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come about in 20 s");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// An even port and the one above it, free for now.
+fn pair() -> u16 {
+    wait("a free pair of ports", || {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() & !1;
+        let both = [port, port.saturating_add(1)].map(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok());
+        (both == [true, true]).then_some(port)
+    })
+}
+
+/// A process, and what it logs; killed when dropped.
+struct Proxy {
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Proxy {
+    fn start(file: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_msm-proxy"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MSM__") || name == "RUST_LOG")
+        {
+            command.env_remove(name);
+        }
+        command.args(["run", "--config"]).arg(file).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log: Arc<Mutex<String>> = Arc::default();
+        let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Self { child, log }
+    }
+
+    fn says(&self, what: &str) -> bool {
+        self.log.lock().unwrap().contains(what)
+    }
+
+    /// Waits for its end; the exit code.
+    fn code(&mut self) -> Option<i32> {
+        wait("the end", || self.child.try_wait().unwrap()).code()
+    }
+}
+
+fn get(admin: SocketAddr, path: &str) -> (u16, String) {
+    let Ok(mut stream) = TcpStream::connect(admin) else { return (0, String::new()) };
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text);
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+/// The processes whose sessions end, as whoever answers now says.
+fn predecessors(admin: SocketAddr) -> Vec<u64> {
+    let status: serde_json::Value = serde_json::from_str(&get(admin, "/status").1).unwrap_or_default();
+    let list = status.get("predecessors").and_then(|list| list.as_array()).cloned().unwrap_or_default();
+    list.iter().filter_map(|own| own.get("pid")?.as_u64()).collect()
+}
+
+#[test]
+fn nobody_notices_that_another_process_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rtsp, admin, file) = (free(), free(), dir.path().join("msm.yaml"));
+    let socket = dir.path().join("upgrade.sock");
+    let yaml = format!(
+        "listeners: [{{address: \"{rtsp}\", ports: {}}}]\nworkers: 2\n\
+         admin: {{address: \"{admin}\", metrics: off, ready: off}}\n\
+         routes: [{{name: local, publish: {{resume: 0s}}}}]\n\
+         upgrade: {{socket: \"{}\", drain_timeout: 1m}}\n",
+        pair(),
+        socket.display()
+    );
+    fs::write(&file, yaml).unwrap();
+    let mut old = Proxy::start(&file);
+    wait("ready", || (get(admin, "/ready").0 == 200).then_some(()));
+    wait("the door", || socket.exists().then_some(()));
+    assert_eq!(predecessors(admin), [0; 0]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let url = format!("rtsp://{rtsp}/cam");
+    let client = runtime.block_on(msm::Mesh::builder().workers(1).build()).unwrap();
+    let publisher = runtime.block_on(client.publish(&url, SDP)).unwrap();
+    let reader = runtime.block_on(msm::Mesh::builder().workers(1).build()).unwrap();
+    let mut packets = runtime.block_on(reader.open(&url)).unwrap();
+    let mut number = 0u16;
+    let mut last = None;
+    let mut pass = |count: usize| {
+        for _ in 0..count {
+            let mut packet = vec![0x80, 0x80 | 96];
+            packet.extend(number.to_be_bytes());
+            packet.extend((u32::from(number) * 3000).to_be_bytes());
+            packet.extend([0, 0, 0, 7, 0x65, 0x88]);
+            packet.extend(number.to_be_bytes());
+            packet.resize(600, 1);
+            number += 1;
+            publisher.send(0, packet).unwrap();
+            let next = async { tokio::time::timeout(Duration::from_secs(5), packets.next()).await };
+            let got = runtime.block_on(next).expect("in time").unwrap().expect("a packet");
+            assert_eq!(got.payload.get(2..4), Some(&(number - 1).to_be_bytes()[..]), "after {last:?}");
+            last = Some(number);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    pass(50);
+    // Whoever looks meanwhile is answered, and told that all is well.
+    let stop = Arc::new(AtomicBool::new(false));
+    let looking = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(get(admin, "/ready").0, 200);
+                let mut stream = TcpStream::connect(rtsp).unwrap();
+                stream.write_all(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").unwrap();
+                let mut answer = [0; 12];
+                stream.read_exact(&mut answer).unwrap();
+                assert_eq!(&answer, b"RTSP/1.0 200");
+            }
+        })
+    };
+    let mut new = Proxy::start(&file);
+    let began = Instant::now();
+    let own = u64::from(old.child.id());
+    while predecessors(admin) != [own] {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", new.log.lock().unwrap());
+        pass(1);
+    }
+    pass(300);
+    stop.store(true, Ordering::Relaxed);
+    looking.join().unwrap();
+    assert!(old.says("another process serves now") && new.says("serving in the place of another process"));
+    let shown = Command::new(env!("CARGO_BIN_EXE_msm-proxy"))
+        .args(["status", "--address", &admin.to_string()])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("predecessors (1)") && shown.contains(&own.to_string()), "{shown}");
+    assert!(old.child.try_wait().unwrap().is_none() && new.child.try_wait().unwrap().is_none());
+    // It dies, and the one of before serves again, until there is another.
+    new.child.kill().unwrap();
+    wait("the old one again", || (get(admin, "/ready").0 == 200).then_some(()));
+    pass(50);
+    assert_eq!(predecessors(admin), [0; 0]);
+    let mut new = wait("another process", || {
+        let mut new = Proxy::start(&file);
+        wait("its word", || (new.says("started") || new.child.try_wait().unwrap().is_some()).then_some(()));
+        new.child.try_wait().unwrap().is_none().then_some(new)
+    });
+    pass(50);
+    assert_eq!(predecessors(admin), [own]);
+    drop(packets);
+    drop(publisher);
+    runtime.block_on(client.shutdown(Duration::ZERO));
+    runtime.block_on(reader.shutdown(Duration::ZERO));
+    assert_eq!(old.code(), Some(0), "{}", old.log.lock().unwrap());
+    wait("the news of its end", || predecessors(admin).is_empty().then_some(()));
+    // The same again, with nobody there; and an end by a signal.
+    let mut third = Proxy::start(&file);
+    assert_eq!(new.code(), Some(0), "{}", new.log.lock().unwrap());
+    assert_eq!(get(admin, "/ready").0, 200);
+    Command::new("kill").args(["-s", "TERM", &third.child.id().to_string()]).status().unwrap();
+    assert_eq!(third.code(), Some(0));
+}
