@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use msm_core::hub::HubError;
 
@@ -40,6 +41,8 @@ pub enum Error {
         to: String,
         /// 301: for good; 302: for now.
         status: u16,
+        /// How long sessions that are up already are given to leave by themselves.
+        leave_within: Duration,
     },
     /// The route is local and nobody publishes there.
     #[error("nothing is published at {url}")]

@@ -33,6 +33,7 @@ use crate::mirror::{Mirrored, Original, What};
 use crate::net::limits;
 use crate::reload::{self, Changes, Pinned, Running};
 use crate::routing::Ask;
+use crate::serve::elsewhere;
 use crate::serve::listener::ListenerShared;
 use crate::serve::requests::open_with;
 use crate::serve::succession;
@@ -491,6 +492,11 @@ impl Mesh {
         self.shared.draining.send_replace(self.shared.upgrade.handed_over().is_none());
         if let Some(before) = self.shared.upgrade.predecessor() {
             before.leave(self.shared.upgrade.handed_over().is_some());
+        }
+        if *self.shared.draining.borrow() {
+            for worker in self.shared.workers() {
+                let _ = worker.post(elsewhere::send_members);
+            }
         }
         let start = Instant::now();
         let mut told = start;

@@ -16,7 +16,7 @@ use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
 
 use crate::canary::{Canary, OnTrial};
-use crate::cluster::{Attempts, Cluster};
+use crate::cluster::{Attempts, Cluster, Held};
 use crate::config::{ClusterTls, FailoverConfig};
 use crate::error::Error;
 use crate::hop::members::Members;
@@ -356,6 +356,7 @@ pub(crate) fn key_of(url: &RtspUrl, action: Action) -> RequestKey<'_> {
 /// that the client believes to be safe.
 fn redirected(matched: &RouteMatch<'_>, url: &RtspUrl) -> Result<(), Error> {
     let Some((to, status)) = matched.redirect() else { return Ok(()) };
+    let leave_within = matched.route.leave_within;
     let route = matched.route.name.clone();
     let is_clear = matched.route.redirect.as_ref().is_some_and(route::Redirect::is_clear);
     if url.scheme() == "rtsps" && is_clear {
@@ -364,7 +365,7 @@ fn redirected(matched: &RouteMatch<'_>, url: &RtspUrl) -> Result<(), Error> {
         );
         return Err(Error::Denied { route, reason });
     }
-    Err(Error::Redirected { route, to, status })
+    Err(Error::Redirected { route, to, status, leave_within })
 }
 
 impl Resolved {
@@ -418,6 +419,13 @@ impl Resolved {
             }
             Target::Direct(_, url) => Attempts::direct(url.clone()),
         }
+    }
+
+    /// The cluster's endpoint that a server names by its URL, asked for what would be asked of any: a server chooses where the stream is had,
+    /// not which.
+    pub(crate) fn endpoint_at(&self, url: &RtspUrl) -> Option<Held> {
+        let Target::Cluster(cluster) = &self.target else { return None };
+        cluster.at((url.host(), url.port()), &self.resource, self.trial.as_ref())
     }
 
     /// How long packets of a plain upstream may wait for those before them, and whether these may be asked for.

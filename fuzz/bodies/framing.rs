@@ -99,7 +99,7 @@ fn serve(now: Instant, data: &[u8], cuts: &[usize]) -> (Vec<String>, usize, bool
                 Some(ServerEvent::Request(asked, request)) => {
                     connection.respond(asked, Connection::options(request.version));
                 }
-                None => {}
+                Some(ServerEvent::Response(_)) | None => {}
             }
             buffer.drain(..taken);
             while let Some(bytes) = connection.poll_transmit() {

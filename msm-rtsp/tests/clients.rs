@@ -63,7 +63,7 @@ impl Server {
                     Some(ServerEvent::Frame { channel, payload }) => {
                         self.frames.push((channel, buffer[payload].to_vec()));
                     }
-                    None => {}
+                    Some(ServerEvent::Response(_)) | None => {}
                 }
                 buffer.drain(..taken);
                 if taken == 0 {

@@ -249,6 +249,23 @@ impl Cluster {
             Ok(Held::new(Some((Arc::clone(self), id)), url.with_resource(resource)))
         })
     }
+
+    /// The endpoint at this host and port, if there is one that a session may go to now.
+    pub(crate) fn at(
+        self: &Arc<Self>,
+        (host, port): (&str, u16),
+        resource: &str,
+        trial: Option<&OnTrial>,
+    ) -> Option<Held> {
+        self.quietly(|state| {
+            let (id, endpoint) = state.at(host, port)?;
+            let url = RtspUrl::parse(&endpoint.to_string()).ok()?;
+            state.begin(id);
+            let mut held = Held::new(Some((Arc::clone(self), id)), url.with_resource(resource));
+            held.trial = trial.cloned();
+            Some(held)
+        })
+    }
 }
 
 /// An endpoint that a session is with, or is tried with. It counts as one of the endpoint's sessions until this is dropped.
@@ -262,11 +279,14 @@ pub(crate) struct Held {
     bitrate: Cell<u64>,
     /// Where its route has a canary.
     trial: Option<OnTrial>,
+    /// The endpoint itself has asked that it leave.
+    asked: Cell<bool>,
 }
 
 impl Held {
     fn new(of: Option<(Arc<Cluster>, EndpointId)>, url: RtspUrl) -> Self {
-        Self { of, url, since: Instant::now(), feed: RefCell::default(), bitrate: Cell::new(0), trial: None }
+        let (feed, bitrate, asked) = (RefCell::default(), Cell::new(0), Cell::new(false));
+        Self { of, url, since: Instant::now(), feed, bitrate, trial: None, asked }
     }
 
     /// An endpoint of no cluster.
@@ -310,8 +330,21 @@ impl Held {
 
     /// Why the session is to leave this endpoint, if it is.
     pub(crate) fn objection(&self) -> Option<&'static str> {
+        if self.asked.get() {
+            return Some("the endpoint sends its sessions elsewhere");
+        }
         let (cluster, id) = self.of.as_ref()?;
         cluster.state().check(*id).err()
+    }
+
+    /// The endpoint sends its sessions elsewhere.
+    pub(crate) fn ask_to_leave(&self) {
+        self.asked.set(true);
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_asked_to_leave(&self) -> bool {
+        self.asked.get()
     }
 
     /// Tells, when its value changes, that [`Self::objection`] may have changed.

@@ -18,6 +18,22 @@ pub struct FailoverConfig {
     pub on_change: OnChange,
     /// Whether a second endpoint is kept ready.
     pub standby: Standby,
+    /// Where a stream goes whose server asks its sessions to go elsewhere (REDIRECT). Readers stay with the old server until the new one has a
+    /// keyframe.
+    pub on_redirect: OnRedirect,
+}
+
+/// Where streams go that their server sends elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum OnRedirect {
+    /// To the endpoint of the cluster that the server names; to the next one if it names something else.
+    #[default]
+    Endpoints,
+    /// To whatever the server names, with the credentials of the cluster: for servers that are trusted with that. Never from TLS to a connection
+    /// in the clear.
+    Follow,
 }
 
 /// What is done when an endpoint describes a stream otherwise than its readers know it.
@@ -55,6 +71,7 @@ impl Default for FailoverConfig {
             hold: Duration::from_secs(10),
             on_change: OnChange::default(),
             standby: Standby::default(),
+            on_redirect: OnRedirect::default(),
         }
     }
 }

@@ -52,7 +52,7 @@ pub use discovery::{DnsConfig, DnsKind, DnsScheme};
 pub use endpoint::EndpointConfig;
 pub use env::ENV_PREFIX;
 pub use explain::{BackendChoice, EndpointChoice, Explanation, MirrorChoice, Question, RouteVerdict};
-pub use failover::{FailoverConfig, OnChange, Standby};
+pub use failover::{FailoverConfig, OnChange, OnRedirect, Standby};
 pub use health::{ActiveConfig, CheckConfig, HealthConfig, OutlierConfig};
 pub use identity::{EphemeralConfig, IdentityConfig, IdentityFiles};
 pub use limits::LimitsConfig;

@@ -191,11 +191,21 @@ pub struct RedirectConfig {
     pub to: String,
     /// 301: it has moved for good; 302: for now.
     pub status: u16,
+    /// How long sessions that are up when this comes are given to leave by themselves. Their clients are asked to, by REDIRECT, and get their
+    /// media until they do; then they end. At most `1h`; 0 ends them at once.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub leave_within: Duration,
+}
+
+impl RedirectConfig {
+    /// The longest `leave_within`.
+    pub const LONGEST_LEAVE: Duration = Duration::from_secs(3600);
 }
 
 impl Default for RedirectConfig {
     fn default() -> RedirectConfig {
-        RedirectConfig { to: String::new(), status: 302 }
+        RedirectConfig { to: String::new(), status: 302, leave_within: Route::LEAVE_WITHIN }
     }
 }
 

@@ -595,6 +595,9 @@ fn failover_keys_are_checked() {
         (given.hold, given.on_change, given.standby),
         (Duration::from_secs(3), OnChange::End, Standby::Warm)
     );
+    assert_eq!(given.on_redirect, OnRedirect::Endpoints, "no server has others asked by default");
+    let follows = load(&with("on_redirect: follow")).expect("valid");
+    assert_eq!(follows.clusters["c"].failover.on_redirect, OnRedirect::Follow);
     assert_eq!(load(&with("")).expect("valid").clusters["c"].failover.hold, Duration::from_secs(10));
     assert_eq!(
         problems(&with("hold: 2h")),
@@ -617,7 +620,7 @@ listeners: [{name: apps, address: '127.0.0.1:0'}]
 routes:
   - {name: a, match: {url: '/a', listeners: [app], headers: {'User Agent': '*', X: 'a*b'}, percentage: 0%}}
   - {name: b, match: {url: '/b/{x}'}, redirect: {to: 'rtsp://u:p@h/{x}', status: 303}, backends: [{cluster: c}]}
-  - {name: d, match: {url: '/d/{x}'}, redirect: {to: 'rtsp://h/{y}'}, limits: {sessions: 0}}
+  - {name: d, match: {url: '/d/{x}'}, redirect: {to: 'rtsp://h/{y}', leave_within: 2h}, limits: {sessions: 0}}
   - {name: e, match: {url: 'rtsp://own.example/e'}, redirect: {to: 'rtsps://own.example/e'}}
   - {name: f, match: {url: '/f'}, redirect: {}}
   - {name: g, match: {url: '/g'}, timeouts: {set_up: 1s}}
@@ -636,6 +639,7 @@ clusters: {c: {endpoints: ['rtsp://10.0.0.1']}}
             "msm.yaml:4: routes[1].redirect.to: has a user or password, which every client would be told; remove it",
             "msm.yaml:5: routes[2].limits.sessions: is 0, so nothing would be served; write at least 1",
             "msm.yaml:5: routes[2].redirect: stands next to `limits`, and who is sent away has no session; remove one",
+            "msm.yaml:5: routes[2].redirect.leave_within: is longer than an hour; write e.g. `10s`",
             "msm.yaml:5: routes[2].redirect.to: `{y}` is not in the pattern, which has `{x}`",
             "msm.yaml:6: routes[3].redirect.to: sends clients to rtsps://own.example/e, which is this route's again; \
              `match.listeners` tells those who came by one listener from others",

@@ -14,7 +14,7 @@ use msm_core::hop::Label;
 use msm_rtsp::hop::{FEATURE, HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response};
 use msm_rtsp::url::RtspUrl;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::association::{Association, Side};
 use super::connect::{Dialled, connect};
@@ -23,6 +23,7 @@ use super::inlet::{Inlet, Target};
 use super::members::renewal;
 use super::paths;
 use super::port::HopPort;
+use super::told::Told;
 use super::wire::{Ask, Wire};
 use crate::error::Error;
 use crate::net::tcp::Connection;
@@ -50,8 +51,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Peer {
     pub(crate) association: Rc<Association>,
     asks: mpsc::UnboundedSender<Ask>,
-    /// Sessions with it, by identifier: told when the member ends them.
-    sessions: RefCell<BTreeMap<String, Rc<Notify>>>,
+    /// Sessions with it, by identifier, and what the member tells of each.
+    sessions: RefCell<BTreeMap<String, Rc<Told>>>,
     used: Cell<Instant>,
     /// It is about to end: nothing new begins on it.
     leaving: Cell<bool>,
@@ -91,8 +92,8 @@ impl Peer {
         takes
     }
 
-    /// Tells when the member ends this session, or everything ends.
-    pub(crate) fn watch(&self, session: &str) -> Rc<Notify> {
+    /// What the member tells of this session; also that everything ends.
+    pub(crate) fn watch(&self, session: &str) -> Rc<Told> {
         Rc::clone(self.sessions.borrow_mut().entry(session.to_owned()).or_default())
     }
 
@@ -312,8 +313,8 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
     };
     peer.leaving.set(true);
     let sessions = std::mem::take(&mut *peer.sessions.borrow_mut());
-    for notify in sessions.into_values() {
-        notify.notify_one();
+    for told in sessions.into_values() {
+        told.end();
     }
     // Sessions take their leave on it: the other member would keep them for a while.
     let _ = tokio::time::timeout(LEAVE, async {
@@ -331,11 +332,10 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
 
 /// The member told something.
 fn tell(peer: &Peer, request: &Request) {
-    if request.method == Method::Teardown
-        && let Some(session) = request.session()
-        && let Some(notify) = peer.sessions.borrow().get(session)
+    if let Some(session) = request.session()
+        && let Some(told) = peer.sessions.borrow().get(session)
     {
-        notify.notify_one();
+        told.handle(request);
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) mod reach;
 mod report;
 pub(crate) mod source;
 mod tokens;
+pub(crate) mod told;
 pub(crate) mod trust;
 mod wire;
 

@@ -11,11 +11,11 @@ use msm_rtsp::headers::SessionHeader;
 use msm_rtsp::hop::{HEADER, HopHeader};
 use msm_rtsp::message::{Method, Request, Response, method_name};
 use msm_rtsp::url::RtspUrl;
-use tokio::sync::Notify;
 
 use super::dial::Peer;
 use super::inlet::{Inlet, Target};
 use super::outlet::Outlet;
+use super::told::{Told, Word};
 use crate::error::Error;
 use crate::routing::ClusterSettings;
 use crate::worker::Worker;
@@ -70,7 +70,7 @@ pub(crate) struct Member {
     session: Option<String>,
     /// A session was asked for: there may be one.
     begun: Cell<bool>,
-    told: Rc<Notify>,
+    told: Rc<Told>,
 }
 
 impl Member {
@@ -186,10 +186,15 @@ impl Member {
         }
     }
 
-    /// Completes when the member ends the session, or cannot be reached any more. Cancel safe.
-    pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
+    /// Completes when the member tells something of the session, or cannot be reached any more. Cancel safe.
+    pub(crate) fn next(&self) -> impl Future<Output = Word> + use<> {
         let told = Rc::clone(&self.told);
-        async move { told.notified().await }
+        async move { told.next().await }
+    }
+
+    /// The same, until the session is over.
+    pub(crate) async fn ended(&self) {
+        while self.next().await != Word::Ended {}
     }
 
     /// Takes leave; of a session that the member has not named yet, too, which it would keep for a minute.

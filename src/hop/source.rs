@@ -10,6 +10,7 @@ use super::inlet::{Inlet, Target};
 use super::outlet::Outlet;
 use super::protect::{self, ReceivePlan};
 use super::pull::{Coming, Member, Wanted};
+use super::told::Word;
 use crate::error::Error;
 use crate::hub::dest::Dest;
 use crate::hub::handle::{ParameterAnswer, ParameterRequest, PlayAnswer, PlayRequest};
@@ -130,7 +131,9 @@ impl MemberSource {
     }
 
     pub(crate) async fn next(&mut self) -> Lost {
-        self.member.ended().await;
+        if let Word::Elsewhere(to) = self.member.next().await {
+            return Lost::elsewhere(to.as_deref());
+        }
         self.look_after().err().unwrap_or_else(|| Lost::new(Reason::Ended, "the member ended it"))
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use msm_rtsp::message::{Request, Response};
+use msm_rtsp::server::Asks;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -43,7 +45,12 @@ pub(crate) struct Connection {
     wake: Notify,
     /// Another process has the TLS of it, and carries what is within.
     carried: bool,
+    /// What we have asked the client, where this is a server's side.
+    asks: RefCell<Asks>,
 }
+
+/// What may wait for a client that is asked something, behind as much media as may wait for it.
+const UNREAD_REQUESTS: usize = 64 * 1024;
 
 impl Connection {
     /// A connection without TLS.
@@ -91,6 +98,7 @@ impl Connection {
             closed: Cell::new(false),
             wake: Notify::new(),
             carried: false,
+            asks: RefCell::default(),
         }
     }
 
@@ -206,6 +214,24 @@ impl Connection {
         }
         self.queue.borrow_mut().extend_from_slice(message);
         self.flush();
+    }
+
+    /// Whether its client reads what it is sent, so that it may be asked something that it need not be.
+    pub(crate) fn takes_requests(&self) -> bool {
+        !self.is_closed() && self.queued() <= self.limit.saturating_add(UNREAD_REQUESTS)
+    }
+
+    /// Sends a request of ours to the client, with a number of ours.
+    pub(crate) fn send_request(&self, request: Request) {
+        match self.asks.borrow_mut().write(request) {
+            Ok((_, text)) => self.send_message(&text),
+            Err(error) => tracing::debug!(%error, "a request to a client cannot be written"),
+        }
+    }
+
+    /// The method of the request of ours that the client has answered.
+    pub(crate) fn answered(&self, response: &Response) -> Option<String> {
+        self.asks.borrow_mut().handle_response(response).map(|(_, method)| method)
     }
 
     /// Whether so many packets of so many bytes in all find room together. More than the queue ever holds do when it is
@@ -370,6 +396,20 @@ mod tests {
         }
         assert!(refused, "the queue must end");
         assert!(connection.queued() <= 100_000);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_not_asked_for_what_it_need_not_do() {
+        let (connection, _far) = joined(1000).await;
+        assert!(connection.takes_requests());
+        while connection.queued() <= 1000 + UNREAD_REQUESTS {
+            assert!(connection.takes_requests());
+            connection.send_message(&[b' '; 8192]);
+        }
+        assert!(!connection.takes_requests());
+        let (connection, _far) = joined(1000).await;
+        connection.close();
+        assert!(!connection.takes_requests());
     }
 
     #[tokio::test]

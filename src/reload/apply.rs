@@ -104,7 +104,7 @@ pub(super) async fn apply(
     }
     if is_routed_anew {
         shared.routed.send_modify(|count| *count = count.wrapping_add(1));
-        plan.changes.ended = end_sessions(shared)?;
+        (plan.changes.ended, plan.changes.redirected) = end_sessions(shared)?;
         forget_labels(shared, &plan);
         if serves {
             keep_standing(shared, running).await?;
@@ -158,14 +158,27 @@ fn change_clusters(shared: &Shared, plan: &Plan) -> Result<(), Error> {
 }
 
 /// Ends the sessions that the routes of now would not let in, and has those go over that are to read another backend's stream. Answers how many
-/// end.
-fn end_sessions(shared: &Shared) -> Result<usize, Error> {
+/// end, and how many are sent elsewhere, to end later.
+fn end_sessions(shared: &Shared) -> Result<(usize, usize), Error> {
     let routing = shared.routing();
-    let mut ended = 0;
+    let (mut ended, mut redirected) = (0, 0);
+    let now = Instant::now();
     for grant in shared.sessions.grants() {
         let why = match grant.check(&routing) {
+            Err(Error::Redirected { to, leave_within, .. }) if !leave_within.is_zero() => {
+                if grant.send(now, &to, leave_within) {
+                    redirected += 1;
+                    shared.worker(grant.worker)?.post(move |worker| {
+                        let Some(session) = worker.sessions.get(&grant.id) else { return };
+                        tracing::info!(session = %session.id, peer = %session.owner, url = %grant.url, to, "session is sent elsewhere: the routes have changed");
+                        session.tell_where();
+                    })?;
+                }
+                continue;
+            }
             Err(why) => why,
             Ok(resolved) => {
+                grant.stays();
                 migration::migrate(shared, &grant, &resolved)?;
                 continue;
             }
@@ -178,7 +191,7 @@ fn end_sessions(shared: &Shared) -> Result<usize, Error> {
             }
         })?;
     }
-    Ok(ended)
+    Ok((ended, redirected))
 }
 
 /// Metrics have no labels of what is gone.

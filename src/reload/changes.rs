@@ -27,6 +27,8 @@ pub struct Changes {
     pub restart: Vec<String>,
     /// Sessions that the new routes would not have let in, and that were ended.
     pub ended: usize,
+    /// Sessions that the new routes send elsewhere, and whose clients are asked to leave.
+    pub redirected: usize,
 }
 
 /// What has changed among things that have names.
@@ -85,6 +87,9 @@ impl fmt::Display for Changes {
         }
         if self.ended > 0 {
             parts.push(format!("sessions ended: {}", self.ended));
+        }
+        if self.redirected > 0 {
+            parts.push(format!("sessions sent elsewhere: {}", self.redirected));
         }
         f.write_str(&parts.join("; "))
     }

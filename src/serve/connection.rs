@@ -322,6 +322,12 @@ async fn drive(context: &Rc<Context>, mut buffer: BytesMut) -> Outcome {
                     }
                     pending = Some((asked, Box::pin(requests::answer(Rc::clone(context), request))));
                 }
+                Some(ServerEvent::Response(response)) => {
+                    if let Some(method) = connection.answered(&response) {
+                        let status = response.status;
+                        tracing::debug!(peer = %context.peer, method, status, "the client answers");
+                    }
+                }
                 None => {}
             }
             buffer.advance(taken);

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod connection;
+pub(crate) mod elsewhere;
 mod first_asked;
 pub(crate) mod group;
 pub(crate) mod listener;

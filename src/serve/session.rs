@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use msm_auth::identity::id::SpiffeId;
 use msm_core::hub::ReaderId;
 use msm_core::route::{Action, Headers};
+use msm_rtsp::message::{Method, Request, Version};
 use msm_rtsp::server;
 use msm_rtsp::url::RtspUrl;
 
 use super::admission::SessionPass;
+use super::elsewhere::Sent;
 use super::publisher::PublisherRole;
 use super::reader::ReaderRole;
 use super::requests::open;
@@ -95,10 +97,14 @@ pub(crate) struct Grant {
     /// What else routes look at: the listener that it came by, and what its first SETUP said.
     pub(crate) listener: String,
     pub(crate) headers: msm_rtsp::message::Headers,
+    /// What its client speaks.
+    pub(crate) version: Version,
     /// What a reader reads.
     pub(crate) reads: Mutex<Option<HubKey>>,
     /// Where a publisher's stream goes; `None` of a reader.
     pub(crate) publishes: Option<HubKey>,
+    /// Where its client was sent, once the routes redirect its URL.
+    pub(super) sent: Mutex<Option<Sent>>,
 }
 
 impl Grant {
@@ -161,6 +167,11 @@ pub(crate) struct SessionDirectory(Mutex<HashMap<String, Arc<Grant>>>);
 impl SessionDirectory {
     pub(crate) fn worker_of(&self, id: &str) -> Option<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(|own| own.worker)
+    }
+
+    /// What a session was let in for, while it is up.
+    pub(crate) fn grant(&self, id: &str) -> Option<Arc<Grant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(Arc::clone)
     }
 
     /// All sessions that are up.
@@ -280,10 +291,15 @@ pub(crate) fn uses_association(worker: &Rc<Worker>, id: u64) -> bool {
     worker.sessions.all().iter().any(is_of)
 }
 
-/// Ends sessions whose client has not shown itself for the timeout and a grace.
+/// Ends sessions whose client has not shown itself for the timeout and a grace, and those that were sent elsewhere and have not gone.
 pub(crate) fn expire(worker: &Rc<Worker>, now: Instant) {
-    for session in worker.sessions.all().into_iter().filter(|session| session.is_expired(now)) {
-        tracing::info!(session = %session.id, peer = %session.owner, "session timed out");
+    for session in worker.sessions.all() {
+        let why = match (session.grant.outstays(now), session.is_expired(now)) {
+            (true, _) => "session ends: it was sent elsewhere, and did not leave in its time",
+            (_, true) => "session timed out",
+            _ => continue,
+        };
+        tracing::info!(session = %session.id, peer = %session.owner, why);
         session.end(worker);
     }
 }
@@ -296,6 +312,13 @@ impl Session {
     /// The session's media now goes through, or its requests come on, `connection`.
     pub(crate) fn attach(&self, connection: &Rc<Connection>) {
         *self.connection.borrow_mut() = Rc::downgrade(connection);
+        // It may have been away when it was sent elsewhere.
+        self.tell_where();
+    }
+
+    /// The connection that it is attached to, if that is still there.
+    pub(super) fn connection(&self) -> Option<Rc<Connection>> {
+        self.connection.borrow().upgrade()
     }
 
     /// Whether the connection is the one the session lives on.
@@ -418,12 +441,18 @@ impl Session {
         if worker.sessions.get(&self.id).is_none() {
             return;
         }
+        // Its BYE may go by the connection that is closed below.
+        let here = self.reader.get().filter(|(place, ..)| *place == worker.id);
+        if let Some((shard, reader)) = here.and_then(|(_, hub, reader)| Some((worker.shard_of(hub)?, reader)))
+        {
+            shard.remove(Instant::now(), reader, true);
+        }
         remove(worker, &self.id);
         if let Some(association) = &self.association {
             if let Some(association) = association.upgrade() {
                 // The connection is shared with other sessions: the member is told of this one.
-                let text = format!("TEARDOWN * RTSP/1.0\r\nCSeq: 1\r\nSession: {}\r\n\r\n", self.id);
-                association.connection().send_message(text.as_bytes());
+                let told = Request::new(Method::Teardown, "*").with("Session", &self.id);
+                association.connection().send_request(told);
             }
             return;
         }

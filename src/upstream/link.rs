@@ -41,6 +41,8 @@ pub(crate) struct Link {
     buffer: BytesMut,
     gather: Gather,
     queue_limit: usize,
+    /// Where the server sent us while an answer was waited for.
+    elsewhere: Option<Option<String>>,
     /// What its peer is trusted for, where that is by its SVID.
     trust: Option<Trust>,
 }
@@ -116,6 +118,7 @@ impl Link {
             gather: Gather::default(),
             // Media is bounded before messages are.
             queue_limit: worker.shared.settings().connection_queue + UNREAD_MESSAGES,
+            elsewhere: None,
             trust: None,
         }
     }
@@ -179,10 +182,11 @@ impl Link {
     ) -> Result<Response, Error> {
         command(&mut self.client, Instant::now()).map_err(|error| self.error(error))?;
         loop {
-            match self.next(frames).await? {
+            match self.follow(frames).await? {
                 ClientEvent::Answer(response) => return Ok(*response),
                 ClientEvent::Ended => return Err(Error::StreamEnded),
-                ClientEvent::Redirect(_) | ClientEvent::Frame { .. } => {}
+                ClientEvent::Redirect(to) => self.elsewhere = Some(to),
+                ClientEvent::Frame { .. } => {}
             }
         }
     }
@@ -208,6 +212,13 @@ impl Link {
 
     /// The next thing that the server says; packets go to `frames` meanwhile. Cancel safe.
     pub(crate) async fn next(&mut self, frames: &mut OnFrames<'_>) -> Result<ClientEvent, Error> {
+        match self.elsewhere.take() {
+            Some(to) => Ok(ClientEvent::Redirect(to)),
+            None => self.follow(frames).await,
+        }
+    }
+
+    async fn follow(&mut self, frames: &mut OnFrames<'_>) -> Result<ClientEvent, Error> {
         loop {
             if let Some(event) = self.parse(frames)? {
                 return Ok(event);

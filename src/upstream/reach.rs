@@ -166,11 +166,16 @@ pub(crate) fn no_endpoint(resolved: &Resolved, why: PickError) -> Error {
     }
 }
 
+/// Whether who was reached within TLS stays within it.
+pub(crate) fn keeps_tls(from: &RtspUrl, to: &RtspUrl) -> bool {
+    from.scheme() != "rtsps" || to.scheme() == "rtsps"
+}
+
 /// Where a server sends us (`RFC 2326 §11.3`).
 fn redirected(from: &RtspUrl, location: Option<&str>) -> Result<RtspUrl, &'static str> {
     let to = location.and_then(|location| RtspUrl::parse(location).ok());
     let to = to.ok_or("a redirect without a usable Location")?;
-    if from.scheme() == "rtsps" && to.scheme() != "rtsps" {
+    if !keeps_tls(from, &to) {
         return Err("a redirect from TLS to a connection in the clear, which is not followed");
     }
     Ok(to)

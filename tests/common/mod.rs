@@ -153,10 +153,26 @@ pub fn reader_port() -> u16 {
     }
 }
 
+/// A request of the server's, to its client.
+#[derive(Debug)]
+pub struct Told {
+    /// Method, URL and version.
+    pub line: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Told {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(&name.to_ascii_lowercase()).map_or("", String::as_str)
+    }
+}
+
 /// What comes on an RTSP connection.
 #[derive(Debug)]
 pub enum Item {
     Answer(Answer),
+    Told(Told),
     Frame(u8, Vec<u8>),
 }
 
@@ -167,6 +183,7 @@ pub struct Rtsp<S = TcpStream> {
     cseq: u32,
     pub version: &'static str,
     pub frames: Vec<(u8, Vec<u8>)>,
+    pub told: Vec<Told>,
 }
 
 impl Rtsp {
@@ -180,7 +197,7 @@ impl Rtsp {
 
 impl<S: Read + Write> Rtsp<S> {
     pub fn over(stream: S) -> Self {
-        Self { stream, buffer: Vec::new(), cseq: 0, version: "1.0", frames: Vec::new() }
+        Self { stream, buffer: Vec::new(), cseq: 0, version: "1.0", frames: Vec::new(), told: Vec::new() }
     }
 
     pub fn raw(&mut self, bytes: &[u8]) {
@@ -213,14 +230,35 @@ impl<S: Read + Write> Rtsp<S> {
         answer
     }
 
-    /// The next answer; frames before it are kept.
+    /// The next answer; frames and requests before it are kept.
     pub fn answer(&mut self) -> Answer {
         loop {
             match self.item().expect("the connection ended") {
                 Item::Answer(answer) => return answer,
+                Item::Told(told) => self.told.push(told),
                 Item::Frame(channel, packet) => self.frames.push((channel, packet)),
             }
         }
+    }
+
+    /// The next request of the server's; frames before it are kept.
+    pub fn next_told(&mut self) -> Told {
+        if !self.told.is_empty() {
+            return self.told.remove(0);
+        }
+        loop {
+            match self.item().expect("the connection ended") {
+                Item::Told(told) => return told,
+                Item::Frame(channel, packet) => self.frames.push((channel, packet)),
+                Item::Answer(answer) => panic!("an answer that nobody asked for: {answer:?}"),
+            }
+        }
+    }
+
+    /// Answers a request of the server's.
+    pub fn reply(&mut self, told: &Told, status: u16) {
+        let text = format!("RTSP/{} {status} X\r\nCSeq: {}\r\n\r\n", self.version, told.header("cseq"));
+        self.raw(text.as_bytes());
     }
 
     /// The next frame.
@@ -228,9 +266,12 @@ impl<S: Read + Write> Rtsp<S> {
         if !self.frames.is_empty() {
             return self.frames.remove(0);
         }
-        match self.item().expect("the connection ended") {
-            Item::Frame(channel, packet) => (channel, packet),
-            Item::Answer(answer) => panic!("an answer that nobody asked for: {answer:?}"),
+        loop {
+            match self.item().expect("the connection ended") {
+                Item::Frame(channel, packet) => return (channel, packet),
+                Item::Told(told) => self.told.push(told),
+                Item::Answer(answer) => panic!("an answer that nobody asked for: {answer:?}"),
+            }
         }
     }
 
@@ -272,8 +313,7 @@ impl<S: Read + Write> Rtsp<S> {
         let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
         let mut lines = head.lines();
         let first = lines.next().unwrap();
-        let status =
-            first.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("not an answer: {first}"));
+        let line = first.to_owned();
         let headers: Vec<(String, String)> = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -284,6 +324,11 @@ impl<S: Read + Write> Rtsp<S> {
         let length: usize = headers.get("content-length").map_or(0, |value| value.parse().unwrap());
         let body = self.buffer.get(end..end + length)?.to_vec();
         self.buffer.drain(..end + length);
+        if !line.starts_with("RTSP/") {
+            return Some(Item::Told(Told { line, headers, body }));
+        }
+        let status =
+            line.split(' ').nth(1).unwrap().parse().unwrap_or_else(|_| panic!("not an answer: {line}"));
         Some(Item::Answer(Answer { status, headers, challenges, body }))
     }
 }

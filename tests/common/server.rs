@@ -73,7 +73,7 @@ impl Server {
         Self { address, asked, streams, open, with_play }
     }
 
-    /// The requests of a method, in order.
+    /// The requests of a method, in order; what it was answered is kept as such of the method `RTSP/1.0`, with the status as URL.
     pub fn asked(&self, method: &str) -> Vec<Asked> {
         self.asked.lock().unwrap().iter().filter(|asked| asked.method == method).cloned().collect()
     }
@@ -163,6 +163,7 @@ fn serve(
         }
         let mut first = head.split_whitespace();
         let (method, uri) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
+        let is_answer = method.starts_with("RTSP/");
         let asked = Asked { connection, method: method.into(), uri: uri.into(), head: head.clone() };
         let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
@@ -170,6 +171,9 @@ fn serve(
             return;
         }
         kept.lock().unwrap().push(asked.clone());
+        if is_answer {
+            continue;
+        }
         let (status, headers, body) = script(&asked);
         let cseq = asked.header("cseq").unwrap_or_default();
         let text = format!(

@@ -33,6 +33,24 @@ impl Cluster {
         }
     }
 
+    /// The endpoint at this host and port, if the next session may go there: where a server has named it. Limits hold as of
+    /// [`pick`](Self::pick).
+    pub fn at(&self, host: &str, port: u16) -> Option<(EndpointId, &Endpoint)> {
+        let limits = &self.options.limits;
+        let is_full = limits.sessions.is_some_and(|most| self.sessions >= u64::from(most));
+        let may = |member: &&Member| {
+            let full = limits.sessions_per_endpoint.is_some_and(|most| member.sessions >= most);
+            member.spec.weight > 0 && (self.panic || member.is_well()) && !full
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_there = |member: &&Member| {
+            let endpoint = &member.spec.endpoint;
+            endpoint.port == port && endpoint.host.eq_ignore_ascii_case(host)
+        };
+        let found = self.members.iter().filter(is_there).find(may).filter(|_| !is_full)?;
+        Some((found.id, &found.spec.endpoint))
+    }
+
     /// Of the first priority of which one can be had.
     fn pick_by_level(&mut self, key: PickKey, tried: &[EndpointId]) -> Option<usize> {
         let slots = tried

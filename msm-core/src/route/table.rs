@@ -93,6 +93,8 @@ pub struct Route {
     pub allow: Option<Vec<PeerPattern>>,
     /// Where clients are sent, instead of being served.
     pub redirect: Option<Redirect>,
+    /// How long sessions that are up when the redirect comes are given to leave by themselves.
+    pub leave_within: Duration,
     /// The path upstream; `None` keeps the request's.
     pub rewrite: Option<RewriteTemplate>,
     /// Where requests go. Empty: the route is *local*, streams published into this process are read from it.
@@ -122,6 +124,8 @@ pub struct Route {
 impl Route {
     /// The default of [`Route::idle_timeout`].
     pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// The default of [`Route::leave_within`].
+    pub const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
     /// A local route for both actions, with defaults.
     pub fn new(name: impl Into<String>, pattern: UrlPattern) -> Route {
@@ -135,6 +139,7 @@ impl Route {
             percentage: None,
             allow: None,
             redirect: None,
+            leave_within: Self::LEAVE_WITHIN,
             rewrite: None,
             backends: Vec::new(),
             canary: None,

@@ -35,6 +35,7 @@ mod proxy;
 mod publish;
 mod readers;
 mod red;
+mod redirected;
 mod rough;
 mod rtsps;
 mod rtx;

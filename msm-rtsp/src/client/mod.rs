@@ -443,7 +443,11 @@ impl Client {
 
     /// A request of the server.
     fn asked(&mut self, request: &Request) -> Option<ClientEvent> {
+        let other = |named| self.session.as_ref().is_some_and(|own| own.id != named);
         let (status, event) = match &request.method {
+            Method::Redirect | Method::Teardown if request.session().is_some_and(other) => {
+                (SESSION_NOT_FOUND, None)
+            }
             Method::Options | Method::GetParameter | Method::SetParameter => (200, None),
             Method::Redirect => {
                 (200, Some(ClientEvent::Redirect(request.headers.get("Location").map(str::to_owned))))

@@ -241,3 +241,27 @@ fn tracks_are_below_an_absolute_control_of_the_session() {
         assert_eq!(got.setup, [expected], "{session}");
     }
 }
+
+#[test]
+fn only_requests_of_the_own_session_send_it_elsewhere_or_end_it() {
+    let now = Instant::now();
+    let mut client = with_session(now, "17;timeout=60");
+    let answers = |client: &mut Client, request: &str| {
+        let events = feed(client, now, request.as_bytes());
+        (events, text(client))
+    };
+    for method in ["REDIRECT", "TEARDOWN"] {
+        let other = format!(
+            "{method} rtsp://cam/one RTSP/1.0\r\nCSeq: 3\r\nSession: 18\r\nLocation: rtsp://b/\r\n\r\n"
+        );
+        let (events, answer) = answers(&mut client, &other);
+        assert!(events.is_empty() && answer.starts_with("RTSP/1.0 454 "), "{events:?} {answer}");
+    }
+    let own = "REDIRECT rtsp://cam/one RTSP/1.0\r\nCSeq: 4\r\nSession: 17\r\nLocation: rtsp://b/two\r\n\r\n";
+    let (events, answer) = answers(&mut client, own);
+    assert_eq!(events, [ClientEvent::Redirect(Some("rtsp://b/two".into()))]);
+    assert!(answer.starts_with("RTSP/1.0 200 OK\r\nCSeq: 4\r\n"), "{answer}");
+    let whole = "REDIRECT * RTSP/1.0\r\nCSeq: 5\r\nLocation: rtsp://b:8554\r\n\r\n";
+    assert_eq!(answers(&mut client, whole).0, [ClientEvent::Redirect(Some("rtsp://b:8554".into()))]);
+    assert!(client.session().is_some(), "the session goes on until it is torn down");
+}

@@ -52,6 +52,8 @@ pub struct Asked {
 pub enum ServerEvent {
     /// A request, to be answered by [`Connection::respond`].
     Request(Asked, Box<Request>),
+    /// An answer, to one of our [`Asks`](super::Asks) or to nothing.
+    Response(Box<Response>),
     /// A packet on an interleaved channel: a range of the buffer given to [`Connection::handle_input`].
     Frame {
         /// The channel.
@@ -111,8 +113,7 @@ impl Connection {
         let event = match item {
             Item::Incomplete | Item::Blank(_) => None,
             Item::Frame { channel, payload } => Some(ServerEvent::Frame { channel, payload }),
-            // We ask nothing of clients: what they answer is nothing to us.
-            Item::Response(..) => None,
+            Item::Response(response, _) => Some(ServerEvent::Response(response)),
             Item::Request(request, _) => self.check(request),
         };
         (taken, event)

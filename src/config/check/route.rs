@@ -1,7 +1,7 @@
 //! Routes.
 
 use super::super::nearest::nearest;
-use super::super::{BackendConfig, Config, Hop, RouteConfig, Start};
+use super::super::{BackendConfig, Config, Hop, RedirectConfig, RouteConfig, Start};
 use super::{At, Report, mirror, name, peers, protection, publish};
 use msm_core::route::{Backend, CanaryRule, HeaderPattern, Redirect, RewriteTemplate, Route, UrlPattern};
 use std::cmp::Ordering;
@@ -181,6 +181,7 @@ fn route_of(given: &RouteConfig, pattern: UrlPattern, at: &At, report: &mut Repo
         percentage: given.r#match.percentage.map(|percentage| percentage.0),
         allow,
         redirect,
+        leave_within: given.redirect.as_ref().map_or(Route::LEAVE_WITHIN, |own| own.leave_within),
         rewrite,
         backends: given.backends.iter().map(backend).collect(),
         canary: canary(given, at, report),
@@ -244,6 +245,9 @@ fn redirect(given: &RouteConfig, pattern: &UrlPattern, at: &At, report: &mut Rep
     if own.to.is_empty() {
         report.add(&at.then("to"), "says nothing; write e.g. `rtsp://other.example/{name}`");
         return None;
+    }
+    if own.leave_within > RedirectConfig::LONGEST_LEAVE {
+        report.add(&at.then("leave_within"), "is longer than an hour; write e.g. `10s`");
     }
     match Redirect::parse(&own.to, own.status, pattern) {
         Ok(redirect) => Some(redirect),

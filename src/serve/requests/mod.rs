@@ -192,6 +192,7 @@ async fn on_session(context: &Rc<Context>, request: &Request) -> Result<Response
         return control::handle(&context.worker, &session, request, Some(context)).await;
     }
     let (owner, request) = (context.owner(), request.clone());
+    let own = id.clone();
     let remote = shared.worker(place)?.run(move |worker| async move {
         let session = worker.sessions.get(&id).filter(|session| session.owner == owner);
         match session {
@@ -199,7 +200,12 @@ async fn on_session(context: &Rc<Context>, request: &Request) -> Result<Response
             None => Err(Refusal::new(454, "the session is not known, or has timed out")),
         }
     });
-    remote.await?
+    let answer = remote.await?;
+    // The session cannot tell its client by this connection.
+    if let Some(grant) = shared.sessions.grant(&own).filter(|_| answer.is_ok()) {
+        grant.tell_by(&context.connection);
+    }
+    answer
 }
 
 /// The stream that readers of a URL get, opened if nobody reads it yet.

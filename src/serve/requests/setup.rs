@@ -283,11 +283,13 @@ impl Setting<'_> {
             url: self.url()?,
             listener: self.listening.shared().settings.name.clone(),
             headers: self.request.headers.clone(),
+            version: self.request.version,
             reads: Mutex::new(reads),
             publishes: match &role {
                 Role::Reader(_) => None,
                 Role::Publisher(publisher) => Some(publisher.resolved.publish_key()),
             },
+            sent: Mutex::default(),
         };
         let state = SessionState { machine, role, url: self.base.clone(), asked, _seat: seat };
         let session = session::create(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::Pull;
+use super::elsewhere::Elsewhere;
 use super::ready::Ready;
 use super::search::{Now, Search};
 use super::source::{Lost, Reason, Source};
@@ -67,7 +68,7 @@ impl Pull {
         }
         let nobody = Held::direct(self.held.url.clone());
         let failed = std::mem::replace(&mut self.held, nobody);
-        let search = search.run(failed, lost.to.map(|to| *to), is_over, now);
+        let search = search.run(failed, self.take_named(), is_over, now);
         tokio::pin!(search);
         let mut look = tokio::time::interval(LOOK);
         let (source, held, answer) = loop {
@@ -107,6 +108,7 @@ impl Pull {
         handle.set_comes(source.kind());
         self.source = Some(source);
         self.held = held;
+        self.elsewhere = Elsewhere::default();
         self.moved = true;
         self.since = Instant::now();
         if answer.is_some() {
@@ -153,15 +155,16 @@ impl Pull {
             if let Some(source) = &mut before {
                 source.detach();
             }
-            let takeover = self.takeover(&from, Reason::Left);
-            self.promote(ready, takeover, Reason::Left);
+            let reason = self.leaving();
+            let takeover = self.takeover(&from, reason);
+            self.promote(ready, takeover, reason);
             if let Some(source) = before {
                 source.leave_behind(&self.making.worker);
             }
             return None;
         }
         if !self.standby.is_coming() && now >= self.leave_after {
-            self.leave_after = now + LEAVE_AGAIN;
+            self.leave_after = now + self.leave_again(LEAVE_AGAIN);
             self.make_ready();
         }
         None

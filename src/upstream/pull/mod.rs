@@ -1,6 +1,7 @@
 //! Streams pulled from upstreams: one task each, which does what readers ask, and outlives the source that it has.
 
 pub(crate) mod apart;
+mod elsewhere;
 mod failover;
 mod plain;
 mod ready;
@@ -19,6 +20,7 @@ use msm_rtsp::sdp::Description;
 use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
+use self::elsewhere::Elsewhere;
 use self::ready::Standby;
 use self::source::{Making, Source};
 use super::reach;
@@ -62,6 +64,7 @@ struct Pull {
     waiting: VecDeque<Command>,
     /// When an endpoint that is to be left is left next, where that did not work.
     leave_after: Instant,
+    elsewhere: Elsewhere,
     _quota: QuotaPass,
     _pass: UpstreamPass,
 }
@@ -120,6 +123,7 @@ pub(crate) async fn open(
         mirror: None,
         waiting: VecDeque::new(),
         leave_after: now,
+        elsewhere: Elsewhere::default(),
         making,
         _quota: quota,
         _pass: worker.upstream(),

@@ -8,7 +8,6 @@ use msm_rtsp::client::{Client, ClientError, ClientEvent, Described};
 use msm_rtsp::message::{Method, Response};
 use msm_rtsp::sdp::Track;
 use msm_rtsp::transport::Mode;
-use msm_rtsp::url::RtspUrl;
 
 use super::source::{Lost, Making, Reason};
 use crate::error::Error;
@@ -172,13 +171,7 @@ impl PlainSource {
         loop {
             match link.next(&mut frames).await {
                 Ok(ClientEvent::Ended) => return Lost::new(Reason::Ended, "the upstream ended it"),
-                Ok(ClientEvent::Redirect(to)) => {
-                    let to = to.as_deref().and_then(|to| RtspUrl::parse(to).ok());
-                    return Lost {
-                        to: to.map(Box::new),
-                        ..Lost::new(Reason::Redirected, "the upstream moved it")
-                    };
-                }
+                Ok(ClientEvent::Redirect(to)) => return Lost::elsewhere(to.as_deref()),
                 Ok(_) => {}
                 Err(error) => return error.into(),
             }

@@ -196,7 +196,7 @@ impl Pull {
     pub(super) fn make_ready(&mut self) {
         let mut attempts: Attempts = self.making.resolved.attempts();
         attempts.leave_out(&self.held);
-        match attempts.next() {
+        match self.take_named().map_or_else(|| attempts.next(), Ok) {
             Ok(held) if held.url != self.held.url => {
                 let search = Search { making: Rc::clone(&self.making), line: Arc::clone(&self.line) };
                 self.standby.coming = Some(tokio::task::spawn_local(prepare(search, held)));

@@ -79,6 +79,10 @@ pub(super) async fn run(
                 None => None,
             },
             Step::Command(None) => break "nobody is left to read it".to_owned(),
+            Step::Lost(lost) if lost.reason == Reason::Redirected => {
+                pull.go_elsewhere(lost.to.as_deref());
+                pull.look(Instant::now()).await
+            }
             Step::Lost(lost) => Some(lost),
             Step::Look => pull.look(Instant::now()).await,
             Step::Tick => {

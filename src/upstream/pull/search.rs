@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use msm_core::cluster::Outcome;
 use msm_rtsp::sdp::Description;
-use msm_rtsp::url::RtspUrl;
 
 use super::source::{Making, Source};
 use super::trial::Trial;
@@ -99,7 +98,7 @@ impl Search {
         Ok((trial.keep()?, answer))
     }
 
-    /// Tries one endpoint after the other until one has taken over: first where the server sent us, last the one that failed, and
+    /// Tries one endpoint after the other until one has taken over: first the one that the server named, last the one that failed, and
     /// then all again. Where `is_over` says that a member has ended the stream, it is over when all say that there is none.
     ///
     /// # Errors
@@ -107,7 +106,7 @@ impl Search {
     pub(super) async fn run(
         &self,
         failed: Held,
-        redirected: Option<RtspUrl>,
+        named: Option<Held>,
         is_over: bool,
         now: Now<'_>,
     ) -> Result<(Source, Held, Option<PlayAnswer>), String> {
@@ -118,7 +117,7 @@ impl Search {
         let mut attempts = resolved.attempts();
         attempts.leave_out(&failed);
         drop(failed);
-        let mut first = redirected.map(Held::direct);
+        let mut first = named;
         let mut backoff = FIRST_BACKOFF;
         let mut last = "no endpoint is left".to_owned();
         // Whether some were asked since all were tried, and none said anything but that there is no such stream.

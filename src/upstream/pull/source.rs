@@ -57,7 +57,7 @@ pub(crate) struct Lost {
     pub(crate) reason: Reason,
     /// For people.
     pub(crate) why: String,
-    /// Where the server sends us instead.
+    /// Where the server sends us instead, of one that plays on.
     pub(crate) to: Option<Box<RtspUrl>>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Reason {
     Ended,
     /// The source said BYE.
     Bye,
-    /// The server sent us elsewhere.
+    /// The server sends us elsewhere, and the source plays on meanwhile.
     Redirected,
     /// Media stopped coming.
     Silent,
@@ -111,6 +111,12 @@ impl Reason {
 impl Lost {
     pub(crate) fn new(reason: Reason, why: impl Into<String>) -> Self {
         Self { reason, why: why.into(), to: None }
+    }
+
+    /// The server asks to go elsewhere. Nothing is lost yet: [`Source::next`] goes on.
+    pub(crate) fn elsewhere(to: Option<&str>) -> Self {
+        let to = to.and_then(|to| RtspUrl::parse(to).ok()).map(Box::new);
+        Self { to, ..Self::new(Reason::Redirected, "the server sends its sessions elsewhere") }
     }
 }
 
@@ -214,7 +220,7 @@ impl Source {
         }
     }
 
-    /// Drives it, until it has ended. Cancel safe.
+    /// Drives it, until it has ended or is sent elsewhere ([`Lost::elsewhere`]). Cancel safe.
     pub(crate) async fn next(&mut self) -> Lost {
         match self {
             Self::Plain(source) => source.next().await,

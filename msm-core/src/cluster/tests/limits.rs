@@ -53,3 +53,21 @@ fn a_limit_that_is_lowered_ends_nobody() {
     (0..4).for_each(|_| bed.cluster.end(bed.id("a")));
     assert_eq!(bed.counts(4), [2, 2]);
 }
+
+#[test]
+fn an_endpoint_that_is_named_is_had_where_it_may_be_picked() {
+    let mut bed = Bed::new(named(3), limited(None, Some(2)));
+    let port = bed.cluster.endpoints().next().unwrap().1.endpoint.port;
+    let at = |bed: &Bed, host: &str, port| bed.cluster.at(host, port).map(|(id, _)| id);
+    assert_eq!(at(&bed, "B", port), Some(bed.id("b")));
+    assert_eq!(at(&bed, "b", port + 1), None, "another port is another server");
+    assert_eq!(at(&bed, "elsewhere", port), None);
+    (0..2).for_each(|_| bed.begin("b"));
+    assert_eq!(at(&bed, "b", port), None, "full");
+    bed.cluster.set_options(bed.now, limited(Some(2), None));
+    assert_eq!(at(&bed, "a", port), None, "the cluster is full");
+    bed.cluster.set_options(bed.now, limited(None, None));
+    assert_eq!(at(&bed, "a", port), Some(bed.id("a")));
+    bed.cluster.set_endpoints(bed.now, &specs(&["rtsp://b"]));
+    assert_eq!(at(&bed, "a", port), None, "it has gone");
+}

@@ -198,3 +198,16 @@ fn a_member_may_require_the_hop_and_is_answered_as_answers_come() {
     member.respond(asked[0], Response::new(200));
     assert_eq!(member.poll_transmit(), None);
 }
+
+#[test]
+fn what_the_client_answers_comes_between_its_requests() {
+    let mut connection = connection();
+    let text = b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\nRTSP/1.0 501 Not Implemented\r\nCSeq: 1\r\n\r\n";
+    let (events, sent) = feed(&mut connection, text);
+    let [ServerEvent::Request(asked, _), ServerEvent::Response(answer)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((answer.status, answer.cseq(), sent.as_str()), (501, Some(1), ""));
+    connection.respond(*asked, Connection::options(Version::V1_0));
+    assert!(feed(&mut connection, b"").1.contains("CSeq: 1\r\n"));
+}
