@@ -196,6 +196,8 @@ pub struct StreamStatus {
     pub endpoint: Option<String>,
     /// The endpoint that is kept ready to take over, or why there is none, where the cluster has a standby.
     pub standby: Option<String>,
+    /// Whether that one brings the same packets, so that it takes over without a gap.
+    pub standby_identical: bool,
     /// Where the stream is copied to, or why it is not, where its route has a mirror that takes it.
     pub mirror: Option<String>,
     /// How often another source has taken over.
@@ -258,6 +260,7 @@ impl Status {
                 .map(|(stream, source)| StreamStatus {
                     endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
                     standby: source.standby,
+                    standby_identical: source.identical,
                     mirror: source.mirror,
                     failovers: source.failovers,
                     last_gap_ms: source.last_gap.map(milliseconds),

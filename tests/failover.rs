@@ -133,6 +133,34 @@ fn silence_is_noticed_in_its_time_whatever_the_signalling_does() {
 }
 
 #[test]
+fn what_a_frozen_server_is_asked_does_not_keep_others_from_going_on() {
+    let (mesh, one, two) = pair(Instant::now(), ", health: {media_timeout: 500ms}");
+    let mut player = Player::start(&mesh);
+    player.begin(Duration::from_millis(500));
+    let mut other = Player::start(&mesh);
+    let (first, from, to) = playing(&one, &two);
+    *first.behaves.freezes.lock().unwrap() = "GET_PARAMETER".to_owned();
+    // It is asked before it falls silent, and would be waited for for ten seconds.
+    let asked = format!(
+        "GET_PARAMETER {} RTSP/1.0\r\nCSeq: 99\r\nSession: {}\r\nContent-Type: text/parameters\r\nContent-Length: 6\r\n\r\ncolour",
+        mesh.url("cam"),
+        other.session
+    );
+    other.rtsp.raw(asked.as_bytes());
+    first.server.wait("GET_PARAMETER", 1);
+    player.watch(Duration::from_millis(800));
+    assert!(player.seen.iter().all(|packet| packet.id == from), "it plays, however long it takes to answer");
+    first.behaves.silent.store(true, Ordering::SeqCst);
+    player.watch_until(to, Duration::from_millis(300));
+    let splice = check(&player.seen, from, to);
+    assert!(splice.gap < Duration::from_secs(3), "{splice:?}");
+    assert_eq!(failovers(&mesh, "silent"), 1.0, "{}", mesh.metrics());
+    let answer = other.rtsp.answer();
+    assert_eq!(answer.status, 504, "{answer:?}");
+    first.behaves.freezes.lock().unwrap().clear();
+}
+
+#[test]
 fn a_server_that_ends_or_forgets_the_session_is_left() {
     for how in ["TEARDOWN", "BYE", "454"] {
         let (mesh, one, two) = pair(Instant::now(), "");

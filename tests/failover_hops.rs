@@ -83,6 +83,31 @@ fn readers_of_a_member_go_on_with_another_one() {
 }
 
 #[test]
+fn a_member_that_is_given_up_while_it_is_asked_keeps_no_session() {
+    let ca = Ca::new("test.example");
+    let epoch = Instant::now();
+    let (one, two) = (Endpoint::start(1, epoch), Endpoint::start(2, epoch));
+    let ((first, first_hop), (second, second_hop)) = (far(&ca, &one), far(&ca, &two));
+    let near = near(&ca, &[first_hop, second_hop], ", failover: {hold: 6s}");
+    let mut player = Player::start(&near);
+    player.begin(Duration::from_millis(500));
+    let from = player.seen.last().unwrap().id;
+    let (gone, stays, camera, to) =
+        if from == 1 { (first, second, &two, 2) } else { (second, first, &one, 1) };
+    *camera.behaves.freezes.lock().unwrap() = "PLAY".to_owned();
+    drop(gone);
+    // The second attempt has begun: the first was given up without an answer.
+    stays.wait_value("msm_sessions ", 2.0);
+    camera.behaves.freezes.lock().unwrap().clear();
+    player.watch_until(to, Duration::from_millis(1_000));
+    check(&player.seen, from, to);
+    stays.wait_value("msm_sessions ", 1.0);
+    drop(player);
+    near.wait_value("msm_streams ", 0.0);
+    stays.wait_value("msm_sessions ", 0.0);
+}
+
+#[test]
 fn a_stream_moves_from_a_plain_server_to_a_member_and_back() {
     let ca = Ca::new("test.example");
     let epoch = Instant::now();

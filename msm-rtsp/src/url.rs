@@ -121,7 +121,7 @@ impl RtspUrl {
         let is_end = |byte: &u8| matches!(byte, b'/' | b'?' | b'#');
         let end = rest.as_bytes().iter().position(is_end).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at_checked(end).ok_or(UrlError::Host)?;
-        let (userinfo, address) = match authority.rsplit_once('@') {
+        let (userinfo, address) = match split_last(authority, b'@') {
             Some((userinfo, address)) => (Some(userinfo), address),
             None => (None, authority),
         };
@@ -245,15 +245,21 @@ impl fmt::Debug for RtspUrl {
     }
 }
 
+/// `rsplit_once` for texts of a few bytes, of which it takes most of its time to begin.
+fn split_last(text: &str, at: u8) -> Option<(&str, &str)> {
+    let place = text.bytes().rposition(|byte| byte == at)?;
+    Some((text.get(..place)?, text.get(place.saturating_add(1)..)?))
+}
+
 fn split_port(address: &str) -> Result<(&str, Option<u16>), UrlError> {
     let (host, port) = if let Some(rest) = address.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or(UrlError::Host)?;
         host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError::Host)?;
         (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("x") }))
     } else {
-        match address.rsplit_once(':') {
+        match split_last(address, b':') {
             // An IPv6 address must be in brackets: without them nobody knows where the port begins.
-            Some((host, _)) if host.contains(':') => return Err(UrlError::Host),
+            Some((host, _)) if host.bytes().any(|byte| byte == b':') => return Err(UrlError::Host),
             Some((host, port)) => (host, Some(port)),
             None => (address, None),
         }
@@ -288,11 +294,13 @@ pub fn shown(uri: &str) -> String {
 
 /// Whether a path leaves what it names by `..`, plain or percent-encoded, or hides control characters.
 fn climbs(path: &str) -> bool {
-    // What most paths are: nothing to decode, and no second dot in a row.
-    let two_dots = |(own, next): (u8, u8)| own == b'.' && next == b'.';
-    let is_plain =
-        path.bytes().fold(true, |plain, byte| plain & (byte > b' ') & (byte != 0x7f) & (byte != b'%'));
-    if is_plain && !path.bytes().zip(path.bytes().skip(1)).any(two_dots) {
+    // What most paths are: nothing to decode, and no second dot in a row. Their bytes have been looked at.
+    let mut before = b'/';
+    let is_odd = |byte: u8| {
+        let before = std::mem::replace(&mut before, byte);
+        byte == b'%' || (byte == b'.' && before == b'.')
+    };
+    if !path.bytes().any(is_odd) {
         return false;
     }
     let decoded = percent_decode(path);

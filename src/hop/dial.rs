@@ -250,6 +250,8 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
     let Some(members) = reach.settings.members.as_ref() else { return };
     let mut changes = members.source.changes();
     let mut stopping = reach.worker.shared.stopping.subscribe();
+    // The worker's end waits for those that take their leave on it.
+    let _pass = reach.worker.upstream();
     let mut tick = tokio::time::interval(TICK);
     let mut pinged = Instant::now();
     let mut renewing = Renewal::new(&*members.source, &peer.association.peer());
@@ -315,7 +317,7 @@ async fn run(reach: Reach, peer: Rc<Peer>, mut wire: Wire, mut asked: mpsc::Unbo
     }
     // Sessions take their leave on it: the other member would keep them for a while.
     let _ = tokio::time::timeout(LEAVE, async {
-        while Rc::strong_count(&peer) > 1 || !wire.is_idle() {
+        while Rc::strong_count(&peer) > 1 || !asked.is_empty() || !wire.is_idle() {
             tokio::select! {
                 ask = asked.recv() => match ask { Some(ask) => wire.ask(ask), None => break },
                 told = wire.next(&reach.worker, &reach.port) => if told.is_err() { break },

@@ -102,7 +102,9 @@ impl MemberSource {
             self.member.set_session(answer.session);
             self.flows.push((inlet, outlet));
         }
-        Ok(play::answer(&played.await?, &self.described))
+        let answer = play::answer(&played.await?, &self.described);
+        home.handle_rtp_info(Instant::now(), &answer.rtp_info);
+        Ok(answer)
     }
 
     pub(crate) async fn pause(&mut self) -> Result<(), Error> {

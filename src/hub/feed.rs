@@ -3,17 +3,22 @@
 //! A pair of single-producer rings: full buffers one way, empty ones back. After the buffers have grown to the size of
 //! the stream's bursts nothing allocates.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::hub::{LivePoint, SenderClock, Snapshot};
-use rtrb::{Consumer, Producer, RingBuffer};
+use msm_core::hub::twin::Offset;
+use msm_core::hub::{LivePoint, RtpInfo, SenderClock, Snapshot};
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use tokio::sync::Notify;
 
 use super::succession::ParameterSets;
 
 /// Items that may wait between two workers. A worker that lags by more loses bursts, counted as `worker_ring`.
 pub(crate) const RING_ITEMS: usize = 256;
+
+/// What is not a burst and must not be lost: so much of it waits for a ring that is full.
+const LATE_ITEMS: usize = 256;
 
 /// One burst, copied out of the home's receive buffer.
 #[derive(Default)]
@@ -31,6 +36,8 @@ pub(crate) enum Feed {
     SenderReport { track: usize, clock: SenderClock },
     SourceChanged { track: usize },
     Expect { track: usize, live: LivePoint },
+    Renumber { track: usize, by: Offset },
+    RtpInfo { track: usize, info: RtpInfo },
     ParameterSets { track: usize, sets: Arc<ParameterSets> },
     Cname { track: usize, cname: Arc<[u8]> },
     Snapshot(Box<Snapshot>),
@@ -41,6 +48,8 @@ pub(crate) enum Feed {
 /// The home's end.
 pub(crate) struct FeedSender {
     items: Producer<Feed>,
+    /// What found the ring full: it goes first.
+    late: VecDeque<Feed>,
     empty: Consumer<Box<FeedBurst>>,
     wake: Arc<Notify>,
     /// Bursts that found the ring full.
@@ -60,7 +69,7 @@ pub(crate) fn channel() -> (FeedSender, FeedReceiver) {
     let (empty, empty_out) = RingBuffer::new(RING_ITEMS);
     let wake = Arc::new(Notify::new());
     (
-        FeedSender { items, empty: empty_out, wake: Arc::clone(&wake), dropped: 0 },
+        FeedSender { items, late: VecDeque::new(), empty: empty_out, wake: Arc::clone(&wake), dropped: 0 },
         FeedReceiver { items: items_out, empty, wake },
     )
 }
@@ -73,7 +82,8 @@ impl FeedSender {
         arrival: Instant,
         packets: impl Iterator<Item = &'p [u8]>,
     ) {
-        if self.items.is_full() {
+        self.catch_up();
+        if self.items.is_full() || !self.late.is_empty() {
             self.dropped += packets.count() as u64;
             return;
         }
@@ -89,12 +99,32 @@ impl FeedSender {
         self.send(Feed::Burst(burst));
     }
 
-    /// Hands over an item; one that finds the ring full is dropped (only bursts are frequent).
+    /// Hands over an item; one that finds the ring full goes before whatever comes later.
     pub(crate) fn send(&mut self, item: Feed) {
-        if self.items.push(item).is_err() {
-            self.dropped += 1;
+        self.catch_up();
+        if !self.late.is_empty() || self.items.is_full() {
+            self.keep(item);
+        } else if let Err(PushError::Full(item)) = self.items.push(item) {
+            self.keep(item);
         }
         self.wake.notify_one();
+    }
+
+    fn keep(&mut self, item: Feed) {
+        if self.late.len() < LATE_ITEMS {
+            self.late.push_back(item);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn catch_up(&mut self) {
+        while !self.late.is_empty() && !self.items.is_full() {
+            let Some(item) = self.late.pop_front() else { return };
+            if let Err(PushError::Full(item)) = self.items.push(item) {
+                return self.late.push_front(item);
+            }
+        }
     }
 
     /// Whether the shard has gone.
@@ -134,6 +164,29 @@ impl Drop for FeedSender {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_the_line_is_not_lost_in_a_full_ring() {
+        let (mut sender, mut receiver) = channel();
+        let packets: [&[u8]; 1] = [b"one"];
+        for _ in 0..RING_ITEMS {
+            sender.send_burst(0, Instant::now(), packets.iter().copied());
+        }
+        sender.send(Feed::SourceChanged { track: 7 });
+        sender.send_burst(0, Instant::now(), packets.iter().copied());
+        assert_eq!(sender.dropped, 1, "a burst must not overtake it");
+        for _ in 0..RING_ITEMS {
+            assert!(matches!(receiver.try_recv(), Some(Feed::Burst(_))));
+        }
+        sender.send_burst(1, Instant::now(), packets.iter().copied());
+        assert!(matches!(receiver.try_recv(), Some(Feed::SourceChanged { track: 7 })));
+        assert!(matches!(receiver.try_recv(), Some(Feed::Burst(burst)) if burst.track == 1));
+        // Without end, if nobody takes anything.
+        for _ in 0..10 * RING_ITEMS {
+            sender.send(Feed::Flush);
+        }
+        assert!(sender.late.len() <= LATE_ITEMS);
+    }
 
     #[test]
     fn buffers_travel_round_and_a_full_ring_counts() {

@@ -1,6 +1,8 @@
 //! A stream at its home worker: what comes from the publisher, and who gets it.
 
 mod heard;
+mod timer;
+mod twins;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,6 +15,7 @@ use msm_core::hub::{Ingest, IngestEvent, Kind, Outgoing, Sink};
 use tokio::sync::Notify;
 
 use self::heard::Heard;
+use self::twins::Twinned;
 use super::coalesce::Coalescer;
 use super::dest::Dest;
 use super::feed::{Feed, FeedReceiver, FeedSender, channel};
@@ -48,6 +51,8 @@ pub(crate) struct Home {
     last_media: Cell<Instant>,
     /// What the source that there is now has brought and said.
     heard: Heard,
+    /// A second source that brings the same, or what it is a second one of.
+    twinned: Twinned,
     /// What waits for fuller bursts, where the route allows it.
     held: RefCell<Option<Coalescer>>,
     rearm: Rc<Notify>,
@@ -76,6 +81,7 @@ impl Home {
             mends: RefCell::new(tracks.iter().map(|_| None).collect()),
             last_media: Cell::new(now),
             heard: Heard::new(now),
+            twinned: Twinned::default(),
             held: RefCell::new(Coalescer::new(handle.coalesce, tracks.len())),
             rearm: Rc::new(Notify::new()),
             ended: Cell::new(false),
@@ -83,7 +89,7 @@ impl Home {
             handle,
         });
         worker.homes.borrow_mut().insert(home.handle.id, Rc::clone(&home));
-        tokio::task::spawn_local(timer(Rc::downgrade(&home), Rc::clone(&home.rearm)));
+        tokio::task::spawn_local(timer::run(Rc::downgrade(&home), Rc::clone(&home.rearm)));
         home
     }
 
@@ -219,6 +225,15 @@ impl Home {
         // A change of source holds for this burst: readers are told before they get it.
         self.pump(now, &mut ingest);
         drop(ingest);
+        self.meet(now, track, burst);
+        self.deliver(now, track, burst);
+    }
+
+    /// Packets of the stream's line, for its readers.
+    fn deliver(&self, now: Instant, track: usize, burst: &mut Burst<'_>) {
+        if burst.valid() == 0 {
+            return;
+        }
         if let Some(held) = &mut *self.held.borrow_mut() {
             let waiting = held.poll_timeout();
             for (index, segment) in burst.segments().iter().enumerate() {
@@ -279,6 +294,7 @@ impl Home {
 
     /// The publisher is about to jump (seek): what was kept is void, and a jump is no loss.
     pub(crate) fn restart(&self, now: Instant) {
+        (0..self.handle.tracks().len()).for_each(|track| self.begin_anew(track));
         self.flush_held(now);
         self.mends.borrow_mut().iter_mut().flatten().for_each(|mend| mend.restart());
         self.ingest.borrow_mut().restart(now);
@@ -299,6 +315,7 @@ impl Home {
         if self.ended.replace(true) {
             return;
         }
+        self.part();
         self.flush_held(now);
         self.publish_metrics();
         self.tell_remotes(|| Feed::Ended);
@@ -343,6 +360,7 @@ impl Home {
                     self.shard.set_cname(track, cname);
                 }
                 IngestEvent::SourceChanged { track, .. } => {
+                    self.begin_anew(track);
                     self.flush_held(now);
                     self.tell_remotes(|| Feed::SourceChanged { track });
                     self.shard.handle_source_changed(now, track);
@@ -371,43 +389,5 @@ impl Home {
         let (segment, kind) = (bytes.len(), Kind::Rtcp);
         let packets = Outgoing { track, kind, segment, bytes, ecn: 0, position: None, put_off: None };
         let _ = self.worker.sink(now).send(dest, packets);
-    }
-
-    fn handle_timeout(&self, now: Instant) {
-        let mut ingest = self.ingest.borrow_mut();
-        ingest.handle_timeout(now);
-        self.pump(now, &mut ingest);
-        drop(ingest);
-        for (track, mend) in self.mends.borrow_mut().iter_mut().enumerate() {
-            if let Some(mend) = mend.as_mut().filter(|mend| mend.poll_timeout().is_some_and(|due| due <= now))
-            {
-                mend.handle_timeout(now, &mut |burst| self.handle_ordered(now, track, burst));
-                self.ask_again(now, track, mend);
-            }
-        }
-        if let Some(held) = &mut *self.held.borrow_mut() {
-            held.handle_timeout(now, &mut |track, burst| self.fan_out(now, track, burst));
-        }
-    }
-
-    fn deadline(&self, now: Instant) -> Option<Instant> {
-        let ingest = self.ingest.borrow().poll_timeout();
-        let ingest = ingest.map(|due| super::wake_at(due, self.worker.epoch, now));
-        let held = self.held.borrow().as_ref().and_then(Coalescer::poll_timeout);
-        let mends = self.mends.borrow();
-        let mends = mends.iter().flatten().filter_map(|mend| mend.poll_timeout());
-        ingest.into_iter().chain(held).chain(mends).min()
-    }
-}
-
-async fn timer(home: std::rc::Weak<Home>, rearm: Rc<Notify>) {
-    loop {
-        let Some(deadline) = home.upgrade().map(|home| home.deadline(Instant::now())) else { return };
-        super::wait(deadline, &rearm).await;
-        let Some(home) = home.upgrade().filter(|home| !home.ended.get()) else { return };
-        let now = Instant::now();
-        if home.deadline(now).is_some_and(|at| at <= now) {
-            home.handle_timeout(now);
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::burst::Burst;
+use msm_core::hub::twin::Offset;
 use msm_core::hub::{
     Fanout, FanoutEvent, History, HubError, Kept, LineEnd, LivePoint, ReaderClosed, ReaderCounters, ReaderId,
     ReaderReport, ReaderSetup, ReaderTrack, RtpInfo, SenderClock, Snapshot,
@@ -106,6 +107,16 @@ impl Shard {
         self.fanout.borrow_mut().expect(track, live);
     }
 
+    /// Another source goes on with the next packet, in numbers of its own.
+    pub(crate) fn renumber(&self, track: usize, by: Offset) {
+        self.fanout.borrow_mut().renumber(track, by);
+    }
+
+    /// The numbers that a source has told of a track, with its answer to PLAY.
+    pub(crate) fn handle_rtp_info(&self, now: Instant, track: usize, info: RtpInfo) {
+        self.fanout.borrow_mut().handle_rtp_info(now, track, info);
+    }
+
     /// Parameter sets of the source that follows, by its description.
     pub(crate) fn set_parameter_sets(&self, track: usize, given: &ParameterSets) {
         let sets = given.sets.iter().map(Vec::as_slice);
@@ -124,7 +135,7 @@ impl Shard {
                     bytes.extend_from_slice(packet);
                 }
                 let (live, clock) = (fanout.live(now, track), fanout.clock(track));
-                succession::Kept { live, clock, bytes, parts }
+                succession::Kept { live, clock, info: fanout.rtp_info(track), bytes, parts }
             })
             .collect()
     }
@@ -434,6 +445,8 @@ async fn follow(shard: Weak<Shard>, mut receiver: FeedReceiver) {
                 Feed::Cname { track, cname } => strong.set_cname(track, cname),
                 Feed::SourceChanged { track } => strong.handle_source_changed(now, track),
                 Feed::Expect { track, live } => strong.expect(track, live),
+                Feed::Renumber { track, by } => strong.renumber(track, by),
+                Feed::RtpInfo { track, info } => strong.handle_rtp_info(now, track, info),
                 Feed::ParameterSets { track, sets } => strong.set_parameter_sets(track, &sets),
                 Feed::Snapshot(snapshot) => strong.fanout.borrow_mut().restore(now, *snapshot),
                 Feed::Flush => strong.flush(now),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use msm_core::hub::{LivePoint, SenderClock};
+use msm_core::hub::{LivePoint, RtpInfo, SenderClock};
 use msm_rtsp::sdp::Description;
 
 /// Parameter sets of a track by its description, for the payload type that they are sent with.
@@ -38,6 +38,7 @@ impl Succession {
 pub(crate) struct Kept {
     pub(crate) live: Option<LivePoint>,
     pub(crate) clock: Option<SenderClock>,
+    pub(crate) info: Option<RtpInfo>,
     pub(crate) bytes: Vec<u8>,
     /// Offset and length of each packet.
     pub(crate) parts: Vec<(usize, usize)>,
@@ -49,6 +50,8 @@ pub(crate) struct Takeover {
     /// The endpoint so far.
     pub(crate) from: String,
     pub(crate) reason: &'static str,
+    /// It goes on with the very next packet.
+    pub(crate) identical: bool,
     /// When it was found out that the source is to be replaced.
     pub(crate) noticed: Instant,
 }
@@ -60,6 +63,8 @@ pub(crate) struct OriginStatus {
     pub(crate) endpoint: String,
     /// The endpoint that is kept ready, or why there is none.
     pub(crate) standby: Option<String>,
+    /// That one brings the same packets.
+    pub(crate) identical: bool,
     /// The shadow's URL, or why there is none.
     pub(crate) mirror: Option<String>,
     pub(crate) failovers: u64,
@@ -89,7 +94,14 @@ impl Origin {
     }
 
     pub(crate) fn set_standby(&self, standby: Option<&str>) {
-        self.state().standby = standby.map(str::to_owned);
+        let mut state = self.state();
+        state.standby = standby.map(str::to_owned);
+        state.identical = false;
+    }
+
+    /// Whether the standby brings the same packets; whether that has changed.
+    pub(crate) fn set_identical(&self, identical: bool) -> bool {
+        std::mem::replace(&mut self.state().identical, identical) != identical
     }
 
     pub(crate) fn set_mirror(&self, mirror: Option<String>) {

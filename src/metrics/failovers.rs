@@ -23,11 +23,18 @@ struct ClusterLabels {
 pub(crate) struct Failovers {
     count: Family<FailoverLabels, Counter>,
     gap: Family<ClusterLabels, Histogram>,
+    identical: Family<ClusterLabels, Counter>,
+    merged: Family<ClusterLabels, Counter>,
 }
 
 impl Failovers {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let own = Self { count: Family::default(), gap: Family::new_with_constructor(gaps) };
+        let own = Self {
+            count: Family::default(),
+            gap: Family::new_with_constructor(gaps),
+            identical: Family::default(),
+            merged: Family::default(),
+        };
         registry.register(
             "failovers",
             "Sources of streams that another one took over from, by what had become of them",
@@ -39,7 +46,29 @@ impl Failovers {
             Unit::Seconds,
             own.gap.clone(),
         );
+        registry.register(
+            "failovers_identical",
+            "Sources that went on with the very next packet, as they brought the same packets as the ones before",
+            own.identical.clone(),
+        );
+        registry.register(
+            "standby_packets",
+            "Packets that readers have from a standby that brings the same, as it was earlier or the source had lost them",
+            own.merged.clone(),
+        );
         own
+    }
+
+    /// Of those counted, one that went on with the very next packet.
+    pub(crate) fn count_identical(&self, cluster: &str) {
+        self.identical.get_or_create(&ClusterLabels { cluster: cluster.to_owned() }).inc();
+    }
+
+    /// Packets of a standby that went to readers.
+    pub(crate) fn add_merged(&self, cluster: &str, packets: u64) {
+        if packets > 0 {
+            self.merged.get_or_create(&ClusterLabels { cluster: cluster.to_owned() }).inc_by(packets);
+        }
     }
 
     /// Counts a source that took over. Clusters come from the configuration.

@@ -37,9 +37,41 @@ pub struct Behaviour {
     pub bursts: AtomicBool,
     /// Its payload type of video.
     pub video: AtomicU32,
+    /// Requests of this method get no answer for now.
+    pub freezes: Mutex<String>,
+    /// It says in RTP-Info how its tracks relate, and not in reports.
+    pub informs: AtomicBool,
+    /// Its sound comes so many frames late.
+    pub late_sound: AtomicU32,
+    /// Of so many packets of picture, it loses one.
+    pub loses: AtomicU32,
     /// SPS and PPS come in the description alone.
     pub no_sets: AtomicBool,
     pub description: Mutex<String>,
+}
+
+/// What an endpoint's numbers begin with.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    pub ssrc: u8,
+    pub sequence: u16,
+    pub timestamp: u32,
+}
+
+impl Numbers {
+    pub fn of(id: u8) -> Self {
+        Self {
+            ssrc: id,
+            sequence: u16::from(id).wrapping_mul(20_000),
+            timestamp: u32::from(id).wrapping_mul(0x3579_bdf1),
+        }
+    }
+
+    /// Media time of a frame in ticks, from an origin of the endpoint's own.
+    fn timestamp(&self, track: u8, frame: u64, rate: u64) -> u32 {
+        let origin = self.timestamp.wrapping_add(u32::from(track) << 20);
+        origin.wrapping_add((frame * FRAME * rate / 1000) as u32)
+    }
 }
 
 /// See the [module](self).
@@ -53,21 +85,45 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint whose camera has run since `epoch`; `id` is in each packet, and in its numbers.
     pub fn start(id: u8, epoch: Instant) -> Self {
+        Self::relay(id, epoch, Numbers::of(id))
+    }
+
+    /// One that relays the camera of `id` in numbers of its own.
+    pub fn relay(id: u8, epoch: Instant, numbers: Numbers) -> Self {
         let behaves = Arc::new(Behaviour {
             silent: AtomicBool::new(false),
             refuses: AtomicU16::new(0),
             forgets: AtomicU16::new(0),
             bursts: AtomicBool::new(false),
             video: AtomicU32::new(96),
+            freezes: Mutex::default(),
+            informs: AtomicBool::new(false),
+            late_sound: AtomicU32::new(0),
+            loses: AtomicU32::new(0),
             no_sets: AtomicBool::new(false),
             description: Mutex::new(BOTH.to_owned()),
         });
         let playing: Arc<Mutex<Vec<usize>>> = Arc::default();
         let (script, plays) = (Arc::clone(&behaves), Arc::clone(&playing));
-        let server = Arc::new(Server::start(move |asked| answer(asked, &script, &plays)));
+        let server = Arc::new(Server::start(move |asked| {
+            while *script.freezes.lock().unwrap() == asked.method {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let (status, mut headers, body) = answer(asked, &script, &plays);
+            if asked.method == "PLAY" && script.informs.load(Ordering::SeqCst) {
+                let frame = epoch.elapsed().as_millis() as u64 / FRAME;
+                let [picture, sound] = [(0, 90_000), (1, 48_000)].map(|(track, rate)| {
+                    let time = numbers.timestamp(track, frame, rate);
+                    format!("url={}/trackID={track};seq=1;rtptime={time}", asked.uri)
+                });
+                headers += &format!("RTP-Info: {picture},{sound}\r\n");
+            }
+            (status, headers, body)
+        }));
         let stop = Arc::new(AtomicBool::new(false));
         let camera = Camera {
             id,
+            numbers,
             epoch,
             server: Arc::clone(&server),
             behaves: Arc::clone(&behaves),
@@ -145,6 +201,7 @@ fn answer(asked: &Asked, behaves: &Behaviour, playing: &Mutex<Vec<usize>>) -> (u
 
 struct Camera {
     id: u8,
+    numbers: Numbers,
     epoch: Instant,
     server: Arc<Server>,
     behaves: Arc<Behaviour>,
@@ -180,17 +237,11 @@ impl Camera {
         }
     }
 
-    /// Media time of a frame in ticks, from an origin of the endpoint's own.
-    fn timestamp(&self, track: u8, frame: u64, rate: u64) -> u32 {
-        let origin = u32::from(self.id).wrapping_mul(0x3579_bdf1).wrapping_add(u32::from(track) << 20);
-        origin.wrapping_add((frame * FRAME * rate / 1000) as u32)
-    }
-
     fn send(&self, connection: usize, frame: u64) {
         let key = frame.is_multiple_of(GOP);
         let moment = (frame as u32).to_be_bytes();
-        let number = |packet: u64| (frame * 4 + packet + u64::from(self.id) * 20_000) as u16;
-        let timestamp = self.timestamp(0, frame, 90_000);
+        let number = |packet: u64| ((frame * 4 + packet) as u16).wrapping_add(self.numbers.sequence);
+        let timestamp = self.numbers.timestamp(0, frame, 90_000);
         let payload_type = self.behaves.video.load(Ordering::SeqCst) as u8;
         let mut units: Vec<Vec<u8>> = Vec::new();
         let in_band = !self.behaves.no_sets.load(Ordering::SeqCst);
@@ -201,23 +252,33 @@ impl Camera {
         units.push([&[slice, 0x88, self.id][..], &moment, &[0x55; 200]].concat());
         for (packet, unit) in (0..).zip(&units) {
             let last = packet == 3;
-            let packet = packet_of(payload_type, last, number(packet), timestamp, self.id, unit);
+            let number = number(packet);
+            let loses = self.behaves.loses.load(Ordering::SeqCst) as u16;
+            if loses != 0 && number.is_multiple_of(loses) {
+                continue;
+            }
+            let packet = packet_of(payload_type, last, number, timestamp, self.numbers.ssrc, unit);
             self.server.try_frame(connection, 0, &packet);
         }
-        let sound = [&[self.id][..], &moment, &[0; 50]].concat();
-        let timestamp = self.timestamp(1, frame, 48_000);
-        let number = (frame + u64::from(self.id) * 7_000) as u16;
-        self.server.try_frame(connection, 2, &packet_of(97, false, number, timestamp, self.id, &sound));
+        let frame = frame - u64::from(self.behaves.late_sound.load(Ordering::SeqCst)).min(frame);
+        let sound = [&[self.id][..], &(frame as u32).to_be_bytes(), &[0; 50]].concat();
+        let timestamp = self.numbers.timestamp(1, frame, 48_000);
+        let number = (frame as u16).wrapping_add(self.numbers.sequence / 3);
+        let packet = packet_of(97, false, number, timestamp, self.numbers.ssrc, &sound);
+        self.server.try_frame(connection, 2, &packet);
     }
 
     /// A sender report of each track, by the clock that all endpoints have.
     fn report(&self, connection: usize, frame: u64) {
+        if self.behaves.informs.load(Ordering::SeqCst) {
+            return;
+        }
         for (track, rate) in [(0u8, 90_000u64), (1, 48_000)] {
             let millis = frame * FRAME;
             let ntp = ((3_900_000_000 + millis / 1000) << 32) | (((millis % 1000) << 32) / 1000);
-            let mut report = vec![0x80, 200, 0, 6, 0, 0, track, self.id];
+            let mut report = vec![0x80, 200, 0, 6, 0, 0, track, self.numbers.ssrc];
             report.extend(ntp.to_be_bytes());
-            report.extend(self.timestamp(track, frame, rate).to_be_bytes());
+            report.extend(self.numbers.timestamp(track, frame, rate).to_be_bytes());
             report.extend([0; 8]);
             report[6] = 0;
             self.server.try_frame(connection, track * 2 + 1, &report);
@@ -344,6 +405,9 @@ pub fn check(seen: &[Seen], from: u8, to: u8) -> Splice {
 /// A player of both tracks in its connection.
 pub struct Player {
     pub rtsp: Rtsp,
+    pub session: String,
+    /// What was said of the first packets.
+    pub info: String,
     pub seen: Vec<Seen>,
 }
 
@@ -362,8 +426,10 @@ impl Player {
             assert_eq!(answer.status, 200, "{answer:?}");
             session = answer.session();
         }
-        assert_eq!(rtsp.ask("PLAY", &url, &[("Session", &session)], b"").status, 200);
-        Self { rtsp, seen: Vec::new() }
+        let answer = rtsp.ask("PLAY", &url, &[("Session", &session)], b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let info = answer.header("RTP-Info").to_owned();
+        Self { rtsp, session, info, seen: Vec::new() }
     }
 
     /// Plays until there is a picture, and for so long after.

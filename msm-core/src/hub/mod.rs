@@ -61,6 +61,7 @@ mod fanout;
 mod ingest;
 mod sink;
 mod track;
+pub mod twin;
 
 #[cfg(test)]
 mod testing;

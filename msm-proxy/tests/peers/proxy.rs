@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The program.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_msm-proxy");
 
+/// What it logs when it has taken over from another process.
+const TAKEN_OVER: &str = "serving in the place of another process";
+
 /// A running `msm-proxy`.
 #[derive(Debug)]
 pub(crate) struct Proxy<'lab> {
@@ -64,13 +67,23 @@ impl<'lab> Proxy<'lab> {
 
     /// The same, as a program that lies elsewhere.
     pub(crate) fn of(lab: &'lab Lab, program: &Path, listeners: &str, config: &str) -> Proxy<'lab> {
-        let file = lab.file("msm.yaml");
-        fs::write(&file, text(listeners, config)).unwrap();
-        let mut command = lab.command(Place::Proxy, program);
-        command.args(["run", "--config"]).arg(&file).env_remove("RUST_LOG");
-        let mut process = lab.start("msm-proxy", command);
+        fs::write(lab.file("msm.yaml"), text(listeners, config)).unwrap();
+        let mut process = Proxy::run(lab, program, "msm-proxy");
         process.until(Duration::from_secs(10), "readiness", |_| lab.http(18_021, "/ready").is_some());
         Proxy { lab, process }
+    }
+
+    /// Starts another one with the same configuration, which is to take over from this one, and waits until it has.
+    pub(crate) fn next(&self) -> Proxy<'lab> {
+        let mut process = Proxy::run(self.lab, Path::new(BINARY), "msm-proxy-next");
+        process.until(Duration::from_secs(10), "hand-over", |process| process.err().contains(TAKEN_OVER));
+        Proxy { lab: self.lab, process }
+    }
+
+    fn run(lab: &Lab, program: &Path, name: &str) -> Process {
+        let mut command = lab.command(Place::Proxy, program);
+        command.args(["run", "--config"]).arg(lab.file("msm.yaml")).env_remove("RUST_LOG");
+        lab.start(name, command)
     }
 
     /// Replaces the configuration by one with the usual listener, and has it read at once.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::burst::Burst;
+use msm_core::hub::RtpInfo;
 
 use super::Home;
 use crate::hub::feed::Feed;
@@ -19,6 +20,8 @@ pub(super) struct Heard {
     media: Cell<Option<Instant>>,
     /// The last one of the source before.
     before: Cell<Option<Instant>>,
+    /// The last one that readers have from a second source that brings the same.
+    given: Cell<Option<Instant>>,
     since: Cell<Instant>,
     /// Tracks whose source said BYE and nothing since.
     byes: Cell<u128>,
@@ -33,6 +36,7 @@ impl Heard {
         Self {
             media: Cell::new(None),
             before: Cell::new(None),
+            given: Cell::new(None),
             since: Cell::new(now),
             byes: Cell::new(0),
             bye: Cell::new(None),
@@ -46,6 +50,11 @@ impl Heard {
         self.media.set(Some(now));
         self.forget_byes();
         self.takes_over.replace(false)
+    }
+
+    /// Readers have got a packet of a second source that brings the same.
+    pub(super) fn given(&self, now: Instant) {
+        self.given.set(Some(now));
     }
 
     pub(super) fn replaced(&self, now: Instant) {
@@ -95,6 +104,7 @@ impl Home {
         self.ingest.borrow_mut().replace_source(now);
         self.heard.replaced(now);
         for track in 0..self.handle.tracks().len() {
+            self.begin_anew(track);
             self.tell_remotes(|| Feed::SourceChanged { track });
             self.shard.handle_source_changed(now, track);
         }
@@ -103,6 +113,33 @@ impl Home {
     /// As [`Self::replace_source`], by a session with a source that was described on its own.
     pub(crate) fn succeed(&self, now: Instant, succession: &Succession) {
         self.replace_source(now);
+        self.name_source(succession);
+        for (track, sets) in succession.sets.iter().enumerate() {
+            let Some(sets) = sets else { continue };
+            self.tell_remotes(|| Feed::ParameterSets { track, sets: Arc::clone(sets) });
+            self.shard.set_parameter_sets(track, sets);
+        }
+    }
+
+    /// As [`Self::succeed`], by the source of the second hub, where that brings the same packets: it goes on with the very next one.
+    /// Whether it does. `heard` is when that one brought something last.
+    pub(crate) fn go_on(&self, now: Instant, succession: &Succession, heard: Option<Instant>) -> bool {
+        let Some(offsets) = self.take_from_second(now) else { return false };
+        self.flush_held(now);
+        self.ingest.borrow_mut().replace_source(now);
+        self.heard.replaced(now);
+        // It has brought media all the time, and is silent if it does not go on.
+        self.heard.media.set(heard);
+        self.name_source(succession);
+        for (track, by) in offsets.into_iter().enumerate() {
+            let Some(by) = by else { continue };
+            self.tell_remotes(|| Feed::Renumber { track, by });
+            self.shard.renumber(track, by);
+        }
+        true
+    }
+
+    fn name_source(&self, succession: &Succession) {
         self.handle.source.set_endpoint(&succession.endpoint);
         // Nothing of the source before opens, mends or hears what the next one sends.
         self.upstream.borrow_mut().iter_mut().for_each(|dest| *dest = None);
@@ -110,11 +147,6 @@ impl Home {
         self.mends.borrow_mut().iter_mut().for_each(|mend| *mend = None);
         for (track, numbers) in succession.numbers.iter().enumerate() {
             self.ingest.borrow_mut().set_payload_types(track, numbers);
-        }
-        for (track, sets) in succession.sets.iter().enumerate() {
-            let Some(sets) = sets else { continue };
-            self.tell_remotes(|| Feed::ParameterSets { track, sets: Arc::clone(sets) });
-            self.shard.set_parameter_sets(track, sets);
         }
     }
 
@@ -128,7 +160,8 @@ impl Home {
     pub(super) fn taken_over(&self, now: Instant) {
         let Some(takeover) = self.heard.takeover.borrow_mut().take() else { return };
         let before = self.heard.before.get();
-        let gap = before.map(|before| now.saturating_duration_since(before));
+        let last = before.max(self.heard.given.take());
+        let gap = last.map(|last| now.saturating_duration_since(last));
         let detection = before.map(|before| takeover.noticed.saturating_duration_since(before));
         if let Some(gap) = gap {
             self.worker.shared.metrics.failovers.observe_gap(&takeover.cluster, gap);
@@ -142,10 +175,27 @@ impl Home {
             from = takeover.from,
             to = self.handle.source.endpoint(),
             reason = takeover.reason,
+            identical = takeover.identical,
             noticed_after_ms = millis(detection),
             gap_ms = millis(gap),
             "another source has taken over"
         );
+    }
+
+    /// What the source has answered to PLAY: its tracks' timestamps of one moment (RFC 2326 §12.33). That of one track says nothing, and
+    /// neither do zeros, which some cameras write.
+    pub(crate) fn handle_rtp_info(&self, now: Instant, infos: &[(usize, RtpInfo)]) {
+        if infos.len() < 2 || infos.iter().all(|(_, info)| info.rtptime == 0) {
+            return;
+        }
+        for (track, info) in infos {
+            self.tell_rtp_info(now, *track, *info);
+        }
+    }
+
+    fn tell_rtp_info(&self, now: Instant, track: usize, info: RtpInfo) {
+        self.tell_remotes(|| Feed::RtpInfo { track, info });
+        self.shard.handle_rtp_info(now, track, info);
     }
 
     /// What the source has sent since its last keyframe.
@@ -164,6 +214,9 @@ impl Home {
             if let Some(live) = kept.live {
                 self.tell_remotes(|| Feed::Expect { track, live });
                 self.shard.expect(track, live);
+            }
+            if let Some(info) = kept.info {
+                self.tell_rtp_info(now, track, info);
             }
             if let Some(clock) = kept.clock {
                 self.tell_remotes(|| Feed::SenderReport { track, clock });

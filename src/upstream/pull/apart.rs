@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::source::{Lost, Reason, Source};
+use super::trial::Trial;
 use crate::cluster::Held;
 use crate::error::Error;
 use crate::hub::handle::{HubHandle, PlayRequest};
@@ -47,26 +48,23 @@ impl Apart {
     /// Sets a source up, and has it play to the hub of `handle`, which is made for it.
     pub(crate) async fn play(
         worker: &Rc<Worker>,
-        mut source: Source,
+        source: Source,
         held: Held,
         handle: Arc<HubHandle>,
         request: &PlayRequest,
     ) -> Result<Self, Error> {
+        let mut trial = Trial::new(worker, source);
         let begun = async {
+            let source = trial.session()?;
             source.set_up().await?;
             let home = Own(Home::start(worker, handle, worker.shared.seed(), Instant::now()));
             source.attach(&home);
             source.play(request, true).await?;
             Ok(home)
         };
-        match begun.await {
-            Ok(home) => Ok(Self { source, held, home, since: Instant::now() }),
-            Err(error) => {
-                held.report_failure(&error);
-                source.leave_behind(worker);
-                Err(error)
-            }
-        }
+        let begun: Result<Own, Error> = begun.await;
+        let home = begun.inspect_err(|error| held.report_failure(error))?;
+        Ok(Self { source: trial.keep()?, held, home, since: Instant::now() })
     }
 
     /// Its URL, for people.

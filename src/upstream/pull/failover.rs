@@ -93,6 +93,7 @@ impl Pull {
             cluster: self.making.settings().name.clone(),
             from: from.to_owned(),
             reason: reason.name(),
+            identical: false,
             noticed: Instant::now(),
         }
     }
@@ -106,6 +107,7 @@ impl Pull {
         handle.set_comes(source.kind());
         self.source = Some(source);
         self.held = held;
+        self.moved = true;
         self.since = Instant::now();
         if answer.is_some() {
             self.playing = answer;
@@ -130,7 +132,12 @@ impl Pull {
     /// The standby's source takes over, with what it has kept since its last keyframe.
     fn promote(&mut self, ready: Ready, takeover: Takeover, reason: Reason) {
         let Some(home) = self.home.clone() else { return };
-        let (source, held) = ready.take_over(&home, takeover);
+        let cluster = takeover.cluster.clone();
+        self.count_merged();
+        let (source, held, identical) = ready.take_over(&home, takeover);
+        if identical {
+            self.making.worker.shared.metrics.failovers.count_identical(&cluster);
+        }
         self.go_on(source, held, None, reason);
     }
 

@@ -7,6 +7,7 @@ mod ready;
 pub(crate) mod run;
 mod search;
 pub(crate) mod source;
+mod trial;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -45,6 +46,8 @@ struct Pull {
     /// None only while another one is looked for.
     source: Option<Source>,
     held: Held,
+    /// It is another one than before.
+    moved: bool,
     /// The answer to the first PLAY, once it was asked for.
     playing: Option<PlayAnswer>,
     request: PlayRequest,
@@ -108,6 +111,7 @@ pub(crate) async fn open(
         home: None,
         source: Some(Source::new(&making, found)),
         held,
+        moved: false,
         playing: None,
         request: PlayRequest::default(),
         since: now,

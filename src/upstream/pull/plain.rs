@@ -135,7 +135,11 @@ impl PlainSource {
         if self.wanted.is_none() && by_udp && self.making.settings().transport == Transport::Auto {
             self.wanted = Some((request.clone(), now));
         }
-        Ok(play::answer(&response, &self.described))
+        let answer = play::answer(&response, &self.described);
+        if let Some(home) = &self.home {
+            home.handle_rtp_info(now, &answer.rtp_info);
+        }
+        Ok(answer)
     }
 
     pub(super) async fn pause(&mut self) -> Result<(), Error> {
@@ -182,7 +186,7 @@ impl PlainSource {
     }
 
     pub(super) async fn look_after(&mut self, now: Instant) -> Result<(), Lost> {
-        self.link.check_trust(now).map_err(|why| Lost::new(Reason::Untrusted, why))?;
+        self.check(now)?;
         if self.is_starved(now) {
             self.fall_back().await?;
         }
@@ -191,6 +195,10 @@ impl PlainSource {
             self.renew(now).await?;
         }
         Ok(())
+    }
+
+    pub(super) fn check(&mut self, now: Instant) -> Result<(), Lost> {
+        self.link.check_trust(now).map_err(|why| Lost::new(Reason::Untrusted, why))
     }
 
     pub(super) fn patience(&self) -> Duration {

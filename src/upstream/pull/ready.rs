@@ -11,6 +11,7 @@ use super::Pull;
 use super::apart::Apart;
 use super::search::{Candidate, Search};
 use super::source::{Lost, Source};
+use super::trial::Trial;
 use crate::cluster::{Attempts, Held};
 use crate::config;
 use crate::error::Error;
@@ -25,6 +26,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// How long one that takes over where it need not may wait for its keyframe.
 const KEYFRAME: Duration = Duration::from_secs(5);
+/// How often it is looked whether a source's first media has come, and for how long.
+const LOOK: Duration = Duration::from_millis(20);
+const FIRST_MEDIA: Duration = Duration::from_secs(5);
 
 /// A source that is ready.
 pub(super) struct Ready {
@@ -123,23 +127,31 @@ impl Standby {
 
 impl Ready {
     /// Feeds the stream's own hub from now on: what was kept first, squeezed into the gap.
-    pub(super) fn take_over(self, home: &Rc<Home>, takeover: Takeover) -> (Source, Held) {
+    /// Where it brings the same packets, it goes on with the very next one; whether it does.
+    pub(super) fn take_over(self, home: &Rc<Home>, takeover: Takeover) -> (Source, Held, bool) {
         let Self { apart: Apart { mut source, held, home: own, .. }, succession } = self;
         let now = Instant::now();
-        let kept = own.kept(now);
-        home.expect_takeover(takeover);
-        home.succeed(now, &succession);
-        home.take_kept(now, kept);
+        own.release_mended(now);
+        let identical = home.go_on(now, &succession, own.last_rtp());
+        let clocks = own.kept(now);
+        home.expect_takeover(Takeover { identical, ..takeover });
+        if identical {
+            home.take_clocks(now, &clocks);
+        } else {
+            home.succeed(now, &succession);
+            home.take_kept(now, clocks);
+        }
         source.attach(home);
-        (source, held)
+        (source, held, identical)
     }
 }
 
 /// Sets a source up, and has it play to a hub of its own.
 async fn prepare(search: Search, held: Held) -> Result<Ready, Error> {
-    let Candidate { source, held, succession } = search.describe(held).await?;
+    let Candidate { source: trial, held, succession } = search.describe(held).await?;
     let making = &search.making;
     let worker = &making.worker;
+    let source = trial.keep()?;
     let handle = HubHandle::new(HubParts {
         id: worker.shared.registry.next_id(),
         worker: worker.id,
@@ -155,7 +167,28 @@ async fn prepare(search: Search, held: Held) -> Result<Ready, Error> {
     // It begins with a keyframe when it takes over.
     let tracks = apart.home.handle.tracks().len();
     (0..tracks).for_each(|track| apart.home.request_keyframe(Instant::now(), track));
-    Ok(Ready { apart, succession })
+    let mut trial = Trial::new(worker, apart);
+    await_media(trial.session()?).await?;
+    Ok(Ready { apart: trial.keep()?, succession })
+}
+
+/// Waits until a source brings media; where a firewall lets none through by UDP, that is by the connection.
+async fn await_media(apart: &mut Apart) -> Result<(), Error> {
+    let endpoint = apart.name();
+    let useless = |reason| Error::UpstreamProtocol { endpoint: endpoint.clone(), reason };
+    while apart.home.last_rtp().is_none() {
+        tokio::select! {
+            lost = apart.next() => return Err(useless(lost.why)),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let now = Instant::now();
+        apart.look_after(now).await.map_err(|lost| useless(lost.why))?;
+        let waited = now.saturating_duration_since(apart.since);
+        if waited >= FIRST_MEDIA + apart.patience() {
+            return Err(useless(format!("no media for {} ms", waited.as_millis())));
+        }
+    }
+    Ok(())
 }
 
 impl Pull {
@@ -179,6 +212,32 @@ impl Pull {
         }
     }
 
+    /// Tells whether the standby brings the same packets as the source.
+    fn look_at_twin(&self) {
+        self.count_merged();
+        let (Some(home), Some(ready)) = (&self.home, &self.standby.ready) else { return };
+        let (hub, identical) = (self.making.handle.id, home.is_identical());
+        if self.making.handle.source.set_identical(identical) {
+            let upstream = ready.apart.name();
+            match identical {
+                true => tracing::info!(
+                    hub,
+                    upstream,
+                    "standby brings the same packets: it takes over without a gap"
+                ),
+                false => tracing::info!(hub, upstream, "standby does not bring the same packets any more"),
+            }
+        }
+    }
+
+    /// Counts what readers have from the standby.
+    pub(super) fn count_merged(&self) {
+        if let Some(home) = &self.home {
+            let cluster = &self.making.settings().name;
+            self.making.worker.shared.metrics.failovers.add_merged(cluster, home.take_filled());
+        }
+    }
+
     fn retry_later(&mut self, now: Instant) {
         let wait = self.standby.retry.map_or(FIRST_RETRY, |(_, wait)| (wait * 2).min(LONGEST_RETRY));
         self.standby.retry = Some((now + wait, wait));
@@ -194,6 +253,9 @@ impl Pull {
                 self.making.handle.source.set_standby(Some(&endpoint));
                 self.standby.retry = None;
                 self.standby.told = false;
+                if let Some(home) = &self.home {
+                    home.pair(&ready.apart.home, &ready.succession.numbers);
+                }
                 self.standby.ready = Some(ready);
             }
             Some(Err(error)) => {
@@ -203,11 +265,15 @@ impl Pull {
             }
             None => {}
         }
-        let lost = self.standby.lost.take().map(|lost| lost.why);
+        let untrusted = self.standby.ready.as_mut().and_then(|ready| ready.apart.source.check(now).err());
+        let lost = self.standby.lost.take().or(untrusted).map(|lost| lost.why);
         let worker = Rc::clone(&self.making.worker);
         if let Some(ready) = &self.standby.ready
             && let Some(why) = lost.or_else(|| {
-                ready.apart.objection(now, &settings, Duration::ZERO).map(|objection| objection.why)
+                let same = ready.apart.held.url == self.held.url;
+                same.then(|| "the stream comes from the same endpoint by now".to_owned()).or_else(|| {
+                    ready.apart.objection(now, &settings, Duration::ZERO).map(|objection| objection.why)
+                })
             })
         {
             tracing::info!(hub, upstream = ready.apart.name(), why, "standby is given up");
@@ -216,6 +282,7 @@ impl Pull {
                 ready.apart.end(&worker);
             }
         }
+        self.look_at_twin();
         let is_warm = settings.failover.standby == config::Standby::Warm;
         let is_wanted = is_warm && self.playing.is_some() && self.is_kept();
         let is_left = self.held.objection().is_some();

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::Pull;
 use super::source::{Lost, Making, Reason, next_of};
 use crate::error::Error;
-use crate::hub::handle::{Command, PlayAnswer, PlayRequest};
+use crate::hub::handle::{Command, ParameterAnswer, ParameterRequest, PlayAnswer, PlayRequest};
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
 use crate::mirror::{Mirrored, Original, What};
@@ -83,9 +83,6 @@ pub(super) async fn run(
             Step::Look => pull.look(Instant::now()).await,
             Step::Tick => {
                 let now = Instant::now();
-                if let Some(home) = &pull.home {
-                    home.observe(now, &pull.held);
-                }
                 if pull.is_used() {
                     last_used = now;
                 } else if now.saturating_duration_since(last_used) >= idle {
@@ -105,10 +102,12 @@ pub(super) async fn run(
             }
             Step::Stop => break "shutdown".to_owned(),
         };
-        if let Some(lost) = lost {
-            if let Err(why) = pull.fail_over(lost, &mut commands, &mut stopping).await {
-                break why;
-            }
+        if let Some(lost) = lost
+            && let Err(why) = pull.fail_over(lost, &mut commands, &mut stopping).await
+        {
+            break why;
+        }
+        if std::mem::take(&mut pull.moved) {
             changes = pull.held.changes();
         }
     };
@@ -160,16 +159,11 @@ impl Pull {
 
     /// When the source is silent, unless media comes before: of any track, as some are silent by themselves.
     fn overdue_at(&self) -> Option<Instant> {
-        let timeout = self.making.settings().media_timeout;
         let home = self.home.as_ref().filter(|_| self.playing.is_some())?;
         let source = self.source.as_ref()?;
         let bye = home.bye_since().map(|bye| bye + BYE_GRACE);
-        if timeout.is_zero() {
-            return bye;
-        }
+        let Some(timeout) = self.silence() else { return bye };
         let silent = match home.last_rtp() {
-            // Its own server again is the last thing to try: readers would get its old pictures anew, and what is silent may be so by itself.
-            Some(last) if !self.making.resolved.has_a_choice() => last + timeout.max(NO_CHOICE),
             Some(last) => last + timeout,
             None => self.since.max(home.replaced_at()) + self.patience + source.patience(),
         };
@@ -224,14 +218,42 @@ impl Pull {
                 None
             }
             Command::Parameter { request, reply } => {
-                let outcome = match &mut self.source {
-                    Some(source) => source.parameter(request).await,
-                    None => Err(Error::StreamEnded),
-                };
-                let _ = reply.send(outcome);
+                let _ = reply.send(self.parameter(request).await);
                 None
             }
         }
+    }
+
+    /// Asks the source, for as long as it is not silent: one that is frozen answers nothing, and is to be replaced.
+    async fn parameter(&mut self, request: ParameterRequest) -> Result<ParameterAnswer, Error> {
+        let is_kept = self.is_kept();
+        let endpoint = self.making.handle.source.endpoint();
+        let (playing, patience) = (self.playing.is_some(), self.silence());
+        let home = self.home.clone().filter(|_| playing && is_kept);
+        let source = self.source.as_mut().ok_or(Error::StreamEnded)?;
+        let silent_at = || Some(home.as_ref()?.last_rtp()? + patience?);
+        let answer = source.parameter(request);
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer,
+                () = sleep_until(silent_at()) => {}
+            }
+            if silent_at().is_some_and(|at| at <= Instant::now()) {
+                return Err(Error::UpstreamTimeout {
+                    endpoint,
+                    request: "a parameter, and brings no media".into(),
+                });
+            }
+        }
+    }
+
+    /// How long the source may bring nothing, once it has brought something.
+    fn silence(&self) -> Option<Duration> {
+        let timeout = self.making.settings().media_timeout;
+        // Its own server again is the last thing to try: readers would get its old pictures anew, and what is silent may be so by itself.
+        let timeout = if self.making.resolved.has_a_choice() { timeout } else { timeout.max(NO_CHOICE) };
+        (!self.making.settings().media_timeout.is_zero()).then_some(timeout)
     }
 
     /// Answers a reader. The error is one that ends the stream, which whoever asks again must not find.

@@ -9,6 +9,7 @@ use msm_rtsp::sdp::Description;
 use msm_rtsp::url::RtspUrl;
 
 use super::source::{Making, Source};
+use super::trial::Trial;
 use crate::cluster::Held;
 use crate::config::OnChange;
 use crate::error::Error;
@@ -25,7 +26,7 @@ const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// A source that has described the stream, and how it takes over.
 pub(super) struct Candidate {
-    pub(super) source: Source,
+    pub(super) source: Trial<Source>,
     pub(super) held: Held,
     pub(super) succession: Succession,
 }
@@ -72,44 +73,30 @@ impl Search {
         described.map(|(source, succession)| Candidate { source, held, succession })
     }
 
-    async fn candidate(&self, held: &Held) -> Result<(Source, Succession), Useless> {
+    async fn candidate(&self, held: &Held) -> Result<(Trial<Source>, Succession), Useless> {
         let Making { worker, resolved, via, .. } = &*self.making;
         let settings = &self.making.settings();
         let found = ask(worker, resolved, settings, &held.url, via).await?;
         let source = Source::new(&self.making, found);
-        let next = &source.described().description;
-        match self.line.successor(next) {
-            Ok(numbers) => {
-                let succession = Succession::new(source.name(), numbers, next);
-                Ok((source, succession))
-            }
-            Err(why) => {
-                source.leave_behind(worker);
-                Err(Useless::Changed(why))
-            }
-        }
+        let (name, next) = (source.name(), source.described().description.clone());
+        let source = Trial::new(worker, source);
+        let numbers = self.line.successor(&next).map_err(Useless::Changed)?;
+        Ok((source, Succession::new(name, numbers, &next)))
     }
 
     /// Has an endpoint take over; its answer to PLAY, if that was asked for.
     async fn take_over(&self, held: &Held, now: &Now<'_>) -> Result<(Source, Option<PlayAnswer>), Useless> {
-        let (mut source, succession) = self.candidate(held).await?;
-        let begin = async {
-            let Some(home) = now.home else { return Ok(None) };
-            source.set_up().await?;
-            home.succeed(Instant::now(), &succession);
-            source.attach(home);
-            match now.request {
-                Some(request) => source.play(request, true).await.map(Some),
-                None => Ok(None),
-            }
+        let (mut trial, succession) = self.candidate(held).await?;
+        let Some(home) = now.home else { return Ok((trial.keep()?, None)) };
+        let source = trial.session()?;
+        source.set_up().await?;
+        home.succeed(Instant::now(), &succession);
+        source.attach(home);
+        let answer = match now.request {
+            Some(request) => Some(source.play(request, true).await?),
+            None => None,
         };
-        match begin.await {
-            Ok(answer) => Ok((source, answer)),
-            Err(error) => {
-                source.leave_behind(&self.making.worker);
-                Err(error.into())
-            }
-        }
+        Ok((trial.keep()?, answer))
     }
 
     /// Tries one endpoint after the other until one has taken over: first where the server sent us, last the one that failed, and

@@ -231,6 +231,14 @@ impl Source {
         }
     }
 
+    /// Whether its peer is still there and trusted, for one that is kept ready.
+    pub(crate) fn check(&mut self, now: Instant) -> Result<(), Lost> {
+        match self {
+            Self::Plain(source) => source.check(now),
+            Self::Member(source) => source.look_after(),
+        }
+    }
+
     /// How long it may still try another transport before it counts as silent.
     pub(crate) fn patience(&self) -> Duration {
         match self {

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use super::super::ReaderCounters;
+use super::super::clock::duration;
 use super::clocks::Clocks;
 use super::line::{Line, State};
-use super::upstream::Upstream;
+use super::upstream::{TRUST, Upstream};
 use super::{Fanout, HubError, Reader, ReaderClosed, ReaderId, ReaderSetup, RtpInfo};
 use crate::rng::Rng;
+use crate::seq;
 
 impl<D> Fanout<D> {
     /// Adds a reader, which gets nothing until it [plays](Self::play).
@@ -250,8 +252,15 @@ pub(super) fn timestamp_of(
     start: &Option<(Clocks, u32, u32)>,
     moment: Instant,
 ) -> Option<u32> {
-    start
-        .as_ref()
-        .and_then(|(clocks, timestamp, rate)| up.timestamp_with(clocks, *timestamp, *rate))
-        .or_else(|| up.timestamp_at(moment))
+    let by_arrival = up.timestamp_at(moment);
+    let by_clocks =
+        start.as_ref().and_then(|(clocks, timestamp, rate)| up.timestamp_with(clocks, *timestamp, *rate));
+    match (by_clocks, by_arrival) {
+        // Some servers write anything into their `RTP-Info`.
+        (Some(one), Some(other)) if !up.has_report() => {
+            let apart = seq::timestamp_distance(one, other).unsigned_abs();
+            Some(if duration(apart, up.rate) <= TRUST { one } else { other })
+        }
+        (one, other) => one.or(other),
+    }
 }

@@ -87,6 +87,15 @@ impl Settling {
         self.change(shift, to);
     }
 
+    /// The source's timestamps are others by so much from now on.
+    pub(super) fn renumber(&mut self, by: u32) {
+        self.newest = self.newest.wrapping_add(by);
+        self.floor.0 = self.floor.0.wrapping_add(by);
+        for (source, _) in self.recent.iter_mut().flatten() {
+            *source = source.wrapping_add(by);
+        }
+    }
+
     /// Our timestamp for one of the source's. `edge` is where the old source was.
     pub(super) fn place(
         &mut self,

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::Fanout;
 use super::edge::LivePoint;
+use super::{Fanout, RtpInfo};
 use crate::hub::SenderClock;
+use crate::hub::twin::Offset;
 use crate::rtp::RtpBuilder;
 
 /// Bytes of an RTP header without extensions.
@@ -21,6 +22,11 @@ impl<D> Fanout<D> {
         self.tracks.get(track)?.up.clock()
     }
 
+    /// What the source has told of `track` by [`handle_rtp_info`](Self::handle_rtp_info).
+    pub fn rtp_info(&self, track: usize) -> Option<RtpInfo> {
+        self.tracks.get(track)?.up.origin()
+    }
+
     /// The packets of `track` since its last keyframe, with the parameter sets that belong before it, as they came: a fan-out
     /// without readers changes none of them.
     pub fn since_keyframe(&self, track: usize) -> impl Iterator<Item = &[u8]> {
@@ -32,6 +38,14 @@ impl<D> Fanout<D> {
     pub fn expect(&mut self, track: usize, live: LivePoint) {
         if let Some(fan) = self.tracks.get_mut(track) {
             fan.up.expect(live);
+        }
+    }
+
+    /// Another source goes on with the very next packet of `track`, in numbers of its own, which become those of the one before by this
+    /// offset: readers notice nothing.
+    pub fn renumber(&mut self, track: usize, by: Offset) {
+        if let Some(fan) = self.tracks.get_mut(track) {
+            fan.up.renumber(by);
         }
     }
 

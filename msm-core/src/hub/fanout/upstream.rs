@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::clock::{duration, ticks};
 use super::super::{SenderClock, TrackInfo};
+use super::RtpInfo;
 use super::cache::{Cache, Facts, Pushed};
 pub(super) use super::clocks::Reference;
 use super::clocks::{Clocks, ORIGIN, Offset};
@@ -11,11 +12,12 @@ use super::edge::{Edge, LivePoint};
 use super::settle::{Role, Settling};
 use crate::burst::Burst;
 use crate::codec::{self, Codec};
+use crate::hub::twin::Offset as TwinOffset;
 use crate::rtp::Header;
 use crate::seq;
 
 /// When clocks of sender reports and times of arrival disagree by more than this about a splice, arrival decides.
-const TRUST: Duration = Duration::from_secs(1);
+pub(super) const TRUST: Duration = Duration::from_secs(1);
 
 /// The window over which a track's rate is measured.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
@@ -219,6 +221,20 @@ impl Upstream {
         self.cache.flush(true);
     }
 
+    /// The same line comes in other numbers from now on.
+    pub(super) fn renumber(&mut self, by: TwinOffset) {
+        if self.splice {
+            return;
+        }
+        let back = 0u32.wrapping_sub(by.timestamp);
+        self.sequence_shift = self.sequence_shift.wrapping_add(by.sequence);
+        self.timestamp_shift = self.timestamp_shift.wrapping_add(by.timestamp);
+        self.clocks = self.clocks.shifted(back);
+        if let Some(settling) = &mut self.settling {
+            settling.renumber(back);
+        }
+    }
+
     /// Where the media of the source that follows is by now.
     pub(super) fn expect(&mut self, live: LivePoint) {
         self.expected = Some(live);
@@ -247,9 +263,19 @@ impl Upstream {
         self.clocks.report = Some(clock);
     }
 
+    /// Whether the source has sent a report.
+    pub(super) fn has_report(&self) -> bool {
+        self.clocks.report.is_some()
+    }
+
     /// The source's `RTP-Info`: its tracks' `rtptime`s are of one moment.
     pub(super) fn set_origin(&mut self, timestamp: u32, now: Instant) {
         self.clocks.origin = Some(SenderClock { ntp: ORIGIN, rtp: timestamp, arrival: now });
+    }
+
+    /// The same, if it was told; its sequence number is that of a packet of long ago.
+    pub(super) fn origin(&self) -> Option<RtpInfo> {
+        self.clocks.origin.map(|clock| RtpInfo { seq: 0, rtptime: clock.rtp })
     }
 
     /// The source's clock in the track's line; none while a splice is under way.

@@ -4,6 +4,7 @@ use super::super::action::Action;
 use super::super::pattern::default_port;
 use super::super::precedence::Step;
 use super::super::table::Route;
+use super::{has_full_labels, last_label};
 
 /// Texts of patterns, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -168,20 +169,20 @@ fn write<'p>(text: &mut String, step: impl Fn(usize) -> Step<'p>) {
 
 /// Whether a name is of a host pattern with wildcards, whose labels `HostPattern::write` wrote.
 pub(super) fn labels_match(pattern: &str, name: &str) -> bool {
-    let (mut labels, mut pattern) = (name.rsplit('.'), pattern.rsplit('.').peekable());
-    while let Some(wanted) = pattern.next() {
-        let Some(label) = labels.next() else { return false };
-        if wanted != "*" {
-            if !wanted.eq_ignore_ascii_case(label) {
-                return false;
-            }
-        } else if label.is_empty() {
-            return false;
-        } else if pattern.peek().is_none() {
-            return labels.all(|label| !label.is_empty());
+    let (mut left, mut wanted) = (Some(name), Some(pattern));
+    while let Some(pattern) = wanted {
+        let Some(name) = left else { return false };
+        let ((label, before), (own, next)) = (last_label(name), last_label(pattern));
+        match (own, next) {
+            // Only the first one may stand for several.
+            ("*", None) => return has_full_labels(name),
+            ("*", Some(_)) if !label.is_empty() => {}
+            _ if own.eq_ignore_ascii_case(label) && own != "*" => {}
+            _ => return false,
         }
+        (left, wanted) = (before, next);
     }
-    labels.next().is_none()
+    left.is_none()
 }
 
 /// Whether a path is a pattern's, as `UrlPattern::walk` says.

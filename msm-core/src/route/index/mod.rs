@@ -206,9 +206,23 @@ struct Labels<'a>(Option<&'a str>);
 
 impl<'a> Labels<'a> {
     fn last(self) -> Option<(&'a str, Option<&'a str>)> {
-        let rest = self.0?;
-        Some(rest.rsplit_once('.').map_or((rest, None), |(before, label)| (label, Some(before))))
+        self.0.map(last_label)
     }
+}
+
+/// The last label of a name, and what stands before it: `None` where nothing does, not even a dot.
+fn last_label(name: &str) -> (&str, Option<&str>) {
+    match name.bytes().rposition(|byte| byte == b'.') {
+        Some(at) => (name.get(at.saturating_add(1)..).unwrap_or_default(), name.get(..at)),
+        None => (name, None),
+    }
+}
+
+/// Whether a name is made of labels of which none is empty.
+fn has_full_labels(name: &str) -> bool {
+    let mut before = b'.';
+    let is_empty = |byte: u8| std::mem::replace(&mut before, byte) == b'.' && byte == b'.';
+    !name.bytes().any(is_empty) && before != b'.'
 }
 
 impl<'a> Query<'a> for Labels<'a> {
@@ -226,6 +240,6 @@ impl<'a> Query<'a> for Labels<'a> {
     }
 
     fn is_rest(self) -> bool {
-        self.0.is_some_and(|rest| rest.split('.').all(|label| !label.is_empty()))
+        self.0.is_some_and(has_full_labels)
     }
 }

@@ -7,6 +7,8 @@ use crate::process::Process;
 use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,40 @@ impl Probes {
 
     pub(crate) fn done(self) -> Vec<Seen> {
         self.0.join().unwrap()
+    }
+}
+
+/// A thread in the clients' namespace whose readers come and go, one after the other, without a pause.
+pub(crate) struct Visitors {
+    thread: JoinHandle<(usize, Vec<String>)>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Visitors {
+    pub(crate) fn start(lab: &Lab, url: &str) -> Visitors {
+        let namespace = format!("/run/netns/{}", lab.namespace(Place::Client));
+        let (url, stop) = (url.to_owned(), Arc::<AtomicBool>::default());
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            setns(File::open(namespace).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (mut served, mut refused) = (0, Vec::new());
+            while !stopped.load(Ordering::Relaxed) {
+                let way = if served % 2 == 0 { Way::Udp } else { Way::Tcp };
+                match runtime.block_on(probe::visit(&url, way)) {
+                    Ok(()) => served += 1,
+                    Err(why) => refused.push(format!("visitor {served} by {way:?}: {why}")),
+                }
+            }
+            (served, refused)
+        });
+        Visitors { thread, stop }
+    }
+
+    /// How many were served, and why the others were not.
+    pub(crate) fn done(self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
     }
 }
 

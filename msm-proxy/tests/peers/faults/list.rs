@@ -1,7 +1,7 @@
 //! The faults.
 
 use super::scene::Fault;
-use super::{acts, garbage, names, reload};
+use super::{acts, garbage, names, reload, upgrade};
 use std::time::Duration;
 
 const WARM: &str = ", health: {media_timeout: 500ms}, failover: {standby: warm}";
@@ -21,6 +21,7 @@ const KILL: Fault = Fault {
     transport: "tcp",
     cluster: WARM,
     named: false,
+    upgrades: false,
     options: [&[], &[], &[]],
     act: acts::kill,
     lasts: Duration::ZERO,
@@ -56,6 +57,7 @@ const GARBAGE: Fault = Fault {
     transport: "udp",
     options: [&["--garbage", "bytes"], &[], &[]],
     act: garbage::instead,
+    lasts: Duration::from_secs(2),
     ..STOP
 };
 
@@ -137,6 +139,17 @@ pub(crate) const FAULTS: &[Fault] = &[
         about: "the configuration changes 10 times a second for 30 s",
         act: reload::change,
         lasts: Duration::from_secs(31),
+        leaves: false,
+        lossless: true,
+        ..KILL
+    },
+    Fault {
+        name: "upgrade",
+        about: "another process takes the proxy's place, readers come meanwhile",
+        cluster: COLD,
+        upgrades: true,
+        act: upgrade::take_over,
+        lasts: Duration::from_secs(15),
         leaves: false,
         lossless: true,
         ..KILL

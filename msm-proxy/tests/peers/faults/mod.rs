@@ -10,6 +10,7 @@ mod probe;
 mod reload;
 mod scene;
 mod table;
+mod upgrade;
 
 use self::scene::{Fault, Scene};
 use self::table::Row;

@@ -9,6 +9,8 @@ use tokio::net::{TcpStream, UdpSocket};
 
 /// Clock rates of the streams' tracks: H.264 and Opus.
 const RATES: [f64; 2] = [90_000.0, 48_000.0];
+/// How long a visit may take as a whole.
+const VISIT: Duration = Duration::from_secs(5);
 /// How often a session is kept alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What garbage ends with (see `gst_garbage.py`).
@@ -225,18 +227,25 @@ impl Connection {
     }
 }
 
-/// Reads `url` until `end`, and then says goodbye.
+/// Reads `url` until `end`.
 pub(crate) async fn read(url: String, way: Way, end: Instant) -> Seen {
     let mut seen = Seen::new();
     let end = tokio::time::Instant::from_std(end);
-    let outcome = tokio::time::timeout_at(end, session(&url, way, &mut seen)).await;
+    let outcome = tokio::time::timeout_at(end, session(&url, way, &mut seen, usize::MAX)).await;
     if let Ok(outcome) = outcome {
         seen.ended = Some(outcome.map_or_else(|error| error.to_string(), |()| "it ended".to_owned()));
     }
     seen
 }
 
-async fn session(url: &str, way: Way, seen: &mut Seen) -> io::Result<()> {
+/// Reads `url` until the first packet has come, and takes its leave.
+pub(crate) async fn visit(url: &str, way: Way) -> io::Result<()> {
+    let mut seen = Seen::new();
+    tokio::time::timeout(VISIT, session(url, way, &mut seen, 1)).await?
+}
+
+/// Ends with a TEARDOWN when `enough` packets have come.
+async fn session(url: &str, way: Way, seen: &mut Seen, enough: usize) -> io::Result<()> {
     let address = url.trim_start_matches("rtsp://").split('/').next().unwrap_or_default();
     let stream = TcpStream::connect(address).await?;
     let mut connection = Connection { stream, buffer: Vec::new(), number: 0 };
@@ -275,7 +284,7 @@ async fn session(url: &str, way: Way, seen: &mut Seen) -> io::Result<()> {
     connection.ask("PLAY", &base, &format!("{session}Range: npt=0.000-\r\n")).await?;
     let mut keep_alive = tokio::time::interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
     let (mut first, mut second) = ([0; DATAGRAM], [0; DATAGRAM]);
-    loop {
+    while seen.tracks.iter().map(|track| track.packets.len()).sum::<usize>() < enough {
         tokio::select! {
             item = connection.next() => if let Err((channel, packet)) = item?
                 && let Some(track) = seen.tracks.get_mut(usize::from(channel / 2))
@@ -288,6 +297,7 @@ async fn session(url: &str, way: Way, seen: &mut Seen) -> io::Result<()> {
             _ = keep_alive.tick() => connection.send("GET_PARAMETER", &base, &session).await?,
         }
     }
+    connection.ask("TEARDOWN", &base, &session).await.map(drop)
 }
 
 /// The next datagram; never where there is no socket.

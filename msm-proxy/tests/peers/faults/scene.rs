@@ -4,6 +4,7 @@ use super::crowd::{Player, Probes, READERS, players};
 use super::names::{self, NAME};
 use super::probe::Seen;
 use super::table::Row;
+use super::upgrade;
 use crate::lab::{Lab, Place};
 use crate::names::NameServer;
 use crate::need::workspace;
@@ -34,6 +35,8 @@ pub(crate) struct Fault {
     pub(crate) cluster: &'static str,
     /// Whether a name stands for the endpoints.
     pub(crate) named: bool,
+    /// Whether another process may take the proxy's place.
+    pub(crate) upgrades: bool,
     /// Options of the servers, one after the other.
     pub(crate) options: [&'static [&'static str]; 3],
     /// What is done, and how long that takes at most.
@@ -65,6 +68,8 @@ pub(crate) struct Scene<'lab> {
     pub(crate) servers: Vec<Option<Process>>,
     pub(crate) proxy: Option<Proxy<'lab>>,
     pub(crate) names: Option<NameServer>,
+    /// The one that has taken the proxy's place.
+    pub(crate) next: Option<Proxy<'lab>>,
     calm: Option<Process>,
     pub(crate) lab: &'lab Lab,
     /// When the endpoint was struck, where that is not at once.
@@ -81,6 +86,7 @@ impl<'lab> Scene<'lab> {
             servers: Vec::new(),
             proxy: None,
             names: fault.named.then(|| names::server(lab, fault.endpoints)),
+            next: None,
             calm: None,
             lab,
             struck: None,
@@ -113,8 +119,9 @@ impl<'lab> Scene<'lab> {
             None => format!("endpoints: [{}]", urls.join(", ")),
         };
         let Other { routes, clusters, .. } = other;
+        let upgrade = if self.fault.upgrades { upgrade::key(self.lab) } else { String::new() };
         format!(
-            r#"routes:
+            r#"{upgrade}routes:
 {routes}  - {{name: calm, match: {{url: "rtsp://*/calm/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: calm}}]}}
   - {{name: all, match: {{url: "rtsp://*/{{path...}}"}}, rewrite: "/{{path}}", backends: [{{cluster: servers}}]}}
 clusters:
@@ -151,6 +158,9 @@ clusters:
         sleep(BEFORE);
         let (fault, wall) = (Instant::now(), SystemTime::now());
         (self.fault.act)(&mut self);
+        if fault.elapsed() > self.fault.lasts + AFTER / 2 {
+            self.wrong.push(format!("it took {:?}, longer than readers stay", fault.elapsed()));
+        }
         sleep(end.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_secs(3)));
         let ended: Vec<String> = players.iter().filter_map(|player| Player::goes_on(player).err()).collect();
         let broken = ended.len();
@@ -187,10 +197,12 @@ clusters:
             row.wrong.push("the proxy says nothing of leaving the endpoint".to_owned());
         }
         if !row.is_well() {
-            let log = self.proxy.as_ref().unwrap().log();
-            let lines: Vec<_> =
-                log.lines().filter(|line| line.starts_with("20") && !line.contains("DEBUG")).collect();
-            println!("--- the proxy:\n{}", lines.join("\n"));
+            for proxy in self.proxy.iter().chain(&self.next) {
+                let log = proxy.log();
+                let lines: Vec<_> =
+                    log.lines().filter(|line| line.starts_with("20") && !line.contains("DEBUG")).collect();
+                println!("--- the proxy:\n{}", lines.join("\n"));
+            }
         }
         row
     }

@@ -212,3 +212,65 @@ fn rtp_info_is_of_one_moment_although_tracks_arrive_apart() {
         assert!(infos[VIDEO].1.is_some());
     }
 }
+
+#[test]
+fn another_source_of_the_same_packets_goes_on_unseen() {
+    use crate::hub::twin::Offset;
+    // At once, and while the first one has not settled after a splice of its own.
+    for spliced in [false, true] {
+        let mut world = World::new(FanoutConfig::default());
+        let id = world.join(0, true);
+        let mut first = source(0, 500, 9_000, 1 << 40);
+        world.play(id);
+        run(&mut world, &mut first, 0, 60, 0, Clocks::Reports);
+        let mut millis = 2_000;
+        if spliced {
+            for track in [VIDEO, AUDIO] {
+                world.fanout.handle_source_changed(world.now, track);
+            }
+            first = source(millis, 40_000, 70_000, 2 << 40);
+            run(&mut world, &mut first, millis, 45, 0, Clocks::Reports);
+            millis += 1_500;
+        }
+        let by = Offset { sequence: 0u16.wrapping_sub(30_000), timestamp: 0u32.wrapping_sub(5_000_000) };
+        for track in [VIDEO, AUDIO] {
+            world.fanout.renumber(track, by);
+        }
+        // The same source, in other numbers.
+        let shifted = |packet: &Vec<u8>| {
+            let header = crate::rtp::Header::parse(packet).unwrap();
+            let mut packet = packet.clone();
+            let (sequence, timestamp) =
+                (header.sequence.wrapping_add(30_000), header.timestamp.wrapping_add(5_000_000));
+            crate::rtp::patch_header(&mut packet, header.marker_pt(), sequence, timestamp, 99);
+            packet
+        };
+        let before = world.sink.got[0].packets.len();
+        let reports = world.sink.got[0].rtcp.len();
+        for frame in 0..300 {
+            let now = millis + frame * 100 / 3;
+            world.pass(at(now));
+            let sound = shifted(&first.audio(now));
+            world.deliver(AUDIO, &[sound]);
+            let picture: Vec<_> = first.video.frame().iter().map(shifted).collect();
+            world.deliver(VIDEO, &picture);
+        }
+        world.sink.got[0].assert_unbroken();
+        let headers = world.sink.got[0].headers();
+        let ours: Vec<_> = headers[before - 1..].iter().map(|header| header.timestamp).collect();
+        for pair in ours.windows(2) {
+            let step = seq::timestamp_distance(pair[0], pair[1]);
+            assert!([0, 3_000].contains(&step), "spliced {spliced}: {step}");
+        }
+        // Reports go on relating the same clocks.
+        let word = |report: &Vec<u8>, at: usize| u32::from_be_bytes(report[at..at + 4].try_into().unwrap());
+        let seconds =
+            |report: &Vec<u8>| f64::from(word(report, 8)) + f64::from(word(report, 12)) / 2f64.powi(32);
+        let rtcp = &world.sink.got[0].rtcp;
+        assert!(rtcp.len() > reports, "it has reported since");
+        let (one, two) = (&rtcp[reports - 1], rtcp.last().unwrap());
+        let passed = (seconds(two) - seconds(one)) * 90_000.0;
+        let ticks = f64::from(word(two, 16).wrapping_sub(word(one, 16)));
+        assert!((passed - ticks).abs() < 2.0, "spliced {spliced}: {passed} and {ticks}");
+    }
+}
