@@ -18,7 +18,7 @@ struct Control([u8; CONTROL_BYTES]);
 /// Who is at the other end of a Unix socket, as the kernel knows it from when it was connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The process.
+    /// The process; 0 where this one cannot see it, from another namespace.
     pub pid: u32,
     /// Its user.
     pub uid: u32,
@@ -132,7 +132,7 @@ pub fn recv_descriptors(
 ///
 /// # Errors
 ///
-/// The kernel's: the socket is not of that family.
+/// [`NotConnected`](io::ErrorKind::NotConnected): nobody is there, or the socket is not of that family. The kernel's.
 pub fn peer(socket: &impl AsFd) -> io::Result<Peer> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
@@ -148,6 +148,10 @@ pub fn peer(socket: &impl AsFd) -> io::Result<Peer> {
     };
     if result != 0 {
         return Err(io::Error::last_os_error());
+    }
+    // Where nobody is there, the kernel says so by a user that cannot be.
+    if credentials.uid == u32::MAX {
+        return Err(io::ErrorKind::NotConnected.into());
     }
     Ok(Peer { pid: credentials.pid.unsigned_abs(), uid: credentials.uid })
 }
