@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
@@ -227,8 +227,11 @@ async fn serve_one(
     draining: Arc<AtomicBool>,
     mut pausing: watch::Receiver<bool>,
 ) {
+    let asked = Arc::new(Notify::new());
+    let first = Arc::clone(&asked);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let (source, draining) = (Arc::clone(&source), draining.load(Ordering::Relaxed));
+        asked.notify_one();
         async move {
             let path = request.uri().path();
             Ok::<_, Infallible>(answer(role, request.method(), path, &*source, draining).await)
@@ -245,6 +248,11 @@ async fn serve_one(
         tokio::select! {
             outcome = &mut connection => return outcome,
             _ = pausing.wait_for(|pausing| *pausing) => {}
+        }
+        // Whoever was let in has not asked yet, perhaps, and would see its connection close.
+        tokio::select! {
+            outcome = &mut connection => return outcome,
+            () = first.notified() => {}
         }
         connection.as_mut().graceful_shutdown();
         connection.await

@@ -94,3 +94,19 @@ async fn servers_end_with_their_handle() {
     tokio::task::yield_now().await;
     assert!(TcpStream::connect(admin).await.is_err());
 }
+
+#[tokio::test]
+async fn who_was_let_in_before_a_pause_is_answered() {
+    let (mut handle, admin, _) = started().await;
+    let mut early = TcpStream::connect(admin).await.expect("connect");
+    // The server takes connections in their order: when a later one is answered, this one is let in.
+    assert!(ask(admin, "GET /live HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
+    handle.pause().await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    early.write_all(b"GET /live HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("write");
+    let mut answer = Vec::new();
+    early.read_to_end(&mut answer).await.expect("the end, behind an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+}
