@@ -1,7 +1,7 @@
 //! A proxy under test, with its publishers and readers.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -42,14 +42,15 @@ pub fn binary() -> Result<PathBuf> {
     Ok(target_directory()?.join("release/msm-proxy"))
 }
 
-/// Cargo's target directory: this executable is in its `release/deps`.
+/// Cargo's target directory: this executable is in its `release`, or in `release/deps`.
 ///
 /// # Errors
 ///
 /// It is somewhere else.
 pub fn target_directory() -> Result<PathBuf> {
     let executable = std::env::current_exe()?;
-    Ok(executable.ancestors().nth(3).ok_or("no target directory")?.to_owned())
+    let release = executable.ancestors().find(|above| above.ends_with("release"));
+    Ok(release.and_then(Path::parent).ok_or("no target directory")?.to_owned())
 }
 
 /// The proxy's process, publishers and readers.
@@ -173,7 +174,7 @@ pub fn start(server: SocketAddr, configuration: &str, cpu: Option<usize>) -> Res
 }
 
 /// How the proxy is started.
-fn command(file: &std::path::Path) -> Result<Command> {
+fn command(file: &Path) -> Result<Command> {
     let mut command = Command::new(binary_path()?);
     command.args(["run", "--config"]).arg(file).env("RUST_LOG", "warn");
     Ok(command)
