@@ -2,6 +2,7 @@
 //! to the counters here, so that a packet costs no atomic operation.
 
 mod clusters;
+mod decisions;
 mod expiry;
 mod failovers;
 mod handshakes;
@@ -26,13 +27,14 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use self::clusters::Clusters;
+use self::decisions::Decisions;
 use self::expiry::Expiry;
 use self::failovers::Failovers;
 use self::handshakes::Handshakes;
 use self::hops::Hops;
 pub(crate) use self::hops::{HopCount, PathCount, TCP, UDP};
 pub(crate) use self::labels::HopKind;
-use self::labels::{DecisionLabels, OpeningLabels, ReasonLabels, SetupLabels, StatusLabels};
+use self::labels::{OpeningLabels, ReasonLabels, SetupLabels, StatusLabels};
 use self::mirrors::Mirrors;
 pub(crate) use self::observer::{HubObserver, Sent};
 pub(crate) use self::protection::PlanCount;
@@ -49,7 +51,7 @@ pub(crate) struct Metrics {
     dropped: Family<ReasonLabels, Counter>,
     refused: Family<ReasonLabels, Counter>,
     requests: Family<StatusLabels, Counter>,
-    authorization: Family<DecisionLabels, Counter>,
+    decisions: Decisions,
     /// What became of configurations.
     pub(crate) reloads: Reloads,
     openings: Family<OpeningLabels, Counter>,
@@ -91,7 +93,7 @@ impl Default for Metrics {
             dropped: Family::default(),
             refused: Family::default(),
             requests: Family::default(),
-            authorization: Family::default(),
+            decisions: Decisions::register(&mut registry),
             reloads: Reloads::register(&mut registry),
             openings: Family::default(),
             successions: Family::default(),
@@ -121,12 +123,6 @@ impl Default for Metrics {
             "requests",
             "RTSP requests answered, by method and status",
             metrics.requests.clone(),
-        );
-        registry.register(
-            "authorization",
-            "Requests of plain clients and of members that a route allowed (allow), refused (deny), sent elsewhere \
-             (redirect) or had no room for (limit, limit_readers), by route; what the application asks for itself is not among them",
-            metrics.authorization.clone(),
         );
         registry.register(
             "hop_openings",
@@ -186,22 +182,18 @@ impl Metrics {
 
     /// Counts a decision of a route. Routes come from the configuration, so their number is bounded.
     pub(crate) fn count_authorization(&self, decision: &'static str, route: &str) {
-        self.authorization.get_or_create(&DecisionLabels { decision, route: route.to_owned() }).inc();
+        self.decisions.count(decision, route);
     }
 
     /// Forgets routes and clusters that are not in the configuration any more, unless a stream of them is left: whoever changes
     /// names often does not have all of them kept.
-    pub(crate) fn retain(&self, routes: &BTreeSet<&str>, clusters: &BTreeSet<&str>, gone: &[String]) {
+    pub(crate) fn retain(&self, routes: &BTreeSet<&str>, clusters: &BTreeSet<&str>) {
         self.routes.retain(|route, cluster| {
             (routes.contains(route) || route == "direct")
                 && (clusters.contains(cluster) || matches!(cluster, "local" | "direct"))
         });
         self.mirrors.retain(clusters);
-        for route in gone {
-            for decision in ["allow", "deny", "redirect", "limit", "limit_readers"] {
-                self.authorization.remove(&DecisionLabels { decision, route: route.clone() });
-            }
-        }
+        self.decisions.retain(routes);
     }
 
     /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.

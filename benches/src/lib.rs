@@ -16,6 +16,7 @@ pub mod matrix;
 pub mod members;
 pub mod modes;
 pub mod msm;
+pub mod oneway;
 pub mod packets;
 pub mod pickers;
 pub mod process;

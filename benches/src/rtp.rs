@@ -71,10 +71,7 @@ impl Source {
                 // A slice of an IDR picture, or of another; the first slice of the picture, or a later one.
                 *nal = [if keyframe { 0x65 } else { 0x41 }, if index == 0 { 0x88 } else { 0x44 }];
             }
-            // The number of the packet, which no relay changes, for latency.
-            if let Some(number) = payload.get_mut(4..8) {
-                number.copy_from_slice(&self.packets.to_be_bytes());
-            }
+            set_number(packet, self.packets);
             self.packets = self.packets.wrapping_add(1);
         }
         self.socket.send(&Transmit {
@@ -96,6 +93,13 @@ fn header(marker_and_type: u8, sequence: u16, timestamp: u32, ssrc: u32) -> [u8;
     header[4..8].copy_from_slice(&timestamp.to_be_bytes());
     header[8..12].copy_from_slice(&ssrc.to_be_bytes());
     header
+}
+
+/// Writes the number of a packet, which no relay changes, for latency.
+pub fn set_number(packet: &mut [u8], number: u32) {
+    if let Some(place) = packet.get_mut(16..20) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
 }
 
 /// The number that [`Source::send`] wrote into a packet.

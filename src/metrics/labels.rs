@@ -53,12 +53,6 @@ pub(super) struct ReasonLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct DecisionLabels {
-    pub(super) decision: &'static str,
-    pub(super) route: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct OpeningLabels {
     pub(super) cluster: String,
     pub(super) hop: &'static str,

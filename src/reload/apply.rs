@@ -105,7 +105,7 @@ pub(super) async fn apply(
     if is_routed_anew {
         shared.routed.send_modify(|count| *count = count.wrapping_add(1));
         (plan.changes.ended, plan.changes.redirected) = end_sessions(shared)?;
-        forget_labels(shared, &plan);
+        forget_labels(shared, &plan.config)?;
         if serves {
             keep_standing(shared, running).await?;
         }
@@ -195,8 +195,12 @@ fn end_sessions(shared: &Shared) -> Result<(usize, usize), Error> {
 }
 
 /// Metrics have no labels of what is gone.
-fn forget_labels(shared: &Shared, plan: &Plan) {
-    let routes: BTreeSet<&str> = plan.config.routes.iter().map(|route| route.name.as_str()).collect();
-    let clusters: BTreeSet<&str> = plan.config.clusters.keys().map(String::as_str).collect();
-    shared.metrics.retain(&routes, &clusters, &plan.changes.routes.removed);
+fn forget_labels(shared: &Shared, config: &Config) -> Result<(), Error> {
+    let names = || -> (BTreeSet<&str>, BTreeSet<&str>) {
+        let routes = config.routes.iter().map(|route| route.name.as_str());
+        (routes.collect(), config.clusters.keys().map(String::as_str).collect())
+    };
+    let (routes, clusters) = calmly(names)?;
+    shared.metrics.retain(&routes, &clusters);
+    Ok(())
 }

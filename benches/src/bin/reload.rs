@@ -10,22 +10,20 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use msm_benches::addresses::{free_port_pair, reader_ip};
+use msm_benches::oneway::{self, Clock, Outcome};
 use msm_benches::rtsp::{Publisher, Reader};
-use msm_benches::{Result, msm, rtp};
+use msm_benches::{Result, msm};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const READERS: usize = 4;
-/// From one packet to the next.
-const PACE: Duration = Duration::from_millis(1);
 /// From one reload to the next.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -88,158 +86,134 @@ fn start(file: &Path, server: SocketAddr) -> Result<(Proxy, Receiver<Duration>)>
     Ok((proxy, told))
 }
 
-/// When packets were sent, by number, in nanoseconds since the beginning.
-struct Times {
-    began: Instant,
-    sent: Vec<AtomicU64>,
-    over: AtomicBool,
-}
-
-impl Times {
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    fn feed(&self, publisher: &mut Publisher) -> Result<u32> {
-        let mut due = Instant::now();
-        while !self.over.load(Ordering::Relaxed) {
-            due += PACE;
-            sleep(due.saturating_duration_since(Instant::now()));
-            let number = publisher.source().sent().0;
-            let Some(place) = self.sent.get(number as usize) else { break };
-            place.store(self.now(), Ordering::Release);
-            publisher.source().send(1)?;
-        }
-        Ok(publisher.source().sent().0)
-    }
-
-    /// The delays of what comes, and how many packets that is.
-    fn take(&self, socket: &UdpSocket) -> Vec<u64> {
-        let mut delays = Vec::with_capacity(self.sent.len());
-        let mut packet = [0; 2048];
-        loop {
-            let Ok(length) = socket.recv(&mut packet) else {
-                if self.over.load(Ordering::Relaxed) {
-                    return delays;
-                }
-                continue;
-            };
-            let now = self.now();
-            let number = packet.get(..length).and_then(rtp::number);
-            let sent = number.and_then(|number| self.sent.get(number as usize));
-            delays.extend(sent.map(|sent| now.saturating_sub(sent.load(Ordering::Acquire))));
-        }
-    }
-}
-
-/// Delays in order, and how many packets did not come.
-struct Outcome {
-    delays: Vec<u64>,
-    lost: usize,
-}
-
-impl Outcome {
-    fn at(&self, share: f64) -> Duration {
-        let place = (self.delays.len() as f64 * share) as usize;
-        let place = place.min(self.delays.len().saturating_sub(1));
-        Duration::from_nanos(self.delays.get(place).copied().unwrap_or(u64::MAX))
-    }
-
-    fn print(&self, what: &str) {
-        println!(
-            "{what}: {} packets received, {} lost; delay p50 {:.3} ms, p99.9 {:.3} ms, max {:.3} ms",
-            self.delays.len(),
-            self.lost,
-            self.at(0.5).as_secs_f64() * 1e3,
-            self.at(0.999).as_secs_f64() * 1e3,
-            self.at(1.0).as_secs_f64() * 1e3
-        );
-    }
-}
-
 /// Sends and receives while `work` is done.
-fn measure(server: SocketAddr, path: &str, work: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+fn measure(server: SocketAddr, path: &str, work: impl FnOnce(Clock) -> Result<()>) -> Result<Outcome> {
     let mut publisher = Publisher::start(server, path)?;
     let port = free_port_pair()?;
-    let mut sockets = Vec::new();
+    let mut sinks = Vec::new();
     let mut readers = Vec::new();
     for reader in 0..READERS {
         let ip = reader_ip(reader);
-        let socket = UdpSocket::bind((ip, port))?;
-        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
-        sockets.push(socket);
+        sinks.push(UdpSocket::bind((ip, port))?);
         readers.push(Reader::start(server, path, ip, port)?);
     }
-    let sent = std::iter::repeat_with(AtomicU64::default).take(600_000).collect();
-    let times = Times { began: Instant::now(), sent, over: AtomicBool::new(false) };
-    let (mut delays, sent) = std::thread::scope(|scope| -> Result<_> {
-        let takers: Vec<_> = sockets.iter().map(|socket| scope.spawn(|| times.take(socket))).collect();
-        let feeder = scope.spawn(|| times.feed(&mut publisher));
-        let done = work();
-        times.over.store(true, Ordering::Relaxed);
-        let sent = feeder.join().map_err(|_| "the source failed")??;
-        let mut delays = Vec::new();
-        for taker in takers {
-            delays.extend(taker.join().map_err(|_| "a sink failed")?);
+    oneway::measure(&mut publisher, &sinks, work)
+}
+
+fn print(what: &str, outcome: &Outcome) {
+    println!("{what}, through the proxy: {}", outcome.relayed.line());
+    println!("{what}, straight:          {}", outcome.straight.line());
+}
+
+/// The file that the proxy reads, and the versions that take turns there. They are written before anything is measured.
+struct Files {
+    file: PathBuf,
+    versions: [PathBuf; 2],
+}
+
+impl Files {
+    fn write(server: SocketAddr, routes: usize) -> Result<Self> {
+        let media = free_port_pair()?;
+        let file = std::env::temp_dir().join(format!("msm-bench-reload-{}.yaml", std::process::id()));
+        let versions = ["one", "two"].map(|version| file.with_extension(version));
+        for (version, file) in versions.iter().enumerate() {
+            std::fs::write(file, configuration(server, media, routes, version + 1))?;
         }
-        done?;
-        Ok((delays, sent))
-    })?;
-    let lost = (sent as usize * READERS).saturating_sub(delays.len());
-    delays.sort_unstable();
-    Ok(Outcome { delays, lost })
+        let files = Self { file, versions };
+        files.put(0)?;
+        Ok(files)
+    }
+
+    /// Puts a version in the place of the other.
+    fn put(&self, turn: usize) -> Result<()> {
+        let next = self.file.with_extension("next");
+        let version = if turn.is_multiple_of(2) { &self.versions[0] } else { &self.versions[1] };
+        std::fs::hard_link(version, &next)?;
+        Ok(std::fs::rename(next, &self.file)?)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for file in self.versions.iter().chain([&self.file]) {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// From the signal until the new routes were in force.
+struct Turn {
+    from: u64,
+    to: u64,
+}
+
+/// Says when the slowest packets were sent, by when reloads went on.
+fn print_slowest(outcome: &Outcome, turns: &[Turn], count: usize) {
+    let ms = |nanos: u64| nanos as f64 / 1e6;
+    for (what, delays) in [("through the proxy", &outcome.relayed), ("straight", &outcome.straight)] {
+        for delay in delays.slowest().take(count) {
+            let turn = turns.iter().rev().find(|turn| turn.from <= delay.sent);
+            let place = turn.map_or_else(
+                || "before the first reload".to_owned(),
+                |turn| {
+                    let (since, took) = (ms(delay.sent - turn.from), ms(turn.to - turn.from));
+                    format!("{since:.1} ms after the signal of a reload that took {took:.1} ms")
+                },
+            );
+            println!("  {:.3} ms {what}, sent {place}", ms(delay.nanos));
+        }
+    }
 }
 
 fn run() -> Result<bool> {
-    let (mut routes, mut reloads) = (10_000, 20);
+    let (mut routes, mut reloads, mut slowest) = (10_000, 20, 0);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{argument} takes a value"))?.parse()?;
         match argument.as_str() {
             "--routes" => routes = value,
             "--reloads" => reloads = value,
+            "--slowest" => slowest = value,
             _ => return Err(format!("unknown argument {argument}").into()),
         }
     }
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    let media = free_port_pair()?;
-    let file = std::env::temp_dir().join(format!("msm-bench-reload-{}.yaml", std::process::id()));
-    let write = |version| -> Result<()> {
-        let next = file.with_extension("next");
-        std::fs::write(&next, configuration(server, media, routes, version))?;
-        Ok(std::fs::rename(next, &file)?)
-    };
-    write(1)?;
-    let (proxy, told) = start(&file, server)?;
-    let still = measure(server, "bench/still", || {
+    let files = Files::write(server, routes)?;
+    let (proxy, told) = start(&files.file, server)?;
+    let still = measure(server, "bench/still", |_| {
         sleep(EVERY * u32::try_from(reloads)?);
         Ok(())
     })?;
-    let mut took = Vec::new();
-    let changing = measure(server, "bench/changing", || {
-        for turn in 0..reloads {
-            write(2 + turn % 2)?;
+    let (mut took, mut turns) = (Vec::new(), Vec::new());
+    let changing = measure(server, "bench/changing", |clock| {
+        for turn in 1..=reloads {
+            files.put(turn)?;
+            let from = clock.now();
             kill(Pid::from_raw(i32::try_from(proxy.0.id())?), Signal::SIGHUP)?;
             took.push(told.recv_timeout(Duration::from_secs(60))?);
+            turns.push(Turn { from, to: clock.now() });
             sleep(EVERY);
         }
         Ok(())
     })?;
-    let _ = std::fs::remove_file(&file);
     took.sort_unstable();
-    let (median, slowest) = (took.get(took.len() / 2), took.last());
-    let (Some(median), Some(slowest)) = (median, slowest) else { return Err("nothing was measured".into()) };
+    let (Some(median), Some(longest)) = (took.get(took.len() / 2), took.last()) else {
+        return Err("nothing was measured".into());
+    };
     println!(
         "reload of {routes} routes, {reloads} times: median {:.0} ms, max {:.0} ms",
         median.as_secs_f64() * 1e3,
-        slowest.as_secs_f64() * 1e3
+        longest.as_secs_f64() * 1e3
     );
-    still.print("without reloads");
-    changing.print("with reloads   ");
+    print("without reloads", &still);
+    print_slowest(&still, &[], slowest);
+    print("with reloads", &changing);
+    print_slowest(&changing, &turns, slowest);
+    let delays = &changing.relayed;
     Ok(*median <= MAX_RELOAD
-        && changing.at(0.999) <= MAX_DELAY_999
-        && changing.at(1.0) <= MAX_DELAY
-        && changing.lost == 0)
+        && delays.at(0.999) <= MAX_DELAY_999
+        && delays.at(1.0) <= MAX_DELAY
+        && delays.lost == 0)
 }
 
 fn main() -> ExitCode {
