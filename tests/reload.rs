@@ -219,6 +219,31 @@ fn clusters_that_stay_go_on_with_other_endpoints() {
 }
 
 #[test]
+fn a_process_that_is_said_to_be_elsewhere_prefers_what_is_near_there() {
+    let (one, two) = (TestMesh::start(""), TestMesh::start(""));
+    let _publishers: Vec<_> = [(&one, "a"), (&one, "b"), (&two, "a"), (&two, "b")]
+        .map(|(mesh, path)| Publisher::start(mesh, path))
+        .into();
+    let test = first(reader_port());
+    let more = |zone: &str| {
+        format!(
+            "zone: {zone}\nroutes:\n  - {{name: all, backends: [{{cluster: back}}]}}\n\
+             clusters:\n  back: {{endpoints: [{{url: \"rtsp://{}\", zone: x}}, {{url: \"rtsp://{}\", zone: y}}]}}\n",
+            one.address, two.address
+        )
+    };
+    let mesh = TestMesh::from_yaml(&yaml(&[&test], &more("x")));
+    let _here = TcpReader::start(&mesh, "a");
+    one.wait_value("msm_sessions ", 3.0);
+    two.wait_value("msm_sessions ", 2.0);
+    let changes = reload(&mesh, &yaml(&[&test], &more("y"))).unwrap();
+    assert_eq!((changes.keys, changes.clusters.is_empty()), (vec!["zone".to_owned()], true));
+    let _there = TcpReader::start(&mesh, "b");
+    two.wait_value("msm_sessions ", 3.0);
+    one.wait_value("msm_sessions ", 3.0);
+}
+
+#[test]
 fn what_takes_a_restart_is_named_and_left_as_it_was() {
     let (test, mesh_port) = (first(reader_port()), free_port());
     let routes = "routes:\n  - {name: all}\n";

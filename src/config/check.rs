@@ -253,10 +253,11 @@ fn check_cluster(
     let unknown = discovery::check(cluster, &at, report);
     let mut endpoints: Vec<Endpoint> = Vec::with_capacity(cluster.endpoints.len());
     let mut specs = Vec::with_capacity(cluster.endpoints.len());
+    let mut seen = BTreeSet::new();
     let port = (cluster.hop == Hop::Mesh).then(|| ListenerConfig::MESH_ADDRESS.port());
     for (index, given) in cluster.endpoints.iter().enumerate() {
         match Endpoint::parse_with_port(&given.url, port) {
-            Ok(endpoint) if endpoints.contains(&endpoint) => {
+            Ok(endpoint) if !seen.insert(endpoint.clone()) => {
                 report.add(&list.item(index), format!("{endpoint} stands twice; remove one"));
             }
             Ok(endpoint) => {

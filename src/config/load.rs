@@ -10,6 +10,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// Most listeners of a file.
+pub const MAX_LISTENERS: usize = 1000;
+/// Most routes of a file.
+pub const MAX_ROUTES: usize = 50_000;
+/// Most clusters of a file.
+pub const MAX_CLUSTERS: usize = 10_000;
+
 impl Config {
     /// Reads and checks YAML, overridden by those of the variables whose names begin with
     /// [`ENV_PREFIX`](super::ENV_PREFIX). `file_name` is for messages. Opens no file: `password_file` stays unread,
@@ -97,6 +104,9 @@ fn parse(
         }
     };
     env::overlay(&mut tree, env, &mut problems);
+    if let Some(problem) = too_many(&tree) {
+        return Err(ConfigErrors::one(file_name, problem));
+    }
     let (mut config, dead): (Config, _) = de::read(&tree, &mut problems);
     name_routes(&mut config);
     place_listeners(&mut config, &tree, &dead);
@@ -111,6 +121,24 @@ fn parse(
         None => Ok((config, routing)),
         Some(errors) => Err(errors),
     }
+}
+
+/// What there is more of than this process is made for: what is written as `{}` takes a thousand times the memory once it is read.
+fn too_many(tree: &Tree) -> Option<Problem> {
+    let Kind::Map(entries) = &tree.root.kind else { return None };
+    let most = [("listeners", MAX_LISTENERS), ("routes", MAX_ROUTES), ("clusters", MAX_CLUSTERS)];
+    entries.iter().find_map(|(key, node)| {
+        let (_, most) = most.iter().find(|(own, _)| own == key)?;
+        let count = match &node.kind {
+            Kind::Seq(items) => items.len(),
+            Kind::Map(entries) => entries.len(),
+            _ => 0,
+        };
+        let message = format!(
+            "has {count} entries, and {most} are the most; placeholders and wildcards stand for many"
+        );
+        (count > *most).then(|| Problem { origin: node.origin.clone(), key: key.clone(), message })
+    })
 }
 
 fn name_routes(config: &mut Config) {
@@ -215,3 +243,6 @@ pub(crate) fn read_text(path: &Path, limit: usize) -> io::Result<String> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ pub(super) fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>)
     let allowed = if typed.len() < 3 { 0 } else { (typed.len() / 3).min(3) };
     known
         .into_iter()
+        // Each letter more or less is a step: names of another length need not be compared.
+        .filter(|key| key.chars().count().abs_diff(typed.len()) <= allowed)
         .map(|key| (distance(&typed, key), key))
         .filter(|&(distance, _)| distance <= allowed)
         .min_by_key(|&(distance, _)| distance)

@@ -2,7 +2,7 @@
 
 use super::Pinned;
 use super::changes::Changes;
-use crate::config::{AdminConfig, Config, LimitsConfig, LogConfig};
+use crate::config::{AdminConfig, Config, LimitsConfig, LogConfig, UpgradeConfig};
 
 /// Enters a key for each field that differs. All fields are named, so that none is forgotten that is added later.
 macro_rules! compare {
@@ -14,9 +14,27 @@ macro_rules! compare {
 
 /// What differs, and what of it takes a restart.
 pub(super) fn compare(old: &Config, new: &Config, pinned: &Pinned, changes: &mut Changes) {
+    // What is not looked at here is compared by `plan`.
+    let Config {
+        identity,
+        listeners: _,
+        admin,
+        workers,
+        routes: _,
+        clusters: _,
+        zone,
+        limits,
+        log,
+        drain_delay,
+        drain_timeout,
+        upgrade,
+    } = old;
     let keys = &mut changes.keys;
     let mut enter = |key: &str| keys.push(key.to_owned());
-    compare!(LimitsConfig, &old.limits, new.limits, enter, {
+    if *zone != new.zone {
+        enter("zone");
+    }
+    compare!(LimitsConfig, limits, new.limits, enter, {
         header_bytes => "limits.header_bytes",
         body_bytes => "limits.body_bytes",
         connections => "limits.connections",
@@ -33,33 +51,40 @@ pub(super) fn compare(old: &Config, new: &Config, pinned: &Pinned, changes: &mut
         tcp_queue => "limits.tcp_queue",
         gop_cache => "limits.gop_cache",
     });
-    let LogConfig { format, level } = &old.log;
+    let LogConfig { format, level } = log;
     if *level != new.log.level {
         enter("log.level");
     }
-    if old.drain_delay != new.drain_delay {
+    if *drain_delay != new.drain_delay {
         enter("drain_delay");
     }
-    if old.drain_timeout != new.drain_timeout {
+    if *drain_timeout != new.drain_timeout {
         enter("drain_timeout");
+    }
+    let (mut other_door, mut other_drain) = (upgrade.is_some() != new.upgrade.is_some(), false);
+    if let (Some(UpgradeConfig { socket, drain_timeout }), Some(new)) = (upgrade, &new.upgrade) {
+        (other_door, other_drain) = (*socket != new.socket, *drain_timeout != new.drain_timeout);
+    }
+    if other_drain {
+        enter("upgrade.drain_timeout");
     }
     let restart = &mut changes.restart;
     let mut enter = |key: &str| restart.push(key.to_owned());
     if *format != new.log.format {
         enter("log.format");
     }
-    compare!(AdminConfig, &old.admin, new.admin, enter, {
+    compare!(AdminConfig, admin, new.admin, enter, {
         address => "admin.address",
         metrics => "admin.metrics",
         ready => "admin.ready",
     });
-    if old.workers != new.workers && !pinned.workers {
+    if *workers != new.workers && !pinned.workers {
         enter("workers");
     }
-    if old.upgrade.as_ref().map(|own| &own.socket) != new.upgrade.as_ref().map(|own| &own.socket) {
+    if other_door {
         enter("upgrade.socket");
     }
-    if old.identity != new.identity && !pinned.identity {
+    if *identity != new.identity && !pinned.identity {
         enter("identity");
     }
 }

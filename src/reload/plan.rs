@@ -95,7 +95,8 @@ pub(super) fn make(
             continue;
         };
         clusters.insert(name.clone(), Arc::clone(cluster));
-        if was != is {
+        // In another zone other endpoints of every cluster are near.
+        if was != is || old.zone != new.zone {
             let (settings, file) = settings::cluster_settings(&new, name, source)?;
             files.remove(name);
             files.extend(file.map(|file| (name.clone(), file)));

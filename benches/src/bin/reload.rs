@@ -1,11 +1,12 @@
 //! What a change of ten thousand routes costs those who read meanwhile.
 //!
-//! `cargo run --release -p msm-benches --bin reload -- [--routes N] [--reloads N]`
+//! `cargo run --release -p msm-benches --bin reload -- [--routes N] [--reloads N] [--slowest N]`
 //!
 //! Two files of so many routes take turns at a running proxy, by SIGHUP, while a stream of 1000 packets a second goes through it to four
-//! readers. Printed are the time from the signal until the new routes are in force, as the proxy says it, and the delay of packets from
-//! before they are sent until they are received; the same without reloads is what the machine does by itself. Exits with 1 if a
-//! bound is missed, with 2 if it could not run. `MSM_PROXY` names another binary.
+//! readers. Printed are the time from the signal until the new routes are in force, as the proxy says it, and the delay of packets
+//! ([`oneway`]): through the proxy, and of as many that go straight to other sockets in the same run, which is what the machine is late by
+//! itself; all of it once without reloads as well. `--slowest N` says when the slowest were sent. Exits with 1 if a bound is missed, by
+//! packets through the proxy until they are in the reader's socket, with 2 if it could not run. `MSM_PROXY` names another binary.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -154,13 +155,17 @@ fn print_slowest(outcome: &Outcome, turns: &[Turn], count: usize) {
         for delay in delays.slowest().take(count) {
             let turn = turns.iter().rev().find(|turn| turn.from <= delay.sent);
             let place = turn.map_or_else(
-                || "before the first reload".to_owned(),
+                || format!("{:.1} ms after the beginning", ms(delay.sent)),
                 |turn| {
                     let (since, took) = (ms(delay.sent - turn.from), ms(turn.to - turn.from));
                     format!("{since:.1} ms after the signal of a reload that took {took:.1} ms")
                 },
             );
-            println!("  {:.3} ms {what}, sent {place}", ms(delay.nanos));
+            println!(
+                "  {:.3} ms to the socket, {:.3} ms to its thread, {what}, sent {place}",
+                ms(delay.socket),
+                ms(delay.thread)
+            );
         }
     }
 }

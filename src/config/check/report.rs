@@ -1,8 +1,9 @@
 //! Where a problem is, and all that were found.
 
 use super::super::de::Dead;
-use super::super::problem::Problem;
-use super::super::tree::{Kind, Tree, join_index, join_key};
+use super::super::problem::{MAX_PROBLEMS, Problem};
+use super::super::tree::{Kind, Node, Tree, join_index, join_key};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// The path of a key. Many are made for each that something is wrong with, so that one is a step and the path that it goes on from.
@@ -45,45 +46,79 @@ pub(in super::super) struct Report<'a> {
     tree: &'a Tree,
     dead: &'a Dead,
     pub(in super::super) problems: Vec<Problem>,
+    /// What is below long lists and maps that something was wrong in, by their ids: that may be so of each of ten thousand routes.
+    below: HashMap<usize, Below<'a>>,
+}
+
+/// Children that are looked at one by one, where there are no more.
+const FEW: usize = 16;
+
+/// What is below a node.
+enum Below<'a> {
+    /// The items that could be read, and their places in the document: the others are not in the typed list.
+    Items(Vec<(usize, &'a Node)>),
+    Keys(HashMap<&'a str, &'a Node>),
 }
 
 impl<'a> Report<'a> {
     pub(in super::super) fn new(tree: &'a Tree, dead: &'a Dead) -> Report<'a> {
-        Report { tree, dead, problems: Vec::new() }
+        Report { tree, dead, problems: Vec::new(), below: HashMap::new() }
+    }
+
+    /// Whether there are more than are shown: what helps with one more need not be looked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() >= MAX_PROBLEMS
+    }
+
+    /// A child of a node and, of an item, its place in the document.
+    fn child(&mut self, node: &'a Node, step: &Step) -> Option<(Option<usize>, &'a Node)> {
+        let dead = self.dead;
+        match (&node.kind, step) {
+            (Kind::Map(entries), Step::Key(key)) if entries.len() <= FEW => {
+                entries.iter().find(|(own, _)| own == key).map(|(_, child)| (None, child))
+            }
+            (Kind::Map(entries), Step::Key(key)) => {
+                let all = || entries.iter().map(|(key, child)| (key.as_str(), child)).collect();
+                match self.below.entry(node.id).or_insert_with(|| Below::Keys(all())) {
+                    Below::Keys(keys) => keys.get(key.as_str()).map(|child| (None, *child)),
+                    Below::Items(_) => None,
+                }
+            }
+            (Kind::Seq(items), Step::Index(index)) => {
+                let all = items.iter().enumerate();
+                let mut alive = all.filter(|(_, item)| !dead.contains(&item.id));
+                let found = if items.len() <= FEW {
+                    alive.nth(*index)
+                } else {
+                    match self.below.entry(node.id).or_insert_with(|| Below::Items(alive.collect())) {
+                        Below::Items(items) => items.get(*index).copied(),
+                        Below::Keys(_) => None,
+                    }
+                };
+                found.map(|(place, child)| (Some(place), child))
+            }
+            _ => None,
+        }
     }
 
     /// Adds a problem at a key, or where its nearest existing parent stands.
     pub(in super::super) fn add(&mut self, at: &At, message: impl Into<String>) {
         let mut node = Some(&self.tree.root);
-        let mut origin = self.tree.root.origin.clone();
+        let mut origin = &self.tree.root.origin;
         let mut path = String::new();
         let steps: Vec<&Step> = at.steps().collect();
         for step in steps.into_iter().rev() {
-            let child = node.and_then(|node| match (&node.kind, step) {
-                (Kind::Map(entries), Step::Key(key)) => {
-                    entries.iter().find(|(own, _)| own == key).map(|(_, child)| child)
-                }
-                // Items that could not be read are not in the typed list.
-                (Kind::Seq(items), Step::Index(index)) => {
-                    items.iter().filter(|item| !self.dead.contains(&item.id)).nth(*index)
-                }
-                _ => None,
-            });
-            // Of items that are there, the place in the document counts.
-            let index = match (child, node.map(|node| &node.kind)) {
-                (Some(child), Some(Kind::Seq(items))) => items.iter().position(|item| item.id == child.id),
-                _ => None,
+            let child = node.and_then(|node| self.child(node, step));
+            path = match (step, child) {
+                (Step::Key(key), _) => join_key(&path, key),
+                // Of items that are there, the place in the document counts.
+                (Step::Index(_), Some((Some(place), _))) => join_index(&path, place),
+                (Step::Index(index), _) => join_index(&path, *index),
             };
-            path = match step {
-                Step::Key(key) => join_key(&path, key),
-                Step::Index(own) => join_index(&path, index.unwrap_or(*own)),
-            };
-            if let Some(child) = child {
-                origin = child.origin.clone();
-            }
-            node = child;
+            node = child.map(|(_, child)| child);
+            origin = node.map_or(origin, |child| &child.origin);
         }
-        self.problems.push(Problem { origin, key: path, message: message.into() });
+        self.problems.push(Problem { origin: origin.clone(), key: path, message: message.into() });
     }
 
     /// Whether the document has an entry here that was left out as wrong, so that its absence is no news.

@@ -102,8 +102,9 @@ fn check_match(config: &Config, given: &RouteConfig, at: &At, report: &mut Repor
     let known = || config.listeners.iter().map(|listener| listener.name.as_str());
     for (index, listener) in own.listeners.iter().enumerate() {
         if !known().any(|name| name == listener) {
-            let hint = match nearest(listener, known()) {
+            let hint = match nearest(listener, known().filter(|_| !report.is_full())) {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if report.is_full() => "write one of `listeners`".to_owned(),
                 None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
             };
             let message = format!("there is no listener `{listener}`; {hint}");
@@ -265,7 +266,8 @@ pub(super) fn no_cluster(config: &Config, cluster: &str, report: &Report<'_>) ->
     if config.clusters.contains_key(cluster) || report.is_dead("clusters", cluster) {
         return None;
     }
-    let hint = match nearest(cluster, config.clusters.keys().map(String::as_str)) {
+    let known = config.clusters.keys().map(String::as_str);
+    let hint = match nearest(cluster, known.filter(|_| !report.is_full())) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "add it under `clusters`".to_owned(),
     };
