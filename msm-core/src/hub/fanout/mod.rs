@@ -4,12 +4,14 @@ mod again;
 mod cache;
 mod clocks;
 mod edge;
+mod join;
 mod line;
 mod moving;
 mod reader;
 mod readers;
 mod report;
 mod settle;
+mod slack;
 mod standby;
 mod upstream;
 
@@ -153,6 +155,9 @@ impl<D> Fanout<D> {
         let end_before = fan.up.cache.end();
         let Some(taken) = fan.up.take(burst, &mut self.facts, fan.floor, &mut self.reference) else { return };
         self.counters.cache_overflow += u64::from(taken.overflow);
+        if taken.moved {
+            fan.report_at(now);
+        }
         if fan.lines.is_empty() {
             return;
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::ingest::randomised;
 use super::super::{FanoutCounters, Kind, Outgoing, SendOutcome, Sink};
 use super::line::{Line, State};
-use super::{Fanout, FanoutEvent, ReaderId};
+use super::{Fanout, FanoutEvent, ReaderId, Track};
 use crate::rtcp::{Acceptance, Compound, Packet, ReportBlocks, Writer};
 
 /// Room for a sender report (28 bytes), a CNAME (at most 268) and a BYE (8).
@@ -13,6 +13,19 @@ const BUFFER: usize = 320;
 
 /// Reports that are due within this go out together: one look at the readers for all of them.
 const TOGETHER: Duration = Duration::from_millis(20);
+
+impl<D> Track<D> {
+    /// Readers that have heard the clock hear it at this time: their line has moved.
+    #[cold]
+    pub(super) fn report_at(&mut self, now: Instant) {
+        for (_, line) in &mut self.lines {
+            if line.next_report.is_some() {
+                line.next_report = Some(now);
+                self.report = Some(now);
+            }
+        }
+    }
+}
 
 impl<D> Fanout<D> {
     /// Sends sender reports of `track` to readers that are due, or to `all`. None is made up before the publisher's

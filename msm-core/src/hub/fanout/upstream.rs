@@ -9,24 +9,20 @@ use super::cache::{Cache, Facts, Pushed};
 pub(super) use super::clocks::Reference;
 use super::clocks::{Clocks, ORIGIN, Offset};
 use super::edge::{Edge, LivePoint};
-use super::settle::{Role, Settling};
+use super::settle::{Arrived, Settling};
 use crate::burst::Burst;
 use crate::codec::{self, Codec};
 use crate::hub::twin::Offset as TwinOffset;
-use crate::rtp::Header;
 use crate::seq;
-
-/// When clocks of sender reports and times of arrival disagree by more than this about a splice, arrival decides.
-pub(super) const TRUST: Duration = Duration::from_secs(1);
 
 /// The window over which a track's rate is measured.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
 /// The newest moment of a track, in its own line.
 #[derive(Debug, Clone, Copy)]
-struct Newest {
-    sequence: u16,
-    timestamp: u32,
+pub(super) struct Newest {
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
     arrival: Instant,
 }
 
@@ -37,6 +33,8 @@ pub(super) struct Taken {
     pub(super) keyframe: Option<u64>,
     /// The cache was dropped.
     pub(super) overflow: bool,
+    /// The line of timestamps has moved forward: reports of before are not true any more.
+    pub(super) moved: bool,
     /// Sequence number of the first valid packet, in the track's line.
     pub(super) first: u16,
 }
@@ -50,18 +48,18 @@ pub(super) struct Upstream {
     pub(super) keyed: bool,
     pub(super) cache: Cache,
     /// The source's clocks in its own timestamps.
-    clocks: Clocks,
+    pub(super) clocks: Clocks,
     /// The clocks of the source before, in the track's line.
-    old_clocks: Clocks,
-    sequence_shift: u16,
-    timestamp_shift: u32,
-    newest: Option<Newest>,
+    pub(super) old_clocks: Clocks,
+    pub(super) sequence_shift: u16,
+    pub(super) timestamp_shift: u32,
+    pub(super) newest: Option<Newest>,
     /// Where the media is, in the track's line.
-    edge: Edge,
+    pub(super) edge: Edge,
     /// Where that of the source that follows is known to be, in its own timestamps.
-    expected: Option<LivePoint>,
+    pub(super) expected: Option<LivePoint>,
     /// While a new source's line is not known for sure.
-    settling: Option<Box<Settling>>,
+    pub(super) settling: Option<Box<Settling>>,
     /// A new source follows: its first packet decides the shifts.
     pub(super) splice: bool,
     /// The number of the splice that this track went through last.
@@ -128,14 +126,17 @@ impl Upstream {
                 continue;
             }
             if let Some(settling) = &mut settling {
-                self.relate(settling, header.timestamp, reference);
-                fact.timestamp = settling.place(
-                    header.timestamp,
-                    (burst.arrival(), self.rate),
-                    &self.edge,
-                    &mut self.timestamp_shift,
-                    reference,
-                );
+                let splice = self.spliced;
+                let mut reference = reference.as_mut().filter(|reference| reference.splice == splice);
+                self.relate(settling, header.timestamp, reference.as_deref_mut());
+                let Upstream { rate, ref edge, ref clocks, .. } = *self;
+                let arrived = Arrived { at: burst.arrival(), rate, edge, clocks };
+                fact.timestamp =
+                    settling.place(header.timestamp, &arrived, &mut self.timestamp_shift, reference);
+                if settling.take_jump() {
+                    taken.moved = true;
+                    mark |= !self.keyed;
+                }
             }
             if std::mem::take(&mut mark) {
                 fact.marker_pt |= 0x80;
@@ -159,7 +160,9 @@ impl Upstream {
             }
         }
         self.newest = newest;
-        self.settling = settling.filter(|settling| !settling.is_over(burst.arrival(), self.timestamp_shift));
+        if let Some(settling) = settling {
+            self.keep_settling(settling, burst.arrival(), reference);
+        }
         if self.settling.is_none()
             && let Some(newest) = newest
         {
@@ -317,58 +320,5 @@ impl Upstream {
                 newest.timestamp.wrapping_sub(ticks(before, self.rate))
             }
         })
-    }
-
-    /// Joins the new source's line to the old one at its first packet: the next sequence number, and the timestamp that
-    /// belongs to the time that really passed. Returns whether that packet is to be marked (RFC 3551 §4.1: the marker
-    /// of audio says that the receiver may adjust its playout).
-    fn join(&mut self, arrival: Instant, header: &Header, reference: &mut Option<Reference>) -> bool {
-        self.splice = false;
-        let Some(newest) = self.newest else { return false };
-        let by_arrival = self.edge.at(arrival, self.rate).unwrap_or(newest.timestamp);
-        let live = self.expected.take().map_or(header.timestamp, |live| live.at(arrival, self.rate));
-        self.sequence_shift = newest.sequence.wrapping_add(1).wrapping_sub(header.sequence);
-        self.timestamp_shift = by_arrival.wrapping_sub(live);
-        let role = if reference.is_some() { Role::Own } else { Role::First };
-        let mut settling = Box::new(Settling::new(role, header.timestamp, newest.timestamp, arrival));
-        if role == Role::First {
-            let (old, new) = Default::default();
-            *reference = Some(Reference { old, new, lowered: Duration::ZERO });
-        }
-        self.relate(&mut settling, header.timestamp, reference);
-        self.settling = Some(settling);
-        !self.keyed
-    }
-
-    /// Puts a track of the new source where its clocks say that it is, by the splice's first track: both sides by the sources'
-    /// clocks, or none. Else the difference between when tracks arrive would be in only one of them, and move them apart.
-    fn relate(&mut self, settling: &mut Settling, timestamp: u32, reference: &mut Option<Reference>) {
-        let Some(reference) = reference else { return };
-        match settling.role {
-            Role::First if reference.is_open() => {
-                let own = timestamp.wrapping_add(self.timestamp_shift);
-                let own = own.wrapping_add(ticks(reference.lowered, self.rate));
-                reference.old = self.old_clocks.moment(own, self.rate);
-                reference.new = self.clocks.moment(timestamp, self.rate);
-            }
-            Role::Own => {
-                let moment = self.clocks.moment(timestamp, self.rate);
-                let own = moment
-                    .since(&reference.new)
-                    .and_then(|later| self.old_clocks.timestamp(&reference.old, later, self.rate));
-                let Some(own) = own else { return };
-                let own = own.wrapping_sub(ticks(reference.lowered, self.rate));
-                let by_arrival = timestamp.wrapping_add(self.timestamp_shift);
-                let apart = seq::timestamp_distance(by_arrival, own).unsigned_abs();
-                if duration(apart, self.rate) <= TRUST {
-                    settling.follow(
-                        &mut self.timestamp_shift,
-                        own.wrapping_sub(timestamp),
-                        reference.lowered,
-                    );
-                }
-            }
-            Role::First | Role::Follows(_) => {}
-        }
     }
 }
