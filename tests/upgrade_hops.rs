@@ -19,12 +19,11 @@ mod succession;
 mod tls;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::{Line, Publisher, Reader, TcpPublisher, TcpReader, TestMesh, keyframe, reader_port};
 use member::Ca;
 use msm_auth::identity::source::IdentitySource;
-use pair::{free_port, near, numbered};
+use pair::{free_port, near, pass};
 use succession::Way;
 use tls::{Authority, connect};
 
@@ -51,13 +50,7 @@ impl Flow {
     }
 
     fn pass(&mut self, packets: u16) {
-        for _ in 0..packets {
-            let packet = numbered(self.next);
-            self.next += 1;
-            self.publisher.send(&packet);
-            self.line.check(&self.reader.recv(), &packet);
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        pass((&self.publisher, &self.reader), &mut self.line, &mut self.next, packets);
     }
 }
 

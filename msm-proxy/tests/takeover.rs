@@ -6,92 +6,17 @@
     reason = "what goes wrong here fails the test"
 )]
 
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\n\
-    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n";
-
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come about in 20 s");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// An even port and the one above it, free for now.
-fn pair() -> u16 {
-    wait("a free pair of ports", || {
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() & !1;
-        let both = [port, port.saturating_add(1)].map(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok());
-        (both == [true, true]).then_some(port)
-    })
-}
-
-/// A process, and what it logs; killed when dropped.
-struct Proxy {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Proxy {
-    fn start(file: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_msm-proxy"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MSM__") || name == "RUST_LOG")
-        {
-            command.env_remove(name);
-        }
-        command.args(["run", "--config"]).arg(file).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log: Arc<Mutex<String>> = Arc::default();
-        let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                kept.lock().unwrap().push_str(&(line + "\n"));
-            }
-        });
-        Self { child, log }
-    }
-
-    fn says(&self, what: &str) -> bool {
-        self.log.lock().unwrap().contains(what)
-    }
-
-    /// Waits for its end; the exit code.
-    fn code(&mut self) -> Option<i32> {
-        wait("the end", || self.child.try_wait().unwrap()).code()
-    }
-}
-
-fn get(admin: SocketAddr, path: &str) -> (u16, String) {
-    let Ok(mut stream) = TcpStream::connect(admin) else { return (0, String::new()) };
-    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
-    let mut text = String::new();
-    let _ = stream.read_to_string(&mut text);
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
-}
+use common::{Process, SDP, free, get, pair, wait};
 
 /// The processes whose sessions end, as whoever answers now says.
 fn predecessors(admin: SocketAddr) -> Vec<u64> {
@@ -114,7 +39,7 @@ fn nobody_notices_that_another_process_serves() {
         socket.display()
     );
     fs::write(&file, yaml).unwrap();
-    let mut old = Proxy::start(&file);
+    let mut old = Process::start(&file);
     wait("ready", || (get(admin, "/ready").0 == 200).then_some(()));
     wait("the door", || socket.exists().then_some(()));
     assert_eq!(predecessors(admin), [0; 0]);
@@ -159,11 +84,11 @@ fn nobody_notices_that_another_process_serves() {
             }
         })
     };
-    let mut new = Proxy::start(&file);
+    let mut new = Process::start(&file);
     let began = Instant::now();
     let own = u64::from(old.child.id());
     while predecessors(admin) != [own] {
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", new.log.lock().unwrap());
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", new.log());
         pass(1);
     }
     pass(300);
@@ -183,7 +108,7 @@ fn nobody_notices_that_another_process_serves() {
     pass(50);
     assert_eq!(predecessors(admin), [0; 0]);
     let mut new = wait("another process", || {
-        let mut new = Proxy::start(&file);
+        let mut new = Process::start(&file);
         wait("its word", || (new.says("started") || new.child.try_wait().unwrap().is_some()).then_some(()));
         new.child.try_wait().unwrap().is_none().then_some(new)
     });
@@ -193,12 +118,12 @@ fn nobody_notices_that_another_process_serves() {
     drop(publisher);
     runtime.block_on(client.shutdown(Duration::ZERO));
     runtime.block_on(reader.shutdown(Duration::ZERO));
-    assert_eq!(old.code(), Some(0), "{}", old.log.lock().unwrap());
+    assert_eq!(old.code(), Some(0), "{}", old.log());
     wait("the news of its end", || predecessors(admin).is_empty().then_some(()));
     // The same again, with nobody there; and an end by a signal.
-    let mut third = Proxy::start(&file);
-    assert_eq!(new.code(), Some(0), "{}", new.log.lock().unwrap());
+    let mut third = Process::start(&file);
+    assert_eq!(new.code(), Some(0), "{}", new.log());
     assert_eq!(get(admin, "/ready").0, 200);
-    Command::new("kill").args(["-s", "TERM", &third.child.id().to_string()]).status().unwrap();
+    third.signal("TERM");
     assert_eq!(third.code(), Some(0));
 }
