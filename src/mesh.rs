@@ -86,7 +86,7 @@ impl Mesh {
             worker.run(|worker| async move { HopPort::address(&worker).await }).await??;
         }
         let taking = match self.shared.pending() {
-            Some(pending) => Some(pending.take(&self.shared).await?),
+            Some(pending) => pending.take(&self.shared).await?,
             None => None,
         };
         for worker in self.shared.workers() {

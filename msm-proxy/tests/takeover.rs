@@ -11,6 +11,7 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,25 +26,35 @@ fn predecessors(admin: SocketAddr) -> Vec<u64> {
     list.iter().filter_map(|own| own.get("pid")?.as_u64()).collect()
 }
 
-#[test]
-fn nobody_notices_that_another_process_serves() {
-    let dir = tempfile::tempdir().unwrap();
-    let (rtsp, admin, file) = (free(), free(), dir.path().join("msm.yaml"));
-    let socket = dir.path().join("upgrade.sock");
+/// Listener, admin server, and a file that says so; streams end with their publishers.
+fn configured(dir: &Path, more: &str) -> (SocketAddr, SocketAddr, PathBuf) {
+    let (rtsp, admin, file) = (free(), free(), dir.join("msm.yaml"));
     let yaml = format!(
         "listeners: [{{address: \"{rtsp}\", ports: {}}}]\nworkers: 2\n\
          admin: {{address: \"{admin}\", metrics: off, ready: off}}\n\
          routes: [{{name: local, publish: {{resume: 0s}}}}]\n\
-         upgrade: {{socket: \"{}\", drain_timeout: 1m}}\n",
+         upgrade: {{socket: \"{}\", drain_timeout: 1m}}\n{more}",
         pair(),
-        socket.display()
+        dir.join("upgrade.sock").display()
     );
     fs::write(&file, yaml).unwrap();
+    (rtsp, admin, file)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn nobody_notices_that_another_process_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rtsp, admin, file) = configured(dir.path(), "");
+    let socket = dir.path().join("upgrade.sock");
     let mut old = Process::start(&file);
     wait("ready", || (get(admin, "/ready").0 == 200).then_some(()));
     wait("the door", || socket.exists().then_some(()));
     assert_eq!(predecessors(admin), [0; 0]);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = runtime();
     let url = format!("rtsp://{rtsp}/cam");
     let client = runtime.block_on(msm::Mesh::builder().workers(1).build()).unwrap();
     let publisher = runtime.block_on(client.publish(&url, SDP)).unwrap();
@@ -107,11 +118,12 @@ fn nobody_notices_that_another_process_serves() {
     wait("the old one again", || (get(admin, "/ready").0 == 200).then_some(()));
     pass(50);
     assert_eq!(predecessors(admin), [0; 0]);
-    let mut new = wait("another process", || {
-        let mut new = Process::start(&file);
-        wait("its word", || (new.says("started") || new.child.try_wait().unwrap().is_some()).then_some(()));
-        new.child.try_wait().unwrap().is_none().then_some(new)
-    });
+    // Another one that dies, and the next at once: it takes over from whoever is there.
+    let mut new = Process::start(&file);
+    new.wait_for("serving in the place of another process");
+    new.child.kill().unwrap();
+    let mut new = Process::start(&file);
+    new.wait_for("started");
     pass(50);
     assert_eq!(predecessors(admin), [own]);
     drop(packets);
@@ -126,4 +138,67 @@ fn nobody_notices_that_another_process_serves() {
     assert_eq!(get(admin, "/ready").0, 200);
     third.signal("TERM");
     assert_eq!(third.code(), Some(0));
+}
+
+#[test]
+fn what_was_asked_to_end_leaves_room_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rtsp, admin, file) = configured(dir.path(), "drain_timeout: 20s\n");
+    let mut first = Process::start(&file);
+    first.wait_for("started");
+    let own = u64::from(first.child.id());
+    let runtime = runtime();
+    let url = format!("rtsp://{rtsp}/cam");
+    let client = runtime.block_on(msm::Mesh::builder().workers(1).build()).unwrap();
+    let publisher = runtime.block_on(client.publish(&url, SDP)).unwrap();
+    let mut second = Process::start(&file);
+    second.wait_for("started");
+    second.signal("TERM");
+    assert_eq!(second.code(), Some(0), "{}", second.log());
+    first.wait_for("has ended as it was asked to");
+    // Whoever is left says so, and lets nobody in.
+    wait("its answer", || (get(admin, "/ready").0 == 503).then_some(()));
+    assert_eq!(predecessors(admin), [0; 0]);
+    assert!(TcpStream::connect(rtsp).is_err());
+    let mut third = Process::start(&file);
+    third.wait_for("started");
+    assert_eq!(get(admin, "/ready").0, 200);
+    wait("the first one", || (predecessors(admin) == [own]).then_some(()));
+    // Asked to end with a session, and followed at once.
+    let other = runtime.block_on(client.publish(&format!("{url}2"), SDP)).unwrap();
+    third.signal("TERM");
+    third.wait_for("draining");
+    let mut fourth = Process::start(&file);
+    fourth.wait_for("started");
+    assert_eq!(get(admin, "/ready").0, 200);
+    let both = [u64::from(third.child.id()), own];
+    wait("both before it", || (predecessors(admin) == both).then_some(()));
+    drop((publisher, other));
+    runtime.block_on(client.shutdown(Duration::ZERO));
+    assert_eq!(first.code(), Some(0), "{}", first.log());
+    assert_eq!(third.code(), Some(0), "{}", third.log());
+    wait("the news of their end", || predecessors(admin).is_empty().then_some(()));
+    fourth.signal("TERM");
+    assert_eq!(fourth.code(), Some(0));
+}
+
+#[test]
+fn two_requests_to_stop_are_no_accident() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rtsp, admin, file) = configured(dir.path(), "drain_delay: 1m\n");
+    let first = Process::start(&file);
+    first.wait_for("started");
+    let runtime = runtime();
+    let client = runtime.block_on(msm::Mesh::builder().workers(1).build()).unwrap();
+    let publisher = runtime.block_on(client.publish(&format!("rtsp://{rtsp}/cam"), SDP)).unwrap();
+    let mut second = Process::start(&file);
+    second.wait_for("started");
+    second.signal("INT");
+    second.wait_for("draining");
+    second.signal("INT");
+    assert_eq!(second.code(), Some(1), "{}", second.log());
+    first.wait_for("has ended as it was asked to");
+    wait("its answer", || (get(admin, "/ready").0 == 503).then_some(()));
+    drop(publisher);
+    runtime.block_on(client.shutdown(Duration::ZERO));
 }

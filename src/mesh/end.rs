@@ -22,18 +22,29 @@ impl Mesh {
     }
 
     /// Waits until the process that serves in the place of this one is gone without having been asked to: then this one serves again.
+    /// Cancel safe.
     pub async fn taken_back(&self) {
         self.shared.upgrade.taken_back().await;
     }
 
+    /// Waits until the process that served in the place of this one has ended, as it was asked to: then nobody does, while the sessions here
+    /// go on, and this one's [`Door`](crate::upgrade::Door) is the one to ask at. Cancel safe.
+    pub async fn left_alone(&self) {
+        self.shared.upgrade.left_alone().await;
+    }
+
+    /// Says that this process was asked to end: nobody is to serve in its place when it has. [`Self::shutdown`] says so, too.
+    pub fn will_end(&self) {
+        self.shared.upgrade.end();
+    }
+
     /// Ends: whoever wants a new session gets 503 with `Retry-After`; sessions that are there get until `deadline` to end by themselves;
     /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop.
+    ///
+    /// Another process may take over meanwhile.
     pub async fn shutdown(&self, deadline: Duration) {
-        // Where another process serves, who comes here comes to what only this one has.
-        self.shared.draining.send_replace(self.shared.upgrade.handed_over().is_none());
-        if let Some(before) = self.shared.upgrade.predecessor() {
-            before.leave(self.shared.upgrade.handed_over().is_some());
-        }
+        self.shared.upgrade.end();
+        self.drain();
         if *self.shared.draining.borrow() {
             for worker in self.shared.workers() {
                 let _ = worker.post(elsewhere::send_members);
@@ -44,6 +55,7 @@ impl Mesh {
         let mut quiet = Quiet::default();
         let sessions = || self.shared.metrics.sessions.get();
         while !quiet.has_ended(&self.shared) && start.elapsed() < deadline {
+            self.drain();
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
                 let left = deadline.saturating_sub(start.elapsed());
@@ -67,5 +79,11 @@ impl Mesh {
         let shared = Arc::clone(&self.shared);
         let _ =
             tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
+    }
+
+    /// Lets nobody in any more; but where another process serves, who comes here comes to what only this one has.
+    fn drain(&self) {
+        let nobody = self.shared.upgrade.handed_over().is_none();
+        self.shared.draining.send_if_modified(|own| std::mem::replace(own, nobody) != nobody);
     }
 }

@@ -108,7 +108,6 @@ impl ListenerShared {
         ListenerKey {
             address: own.address,
             interface: own.options.interface.clone(),
-            dscp: own.options.dscp,
             reader_port: own.reader_port,
             member: own.member.is_some(),
         }

@@ -33,13 +33,7 @@ pub(crate) struct Bound {
 /// [`Error::Socket`] that names the listener and the key to change.
 pub(crate) fn bind_all(worker: &Worker, shared: Arc<ListenerShared>) -> Result<Bound, Error> {
     let name = shared.settings.name.clone();
-    let tcp = match passed(worker, &shared, |listener| Kind::Tcp { listener }) {
-        Some(socket) => inherit(&shared, socket),
-        None => bind(&shared),
-    };
-    let tcp = tcp.map_err(|error| {
-        Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error)
-    })?;
+    let tcp = bind_tcp(worker, &shared)?;
     let readers = match passed(worker, &shared, |listener| Kind::Rtp { listener }) {
         Some(socket) => inherit_readers(worker, &shared, socket),
         None => bind_readers(&shared),
@@ -49,6 +43,19 @@ pub(crate) fn bind_all(worker: &Worker, shared: Arc<ListenerShared>) -> Result<B
         Error::socket(format!("listener `{name}`: ports {port}/udp and the one above (key `ports`)"), error)
     })?;
     Ok(Bound { shared, tcp, readers })
+}
+
+/// The one that accepts.
+///
+/// # Errors
+/// As of [`bind_all`].
+pub(super) fn bind_tcp(worker: &Worker, shared: &ListenerShared) -> Result<TcpListener, Error> {
+    let tcp = match passed(worker, shared, |listener| Kind::Tcp { listener }) {
+        Some(socket) => inherit(shared, socket),
+        None => bind(shared),
+    };
+    let name = &shared.settings.name;
+    tcp.map_err(|error| Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error))
 }
 
 /// A socket of the listener that another process has passed for this worker.
@@ -110,6 +117,7 @@ fn inherit(shared: &ListenerShared, socket: OwnedFd) -> io::Result<TcpListener> 
         ));
     }
     own.set_nonblocking(true)?;
+    set_dscp(&own, expected.is_ipv6(), shared.settings.options.dscp.unwrap_or(0))?;
     let listener = TcpListener::from_std(std::net::TcpListener::from(socket))?;
     shared.bound.store(listener.local_addr()?.port(), Ordering::Release);
     Ok(listener)
@@ -120,7 +128,9 @@ fn inherit_readers(worker: &Worker, shared: &ListenerShared, rtp: OwnedFd) -> io
     let rtcp = passed(worker, shared, |listener| Kind::Rtcp { listener }).ok_or(io::ErrorKind::NotFound)?;
     let options = SocketOptions { reuse_port: true, ..shared.settings.options.clone() };
     let ip = shared.settings.address.ip();
-    let (rtp, rtcp) = (UdpSocket::inherit(rtp, ip, &options)?, UdpSocket::inherit(rtcp, ip, &options)?);
+    let rtp = UdpSocket::inherit(rtp, SocketAddr::new(ip, shared.settings.reader_port), &options)?;
+    let next = rtp.local_addr().port().checked_add(1).ok_or(io::ErrorKind::InvalidData)?;
+    let rtcp = UdpSocket::inherit(rtcp, SocketAddr::new(ip, next), &options)?;
     let pair = Pair { rtp: Rc::new(rtp), rtcp: Rc::new(rtcp) };
     shared.bound_pair.store(pair.ports().0, Ordering::Release);
     Ok(pair)

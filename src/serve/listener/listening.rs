@@ -12,7 +12,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::accept::accept_by;
+use super::bind::bind_tcp;
 use super::{Bound, ListenerShared};
+use crate::error::Error;
 use crate::hub::receive::{Receiving, receive_readers};
 use crate::net::pair::Pair;
 use crate::upgrade::Kind;
@@ -61,15 +63,19 @@ impl Listening {
         self.left.get()
     }
 
-    /// The sockets, for another process; none once it accepts nobody.
+    /// The sockets, for another process; none once it is not in the configuration. Where nobody accepts any more, those for UDP.
     pub(crate) fn sockets(&self) -> io::Result<Vec<(Kind, OwnedFd)>> {
-        let Some(tcp) = self.tcp.borrow().clone() else { return Ok(Vec::new()) };
         let listener = self.index;
-        Ok(vec![
-            (Kind::Tcp { listener }, tcp.as_fd().try_clone_to_owned()?),
-            (Kind::Rtp { listener }, self.readers.rtp.copy()?),
-            (Kind::Rtcp { listener }, self.readers.rtcp.copy()?),
-        ])
+        let mut all = Vec::new();
+        if self.left.get().is_some() {
+            return Ok(all);
+        }
+        if let Some(tcp) = self.tcp.borrow().as_ref() {
+            all.push((Kind::Tcp { listener }, tcp.as_fd().try_clone_to_owned()?));
+        }
+        all.push((Kind::Rtp { listener }, self.readers.rtp.copy()?));
+        all.push((Kind::Rtcp { listener }, self.readers.rtcp.copy()?));
+        Ok(all)
     }
 
     /// Neither accepts nor reads: what comes waits in the kernel.
@@ -78,14 +84,27 @@ impl Listening {
         self.receiving.borrow_mut().take();
     }
 
-    /// Accepts and reads again.
-    pub(crate) fn go_on(self: &Rc<Self>, worker: &Rc<Worker>) -> io::Result<()> {
+    /// Reads again.
+    pub(crate) fn read_again(&self, worker: &Rc<Worker>) -> io::Result<()> {
+        self.receiving.borrow_mut().take();
         self.readers.rtp.hear()?;
         self.readers.rtcp.hear()?;
         *self.receiving.borrow_mut() = Some(receive_readers(worker, &self.readers));
-        if let Some(tcp) = self.tcp.borrow().clone() {
-            *self.accepting.borrow_mut() = accept_by(worker, Rc::downgrade(self), tcp, &self.stopping);
-        }
+        Ok(())
+    }
+
+    /// Accepts again, at a new socket where it has none any more.
+    pub(crate) fn accept_again(self: &Rc<Self>, worker: &Rc<Worker>) -> Result<(), Error> {
+        let known = self.tcp.borrow().clone();
+        let tcp = match known {
+            Some(tcp) => tcp,
+            None => Rc::new(bind_tcp(worker, &self.shared())?),
+        };
+        self.left.set(None);
+        self.accepting.borrow().abort();
+        *self.accepting.borrow_mut() =
+            accept_by(worker, Rc::downgrade(self), Rc::clone(&tcp), &self.stopping);
+        *self.tcp.borrow_mut() = Some(tcp);
         Ok(())
     }
 
