@@ -1,182 +1,31 @@
 //! The mesh as an application holds it.
 
+mod build;
+mod end;
+mod open;
+mod publish;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use msm_auth::identity::UnixTime;
-use msm_auth::identity::source::IdentitySource;
-use msm_core::hub::{ReaderSetup, ReaderTrack};
-use msm_core::rng::Rng;
-use msm_core::route::Action;
-use msm_rtsp::sdp::Description;
 use msm_rtsp::url::RtspUrl;
-use tokio::sync::mpsc;
 
+pub use self::build::Builder;
 use crate::alive::Alive;
-use crate::api::options::Options;
-use crate::api::publisher::{self, Publisher};
-use crate::api::reader::{self, Reader, Seat};
-use crate::cluster;
-use crate::config::{Config, Workers};
+use crate::config::Config;
 use crate::error::Error;
 use crate::hop::port::HopPort;
-use crate::hub::dest::Dest;
-use crate::hub::handle::{HubHandle, HubParts, PlayRequest};
-use crate::hub::home::Home;
-use crate::identity;
-use crate::metrics::HopKind;
-use crate::mirror::{Mirrored, Original, What};
-use crate::net::limits;
-use crate::reload::{self, Changes, Pinned, Running};
-use crate::routing::Ask;
-use crate::serve::elsewhere;
-use crate::serve::listener::ListenerShared;
-use crate::serve::requests::open_with;
-use crate::serve::succession;
-use crate::settings;
+use crate::reload::{self, Changes};
 use crate::shared::Shared;
 use crate::status::Status;
-use crate::upgrade::{Quiet, Takeover};
-use crate::upstream::{pull, push};
-use crate::watched;
-use crate::worker::{Worker, WorkerHandle};
+use crate::worker::Worker;
 
-/// How often it is said how many sessions are left while they end.
-const PROGRESS: Duration = Duration::from_secs(5);
 /// How long a worker is waited for to publish its counters.
 const PUBLISH: Duration = Duration::from_secs(1);
-
-/// Makes a [`Mesh`].
-#[derive(Default)]
-pub struct Builder {
-    config: Option<Config>,
-    workers: Option<u16>,
-    identity: Option<Arc<dyn IdentitySource>>,
-    file: Option<PathBuf>,
-    takeover: Option<Takeover>,
-}
-
-impl std::fmt::Debug for Builder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder")
-            .field("config", &self.config)
-            .field("workers", &self.workers)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Builder {
-    /// Uses a configuration that was read or made.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = Some(config);
-        self
-    }
-
-    /// Reads a configuration file; `MSM__…` variables override its keys.
-    ///
-    /// # Errors
-    /// [`Error::Configuration`] with everything that is wrong, one problem a line.
-    pub fn config_file(self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let config = Config::load(Some(path.as_ref()), std::env::vars())
-            .map_err(|errors| Error::Configuration(errors.to_string()))?;
-        Ok(self.config(config).loaded_from(path.as_ref()))
-    }
-
-    /// Says which file the configuration was read from, for the status.
-    #[must_use]
-    pub fn loaded_from(mut self, path: impl Into<PathBuf>) -> Self {
-        self.file = Some(path.into());
-        self
-    }
-
-    /// Runs media on this many threads of the mesh's own; by default one for each core.
-    #[must_use]
-    pub fn workers(mut self, workers: u16) -> Self {
-        self.workers = Some(workers);
-        self
-    }
-
-    /// Is this member towards others, whatever the configuration says of `identity`.
-    #[must_use]
-    pub fn identity(mut self, source: Arc<dyn IdentitySource>) -> Self {
-        self.identity = Some(source);
-        self
-    }
-
-    /// Serves in the place of a process that runs, with its sockets and as many workers as it has: see [`crate::upgrade`].
-    #[must_use]
-    pub fn take_over(mut self, takeover: Takeover) -> Self {
-        self.takeover = Some(takeover);
-        self
-    }
-
-    /// Starts the worker threads. Nothing listens before [`Mesh::serve`].
-    ///
-    /// Without a configuration the mesh has no routes, and dials the URLs that it is given.
-    ///
-    /// # Errors
-    /// The configuration is refused, or a thread cannot be started.
-    pub async fn build(self) -> Result<Mesh, Error> {
-        let embedded = self.config.is_none();
-        let mut config = self.config.unwrap_or_default();
-        if let Some(workers) = self.workers {
-            config.workers = Workers::Count(workers.max(1));
-        }
-        let pinned = Pinned { workers: self.workers.is_some(), identity: self.identity.is_some() };
-        let source = match self.identity {
-            Some(source) => Some(source),
-            None if embedded => None,
-            None => identity::open(&config).await?,
-        };
-        let source = source.as_ref();
-        let (routing, files) = settings::routing(&config, embedded, source)?;
-        let listeners: Vec<_> = if embedded {
-            Vec::new()
-        } else {
-            let listener = |own| Ok::<_, Error>(ListenerShared::new(settings::listener(own, source)?));
-            config.listeners.iter().map(listener).collect::<Result<_, _>>()?
-        };
-        let taken = self.takeover.as_ref().map_or(&[][..], |own| &own.generations);
-        let hop = settings::hop(&config, source, taken)?;
-        let limits_and_times = settings::settings(&config);
-        let running = Running::new((!embedded).then_some(config.clone()), pinned, files);
-        let shared = Shared::new(limits_and_times, routing, listeners, running, hop)?;
-        shared.history.begin(self.file);
-        for advice in limits::check() {
-            tracing::warn!("{advice}");
-        }
-        let mut count = settings::workers(&config);
-        if let Some(Takeover { workers, inherited, pending, .. }) = self.takeover {
-            if workers != count {
-                tracing::warn!(
-                    workers,
-                    configured = count,
-                    "`workers` stays as the process before this one has it, until a restart"
-                );
-            }
-            count = workers;
-            shared.inherit(inherited, pending);
-        }
-        let mut workers = Vec::with_capacity(count);
-        for id in 0..count {
-            let worker = WorkerHandle::start(id, Arc::clone(&shared))
-                .map_err(|error| Error::socket(format!("worker thread {id}"), error))?;
-            workers.push(worker);
-        }
-        shared.set_workers(workers);
-        if let Some(first) = shared.workers().first() {
-            let shared = Arc::clone(&shared);
-            first.post(move |_| drop(tokio::task::spawn_local(watched::keep(shared))))?;
-        }
-        cluster::start(&shared).await?;
-        Ok(Mesh { alive: Alive::new(&shared), shared })
-    }
-}
 
 /// A member of the mesh: streams are read, published and served through it.
 ///
@@ -237,7 +86,7 @@ impl Mesh {
             worker.run(|worker| async move { HopPort::address(&worker).await }).await??;
         }
         let taking = match self.shared.pending() {
-            Some(pending) => Some(pending.take(&self.shared).await?),
+            Some(pending) => pending.take(&self.shared).await?,
             None => None,
         };
         for worker in self.shared.workers() {
@@ -250,143 +99,6 @@ impl Mesh {
         reload::keep_standing(&self.shared, &mut *self.shared.running.lock().await).await?;
         let addresses = listeners.iter().map(|listener| listener.address()).collect();
         Ok(Serving { addresses })
-    }
-
-    /// Opens a stream for reading: routed, and shared with other readers of it where it is live.
-    ///
-    /// # Errors
-    /// The URL, the route, or the upstream.
-    pub async fn open(&self, url: &str) -> Result<Reader, Error> {
-        self.open_with(url, &Options::default()).await
-    }
-
-    /// [`Self::open`], with what is asked beside the URL.
-    ///
-    /// # Errors
-    /// As of [`Self::open`].
-    pub async fn open_with(&self, url: &str, options: &Options) -> Result<Reader, Error> {
-        let url = parse(url)?;
-        let protection = options.route();
-        let (queue, packets) = mpsc::channel(reader::QUEUE_BURSTS);
-        let shared = Arc::clone(&self.shared);
-        let place = self.pick()?;
-        let via = vec![format!("RTSP/1.0 {}", shared.pseudonym)];
-        let (handle, lease) = self
-            .shared
-            .worker(place)?
-            .run(move |worker| async move {
-                let ask = Ask::own(Action::Read, &worker.shared.pseudonym);
-                let (resolved, handle) = open_with(&worker, &url, via.clone(), &ask, protection).await?;
-                let handle = if handle.unshared && !handle.claim() {
-                    let own = pull::open(&worker, &resolved, None, via).await?;
-                    own.claim();
-                    own
-                } else {
-                    handle
-                };
-                let lease = handle.lease();
-                Ok::<_, Error>((handle, lease))
-            })
-            .await??;
-        let place = handle.worker;
-        let description = Arc::clone(&handle.description);
-        let seat = shared
-            .worker(place)?
-            .run(move |worker| async move {
-                // The upstream is set up first: only then the stream has a home that readers can be added to.
-                handle.prepare().await?;
-                let quota = worker.shared.readers.take()?;
-                let shard = worker.shard(&handle).await?;
-                let mut rng = Rng::new(worker.shared.seed());
-                let tracks = (0..handle.tracks().len())
-                    .map(|track| ReaderTrack {
-                        track,
-                        dest: Dest::App { queue: queue.clone() },
-                        ssrc: rng.next_u32(),
-                        payload_types: Vec::new(),
-                    })
-                    .collect();
-                drop(queue);
-                let setup = ReaderSetup { seed: rng.next_u64(), tracks, late_join: !handle.unshared };
-                let now = Instant::now();
-                let id = shard.add_reader(now, setup, Box::new(|_| {})).map_err(Error::from)?;
-                // Leaves by itself if something below fails, or the caller waits no longer.
-                let seat = Seat::new(&worker, lease, id, quota);
-                shard.play(now, id).map_err(Error::from)?;
-                handle.play(PlayRequest::default()).await?;
-                Ok::<_, Error>(seat)
-            })
-            .await??;
-        Ok(Reader::new(description, seat, packets, self.alive.clone()))
-    }
-
-    /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
-    /// endpoint, which has agreed to record it when this returns.
-    ///
-    /// # Errors
-    /// The URL, the description, the route, or the upstream.
-    pub async fn publish(&self, url: &str, sdp: &str) -> Result<Publisher, Error> {
-        self.publish_with(url, sdp, &Options::default()).await
-    }
-
-    /// [`Self::publish`], with what is asked beside the URL.
-    ///
-    /// # Errors
-    /// As of [`Self::publish`].
-    pub async fn publish_with(&self, url: &str, sdp: &str, options: &Options) -> Result<Publisher, Error> {
-        let url = parse(url)?;
-        let protection = options.route();
-        let description = Description::parse(sdp.as_bytes(), &self.shared.settings().rtsp)
-            .map_err(|error| Error::BadDescription(error.to_string()))?;
-        let (queue, packets) = mpsc::channel(publisher::QUEUE_BURSTS);
-        let shared = Arc::clone(&self.shared);
-        let via = vec![format!("RTSP/1.0 {}", shared.pseudonym)];
-        let handle = self
-            .shared
-            .worker(self.pick()?)?
-            .run(move |worker| async move {
-                let ask = Ask::own(Action::Publish, &worker.shared.pseudonym);
-                let mut resolved = worker.shared.routing().resolve(&url, &ask)?;
-                if let Some(protection) = protection {
-                    resolved.protection = protection;
-                }
-                let description = Arc::new(description);
-                let quota = worker.shared.streams.take()?;
-                let handle = HubHandle::new(HubParts {
-                    id: worker.shared.registry.next_id(),
-                    worker: worker.id,
-                    name: url.to_string(),
-                    description: Arc::clone(&description),
-                    unshared: false,
-                    coalesce: resolved.coalesce,
-                    metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name()),
-                    comes: HopKind::Plain,
-                    control: None,
-                });
-                let key = resolved.publish_key();
-                let publish = resolved.publish_plan();
-                let registry = &worker.shared.registry;
-                let entrance = registry.publish(&key, Arc::clone(&handle), publish.priority).await?;
-                let home = Home::start(&worker, Arc::clone(&handle), worker.shared.seed(), Instant::now());
-                if resolved.is_upstream()
-                    && let Err(error) =
-                        push::start(&worker, &home, &resolved, &description, via.clone()).await
-                {
-                    handle.set_ended();
-                    worker.shared.registry.forget(&key, handle.id);
-                    home.end(Instant::now());
-                    return Err(error);
-                }
-                worker.shared.metrics.streams.inc();
-                succession::entered(&worker, &handle, entrance);
-                let what = What::Published { home: Rc::clone(&home), description };
-                let mirror = Mirrored::start(&worker, Original { what, resolved, via });
-                let own = publisher::Own { home, key, publish, mirror };
-                tokio::task::spawn_local(publisher::pump(Rc::clone(&worker), own, packets, quota));
-                Ok(handle)
-            })
-            .await??;
-        Ok(Publisher::new(shared, handle, queue, self.alive.clone()))
     }
 
     /// Puts another configuration in the place of the one in force, as a whole or not at all. Everything that can fail is done before
@@ -469,63 +181,6 @@ impl Mesh {
     /// The configuration in force, unless the mesh was built without. Waits for a change that is being made.
     pub async fn config(&self) -> Option<Arc<Config>> {
         self.shared.running.lock().await.config()
-    }
-
-    /// Waits until nobody needs this process any more, once another one serves in its place: no session, no connection that may come to
-    /// have one, and no process before it is left. See [`crate::upgrade`].
-    pub async fn ended(&self) {
-        let mut quiet = Quiet::default();
-        while self.shared.upgrade.handed_over().is_none() || !quiet.has_ended(&self.shared) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until the process that serves in the place of this one is gone without having been asked to: then this one serves again.
-    pub async fn taken_back(&self) {
-        self.shared.upgrade.taken_back().await;
-    }
-
-    /// Ends: whoever wants a new session gets 503 with `Retry-After`; sessions that are there get until `deadline` to end by themselves;
-    /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop.
-    pub async fn shutdown(&self, deadline: Duration) {
-        // Where another process serves, who comes here comes to what only this one has.
-        self.shared.draining.send_replace(self.shared.upgrade.handed_over().is_none());
-        if let Some(before) = self.shared.upgrade.predecessor() {
-            before.leave(self.shared.upgrade.handed_over().is_some());
-        }
-        if *self.shared.draining.borrow() {
-            for worker in self.shared.workers() {
-                let _ = worker.post(elsewhere::send_members);
-            }
-        }
-        let start = Instant::now();
-        let mut told = start;
-        let mut quiet = Quiet::default();
-        let sessions = || self.shared.metrics.sessions.get();
-        while !quiet.has_ended(&self.shared) && start.elapsed() < deadline {
-            if told.elapsed() >= PROGRESS {
-                told = Instant::now();
-                let left = deadline.saturating_sub(start.elapsed());
-                tracing::info!(sessions = sessions(), ?left, "draining");
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        self.shared.draining.send_replace(true);
-        match sessions() {
-            0 => tracing::info!(took = ?start.elapsed(), "drained"),
-            left => tracing::info!(sessions = left, "these sessions are ended"),
-        }
-        // Until here: whose session outlives its connection comes back by a new one.
-        for worker in self.shared.workers() {
-            let _ = worker.call(|worker| worker.stop_listening()).await;
-        }
-        for worker in self.shared.workers() {
-            let _ = worker.call(|worker| worker.end_all()).await;
-        }
-        self.shared.stopping.send_replace(true);
-        let shared = Arc::clone(&self.shared);
-        let _ =
-            tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

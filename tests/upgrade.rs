@@ -27,7 +27,7 @@ const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
 
 fn yaml(more: &str) -> String {
     let port = reader_port();
-    format!("workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}\n")
+    format!("workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}")
 }
 
 /// Connects and asks again and again, until `stop`, and 200 times at least; how often.
@@ -167,6 +167,24 @@ fn sessions_are_found_by_another_connection_and_streams_by_another_reader() {
 }
 
 #[test]
+fn who_comes_by_a_listener_that_is_new_is_answered_by_the_new_process() {
+    let (way, yaml) = (Way::new(), yaml(""));
+    let old = TestMesh::from_yaml(&yaml);
+    let _publisher = Publisher::start(&old, "one");
+    let reader = Reader::start(&old, "one");
+    let door = way.door(&old.mesh);
+    let more = format!("  - {{name: more, address: \"127.0.0.1:0\", ports: {}}}\n", reader_port());
+    let new = way.successor(&(yaml + &more), |builder| builder);
+    door.join().unwrap().unwrap();
+    let url = format!("rtsp://{}/one", new.addresses[1]);
+    let mut here = common::Rtsp::connect(new.addresses[1]);
+    assert_eq!(here.ask("DESCRIBE", &url, &[("Accept", "application/sdp")], b"").status, 404);
+    assert_eq!(here.ask("TEARDOWN", &url, &[("Session", &reader.session)], b"").status, 454);
+    let there = new.connect().ask("DESCRIBE", &new.url("one"), &[("Accept", "application/sdp")], b"");
+    assert_eq!(there.status, 200);
+}
+
+#[test]
 fn a_process_that_ends_before_it_is_ready_changes_nothing() {
     let (way, yaml) = (Way::new(), yaml(""));
     let old = TestMesh::from_yaml(&yaml);
@@ -199,6 +217,28 @@ fn a_process_that_ends_before_it_is_ready_changes_nothing() {
     assert_eq!(new.connect().ask("OPTIONS", "*", &[], b"").status, 200);
 }
 
+#[test]
+fn a_listener_with_other_marks_is_the_same_one() {
+    let (way, port) = (Way::new(), reader_port());
+    let with = |dscp: &str| {
+        let listener = format!("{{address: \"127.0.0.1:0\", ports: {port}{dscp}}}");
+        format!("workers: 2\nlisteners: [{listener}]\n")
+    };
+    let mut before = TestMesh::from_yaml(&with(", dscp: 34"));
+    for (path, dscp) in [("one", ", dscp: 46"), ("two", "")] {
+        let door = way.door(&before.mesh);
+        let after = way.successor(&with(dscp), |builder| builder);
+        door.join().unwrap().unwrap();
+        // Any port was asked for.
+        assert_eq!(after.address, before.address);
+        let (publisher, reader) = (Publisher::start(&after, path), Reader::start(&after, path));
+        let packet = keyframe(1, 0, 7, 500);
+        publisher.send(&packet);
+        assert_eq!(reader.recv()[12..], packet[12..]);
+        before = after;
+    }
+}
+
 fn raw(way: &Way) -> Socket {
     let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None).unwrap();
     socket.connect(&SockAddr::unix(way.path()).unwrap()).unwrap();
@@ -208,8 +248,14 @@ fn raw(way: &Way) -> Socket {
 #[test]
 fn what_is_no_process_is_refused_and_the_next_one_served() {
     let (way, yaml) = (Way::new(), yaml(""));
-    std::fs::write(way.path(), "a file of before").unwrap();
-    assert!(way.ask().unwrap().is_none(), "a stale file is nobody");
+    std::fs::write(way.path(), "somebody's").unwrap();
+    assert!(way.ask().unwrap().is_none(), "a file is nobody");
+    let refused = on_runtime(async { msm::upgrade::Door::open(&way.path()).unwrap_err().to_string() });
+    assert!(refused.ends_with("something else than a socket; remove it, or name another path"), "{refused}");
+    assert_eq!(std::fs::read(way.path()).unwrap(), b"somebody's");
+    std::fs::remove_file(way.path()).unwrap();
+    drop(on_runtime(async { msm::upgrade::Door::open(&way.path()).unwrap() }));
+    assert!(way.ask().unwrap().is_none(), "a socket of before is nobody");
     let old = TestMesh::from_yaml(&yaml);
     let door = way.door(&old.mesh);
     assert_eq!(std::fs::metadata(way.path()).unwrap().permissions().mode() & 0o777, 0o600);

@@ -24,8 +24,8 @@ use std::time::Duration;
 use common::{Line, Publisher, Reader, TcpPublisher, TcpReader, TestMesh, keyframe, reader_port};
 use member::Ca;
 use msm_auth::identity::source::IdentitySource;
-use pair::{free_port, near, numbered};
-use succession::Way;
+use pair::{free_port, near, pass};
+use succession::{Way, on_runtime};
 use tls::{Authority, connect};
 
 /// The other member publishes below `from/`, which anybody may read, and reads everything else.
@@ -34,6 +34,20 @@ const ROUTES: &str = "routes:\n\
   - {name: read, match: {url: '/from/{path...}', actions: [read]}}\n\
   - {name: in, match: {url: '/{path...}', actions: [publish]}}\n\
   - {name: out, match: {url: '/{path...}', actions: [read]}, allow: ['spiffe://test.example/near']}\n";
+
+fn far_yaml() -> String {
+    format!(
+        "workers: 2\nlisteners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
+         - {{name: mesh, address: \"127.0.0.1:{}\", protocol: mesh}}\n{ROUTES}",
+        reader_port(),
+        free_port(&["127.0.0.1"]),
+    )
+}
+
+fn by_udp(mesh: &TestMesh) {
+    let status = mesh.block_on(mesh.mesh.status());
+    assert!(status.hops.iter().all(|hop| hop.way.starts_with("udp")), "{:?}", status.hops);
+}
 
 /// Packets from the publisher to the reader, in order and without a gap.
 struct Flow {
@@ -51,35 +65,20 @@ impl Flow {
     }
 
     fn pass(&mut self, packets: u16) {
-        for _ in 0..packets {
-            let packet = numbered(self.next);
-            self.next += 1;
-            self.publisher.send(&packet);
-            self.line.check(&self.reader.recv(), &packet);
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        pass((&self.publisher, &self.reader), &mut self.line, &mut self.next, packets);
     }
 }
 
 #[test]
 fn streams_of_members_flow_on_both_ways_and_new_ones_come_to_the_new_process() {
     let ca = Ca::new("test.example");
-    let yaml = format!(
-        "workers: 2\nlisteners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
-         - {{name: mesh, address: \"127.0.0.1:{}\", protocol: mesh}}\n{ROUTES}",
-        reader_port(),
-        free_port(&["127.0.0.1"]),
-    );
+    let yaml = far_yaml();
     let source = ca.member("/far") as Arc<dyn IdentitySource>;
     let far = TestMesh::with(&yaml, |builder| builder.identity(Arc::clone(&source)));
     let hop = far.addresses[1];
     let near_by = near(&ca.member("/near"), hop, "");
     let mut down = Flow::new(Publisher::start(&far, "live/one"), Reader::start(&near_by, "live/one"));
     let mut up = Flow::new(Publisher::start(&near_by, "from/near"), Reader::start(&far, "from/near"));
-    let by_udp = |mesh: &TestMesh| {
-        let status = mesh.block_on(mesh.mesh.status());
-        assert!(status.hops.iter().all(|hop| hop.way.starts_with("udp")), "{:?}", status.hops);
-    };
     by_udp(&near_by);
     let way = Way::new();
     let door = way.door(&far.mesh);
@@ -116,6 +115,74 @@ fn streams_of_members_flow_on_both_ways_and_new_ones_come_to_the_new_process() {
     by_udp(&other);
     by_udp(&new);
     assert_eq!(new.block_on(new.mesh.status()).hops.len(), 1);
+}
+
+#[test]
+fn a_third_process_gets_its_packets_while_streams_of_the_first_flow() {
+    let ca = Ca::new("test.example");
+    let yaml = far_yaml();
+    let source = ca.member("/far") as Arc<dyn IdentitySource>;
+    let with = |builder: msm::Builder| builder.identity(Arc::clone(&source));
+    let first = TestMesh::with(&yaml, with);
+    let hop = first.addresses[1];
+    let one = near(&ca.member("/near"), hop, "");
+    let mut down = Flow::new(Publisher::start(&first, "live/one"), Reader::start(&one, "live/one"));
+    let way = Way::new();
+    let door = way.door(&first.mesh);
+    let second = way.successor(&yaml, with);
+    door.join().unwrap().unwrap();
+    down.pass(50);
+    on_runtime(second.mesh.shutdown(Duration::ZERO));
+    let alone = async { tokio::time::timeout(Duration::from_secs(10), first.mesh.left_alone()).await };
+    on_runtime(alone).expect("in 10 s");
+    down.pass(50);
+    // Who does not ask is told why it cannot be.
+    let config = msm::config::Config::from_yaml(&yaml, "t.yaml", std::iter::empty()).unwrap();
+    let refused = on_runtime(async {
+        let mesh = with(msm::Mesh::builder().config(config)).build().await.unwrap();
+        mesh.serve().await.unwrap_err().to_string()
+    });
+    assert!(refused.starts_with(&format!("mesh port {hop}/udp: another process has it")), "{refused}");
+    let door = way.door(&first.mesh);
+    let third = way.successor(&yaml, with);
+    door.join().unwrap().unwrap();
+    let other = near(&ca.member("/near"), hop, "");
+    let mut fresh = Flow::new(Publisher::start(&third, "live/two"), Reader::start(&other, "live/two"));
+    // Longer than a path may be silent.
+    for _ in 0..1500 {
+        fresh.pass(1);
+        down.pass(1);
+    }
+    for mesh in [&first, &third, &one, &other] {
+        by_udp(mesh);
+        assert_eq!(mesh.counter("msm_dropped"), 0.0, "{}", mesh.metrics());
+        assert_eq!(mesh.counter("msm_hop_lost"), 0.0, "{}", mesh.metrics());
+    }
+}
+
+#[test]
+fn a_member_that_cannot_go_on_by_a_new_connection_goes_on_by_the_one_it_has() {
+    let ca = Ca::new("test.example");
+    let yaml = far_yaml();
+    let source = ca.member("/far") as Arc<dyn IdentitySource>;
+    let with = |builder: msm::Builder| builder.identity(Arc::clone(&source));
+    let old = TestMesh::with(&yaml, with);
+    let own = ca.member("/near");
+    let one = near(&own, old.addresses[1], "");
+    let mut down = Flow::new(Publisher::start(&old, "live/one"), Reader::start(&one, "live/one"));
+    own.put(ca.svid("/near", 3600), [ca.bundle()]);
+    one.wait_value("msm_hop_rekeys", 1.0);
+    let way = Way::new();
+    let door = way.door(&old.mesh);
+    let new = way.successor(&yaml, with);
+    door.join().unwrap().unwrap();
+    // Its new connection comes to the new process, which has none of the keys, and refuses it again and again.
+    own.put(ca.svid("/near", 3600), [ca.bundle()]);
+    new.wait_counter("msm_handshake_seconds_count{hop=\"mesh\",direction=\"accepted\"}", 3.0);
+    down.pass(300);
+    by_udp(&one);
+    assert_eq!((one.counter("msm_hop_rekeys"), one.counter("msm_hop_lost")), (1.0, 0.0));
+    assert_eq!(one.block_on(one.mesh.status()).hops[0].epoch, 2);
 }
 
 #[test]

@@ -18,11 +18,8 @@ use tracing::{info, warn};
 use crate::admin::{Later, Source};
 use crate::cli::environment;
 use crate::logging::Level;
-use crate::run::{DrainTimes, Member};
+use crate::run::{DrainTimes, FAREWELL, Gone, Member};
 use crate::watch::{self, Stamp, Watch};
-
-/// The last part of `drain_timeout` is for those who have to be told that their sessions end.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Where the configuration comes from, and what of it is outside of the mesh.
 pub struct Origin {
@@ -183,9 +180,9 @@ impl Member for Serving {
         self.mesh.config().await.map(|config| DrainTimes::of(&config))
     }
 
-    async fn successor(&self, own: &[(String, OwnedFd)]) -> Successor {
+    async fn successor(&self, own: Vec<(String, OwnedFd)>) -> Successor {
         match &mut *self.door.lock().await {
-            Some(door) => door.next(&self.mesh, own).await,
+            Some(door) => door.next(&self.mesh, &own).await,
             None => std::future::pending().await,
         }
     }
@@ -195,21 +192,30 @@ impl Member for Serving {
         successor.hand_over(&self.mesh).await.is_ok()
     }
 
-    async fn taken_back(&self) {
-        self.mesh.taken_back().await;
+    async fn gone(&self) -> Gone {
+        let gone = tokio::select! {
+            () = self.mesh.taken_back() => Gone::Lost,
+            () = self.mesh.left_alone() => Gone::Left,
+        };
         // The other process's is in its place.
         match self.socket.as_deref().map(Door::open).transpose() {
             Ok(door) => *self.door.lock().await = door,
             Err(error) => warn!(%error, "no process can take over from this one"),
         }
+        gone
     }
 
     async fn ended(&self) {
         self.mesh.ended().await;
     }
 
-    async fn drain(self, timeout: Duration) {
+    fn will_end(&self) {
+        self.mesh.will_end();
+    }
+
+    async fn drain(&self, timeout: Duration) {
         self.ready.store(false, Ordering::Release);
+        // The last part is for those who have to be told that their sessions end.
         self.mesh.shutdown(timeout.saturating_sub(FAREWELL.min(timeout / 5))).await;
     }
 }

@@ -1,6 +1,6 @@
 //! `msm-proxy run`: ports, then media, then ready, until a signal, then drained.
 
-use crate::admin::{Admin, AdminHandle, BindError, Source};
+use crate::admin::{Admin, BindError, Source};
 use crate::signals::{HANGUP, Signals};
 use msm::config::Config;
 use msm::upgrade::Successor;
@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::{info, warn};
+use turn::{Turn, Whose};
+
+mod turn;
 
 /// For those who have to be told that their sessions end.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What runs: the mesh.
 pub trait Member {
@@ -27,8 +30,8 @@ pub trait Member {
 
     /// Waits for a process that is to take the place of this one, with `own` sockets beside the member's, by their names. There is none where
     /// nothing is said of it.
-    fn successor(&self, own: &[(String, OwnedFd)]) -> impl Future<Output = Successor> {
-        let _ = own;
+    fn successor(&self, own: Vec<(String, OwnedFd)>) -> impl Future<Output = Successor> {
+        drop(own);
         std::future::pending()
     }
 
@@ -38,8 +41,8 @@ pub trait Member {
         std::future::ready(false)
     }
 
-    /// Waits until this process is to serve again, as the one that did is gone.
-    fn taken_back(&self) -> impl Future<Output = ()> {
+    /// Waits until the process that serves in the place of this one is gone. Cancel safe.
+    fn gone(&self) -> impl Future<Output = Gone> {
         std::future::pending()
     }
 
@@ -48,8 +51,20 @@ pub trait Member {
         std::future::pending()
     }
 
+    /// This process was asked to end: whatever becomes of it, nobody is to serve in its place.
+    fn will_end(&self) {}
+
     /// Takes no new sessions, tells the peers, and returns when the last session has ended; before `timeout` is over.
-    fn drain(self, timeout: Duration) -> impl Future<Output = ()>;
+    fn drain(&self, timeout: Duration) -> impl Future<Output = ()>;
+}
+
+/// What the end of the process that served means for the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It was not asked to end: this one serves again.
+    Lost,
+    /// It was: nobody serves, while the sessions here go on. The next process takes over from this one.
+    Left,
 }
 
 /// `drain_delay`, `drain_timeout` and `upgrade.drain_timeout`.
@@ -121,87 +136,105 @@ pub async fn run<M: Member, E: std::error::Error>(
     for (name, address) in admin.addresses() {
         info!(server = name, %address, "listening");
     }
-    let mut admin = admin.serve(member.source());
+    let mut turn = Turn::new(&member, admin.serve(member.source()));
     info!(version = env!("CARGO_PKG_VERSION"), "started");
-    let signal = loop {
-        match serve(&member, &admin, signals).await {
-            End::Signal(signal) => break signal,
-            End::Successor(successor) => {
-                admin.pause().await;
-                if member.hand_over(successor).await
-                    && let Some(left) = succeeded(&member, config, signals).await
-                {
-                    return tokio::select! {
-                        // Whoever is left is told.
-                        _ = tokio::time::timeout(left + FAREWELL, member.drain(left)) => Ok(()),
-                        signal = stop(signals) => Err(RunError::Killed(signal)),
-                    };
-                }
-                admin.go_on();
-            }
-        }
-    };
-    admin.drain();
-    let DrainTimes { delay, timeout, .. } = member.drain_times().await.unwrap_or(DrainTimes::of(config));
-    info!(signal, ?delay, ?timeout, "draining; a second signal ends at once");
-    let drained = async {
-        tokio::time::sleep(delay).await;
-        tokio::time::timeout(timeout, member.drain(timeout)).await
-    };
-    tokio::select! {
-        drained = drained => {
-            if drained.is_err() {
+    loop {
+        if let Some(signal) = serve(&member, &mut turn, signals).await {
+            turn.end();
+            let DrainTimes { delay, timeout, .. } = times(&member, config).await;
+            info!(signal, ?delay, ?timeout, "draining; a second signal ends at once");
+            let drained = async {
+                tokio::time::sleep(delay).await;
+                tokio::time::timeout(timeout, member.drain(timeout)).await
+            };
+            if finish(&mut turn, signals, drained).await?.is_err() {
                 warn!(?timeout, "sessions were still open at the deadline of drain_timeout");
             }
-            Ok(())
+            return Ok(());
         }
-        signal = stop(signals) => Err(RunError::Killed(signal)),
+        if let Some(left) = succeeded(&member, &mut turn, config, signals).await {
+            turn.end();
+            // Whoever is left is told.
+            let drained = tokio::time::timeout(left + FAREWELL, member.drain(left));
+            finish(&mut turn, signals, drained).await?.ok();
+            return Ok(());
+        }
+    }
+}
+
+async fn times(member: &impl Member, config: &Config) -> DrainTimes {
+    member.drain_times().await.unwrap_or(DrainTimes::of(config))
+}
+
+/// Serves until a signal asks to stop, which is answered, or another process serves.
+async fn serve<M: Member>(member: &M, turn: &mut Turn<'_, M>, signals: &mut Signals) -> Option<&'static str> {
+    let asked = Notify::new();
+    let mut follow = std::pin::pin!(member.follow(&asked));
+    loop {
+        let change = tokio::select! {
+            signal = signals.next() => {
+                if signal != HANGUP {
+                    return Some(signal);
+                }
+                info!(signal, "the configuration is read again");
+                asked.notify_one();
+                continue;
+            }
+            change = turn.changes() => change,
+            never = &mut follow => match never {},
+        };
+        if turn.change(change).await == Whose::Another {
+            return None;
+        }
     }
 }
 
 /// Another process serves: the sessions that are here end by themselves, or when their time is over or a signal comes. How long those
 /// that are left have; `None` when this process is to serve again.
-async fn succeeded(member: &impl Member, config: &Config, signals: &mut Signals) -> Option<Duration> {
-    let DrainTimes { timeout, upgraded, .. } = member.drain_times().await.unwrap_or(DrainTimes::of(config));
+async fn succeeded<M: Member>(
+    member: &M,
+    turn: &mut Turn<'_, M>,
+    config: &Config,
+    signals: &mut Signals,
+) -> Option<Duration> {
+    let DrainTimes { timeout, upgraded, .. } = times(member, config).await;
     info!(timeout = ?upgraded, "another process serves; this one ends with its last session");
-    tokio::select! {
-        () = member.ended() => Some(Duration::ZERO),
-        () = member.taken_back() => None,
-        () = tokio::time::sleep(upgraded.saturating_sub(FAREWELL)) => Some(FAREWELL.min(upgraded)),
-        signal = stop(signals) => {
-            info!(signal, ?timeout, "draining; a second signal ends at once");
-            Some(timeout)
+    let ended = async {
+        tokio::select! {
+            () = member.ended() => Duration::ZERO,
+            () = tokio::time::sleep(upgraded.saturating_sub(FAREWELL)) => FAREWELL.min(upgraded),
+        }
+    };
+    let mut ended = std::pin::pin!(ended);
+    loop {
+        let change = tokio::select! {
+            left = &mut ended => return Some(left),
+            signal = stop(signals) => {
+                info!(signal, ?timeout, "draining; a second signal ends at once");
+                return Some(timeout);
+            }
+            change = turn.changes() => change,
+        };
+        if turn.change(change).await == Whose::Own {
+            return None;
         }
     }
 }
 
-/// Why it is served no more.
-enum End {
-    Signal(&'static str),
-    Successor(Successor),
-}
-
-/// Serves until a signal asks to stop, or another process is there.
-async fn serve(member: &impl Member, admin: &AdminHandle, signals: &mut Signals) -> End {
-    let own = admin.sockets().unwrap_or_else(|error| {
-        warn!(%error, "another process would have to wait for the admin servers' ports");
-        Vec::new()
-    });
-    let mut successor = std::pin::pin!(member.successor(&own));
-    let asked = Notify::new();
-    let mut follow = std::pin::pin!(member.follow(&asked));
+/// Does the last work of this process, unless a signal comes. Another process may take over meanwhile.
+async fn finish<M: Member, T, E>(
+    turn: &mut Turn<'_, M>,
+    signals: &mut Signals,
+    work: impl Future<Output = T>,
+) -> Result<T, RunError<E>> {
+    let mut work = std::pin::pin!(work);
     loop {
-        tokio::select! {
-            signal = signals.next() => {
-                if signal != HANGUP {
-                    return End::Signal(signal);
-                }
-                info!(signal, "the configuration is read again");
-                asked.notify_one();
-            }
-            successor = &mut successor => return End::Successor(successor),
-            never = &mut follow => match never {},
-        }
+        let change = tokio::select! {
+            done = &mut work => return Ok(done),
+            signal = stop(signals) => return Err(RunError::Killed(signal)),
+            change = turn.changes() => change,
+        };
+        turn.change(change).await;
     }
 }
 

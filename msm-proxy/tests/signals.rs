@@ -6,57 +6,24 @@
     reason = "what goes wrong here fails the test"
 )]
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\n\
-    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n";
-
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come about in 20 s");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// An even port and the one above it, free for now.
-fn pair() -> u16 {
-    wait("a free pair of ports", || {
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() & !1;
-        let both = [port, port.saturating_add(1)].map(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok());
-        (both == [true, true]).then_some(port)
-    })
-}
+use common::{Process, SDP, free, get, pair, wait};
 
 /// A running proxy; killed when dropped.
 struct Proxy {
-    child: Child,
+    process: Process,
     rtsp: SocketAddr,
     admin: SocketAddr,
     /// The first lines of its configuration, which stay.
     head: String,
-    log: Arc<Mutex<String>>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Proxy {
@@ -67,33 +34,14 @@ impl Proxy {
             "listeners: [{{address: \"{rtsp}\", ports: {}}}]\nadmin: {{address: \"{admin}\", metrics: off, ready: off}}\n",
             pair()
         );
-        let file = place(&format!("{head}{more}"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_msm-proxy"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MSM__") || name == "RUST_LOG")
-        {
-            command.env_remove(name);
-        }
-        command.args(["run", "--config"]).arg(file).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log: Arc<Mutex<String>> = Arc::default();
-        let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                kept.lock().unwrap().push_str(&(line + "\n"));
-            }
-        });
-        let proxy = Self { child, rtsp, admin, head, log };
+        let process = Process::start(&place(&format!("{head}{more}")));
+        let proxy = Self { process, rtsp, admin, head };
         wait("ready", || (proxy.get("/ready").0 == 200).then_some(()));
         proxy
     }
 
     fn get(&self, path: &str) -> (u16, String) {
-        let Ok(mut stream) = TcpStream::connect(self.admin) else { return (0, String::new()) };
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
-        let mut text = String::new();
-        let _ = stream.read_to_string(&mut text);
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+        get(self.admin, path)
     }
 
     fn configuration(&self) -> serde_json::Value {
@@ -108,16 +56,11 @@ impl Proxy {
     }
 
     fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.process.log()
     }
 
     fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    fn end(&mut self) -> ExitStatus {
-        wait("the end", || self.child.try_wait().unwrap())
+        self.process.signal(name);
     }
 
     fn url(&self, path: &str) -> String {
@@ -285,7 +228,7 @@ fn a_request_to_stop_drains() {
     assert_eq!(publisher.ask("OPTIONS", &proxy.url("a"), "", "").0, 200);
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert!(publisher.is_closed());
-    assert_eq!(proxy.end().code(), Some(0), "{}", proxy.log());
+    assert_eq!(proxy.process.code(), Some(0), "{}", proxy.log());
     assert!(asked.elapsed() >= Duration::from_secs(3), "{:?}", asked.elapsed());
 }
 
@@ -303,5 +246,5 @@ fn a_second_request_to_stop_ends_at_once() {
     wait("not ready", || (proxy.get("/ready").0 == 503).then_some(()));
     assert_eq!(publisher.publish(&proxy, "a"), 200, "until drain_delay is over");
     proxy.signal("INT");
-    assert_eq!(proxy.end().code(), Some(1), "{}", proxy.log());
+    assert_eq!(proxy.process.code(), Some(1), "{}", proxy.log());
 }

@@ -6,92 +6,18 @@
     reason = "what goes wrong here fails the test"
 )]
 
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\n\
-    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n";
-
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come about in 20 s");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// An even port and the one above it, free for now.
-fn pair() -> u16 {
-    wait("a free pair of ports", || {
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() & !1;
-        let both = [port, port.saturating_add(1)].map(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok());
-        (both == [true, true]).then_some(port)
-    })
-}
-
-/// A process, and what it logs; killed when dropped.
-struct Proxy {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Proxy {
-    fn start(file: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_msm-proxy"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MSM__") || name == "RUST_LOG")
-        {
-            command.env_remove(name);
-        }
-        command.args(["run", "--config"]).arg(file).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log: Arc<Mutex<String>> = Arc::default();
-        let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                kept.lock().unwrap().push_str(&(line + "\n"));
-            }
-        });
-        Self { child, log }
-    }
-
-    fn says(&self, what: &str) -> bool {
-        self.log.lock().unwrap().contains(what)
-    }
-
-    /// Waits for its end; the exit code.
-    fn code(&mut self) -> Option<i32> {
-        wait("the end", || self.child.try_wait().unwrap()).code()
-    }
-}
-
-fn get(admin: SocketAddr, path: &str) -> (u16, String) {
-    let Ok(mut stream) = TcpStream::connect(admin) else { return (0, String::new()) };
-    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
-    let mut text = String::new();
-    let _ = stream.read_to_string(&mut text);
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
-}
+use common::{Process, SDP, free, get, pair, wait};
 
 /// The processes whose sessions end, as whoever answers now says.
 fn predecessors(admin: SocketAddr) -> Vec<u64> {
@@ -100,25 +26,35 @@ fn predecessors(admin: SocketAddr) -> Vec<u64> {
     list.iter().filter_map(|own| own.get("pid")?.as_u64()).collect()
 }
 
-#[test]
-fn nobody_notices_that_another_process_serves() {
-    let dir = tempfile::tempdir().unwrap();
-    let (rtsp, admin, file) = (free(), free(), dir.path().join("msm.yaml"));
-    let socket = dir.path().join("upgrade.sock");
+/// Listener, admin server, and a file that says so; streams end with their publishers.
+fn configured(dir: &Path, more: &str) -> (SocketAddr, SocketAddr, PathBuf) {
+    let (rtsp, admin, file) = (free(), free(), dir.join("msm.yaml"));
     let yaml = format!(
         "listeners: [{{address: \"{rtsp}\", ports: {}}}]\nworkers: 2\n\
          admin: {{address: \"{admin}\", metrics: off, ready: off}}\n\
          routes: [{{name: local, publish: {{resume: 0s}}}}]\n\
-         upgrade: {{socket: \"{}\", drain_timeout: 1m}}\n",
+         upgrade: {{socket: \"{}\", drain_timeout: 1m}}\n{more}",
         pair(),
-        socket.display()
+        dir.join("upgrade.sock").display()
     );
     fs::write(&file, yaml).unwrap();
-    let mut old = Proxy::start(&file);
+    (rtsp, admin, file)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn nobody_notices_that_another_process_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rtsp, admin, file) = configured(dir.path(), "");
+    let socket = dir.path().join("upgrade.sock");
+    let mut old = Process::start(&file);
     wait("ready", || (get(admin, "/ready").0 == 200).then_some(()));
     wait("the door", || socket.exists().then_some(()));
     assert_eq!(predecessors(admin), [0; 0]);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = runtime();
     let url = format!("rtsp://{rtsp}/cam");
     let client = runtime.block_on(msm::Mesh::builder().workers(1).build()).unwrap();
     let publisher = runtime.block_on(client.publish(&url, SDP)).unwrap();
@@ -159,11 +95,11 @@ fn nobody_notices_that_another_process_serves() {
             }
         })
     };
-    let mut new = Proxy::start(&file);
+    let mut new = Process::start(&file);
     let began = Instant::now();
     let own = u64::from(old.child.id());
     while predecessors(admin) != [own] {
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", new.log.lock().unwrap());
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", new.log());
         pass(1);
     }
     pass(300);
@@ -182,23 +118,87 @@ fn nobody_notices_that_another_process_serves() {
     wait("the old one again", || (get(admin, "/ready").0 == 200).then_some(()));
     pass(50);
     assert_eq!(predecessors(admin), [0; 0]);
-    let mut new = wait("another process", || {
-        let mut new = Proxy::start(&file);
-        wait("its word", || (new.says("started") || new.child.try_wait().unwrap().is_some()).then_some(()));
-        new.child.try_wait().unwrap().is_none().then_some(new)
-    });
+    // Another one that dies, and the next at once: it takes over from whoever is there.
+    let mut new = Process::start(&file);
+    new.wait_for("serving in the place of another process");
+    new.child.kill().unwrap();
+    let mut new = Process::start(&file);
+    new.wait_for("started");
     pass(50);
     assert_eq!(predecessors(admin), [own]);
     drop(packets);
     drop(publisher);
     runtime.block_on(client.shutdown(Duration::ZERO));
     runtime.block_on(reader.shutdown(Duration::ZERO));
-    assert_eq!(old.code(), Some(0), "{}", old.log.lock().unwrap());
+    assert_eq!(old.code(), Some(0), "{}", old.log());
     wait("the news of its end", || predecessors(admin).is_empty().then_some(()));
     // The same again, with nobody there; and an end by a signal.
-    let mut third = Proxy::start(&file);
-    assert_eq!(new.code(), Some(0), "{}", new.log.lock().unwrap());
+    let mut third = Process::start(&file);
+    assert_eq!(new.code(), Some(0), "{}", new.log());
     assert_eq!(get(admin, "/ready").0, 200);
-    Command::new("kill").args(["-s", "TERM", &third.child.id().to_string()]).status().unwrap();
+    third.signal("TERM");
     assert_eq!(third.code(), Some(0));
+}
+
+#[test]
+fn what_was_asked_to_end_leaves_room_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rtsp, admin, file) = configured(dir.path(), "drain_timeout: 20s\n");
+    let mut first = Process::start(&file);
+    first.wait_for("started");
+    let own = u64::from(first.child.id());
+    let runtime = runtime();
+    let url = format!("rtsp://{rtsp}/cam");
+    let client = runtime.block_on(msm::Mesh::builder().workers(1).build()).unwrap();
+    let publisher = runtime.block_on(client.publish(&url, SDP)).unwrap();
+    let mut second = Process::start(&file);
+    second.wait_for("started");
+    second.signal("TERM");
+    assert_eq!(second.code(), Some(0), "{}", second.log());
+    first.wait_for("has ended as it was asked to");
+    // Whoever is left says so, and lets nobody in.
+    wait("its answer", || (get(admin, "/ready").0 == 503).then_some(()));
+    assert_eq!(predecessors(admin), [0; 0]);
+    assert!(TcpStream::connect(rtsp).is_err());
+    let mut third = Process::start(&file);
+    third.wait_for("started");
+    assert_eq!(get(admin, "/ready").0, 200);
+    wait("the first one", || (predecessors(admin) == [own]).then_some(()));
+    // Asked to end with a session, and followed at once.
+    let other = runtime.block_on(client.publish(&format!("{url}2"), SDP)).unwrap();
+    third.signal("TERM");
+    third.wait_for("draining");
+    let mut fourth = Process::start(&file);
+    fourth.wait_for("started");
+    assert_eq!(get(admin, "/ready").0, 200);
+    let both = [u64::from(third.child.id()), own];
+    wait("both before it", || (predecessors(admin) == both).then_some(()));
+    drop((publisher, other));
+    runtime.block_on(client.shutdown(Duration::ZERO));
+    assert_eq!(first.code(), Some(0), "{}", first.log());
+    assert_eq!(third.code(), Some(0), "{}", third.log());
+    wait("the news of their end", || predecessors(admin).is_empty().then_some(()));
+    fourth.signal("TERM");
+    assert_eq!(fourth.code(), Some(0));
+}
+
+#[test]
+fn two_requests_to_stop_are_no_accident() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rtsp, admin, file) = configured(dir.path(), "drain_delay: 1m\n");
+    let first = Process::start(&file);
+    first.wait_for("started");
+    let runtime = runtime();
+    let client = runtime.block_on(msm::Mesh::builder().workers(1).build()).unwrap();
+    let publisher = runtime.block_on(client.publish(&format!("rtsp://{rtsp}/cam"), SDP)).unwrap();
+    let mut second = Process::start(&file);
+    second.wait_for("started");
+    second.signal("INT");
+    second.wait_for("draining");
+    second.signal("INT");
+    assert_eq!(second.code(), Some(1), "{}", second.log());
+    first.wait_for("has ended as it was asked to");
+    wait("its answer", || (get(admin, "/ready").0 == 503).then_some(()));
+    drop(publisher);
+    runtime.block_on(client.shutdown(Duration::ZERO));
 }

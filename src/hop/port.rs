@@ -19,6 +19,7 @@ use super::protect::Counts;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::net::udp::{SocketOptions, UdpSocket, canonical};
+use crate::shared::Shared;
 use crate::upgrade::Kind;
 use crate::worker::Worker;
 
@@ -64,6 +65,7 @@ impl HopPort {
                 settings.address =
                     free.map_err(|error| Error::socket("mesh port: any UDP port".to_owned(), error))?;
             }
+            alone(&shared, &settings)?;
             // In the order of their numbers: the kernel knows the sockets by the order in which they were bound.
             for handle in shared.workers() {
                 let own = settings.clone();
@@ -83,7 +85,7 @@ impl HopPort {
         let passed = worker.shared.upgrade.socket(&Kind::Mesh, worker.id);
         let is_passed = passed.is_some();
         let socket = match passed {
-            Some(socket) => UdpSocket::inherit(socket, settings.address.ip(), &options)?,
+            Some(socket) => UdpSocket::inherit(socket, settings.address, &options)?,
             None => UdpSocket::bind(settings.address, &options)?,
         };
         // The program belongs to the sockets that share the port, wherever they went.
@@ -282,6 +284,25 @@ impl HopPort {
 /// of the same user have it that share it, too: two members would get each other's packets. So it is asked by a socket that does not share.
 fn free_port(address: SocketAddr) -> io::Result<SocketAddr> {
     std::net::UdpSocket::bind(address)?.local_addr()
+}
+
+/// Sees that no other process has the port, unless that has passed it. The kernel would let this one's sockets join, behind the other's, and
+/// steer to the other's what is for labels of this one's.
+fn alone(shared: &Shared, settings: &PortSettings) -> Result<(), Error> {
+    if shared.upgrade.has_socket(&Kind::Mesh) || settings.address.port() == 0 {
+        return Ok(());
+    }
+    let options = SocketOptions { reuse_port: false, ..settings.options.clone() };
+    let Err(error) = UdpSocket::bind(settings.address, &options) else { return Ok(()) };
+    let error = match error.kind() {
+        io::ErrorKind::AddrInUse => io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process has it, whose sessions may be ending: wait for its end, or take it over by `upgrade.socket` \
+             with the same `address`, `ports` and `interface`",
+        ),
+        _ => error,
+    };
+    Err(Error::socket(format!("mesh port {}/udp", settings.address), error))
 }
 
 async fn receive(worker: Weak<Worker>, port: Rc<HopPort>) {

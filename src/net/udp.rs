@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
@@ -75,15 +75,22 @@ impl UdpSocket {
         Ok(own)
     }
 
-    /// Takes a socket that another process has passed, if it is of this address.
-    pub(crate) fn inherit(socket: OwnedFd, ip: IpAddr, options: &SocketOptions) -> io::Result<Self> {
+    /// Takes a socket that another process has passed, if it is of this address, which may have port 0.
+    pub(crate) fn inherit(socket: OwnedFd, address: SocketAddr, options: &SocketOptions) -> io::Result<Self> {
         let socket = Socket::from(socket);
         let local = socket.local_addr()?.as_socket();
-        if socket.r#type()? != Type::DGRAM || local.is_none_or(|local| local.ip() != ip) {
+        let is_it = |local: SocketAddr| {
+            local.ip() == address.ip() && (address.port() == 0 || local.port() == address.port())
+        };
+        if socket.r#type()? != Type::DGRAM || !local.is_some_and(is_it) {
             let what = format!("was passed a socket at {local:?}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let own = Self::adopt(socket, options)?;
+        if options.dscp.is_none() {
+            // It may have had one.
+            own.socket.set_dscp(0)?;
+        }
         // What was dropped before has been counted there.
         own.known_drops.set(own.socket.refresh_drops());
         Ok(own)
@@ -202,4 +209,31 @@ pub(crate) fn set_dscp(socket: &SockRef<'_>, v6: bool, dscp: u8) -> io::Result<(
 /// An address as people write it: a mapped IPv4 address as IPv4.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_passed_is_what_it_is_said_to_be() {
+        let options = SocketOptions::default();
+        let own = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = own();
+        let address = socket.local_addr().unwrap();
+        let passed = UdpSocket::inherit(socket.into(), address, &options).unwrap();
+        assert_eq!(passed.local_addr(), address);
+        assert!(UdpSocket::inherit(own().into(), any, &options).is_ok());
+        let refused = |socket: OwnedFd, address| {
+            let error = UdpSocket::inherit(socket, address, &options).map(drop).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+        };
+        refused(own().into(), address);
+        refused(own().into(), SocketAddr::from(([127, 0, 0, 2], 0)));
+        refused(std::net::TcpListener::bind("127.0.0.1:0").unwrap().into(), any);
+        refused(std::os::unix::net::UnixDatagram::unbound().unwrap().into(), any);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(UdpSocket::inherit(file.into(), any, &options).is_err());
+    }
 }

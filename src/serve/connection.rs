@@ -439,7 +439,7 @@ fn transmit(machine: &mut server::Connection, connection: &Connection) {
 }
 
 /// Lets the last answer out before the connection closes.
-async fn linger(connection: &Connection) {
+pub(crate) async fn linger(connection: &Connection) {
     let deadline = tokio::time::sleep(Duration::from_secs(1));
     tokio::pin!(deadline);
     while connection.has_output() && !connection.is_closed() {

@@ -1,33 +1,23 @@
-//! Accepting connections: one socket per worker on the same port, so that the kernel spreads them.
+//! Listeners: what is configured of each, and what its workers share.
 
-use std::cell::{Cell, RefCell};
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
+mod accept;
+mod bind;
+mod listening;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::time::Instant;
 
 use msm_rtsp::auth::users::Users;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
-use crate::error::Error;
-use crate::hub::receive::{Receiving, receive_readers};
-use crate::net::pair::{Pair, PairRange};
+pub(crate) use self::bind::{Bound, bind_all, without_v6};
+pub(crate) use self::listening::{Listening, listen};
+use crate::net::pair::PairRange;
 use crate::net::tls::pem::ServerTls;
-use crate::net::udp::{SocketOptions, UdpSocket, canonical, set_dscp};
-use crate::serve::connection;
+use crate::net::udp::SocketOptions;
 use crate::serve::multicast::GroupPool;
-use crate::upgrade::{Kind, ListenerKey, PassedListener};
+use crate::upgrade::{ListenerKey, PassedListener};
 use crate::watched::{Refresh, Watched};
-use crate::worker::Worker;
-
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
 
 /// A listener as configured.
 #[derive(Clone)]
@@ -118,7 +108,6 @@ impl ListenerShared {
         ListenerKey {
             address: own.address,
             interface: own.options.interface.clone(),
-            dscp: own.options.dscp,
             reader_port: own.reader_port,
             member: own.member.is_some(),
         }
@@ -140,278 +129,4 @@ impl ListenerShared {
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.settings.address.ip(), self.bound.load(Ordering::Acquire))
     }
-}
-
-/// One worker's part of a listener.
-pub(crate) struct Listening {
-    /// Its number among the mesh's listeners.
-    pub(crate) index: usize,
-    shared: RefCell<Arc<ListenerShared>>,
-    /// The pair that all plain readers of this worker are served from.
-    pub(crate) readers: Pair,
-    receiving: RefCell<Option<Receiving>>,
-    stopping: Rc<Notify>,
-    tcp: RefCell<Option<Rc<TcpListener>>>,
-    accepting: RefCell<AbortHandle>,
-    /// Since when it takes no new sessions, as it is not in the configuration any more.
-    left: Cell<Option<Instant>>,
-}
-
-impl Listening {
-    /// The listener, with its settings of now.
-    pub(crate) fn shared(&self) -> Arc<ListenerShared> {
-        Arc::clone(&self.shared.borrow())
-    }
-
-    /// It goes on with these settings.
-    pub(crate) fn set_shared(&self, shared: Arc<ListenerShared>) {
-        *self.shared.borrow_mut() = shared;
-    }
-
-    /// Stops to accept; connections that are open go on, those that wait in the kernel are let in.
-    pub(crate) fn stop(&self) {
-        self.tcp.borrow_mut().take();
-        self.stopping.notify_one();
-    }
-
-    /// It is not in the configuration any more: its sessions may end by themselves, and no new one begins.
-    pub(crate) fn leave(&self, now: Instant) {
-        self.left.set(Some(now));
-        self.stop();
-    }
-
-    /// Since when it is not in the configuration any more.
-    pub(crate) fn left(&self) -> Option<Instant> {
-        self.left.get()
-    }
-
-    /// The sockets, for another process; none once it accepts nobody.
-    pub(crate) fn sockets(&self) -> io::Result<Vec<(Kind, OwnedFd)>> {
-        let Some(tcp) = self.tcp.borrow().clone() else { return Ok(Vec::new()) };
-        let listener = self.index;
-        Ok(vec![
-            (Kind::Tcp { listener }, tcp.as_fd().try_clone_to_owned()?),
-            (Kind::Rtp { listener }, self.readers.rtp.copy()?),
-            (Kind::Rtcp { listener }, self.readers.rtcp.copy()?),
-        ])
-    }
-
-    /// Neither accepts nor reads: what comes waits in the kernel.
-    pub(crate) fn pause(&self) {
-        self.accepting.borrow().abort();
-        self.receiving.borrow_mut().take();
-    }
-
-    /// Accepts and reads again.
-    pub(crate) fn go_on(self: &Rc<Self>, worker: &Rc<Worker>) -> io::Result<()> {
-        self.readers.rtp.hear()?;
-        self.readers.rtcp.hear()?;
-        *self.receiving.borrow_mut() = Some(receive_readers(worker, &self.readers));
-        if let Some(tcp) = self.tcp.borrow().clone() {
-            *self.accepting.borrow_mut() = accept_by(worker, Rc::downgrade(self), tcp, &self.stopping);
-        }
-        Ok(())
-    }
-
-    /// Another process accepts and reads; the sockets are for sending here, and in case that it does not any more.
-    pub(crate) fn give_away(&self) {
-        self.pause();
-        self.readers.rtp.deafen();
-        self.readers.rtcp.deafen();
-    }
-
-    /// Nobody accepts here any more, in neither process.
-    pub(crate) fn close(&self) {
-        self.accepting.borrow().abort();
-        self.tcp.borrow_mut().take();
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.accepting.borrow().abort();
-    }
-}
-
-/// A worker's sockets of a listener, at which nobody is let in yet.
-pub(crate) struct Bound {
-    shared: Arc<ListenerShared>,
-    tcp: TcpListener,
-    readers: Pair,
-}
-
-/// Binds a worker's sockets of a listener, or takes those that another process has passed.
-///
-/// # Errors
-/// [`Error::Socket`] that names the listener and the key to change.
-pub(crate) fn bind_all(worker: &Worker, shared: Arc<ListenerShared>) -> Result<Bound, Error> {
-    let name = shared.settings.name.clone();
-    let tcp = match passed(worker, &shared, |listener| Kind::Tcp { listener }) {
-        Some(socket) => inherit(&shared, socket),
-        None => bind(&shared),
-    };
-    let tcp = tcp.map_err(|error| {
-        Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error)
-    })?;
-    let readers = match passed(worker, &shared, |listener| Kind::Rtp { listener }) {
-        Some(socket) => inherit_readers(worker, &shared, socket),
-        None => bind_readers(&shared),
-    };
-    let readers = readers.map_err(|error| {
-        let port = shared.settings.reader_port;
-        Error::socket(format!("listener `{name}`: ports {port}/udp and the one above (key `ports`)"), error)
-    })?;
-    Ok(Bound { shared, tcp, readers })
-}
-
-/// A socket of the listener that another process has passed for this worker.
-fn passed(worker: &Worker, shared: &ListenerShared, kind: impl Fn(usize) -> Kind) -> Option<OwnedFd> {
-    let upgrade = &worker.shared.upgrade;
-    upgrade.socket(&kind(upgrade.theirs(shared.id)?), worker.id)
-}
-
-/// Starts to accept.
-pub(crate) fn listen(worker: &Rc<Worker>, bound: Bound) -> Rc<Listening> {
-    let Bound { shared, tcp, readers } = bound;
-    let receiving = receive_readers(worker, &readers);
-    let (stopping, tcp) = (Rc::new(Notify::new()), Rc::new(tcp));
-    Rc::new_cyclic(|weak: &std::rc::Weak<Listening>| Listening {
-        index: shared.id,
-        shared: RefCell::new(shared),
-        readers,
-        receiving: RefCell::new(Some(receiving)),
-        accepting: RefCell::new(accept_by(worker, weak.clone(), Rc::clone(&tcp), &stopping)),
-        tcp: RefCell::new(Some(tcp)),
-        stopping,
-        left: Cell::new(None),
-    })
-}
-
-fn accept_by(
-    worker: &Rc<Worker>,
-    listening: std::rc::Weak<Listening>,
-    tcp: Rc<TcpListener>,
-    stopping: &Rc<Notify>,
-) -> AbortHandle {
-    let accepting = accept(Rc::clone(worker), listening, tcp, Rc::clone(stopping));
-    tokio::task::spawn_local(accepting).abort_handle()
-}
-
-/// An address that this host can bind: where it has no IPv6, `[::]` means all of IPv4.
-pub(crate) fn without_v6(mut address: SocketAddr) -> SocketAddr {
-    if address.ip() == Ipv6Addr::UNSPECIFIED && !has_v6() {
-        address.set_ip(Ipv4Addr::UNSPECIFIED.into());
-    }
-    address
-}
-
-/// Whether the kernel has IPv6 at all; it may be built without, or started with `ipv6.disable=1`.
-fn has_v6() -> bool {
-    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-    Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))
-        .is_ok_and(|socket| socket.bind(&any.into()).is_ok())
-}
-
-fn bind(shared: &ListenerShared) -> io::Result<TcpListener> {
-    let address = shared.address();
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if let SocketAddr::V6(v6) = address {
-        socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    if let Some(interface) = &shared.settings.options.interface {
-        socket.bind_device(Some(interface.as_bytes()))?;
-    }
-    if let Some(dscp) = shared.settings.options.dscp {
-        set_dscp(&SockRef::from(&socket), address.is_ipv6(), dscp)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    let listener = TcpListener::from_std(socket.into())?;
-    shared.bound.store(listener.local_addr()?.port(), Ordering::Release);
-    Ok(listener)
-}
-
-/// Takes a socket that another process has passed, if it is what it is said to be.
-fn inherit(shared: &ListenerShared, socket: OwnedFd) -> io::Result<TcpListener> {
-    let own = SockRef::from(&socket);
-    let address = own.local_addr()?.as_socket();
-    let expected = shared.settings.address;
-    let is_it = own.is_listener()?
-        && address.is_some_and(|own| {
-            own.ip() == expected.ip() && (expected.port() == 0 || own.port() == expected.port())
-        });
-    if !is_it {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("was passed a socket at {address:?}"),
-        ));
-    }
-    own.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(std::net::TcpListener::from(socket))?;
-    shared.bound.store(listener.local_addr()?.port(), Ordering::Release);
-    Ok(listener)
-}
-
-/// The same of the pair, whose other half belongs to its first.
-fn inherit_readers(worker: &Worker, shared: &ListenerShared, rtp: OwnedFd) -> io::Result<Pair> {
-    let rtcp = passed(worker, shared, |listener| Kind::Rtcp { listener }).ok_or(io::ErrorKind::NotFound)?;
-    let options = SocketOptions { reuse_port: true, ..shared.settings.options.clone() };
-    let ip = shared.settings.address.ip();
-    let (rtp, rtcp) = (UdpSocket::inherit(rtp, ip, &options)?, UdpSocket::inherit(rtcp, ip, &options)?);
-    let pair = Pair { rtp: Rc::new(rtp), rtcp: Rc::new(rtcp) };
-    shared.bound_pair.store(pair.ports().0, Ordering::Release);
-    Ok(pair)
-}
-
-fn bind_readers(shared: &ListenerShared) -> io::Result<Pair> {
-    let options = SocketOptions { reuse_port: true, ..shared.settings.options.clone() };
-    let ip = shared.settings.address.ip();
-    let port = shared.bound_pair.load(Ordering::Acquire);
-    let pair = if port == 0 { shared.ports.bind(ip, &options)? } else { Pair::bind(ip, port, &options)? };
-    shared.bound_pair.store(pair.ports().0, Ordering::Release);
-    Ok(pair)
-}
-
-async fn accept(
-    worker: Rc<Worker>,
-    listening: std::rc::Weak<Listening>,
-    tcp: Rc<TcpListener>,
-    stopping: Rc<Notify>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = tcp.accept() => accepted,
-            () = stopping.notified() => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => let_in(&worker, &listening, stream, peer),
-            Err(error) => {
-                // Out of files or of memory: let what is there go on, and try again.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        }
-    }
-    // The kernel has taken them: closing the socket would reset them.
-    let Some(Ok(tcp)) = Rc::into_inner(tcp).map(TcpListener::into_std) else { return };
-    while let Ok((stream, peer)) = tcp.accept() {
-        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-        if let Ok(stream) = stream {
-            let_in(&worker, &listening, stream, peer);
-        }
-    }
-}
-
-fn let_in(worker: &Rc<Worker>, listening: &std::rc::Weak<Listening>, stream: TcpStream, peer: SocketAddr) {
-    let Some(listening) = listening.upgrade() else { return };
-    let peer = canonical(peer);
-    let Some(pass) = worker.shared.admission.connection(peer.ip()) else {
-        worker.shared.metrics.add_dropped("connection_limit", 1);
-        return;
-    };
-    let _ = stream.set_nodelay(true);
-    tokio::task::spawn_local(connection::run(Rc::clone(worker), listening, stream, peer, pass));
 }

@@ -23,6 +23,10 @@ pub(crate) async fn goes_back(context: &Context, request: &Request) -> bool {
     if context.member.is_some() || !context.is_idle() || !context.announced.borrow().is_empty() {
         return false;
     }
+    // Who comes by a listener that only this process has is answered here.
+    let Some(listening) = context.listener().filter(|own| before.listener(own.index).is_some()) else {
+        return false;
+    };
     if let Some(id) = request.session().filter(|id| !id.is_empty()) {
         return before.has_session(id) && shared.sessions.worker_of(id).is_none();
     }
@@ -34,7 +38,7 @@ pub(crate) async fn goes_back(context: &Context, request: &Request) -> bool {
     // SETUP names a track of the presentation.
     let base = match_control(&request.uri, usize::MAX).filter(|_| request.method == Method::Setup);
     let uri = base.as_ref().map_or(request.uri.as_str(), |(base, _)| base.as_str());
-    let (Ok(url), Some(listening)) = (RtspUrl::parse(uri), context.listener()) else { return false };
+    let Ok(url) = RtspUrl::parse(uri) else { return false };
     let listener = listening.shared();
     let ask = context.owner().ask(action, &listener.settings.name, &request.headers);
     let resolved = shared.routing().resolve(&url.over(context.connection.is_secure()), &ask);
@@ -70,7 +74,10 @@ pub(crate) fn hand(
         let Some((stream, _, _)) = connection.into_parts() else { return };
         OwnedFd::from(stream)
     };
-    before.hand(Handed { listener, socket, relayed, peer, local, received });
+    if !before.hand(Handed { listener, socket, relayed, peer, local, received }) {
+        tracing::debug!(%peer, "a connection was not handed over: too many wait for the process before this one");
+        worker.shared.metrics.add_dropped("predecessor_backlog", 1);
+    }
 }
 
 impl Worker {
@@ -85,7 +92,10 @@ impl Worker {
 
     /// It has ended.
     pub(super) fn close_pipe(&self) {
-        self.pipe.borrow_mut().take();
+        if let Some(pipe) = self.pipe.borrow_mut().take() {
+            self.shared.metrics.add_dropped("predecessor_backlog", pipe.fresh_drops());
+            pipe.close();
+        }
     }
 }
 

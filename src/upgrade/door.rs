@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,10 +41,10 @@ impl std::fmt::Debug for Door {
 }
 
 impl Door {
-    /// Opens it, in the place of what is there: the name is never absent. Nobody but this user can ask.
+    /// Opens it, in the place of another one that is there: the name is never absent. Nobody but this user can ask.
     ///
     /// # Errors
-    /// [`Error::Upgrade`]: the directory is not there, or not to be written to.
+    /// [`Error::Upgrade`]: the directory is not there, or not to be written to, or the name is that of something else.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let socket = bind(path).map_err(|error| failed(path, error))?;
         Ok(Self { path: path.to_owned(), socket })
@@ -100,6 +100,10 @@ impl Door {
 
 /// Binds at another name first, as a name that is taken cannot be bound.
 fn bind(path: &Path) -> io::Result<AsyncFd<Listening>> {
+    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+        let what = "there is something else than a socket; remove it, or name another path";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}", std::process::id()));
     let other = path.with_file_name(name);
@@ -163,14 +167,25 @@ async fn prepare(
         )
         .await;
     }
-    let (pipes, sockets) = collect(shared, own).await?;
+    let (pipes, sockets) = match collect(shared, own).await {
+        Ok(collected) => collected,
+        // Out of descriptors, most likely.
+        Err(error) => return refused(error.to_string()).await,
+    };
     let listeners = shared.listeners.load().iter().map(|own| own.passed()).collect();
     let workers = shared.worker_count();
     let pid = std::process::id();
     let offer = Message::Offer { pid, generations, workers, listeners, sockets: sockets.len() };
-    channel.send(&offer).await.map_err(wrong)?;
+    match channel.send(&offer).await {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            return refused(format!("{error}, for its listeners and multicast groups: restart instead"))
+                .await;
+        }
+        outcome => outcome.map_err(wrong)?,
+    }
     let sent = tokio::time::timeout(ANSWER, channel.send_sockets(&sockets)).await;
-    sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(wrong)?;
+    let slow = || io::Error::new(io::ErrorKind::TimedOut, "the new process does not take the sockets");
+    sent.unwrap_or_else(|_| Err(slow())).map_err(wrong)?;
     drop(sockets);
     tracing::info!(pid = peer.pid, "a process prepares to take over");
     let Packet { message: Message::Ready { listeners }, .. } =

@@ -64,6 +64,16 @@ impl Inherited {
         Some(self.sockets.swap_remove(found).1)
     }
 
+    /// Whether there is a socket of this kind for any worker.
+    pub(super) fn has_socket(&self, kind: &Kind) -> bool {
+        self.sockets.iter().any(|(passed, _)| passed.kind == *kind)
+    }
+
+    /// Closes what nobody took: a socket that listens and is not accepted from would have clients wait.
+    pub(super) fn close_rest(&mut self) {
+        self.sockets.clear();
+    }
+
     /// Takes the sockets that are not of the mesh.
     pub(super) fn own(&mut self) -> Vec<(String, OwnedFd)> {
         let mut own = Vec::new();

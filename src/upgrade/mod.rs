@@ -32,6 +32,7 @@ mod takeover;
 mod wire;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,7 @@ pub use self::successor::Successor;
 pub(crate) use self::successor::stream;
 pub use self::takeover::Takeover;
 pub use self::wire::PredecessorStatus;
+use self::wire::Turn;
 pub(crate) use self::wire::{Kind, ListenerKey, Passed, PassedListener};
 use crate::error::Error;
 
@@ -67,8 +69,20 @@ pub(crate) struct Upgrade {
     predecessor: ArcSwapOption<Predecessor>,
     /// Whether nobody else reads the sockets.
     mine: watch::Sender<bool>,
-    /// Since when another process serves.
-    handed_over: watch::Sender<Option<Instant>>,
+    serves: watch::Sender<Serves>,
+    /// This process was asked to end.
+    ends: AtomicBool,
+}
+
+/// Who serves, as far as this process knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Serves {
+    /// This one.
+    Own,
+    /// Another one, since then.
+    Other(Instant),
+    /// Nobody: another one did, from then on, until it ended as it was asked to. The next one takes over from this one.
+    Nobody(Instant),
 }
 
 impl Default for Upgrade {
@@ -78,7 +92,8 @@ impl Default for Upgrade {
             pending: Mutex::default(),
             predecessor: ArcSwapOption::empty(),
             mine: watch::Sender::new(true),
-            handed_over: watch::Sender::new(None),
+            serves: watch::Sender::new(Serves::Own),
+            ends: AtomicBool::new(false),
         }
     }
 }
@@ -94,6 +109,11 @@ impl Upgrade {
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner).socket(kind, worker)
     }
 
+    /// Whether a socket of this kind was passed, and is not taken yet.
+    pub(crate) fn has_socket(&self, kind: &Kind) -> bool {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner).has_socket(kind)
+    }
+
     /// What the process before this one calls an own listener, whose sockets it has passed.
     pub(crate) fn theirs(&self, listener: usize) -> Option<usize> {
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner).theirs(listener)
@@ -107,19 +127,56 @@ impl Upgrade {
         }
     }
 
-    /// Since when another process serves in the place of this one.
+    /// Nobody else reads the sockets of this process, all of which have been taken.
+    fn serve_alone(&self) {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner).close_rest();
+        self.mine.send_replace(true);
+    }
+
+    /// Since when this process does not serve any more.
     pub(crate) fn handed_over(&self) -> Option<Instant> {
-        *self.handed_over.borrow()
+        match *self.serves.borrow() {
+            Serves::Own => None,
+            Serves::Other(since) | Serves::Nobody(since) => Some(since),
+        }
     }
 
-    fn set_handed_over(&self, since: Option<Instant>) {
-        self.handed_over.send_replace(since);
+    fn set_serves(&self, serves: Serves) {
+        self.serves.send_replace(serves);
+        self.tell();
     }
 
-    /// Waits until no other process serves in the place of this one.
+    /// This process was asked to end: nobody is to serve after it.
+    pub(crate) fn end(&self) {
+        self.ends.store(true, Ordering::Release);
+        self.tell();
+    }
+
+    /// Tells the process before this one who serves.
+    fn tell(&self) {
+        let who = match *self.serves.borrow() {
+            Serves::Own if !self.ends.load(Ordering::Acquire) => Turn::Mine,
+            Serves::Other(_) => Turn::Next,
+            Serves::Own | Serves::Nobody(_) => Turn::Nobody,
+        };
+        if let Some(before) = self.predecessor() {
+            before.tell(who);
+        }
+    }
+
+    /// Waits until this process serves.
     pub(crate) async fn taken_back(&self) {
-        let mut handed_over = self.handed_over.subscribe();
-        if handed_over.wait_for(Option::is_none).await.is_err() {
+        self.until(|serves| *serves == Serves::Own).await;
+    }
+
+    /// Waits until the process that served in the place of this one has ended, as it was asked to.
+    pub(crate) async fn left_alone(&self) {
+        self.until(|serves| matches!(serves, Serves::Nobody(_))).await;
+    }
+
+    async fn until(&self, is_so: impl FnMut(&Serves) -> bool) {
+        let mut serves = self.serves.subscribe();
+        if serves.wait_for(is_so).await.is_err() {
             std::future::pending::<()>().await;
         }
     }

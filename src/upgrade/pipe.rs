@@ -48,6 +48,7 @@ pub(crate) struct Pipe {
     stream: UnixStream,
     queue: RefCell<BytesMut>,
     wake: Notify,
+    closed: Cell<bool>,
     dropped: Cell<u64>,
 }
 
@@ -56,8 +57,13 @@ impl Pipe {
     pub(super) fn new(socket: std::os::fd::OwnedFd) -> io::Result<Rc<Self>> {
         let _ = socket2::SockRef::from(&socket).set_send_buffer_size(SOCKET_BUFFER);
         let stream = unix(socket)?;
-        let pipe = Self { stream, queue: RefCell::default(), wake: Notify::new(), dropped: Cell::new(0) };
-        Ok(Rc::new(pipe))
+        Ok(Rc::new(Self {
+            stream,
+            queue: RefCell::default(),
+            wake: Notify::new(),
+            closed: Cell::new(false),
+            dropped: Cell::new(0),
+        }))
     }
 
     /// Sends a run now, or when there is room for it.
@@ -90,15 +96,21 @@ impl Pipe {
         queue.clear();
     }
 
-    /// Sends what waits, for ever.
+    /// Sends what waits, until it is closed.
     pub(super) async fn drain(self: Rc<Self>) {
         loop {
             self.wake.notified().await;
-            if self.stream.writable().await.is_err() {
+            if self.closed.get() || self.stream.writable().await.is_err() {
                 return;
             }
             self.flush();
         }
+    }
+
+    /// Has [`Self::drain`] end, which would hold the socket for good.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        self.wake.notify_one();
     }
 
     /// Packets that found no room since the last call.
@@ -118,6 +130,8 @@ pub(crate) async fn receive(socket: std::os::fd::OwnedFd, mut each: impl FnMut(R
         } {
             each(run);
         }
+        // Where more comes than is handled, the rest of the worker has its turn, too.
+        tokio::task::consume_budget().await;
         if stream.readable().await.is_err() {
             return;
         }
@@ -276,8 +290,13 @@ mod tests {
                 let reading = tokio::task::spawn_local(reading);
                 all.await.unwrap();
                 reading.abort();
-                draining.abort();
                 assert_eq!(got.get(), wanted);
+                // Its end closes the socket.
+                let held = Rc::downgrade(&pipe);
+                pipe.close();
+                drop(pipe);
+                draining.await.unwrap();
+                assert!(held.upgrade().is_none());
             })
             .await;
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::predecessor::Handed;
-use super::wire::{Channel, Message, Packet, PredecessorStatus};
-use super::{ANSWER, failed};
+use super::wire::{Channel, Message, Packet, PredecessorStatus, Turn};
+use super::{ANSWER, Serves, failed};
 use crate::error::Error;
 use crate::hub::registry::HubKey;
 use crate::mesh::Mesh;
@@ -52,7 +52,7 @@ impl Successor {
     /// Lets it serve. From then on `mesh` lets nobody in but who has a session or a stream here; [`Mesh::shutdown`] waits for these to end.
     ///
     /// # Errors
-    /// [`Error::Upgrade`]: it has ended, or does not answer. Then `mesh` serves as before.
+    /// [`Error::Upgrade`]: it has ended, or does not answer. Then `mesh` goes on as before.
     pub async fn hand_over(self, mesh: &Mesh) -> Result<(), Error> {
         let Self { path, pid, channel, pipes, listeners } = self;
         let shared = mesh.shared();
@@ -65,23 +65,22 @@ impl Successor {
             }
             let wrong = |reason: io::Error| failed(&path, reason);
             channel.send(&Message::Yours).await.map_err(wrong)?;
-            match channel.receive_within(ANSWER).await.map_err(wrong)?.message {
+            match channel.receive_last(ANSWER).await.map_err(wrong)?.message {
                 Message::Taken => Ok(()),
                 _ => Err(failed(&path, "something else than Taken")),
             }
         };
         if let Err(error) = told.await {
             drop(channel);
+            let serves = shared.upgrade.handed_over().is_none();
             for worker in shared.workers() {
-                let _ = worker.call(|worker| worker.go_on()).await;
+                let _ = worker.call(move |worker| worker.go_on(serves)).await;
             }
-            tracing::warn!(pid, %error, "the process that was to take over has not: serving as before");
+            tracing::warn!(pid, %error, "the process that was to take over has not: going on as before");
             return Err(error);
         }
-        shared.upgrade.set_handed_over(Some(Instant::now()));
-        if let Some(before) = shared.upgrade.predecessor() {
-            before.leave(true);
-        }
+        let since = shared.upgrade.handed_over().unwrap_or_else(Instant::now);
+        shared.upgrade.set_serves(Serves::Other(since));
         for (worker, pipe) in shared.workers().iter().zip(pipes) {
             let taken = Arc::clone(&listeners);
             worker.call(move |worker| worker.give_away(&taken, pipe)).await?;
@@ -104,31 +103,43 @@ fn keep(worker: &Rc<Worker>, pid: u32, socket: OwnedFd) {
     let (answers, queue) = mpsc::unbounded_channel();
     let telling = tokio::task::spawn_local(tell(Arc::clone(&shared), Rc::clone(&channel), queue));
     tokio::task::spawn_local(async move {
-        let mut leaves = None;
+        let mut turn = Turn::Mine;
         let error = loop {
             match channel.receive().await {
-                Ok(Packet { message: Message::Leave { served }, .. }) => {
-                    leaves = Some(served);
-                    close(&shared, None);
+                Ok(Packet { message: Message::Serves { who }, .. }) => {
+                    turn = who;
+                    if turn != Turn::Mine {
+                        close(&shared, None);
+                    }
                 }
                 Ok(Packet { message: Message::Closed { listener }, .. }) => close(&shared, Some(listener)),
                 Ok(packet) => heard(&shared, packet, &answers),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    tracing::debug!(%error, "the process after this one says what is no message");
+                }
                 Err(error) => break error,
             }
         };
         telling.abort();
-        if leaves == Some(true) {
+        if turn == Turn::Next {
             // What another one reads is not to be read here. Nobody passes it on any more.
             return tracing::warn!(pid, %error, "the process after this one is gone; sessions by UDP here will time out");
         }
+        let serves = turn == Turn::Mine;
+        // Before anybody is told: whoever asks then is to get all of the sockets.
         for worker in shared.workers() {
-            let _ = worker.post(|worker| worker.go_on());
+            let _ = worker.call(move |worker| worker.go_on(serves)).await;
         }
-        if leaves.is_some() {
-            tracing::info!(pid, "the process after this one has ended; the sessions here go on");
-        } else {
+        if serves {
             tracing::error!(pid, %error, "the process after this one is gone: serving again");
-            shared.upgrade.set_handed_over(None);
+            shared.upgrade.set_serves(Serves::Own);
+        } else {
+            tracing::info!(
+                pid,
+                "the process after this one has ended as it was asked to; the sessions here go on, and nobody new is let in"
+            );
+            let since = shared.upgrade.handed_over().unwrap_or_else(Instant::now);
+            shared.upgrade.set_serves(Serves::Nobody(since));
         }
     });
 }

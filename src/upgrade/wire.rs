@@ -23,7 +23,6 @@ const MAX_SOCKETS: usize = 16 * 1024;
 pub(crate) struct ListenerKey {
     pub(crate) address: SocketAddr,
     pub(crate) interface: Option<String>,
-    pub(crate) dscp: Option<u8>,
     pub(crate) reader_port: u16,
     pub(crate) member: bool,
 }
@@ -74,6 +73,17 @@ pub struct PredecessorStatus {
     pub draining_seconds: u64,
 }
 
+/// Who serves after a hand-over, as the new process tells the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Turn {
+    /// The new one. If it is gone without another word, the old one serves again.
+    Mine,
+    /// One that took over from it.
+    Next,
+    /// Nobody is to serve after it: it was asked to end.
+    Nobody,
+}
+
 /// What is said.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
@@ -107,8 +117,8 @@ pub(crate) enum Message {
     Answer { number: u64, here: bool },
     /// New: this listener is not in the configuration any more.
     Closed { listener: usize },
-    /// New: I end, as I was asked to, or hand over to another process, which serves then. Nobody is to serve in my place.
-    Leave { served: bool },
+    /// New: from now on so.
+    Serves { who: Turn },
     /// Old: so many sessions are left, of mine first.
     Left { processes: Vec<PredecessorStatus> },
 }
@@ -134,7 +144,10 @@ pub(crate) struct Channel(AsyncFd<Fd>);
 impl Channel {
     /// On this thread's runtime.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        socket2::SockRef::from(&socket).set_nonblocking(true)?;
+        let own = socket2::SockRef::from(&socket);
+        own.set_nonblocking(true)?;
+        // The system's default may be less than the longest message.
+        let _ = own.set_send_buffer_size(MAX_MESSAGE * 2);
         let interest = Interest::READABLE | Interest::WRITABLE;
         #[expect(
             deprecated,
@@ -176,7 +189,8 @@ impl Channel {
         text.push(0);
         text.extend_from_slice(bytes);
         if text.len() > MAX_MESSAGE {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
+            let what = format!("a message of {} bytes, of {MAX_MESSAGE} at most", text.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         loop {
             let mut guard = self.0.writable().await?;
@@ -198,7 +212,12 @@ impl Channel {
             let mut guard = self.0.readable().await?;
             let own = self.0.get_ref().0.as_fd();
             match msm_udp::recv_descriptors(&own, &mut buffer, &mut descriptors) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the other process is gone, or let go",
+                    ));
+                }
                 Ok(length) => break length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(error) => return Err(error),
@@ -208,7 +227,9 @@ impl Channel {
         let end =
             buffer.iter().position(|byte| *byte == 0).ok_or_else(|| odd("a message without its end"))?;
         let bytes = buffer.split_off(end).split_off(1);
-        let message = serde_json::from_slice(&buffer)?;
+        // Not as it comes: what is cut off there would be taken for the end.
+        let message = serde_json::from_slice(&buffer)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
         Ok(Packet { message, bytes, descriptors })
     }
 
@@ -217,9 +238,24 @@ impl Channel {
     /// # Errors
     /// As of [`Self::receive`], and `TimedOut`.
     pub(super) async fn receive_within(&self, limit: Duration) -> io::Result<Packet> {
-        tokio::time::timeout(limit, self.receive())
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        tokio::time::timeout(limit, self.receive()).await.unwrap_or_else(|_| {
+            let what = format!("the other process has not answered in {limit:?}; does it hang?");
+            Err(io::Error::new(io::ErrorKind::TimedOut, what))
+        })
+    }
+
+    /// The same, for the last thing that is waited for: once the time is over nothing more can be said, and what was said by then counts.
+    ///
+    /// # Errors
+    /// As of [`Self::receive_within`].
+    pub(super) async fn receive_last(&self, limit: Duration) -> io::Result<Packet> {
+        match self.receive_within(limit).await {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                socket2::SockRef::from(&self.0.get_ref().0).shutdown(std::net::Shutdown::Read)?;
+                self.receive().await.map_err(|_| error)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Passes sockets, some at a time.
@@ -301,6 +337,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_said_in_time_counts_and_nothing_can_be_said_afterwards() {
+        let limit = Duration::from_millis(1);
+        let (near, far) = joined();
+        near.send(&Message::Taken).await.unwrap();
+        assert!(matches!(far.receive_last(limit).await.unwrap().message, Message::Taken));
+        let late = far.receive_last(limit).await.map(drop).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let refused = near.send(&Message::Taken).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn the_longest_message_passes() {
+        let (near, far) = joined();
+        let head = serde_json::to_vec(&Message::Taken).unwrap().len() + 1;
+        let bytes = vec![7; MAX_MESSAGE - head];
+        let (sent, got) = tokio::join!(near.send_with(&Message::Taken, &bytes, &[]), far.receive());
+        sent.unwrap();
+        assert_eq!(got.unwrap().bytes, bytes);
+    }
+
+    #[tokio::test]
     async fn many_sockets_come_in_batches() {
         let (near, far) = joined();
         let sockets: Vec<_> =
@@ -323,10 +381,11 @@ mod tests {
         let said = Message::Sockets { sockets: vec![Passed { kind: Kind::Mesh, worker: 0 }] };
         near.send(&said).await.unwrap();
         assert_eq!(far.receive_sockets(1, limit).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
-        for garbage in [&b"no end"[..], b"{\0", b"\0", b"{\"Hello\":{}}\0"] {
+        for garbage in [&b"no end"[..], b"{\0", b"\0", b"{\"Hello\":{}}\0", b"\"Beyond\"\0"] {
             let own = near.0.get_ref().0.as_fd();
             msm_udp::send_descriptors(&own, garbage, &[]).unwrap();
-            assert!(far.receive().await.is_err(), "{garbage:?}");
+            let refused = far.receive().await.map(drop).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{garbage:?}");
         }
     }
 }

@@ -100,6 +100,22 @@ impl Worker {
         }
     }
 
+    /// Accepts at every listener of the configuration, as nobody else does any more. What another process had no use for is bound again.
+    pub(super) fn accept_again(self: &Rc<Self>) {
+        for own in self.shared.listeners.load_full().iter() {
+            let outcome = match self.listener(own.id) {
+                Some(listening) => listening.accept_again(self),
+                None => bind_all(self, Arc::clone(own)).map(|bound| {
+                    let listening = listen(self, bound);
+                    self.listeners.open.borrow_mut().insert(own.id, listening);
+                }),
+            };
+            if let Err(error) = outcome {
+                tracing::error!(%error, "a listener of before is not there again: restart to have it");
+            }
+        }
+    }
+
     /// Stops accepting connections.
     pub(crate) fn stop_listening(&self) {
         self.listeners.open.borrow().values().for_each(|listening| listening.stop());

@@ -52,20 +52,25 @@ impl Worker {
         }
     }
 
-    /// Accepts and reads again, as the other process does not.
-    pub(crate) fn go_on(self: &Rc<Self>) {
-        let again = |listening: &Rc<Listening>| {
-            listening.pause();
-            listening.go_on(self)
-        };
-        let listeners = self.all_listening();
-        let heard = listeners.iter().filter(|own| own.left().is_none()).try_for_each(again);
-        let port = self.hop_port().map(|port| {
-            port.stop();
-            port.socket.hear().map(|()| port.start(self))
-        });
-        if let Err(error) = heard.and(port.unwrap_or(Ok(()))) {
-            tracing::error!(%error, "the sockets of before are not read");
+    /// Reads its sockets again, as the other process does not; where this one `serves` again, it accepts at all listeners of its
+    /// configuration, too.
+    pub(crate) fn go_on(self: &Rc<Self>, serves: bool) {
+        for listening in self.all_listening() {
+            if let Err(error) = listening.read_again(self) {
+                let name = &listening.shared().settings.name;
+                tracing::error!(listener = name, %error, "what readers report is not read: their sessions will time out");
+            }
+        }
+        if serves {
+            self.accept_again();
+        }
+        let Some(port) = self.hop_port() else { return };
+        port.stop();
+        match port.socket.hear() {
+            Ok(()) => port.start(self),
+            Err(error) => {
+                tracing::error!(%error, "the mesh port is not read: members go on by TCP");
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::common::{Line, Publisher, Reader, TestMesh};
 use super::member::Ca;
-use super::pair::{far, near_by, numbered};
+use super::pair::{far, near_by, pass};
 use super::relay::Relay;
 
 /// Two members, what is between them, a publisher and a reader whose first packet came.
@@ -46,13 +46,7 @@ impl Stage {
 
     /// Sends packets and sees each of them arrive, once and in order.
     pub fn pass(&mut self, packets: u16) {
-        for _ in 0..packets {
-            let packet = numbered(self.next);
-            self.next += 1;
-            self.publisher.send(&packet);
-            self.line.check(&self.reader.recv(), &packet);
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        pass((&self.publisher, &self.reader), &mut self.line, &mut self.next, packets);
     }
 
     /// How the near member's packets go.

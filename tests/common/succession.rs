@@ -54,6 +54,17 @@ impl Way {
         takeover.unwrap()
     }
 
+    /// A mesh that takes over, and is gone without a word when it is dropped.
+    pub fn lost(&self, yaml: &str) -> Mesh {
+        let takeover = self.ask().unwrap().expect("somebody serves");
+        let config = msm::config::Config::from_yaml(yaml, "test.yaml", std::iter::empty()).unwrap();
+        on_runtime(async {
+            let mesh = Mesh::builder().config(config).take_over(takeover).build().await.unwrap();
+            mesh.serve().await.unwrap();
+            mesh
+        })
+    }
+
     /// A mesh that takes over.
     pub fn successor(&self, yaml: &str, change: impl FnOnce(Builder) -> Builder) -> TestMesh {
         let takeover = self.ask().unwrap().expect("somebody serves");

@@ -63,9 +63,9 @@ pub struct AdminHandle {
 }
 
 impl AdminHandle {
-    /// Makes `/ready` say no from now on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// Whether `/ready` says no from now on.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
     }
 
     /// The sockets, by the keys of their addresses, for another process.
@@ -82,6 +82,10 @@ impl AdminHandle {
     /// Lets nobody in any more, so that another process can; requests that have come are answered.
     pub async fn pause(&mut self) {
         self.pausing.send_replace(true);
+        self.last.retain_mut(|connections| {
+            while connections.try_join_next().is_some() {}
+            !connections.is_empty()
+        });
         while let Some(connections) = self.servers.join_next().await {
             self.last.extend(connections);
         }

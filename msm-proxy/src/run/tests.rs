@@ -2,6 +2,7 @@ use super::*;
 use crate::admin::Later;
 use msm::config::{AdminConfig, Bind};
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,8 +27,8 @@ impl Source for Fixed {
 
 /// A member whose drain ends when `end` says so.
 struct Fake {
-    draining: oneshot::Sender<()>,
-    end: oneshot::Receiver<()>,
+    draining: Mutex<Option<oneshot::Sender<()>>>,
+    end: Mutex<Option<oneshot::Receiver<()>>>,
     asked: Arc<AtomicUsize>,
     times: Option<DrainTimes>,
 }
@@ -48,9 +49,11 @@ impl Member for Fake {
         self.times
     }
 
-    async fn drain(self, _timeout: Duration) {
-        let _ = self.draining.send(());
-        let _ = self.end.await;
+    async fn drain(&self, _timeout: Duration) {
+        let draining = self.draining.lock().expect("lock").take().expect("once");
+        let end = self.end.lock().expect("lock").take().expect("once");
+        let _ = draining.send(());
+        let _ = end.await;
     }
 }
 
@@ -70,6 +73,7 @@ async fn config() -> Config {
 fn fake() -> (Fake, oneshot::Receiver<()>, oneshot::Sender<()>) {
     let (draining, is_draining) = oneshot::channel();
     let (end, ended) = oneshot::channel();
+    let (draining, ended) = (Mutex::new(Some(draining)), Mutex::new(Some(ended)));
     (Fake { draining, end: ended, asked: Arc::default(), times: None }, is_draining, end)
 }
 

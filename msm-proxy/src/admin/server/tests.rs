@@ -55,7 +55,7 @@ async fn serves_over_http() {
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     assert!(ask(ready, "GET /status HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 404 "));
     assert!(ask(ready, "GET /ready HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
-    handle.drain();
+    handle.set_draining(true);
     assert!(ask(ready, "GET /ready HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 503 "));
 }
 
