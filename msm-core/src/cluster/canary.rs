@@ -155,12 +155,7 @@ impl Judge {
         };
         match outcome {
             Outcome::SetUp { .. } => counts.set_up += 1,
-            Outcome::Loss { lost, expected } => {
-                counts.packets = Packets::sum([
-                    &counts.packets,
-                    &Packets { lost: *lost.min(expected), expected: *expected },
-                ]);
-            }
+            Outcome::Loss { .. } => counts.packets.add(outcome),
             Outcome::Refused { status } if *status < 400 => return,
             Outcome::Garbage { .. } => return,
             _ => counts.failed += 1,
@@ -202,7 +197,7 @@ impl Judge {
         let limit = self.options.max_loss?;
         let packets = |window: &Window<Counts>| Packets::sum(window.parts().iter().map(|part| &part.packets));
         let (own, others) = (packets(&self.canary), packets(&self.baseline));
-        let share = |packets: &Packets| percent_of(packets.lost, packets.expected);
+        let share = Packets::loss;
         let compares = others.expected >= (self.options.min_packets / 10).max(1);
         let worse = !compares || share(&own) > 2.0 * share(&others);
         let lossy = self.canary.parts().iter().filter(|part| share(&part.packets) > limit).count();

@@ -45,6 +45,8 @@ pub struct Cluster {
     pub(super) known: Known,
     /// Of all endpoints within the window of outliers.
     pub(super) packets: Window<Packets>,
+    /// What all those windows count from.
+    pub(super) origin: Instant,
     pub(super) events: VecDeque<ClusterEvent>,
 }
 
@@ -61,7 +63,8 @@ impl Cluster {
     /// A cluster of these endpoints. `seed` decides what is random.
     pub fn new(spec: &ClusterSpec, seed: u64, now: Instant) -> Self {
         let mut cluster = Cluster {
-            packets: Window::new(outlier(&spec.options).window),
+            packets: Window::since(now, outlier(&spec.options).window),
+            origin: now,
             options: spec.options.clone(),
             members: Vec::new(),
             places: BTreeMap::new(),
@@ -90,9 +93,9 @@ impl Cluster {
             self.levels.iter_mut().for_each(|level| level.set_balance(options.balance));
         }
         if options.outlier != self.options.outlier {
-            self.packets = Window::new(outlier(&options).window);
+            self.packets = Window::since(self.origin, outlier(&options).window);
             for member in &mut self.members {
-                member.outliers = Outliers::new(outlier(&options));
+                member.outliers = Outliers::new(outlier(&options), self.origin);
                 if options.outlier.is_none() && member.ejections.now.is_some() {
                     member.ejections.end(now);
                     let (id, endpoint) = (member.id, member.spec.endpoint.clone());
@@ -130,7 +133,8 @@ impl Cluster {
                 None if self.members_at(&spec.endpoint) => continue,
                 None => {
                     self.next_id += 1;
-                    (Member::new(EndpointId(self.next_id), spec.clone(), outlier(&self.options)), !first)
+                    let outliers = Outliers::new(outlier(&self.options), self.origin);
+                    (Member::new(EndpointId(self.next_id), spec.clone(), outliers), !first)
                 }
             };
             let place = self.members.len();

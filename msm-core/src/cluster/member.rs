@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::check::{Checks, Verdict};
-use super::outlier::{Ejections, OutlierOptions, Outliers};
+use super::outlier::{Ejections, Outliers};
 use super::pick::Candidate;
 use super::view::{EndpointView, Health, Why};
 use super::{EndpointId, EndpointSpec};
@@ -49,7 +49,7 @@ pub(super) struct Slot {
 }
 
 impl Member {
-    pub(super) fn new(id: EndpointId, spec: EndpointSpec, outlier: &OutlierOptions) -> Self {
+    pub(super) fn new(id: EndpointId, spec: EndpointSpec, outliers: Outliers) -> Self {
         Member {
             id,
             place: hash(spec.endpoint.to_string().as_bytes()),
@@ -59,7 +59,7 @@ impl Member {
             load: 0.0,
             fresh: 0,
             checks: Checks::default(),
-            outliers: Outliers::new(outlier),
+            outliers,
             ejections: Ejections::default(),
             ramp: None,
             ramp_due: None,

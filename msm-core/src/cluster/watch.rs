@@ -89,12 +89,8 @@ impl Cluster {
         }
         let known = blame(&outcome) == Blame::Request && self.known.contains(now, url);
         let Some(place) = self.place(id) else { return };
-        if let Outcome::Loss { lost, expected } = outcome {
-            let packets = self.packets.now(now);
-            packets.lost = packets.lost.saturating_add(lost.min(expected));
-            packets.expected = packets.expected.saturating_add(expected);
-        }
-        self.packets.advance(now);
+        self.packets.now(now).add(&outcome);
+        let gone = self.gone.values().map(|sessions| u64::from(*sessions)).sum::<u64>();
         let Some(options) = &self.options.outlier else { return };
         let Some(member) = self.members.get_mut(place) else { return };
         // Sessions that are leaving it say nothing new.
@@ -102,7 +98,8 @@ impl Cluster {
             return;
         }
         let cluster = Packets::sum(self.packets.parts());
-        let about = About { url, known, alone: member.sessions <= 1, cluster };
+        let others = self.sessions.saturating_sub(gone) > u64::from(member.sessions);
+        let about = About { url, known, alone: member.sessions <= 1, others, cluster };
         if let Some(why) = member.outliers.handle(now, options, &outcome, &about) {
             self.eject(now, place, why);
         }
@@ -148,7 +145,7 @@ impl Cluster {
 
     fn bring_back(&mut self, now: Instant, id: EndpointId) {
         let Some(place) = self.place(id) else { return };
-        let fresh = Outliers::new(outlier(&self.options));
+        let fresh = Outliers::new(outlier(&self.options), self.origin);
         let Some(member) = self.members.get_mut(place) else { return };
         member.ejections.end(now);
         member.outliers = fresh;

@@ -16,15 +16,21 @@ pub(super) struct Window<T> {
 }
 
 impl<T: Copy + Default> Window<T> {
+    /// One that begins with what is first counted in it.
     pub(super) fn new(length: Duration) -> Self {
         let part = (length / PARTS as u32).max(Duration::from_millis(1));
         Window { part, start: None, parts: [T::default(); PARTS] }
     }
 
+    /// Windows of one length and origin let go of the same times together.
+    pub(super) fn since(origin: Instant, length: Duration) -> Self {
+        Window { start: Some(origin), ..Window::new(length) }
+    }
+
     /// Lets go of what is too old.
     pub(super) fn advance(&mut self, now: Instant) {
-        let start = *self.start.get_or_insert(now);
-        let passed = now.saturating_duration_since(start).as_nanos() / self.part.as_nanos();
+        let since = now.saturating_duration_since(*self.start.get_or_insert(now));
+        let passed = since.as_nanos() / self.part.as_nanos();
         if passed == 0 {
             return;
         }
@@ -32,11 +38,11 @@ impl<T: Copy + Default> Window<T> {
             let new = passed as usize;
             self.parts.rotate_right(new);
             self.parts.iter_mut().take(new).for_each(|part| *part = T::default());
-            self.start = Some(start + self.part * new as u32);
         } else {
             self.parts = [T::default(); PARTS];
-            self.start = Some(now);
         }
+        let into = since.as_nanos() % self.part.as_nanos();
+        self.start = now.checked_sub(Duration::from_nanos(u64::try_from(into).unwrap_or(0)));
     }
 
     /// The part that is of now.
@@ -79,5 +85,27 @@ mod tests {
         *own.now(at(100_000)) += 3;
         // A clock that is behind changes nothing.
         assert_eq!(sum(&mut own, 1), 3);
+    }
+
+    #[test]
+    fn those_of_one_origin_let_go_together() {
+        let start = crate::cluster::some_instant();
+        let at = |millis| start + Duration::from_millis(millis);
+        let new = || Window::<u64>::since(start, Duration::from_secs(10));
+        // One is used all the time, the other now and then, and a third for the first time late.
+        let (mut often, mut seldom, mut late) = (new(), new(), new());
+        (0..37_300).step_by(100).for_each(|millis| drop(often.now(at(millis))));
+        *seldom.now(at(12_345)) += 1;
+        for own in [&mut often, &mut seldom, &mut late] {
+            *own.now(at(37_345)) += 1;
+        }
+        for millis in (37_350..50_000).step_by(50) {
+            let sums = [&mut often, &mut seldom, &mut late].map(|own| {
+                own.advance(at(millis));
+                own.parts().iter().sum::<u64>()
+            });
+            assert_eq!(sums, [sums[0]; 3], "after {millis} ms");
+            assert_eq!(sums[0], u64::from(millis < 47_000), "after {millis} ms");
+        }
     }
 }

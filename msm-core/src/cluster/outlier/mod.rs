@@ -3,24 +3,30 @@
 //! What counts against an endpoint, and what does not:
 //!
 //! * **A session that cannot be set up:** no connection, no answer in time, no RTSP, a status of 500 and above. 453 and 503 do not count: an
-//!   endpoint that is full, or about to stop, still serves those that it has, and an ejection would take them away. Other statuses of 400
+//!   endpoint that is full, or about to stop, still serves those that it has, and an ejection would take them away. Other statuses of 300
 //!   and above say something of the request: a client that asks for what does not exist must not have an endpoint ejected. They count only
 //!   where the same URL has been set up in this cluster within [`KNOWN_FOR`], and the same URL counts once in a row.
 //! * **A connection that breaks off, media that stops:** a stream that its publisher leaves does both, so they count when they are of more
 //!   than one URL, or of the endpoint's only session.
 //! * **Packets that do not come** from it, above a share and above twice the share of the cluster's other endpoints: what all have in common is
 //!   not the endpoint's. What readers lose is never counted.
-//! * **Garbage:** packets that are no media.
+//! * **Garbage:** packets that are no media, above a number, and in more than twice the share of all that comes that the others' have: where all
+//!   bring it, it is their common source that does, or nobody but this process takes it for garbage.
+//!
+//! Whoever is told first is not the worst for it: where others have sessions and little was told of them, an endpoint's packets are judged
+//! [`LEAST_WATCHED`] after the first of them.
 
 mod breaks;
 mod ejection;
 mod known;
+mod packets;
 
 use std::time::{Duration, Instant};
 
 pub(super) use ejection::Ejections;
 pub use known::KNOWN_FOR;
 pub(super) use known::Known;
+pub(super) use packets::Packets;
 
 use super::view::Why;
 use super::window::Window;
@@ -75,29 +81,15 @@ impl Default for OutlierOptions {
     }
 }
 
-/// Packets of a source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Packets {
-    pub(super) lost: u64,
-    pub(super) expected: u64,
-}
-
-impl Packets {
-    pub(super) fn sum<'p>(parts: impl IntoIterator<Item = &'p Packets>) -> Packets {
-        parts.into_iter().fold(Packets::default(), |sum, part| Packets {
-            lost: sum.lost.saturating_add(part.lost),
-            expected: sum.expected.saturating_add(part.expected),
-        })
-    }
-}
-
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     set_up: u64,
     failed: u64,
     packets: Packets,
-    garbage: u64,
 }
+
+/// Each session tells of its packets once a second, more or less: by then all that there are have.
+const LEAST_WATCHED: Duration = Duration::from_secs(2);
 
 /// What an outcome says of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +109,8 @@ pub(super) fn blame(outcome: &Outcome) -> Blame {
         Outcome::Refused { status: 453 | 503 } => Blame::Nobody,
         Outcome::Refused { status: 505 | 551 } => Blame::Request,
         Outcome::Refused { status } if *status >= 500 => Blame::Endpoint,
-        // About what was asked for, and by whom (RFC 7826 §17.4).
-        Outcome::Refused { status } if *status >= 400 => Blame::Request,
+        // About what was asked for, and by whom (RFC 7826 §17.4), or where that is (§17.3).
+        Outcome::Refused { status } if *status >= 300 => Blame::Request,
         _ => Blame::Nobody,
     }
 }
@@ -132,14 +124,18 @@ pub(super) struct Outliers {
     last_request: Option<u64>,
     silences: Breaks,
     resets: Breaks,
+    /// When the first of the packets that are counted were told.
+    watched: Option<Instant>,
 }
 
 impl Outliers {
-    pub(super) fn new(options: &OutlierOptions) -> Self {
+    /// `origin` is that of all windows of the cluster: what they count is held against each other.
+    pub(super) fn new(options: &OutlierOptions, origin: Instant) -> Self {
         Outliers {
-            counts: Window::new(options.window),
+            counts: Window::since(origin, options.window),
             in_a_row: 0,
             last_request: None,
+            watched: None,
             silences: Breaks::default(),
             resets: Breaks::default(),
         }
@@ -171,21 +167,22 @@ impl Outliers {
             }
             (Outcome::Silent, _) => self.silences.add(now, about.url, about.alone, options.silences),
             (Outcome::Reset, _) => self.resets.add(now, about.url, about.alone, options.resets),
-            (Outcome::Loss { lost, expected }, _) => {
-                let packets = &mut self.counts.now(now).packets;
-                packets.lost = packets.lost.saturating_add((*lost).min(*expected));
-                packets.expected = packets.expected.saturating_add(*expected);
-            }
-            (Outcome::Garbage { packets }, _) => {
-                let garbage = &mut self.counts.now(now).garbage;
-                *garbage = garbage.saturating_add(*packets);
+            (Outcome::Loss { .. } | Outcome::Garbage { .. }, _) => {
+                if self.packets().is_none() {
+                    self.watched = Some(now);
+                }
+                self.counts.now(now).packets.add(outcome);
             }
             _ => {}
         }
-        self.why(now, options, about.cluster)
+        self.why(now, options, about)
     }
 
-    fn why(&self, now: Instant, options: &OutlierOptions, cluster: Packets) -> Option<Why> {
+    fn packets(&self) -> Packets {
+        Packets::sum(self.counts.parts().iter().map(|part| &part.packets))
+    }
+
+    fn why(&self, now: Instant, options: &OutlierOptions, about: &About) -> Option<Why> {
         if options.failures > 0 && self.in_a_row >= options.failures {
             return Some(Why::Failures(self.in_a_row));
         }
@@ -205,19 +202,22 @@ impl Outliers {
         if let Some(count) = self.resets.reached(now, options.window, options.resets) {
             return Some(Why::Resets(count));
         }
-        let own = Packets::sum(parts.iter().map(|part| &part.packets));
-        if options.loss > 0 && own.expected >= options.min_packets.max(1) {
-            let others = percent_of(
-                cluster.lost.saturating_sub(own.lost),
-                cluster.expected.saturating_sub(own.expected),
-            );
-            let loss = percent_of(own.lost, own.expected);
-            if loss >= f64::from(options.loss) && loss > 2.0 * others {
-                return Some(Why::Loss { lost: own.lost, of: own.expected });
-            }
+        let own = self.packets();
+        let others = about.cluster.without(&own);
+        let watched = self.watched.map(|since| now.saturating_duration_since(since));
+        let is_early = about.others && others.expected < options.min_packets && watched < Some(LEAST_WATCHED);
+        if is_early {
+            return None;
         }
-        let garbage = sum(|part| part.garbage);
-        (options.garbage > 0 && garbage >= options.garbage).then_some(Why::Garbage(garbage))
+        if options.loss > 0
+            && own.expected >= options.min_packets.max(1)
+            && own.loss() >= f64::from(options.loss)
+            && own.loss() > 2.0 * others.loss()
+        {
+            return Some(Why::Loss { lost: own.lost, of: own.expected });
+        }
+        let is_much = options.garbage > 0 && own.garbage >= options.garbage;
+        (is_much && own.garbage_share() > 2.0 * others.garbage_share()).then_some(Why::Garbage(own.garbage))
     }
 }
 
@@ -230,6 +230,8 @@ pub(super) struct About {
     pub(super) known: bool,
     /// Whether the session is the endpoint's only one.
     pub(super) alone: bool,
+    /// Whether the cluster's other endpoints have sessions.
+    pub(super) others: bool,
     /// The packets of all endpoints within the window.
     pub(super) cluster: Packets,
 }

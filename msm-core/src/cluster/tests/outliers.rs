@@ -157,6 +157,69 @@ fn garbage() {
 }
 
 #[test]
+fn garbage_that_all_bring_is_nobodys() {
+    let hosts = ["a", "b", "c"];
+    let second = |own: &mut Bed, garbage: [u64; 3]| {
+        own.now += Duration::from_secs(1);
+        for (host, packets) in hosts.iter().zip(garbage) {
+            own.outcome(host, 1, Outcome::Loss { lost: 0, expected: 1000 });
+            own.outcome(host, 1, Outcome::Garbage { packets });
+        }
+    };
+    // Each relays the same camera, or this process cannot read what is none.
+    let mut own = bed(3);
+    hosts.iter().for_each(|host| own.begin(host));
+    (0..300).for_each(|_| second(&mut own, [400, 350, 450]));
+    assert!(!hosts.iter().any(|host| is_ejected(&own, host)), "{:?}", own.news());
+    // One brings so much more than the others.
+    (0..40).for_each(|_| second(&mut own, [400, 400, 3_000]));
+    assert_eq!(own.news(), ["ejected c"]);
+    // A few in many are the number that they are, and as much more than none.
+    let mut own = bed(3);
+    (0..29).for_each(|_| second(&mut own, [40, 0, 0]));
+    assert_eq!(own.news(), ["ejected a"]);
+}
+
+#[test]
+fn who_is_told_of_first_is_not_the_worst() {
+    for outcome in [Outcome::Loss { lost: 600, expected: 5000 }, Outcome::Garbage { packets: 5000 }] {
+        let mut own = bed(2);
+        ["a", "b"].iter().for_each(|host| own.begin(host));
+        for _ in 0..60 {
+            own.now += Duration::from_secs(1);
+            ["a", "b"].iter().for_each(|host| own.outcome(host, 1, outcome));
+        }
+        assert_eq!(own.news(), [""; 0], "{outcome:?}");
+        // Where the other one is silent nothing is waited for in vain.
+        let mut own = bed(2);
+        ["a", "b"].iter().for_each(|host| own.begin(host));
+        for second in 0..4 {
+            assert_eq!(is_ejected(&own, "a"), second > 2, "{outcome:?} after {second}");
+            own.outcome("a", 1, outcome);
+            own.now += Duration::from_secs(1);
+        }
+    }
+}
+
+#[test]
+fn the_largest_is_held_against_the_others_of_the_same_time() {
+    let mut own = bed(2);
+    own.begin("b");
+    // The first that is told of the cluster, and a while before what is told of the other one.
+    own.outcome("b", 1, Outcome::Loss { lost: 10, expected: 80 });
+    own.now += Duration::from_millis(1_500);
+    own.begin("a");
+    for _ in 0..200 {
+        own.outcome("b", 1, Outcome::Loss { lost: 10, expected: 80 });
+        own.outcome("a", 1, Outcome::Loss { lost: 600, expected: 4800 });
+        own.outcome("b", 1, Outcome::Garbage { packets: 10 });
+        own.outcome("a", 1, Outcome::Garbage { packets: 600 });
+        own.now += Duration::from_secs(1);
+    }
+    assert_eq!(own.news(), [""; 0], "all lose one in eight");
+}
+
+#[test]
 fn it_returns_and_the_next_time_is_longer() {
     let mut bed = bed(2);
     for seconds in [30, 60, 90] {

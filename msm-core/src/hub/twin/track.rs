@@ -257,8 +257,8 @@ impl Track {
 
     /// The second source is gone.
     pub(super) fn leave(&mut self) {
+        self.take_back();
         self.tie = None;
-        self.due.clear();
         self.passed = 0;
     }
 
@@ -276,12 +276,25 @@ impl Track {
         }
     }
 
+    /// What readers were to get from the second source and have not is the first one's turn again.
+    fn take_back(&mut self) {
+        let Some((by, _)) = self.tie else { return self.due.clear() };
+        for own in self.due.drain(..) {
+            let number = own.wrapping_add(by);
+            if let Some(given) =
+                self.given.get_mut(number as usize % REMEMBERED).filter(|own| **own == number)
+            {
+                *given = 0;
+            }
+        }
+    }
+
     /// They are not known to be the same any more.
     fn part(&mut self) {
+        self.take_back();
         self.tie = None;
         self.lag = Lag::default();
         self.follows = false;
-        self.due.clear();
         self.untried = (0, 0);
         self.unmatched = (0, 0);
     }

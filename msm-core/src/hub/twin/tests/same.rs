@@ -110,6 +110,32 @@ fn it_is_forgotten_when_it_does_not_hold_any_more() {
 }
 
 #[test]
+fn what_was_to_be_filled_when_it_is_found_to_differ_is_not_lost() {
+    let mut readers = Readers::new(&[]);
+    for number in 0..300 {
+        readers.first(OURS.packet(number, &payload(number)));
+        readers.second(THEIRS.packet(number, &payload(number)));
+    }
+    assert!(readers.twin.is_identical());
+    // In one burst: three packets that the first has not brought yet, and one that it has, with something else in it.
+    let mut bytes = Vec::new();
+    let mut parts = Vec::new();
+    let wrong = THEIRS.packet(299, b"something else");
+    let next = (300..303).map(|number| THEIRS.packet(number, &payload(number)));
+    for packet in next.chain([wrong]) {
+        parts.push((bytes.len(), packet.len()));
+        bytes.extend(packet);
+    }
+    let mut table = SegmentTable::new();
+    let burst = Burst::from_parts(&mut bytes, &parts, at(0), 0, &mut table);
+    readers.twin.handle_second(VIDEO, &burst);
+    readers.poll();
+    assert!(!readers.twin.is_identical());
+    (300..400).for_each(|number| readers.first(OURS.packet(number, &payload(number))));
+    assert_eq!(readers.check(), (0..400).collect::<Vec<_>>());
+}
+
+#[test]
 fn all_tracks_must_be_the_same_and_one_that_never_came_need_not() {
     let mut twin = Twin::new(&tracks(), &[], 5);
     let mut table = SegmentTable::new();
