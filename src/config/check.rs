@@ -13,7 +13,7 @@ mod upgrade;
 pub(super) use self::report::{At, Report};
 use super::listener::{ListenerConfig, Protocol};
 use super::units::PortRange;
-use super::{ClusterConfig, Config, FailoverConfig, Fallback, Hop, Standby, TransportConfig};
+use super::{ClusterConfig, Config, FailoverConfig, Fallback, Hop, OnChange, Standby, TransportConfig};
 use msm_auth::identity::id::IdMatch;
 use msm_core::cluster::{ClusterSpec, Endpoint};
 use msm_core::route::{PeerPattern, RouteTable};
@@ -227,6 +227,19 @@ fn check_failover(cluster: &ClusterConfig, at: &At, report: &mut Report<'_>) {
         report.add(
             &at.then("hold"),
             "is more than an hour, in which readers would see nothing; write e.g. `10s`",
+        );
+    }
+    let timeout = cluster.failover.announce_timeout;
+    if timeout.is_zero() || timeout > FailoverConfig::LONGEST_ANNOUNCE {
+        report.add(
+            &at.then("announce_timeout"),
+            "is no time in which a client could answer, or more than a minute, in which readers would see nothing; write e.g. `2s`",
+        );
+    }
+    if cluster.failover.on_change == OnChange::Announce && cluster.failover.hold.is_zero() {
+        report.add(
+            &at.then("on_change"),
+            "is of no use with `hold: 0s`, which ends readers with their endpoint; remove one of the two",
         );
     }
     if cluster.failover.standby == Standby::Warm && cluster.failover.hold.is_zero() {

@@ -16,6 +16,10 @@ pub struct FailoverConfig {
     pub hold: Duration,
     /// What becomes of readers when an endpoint has the stream in another form, which they cannot take: other tracks or codecs.
     pub on_change: OnChange,
+    /// How long a client may take to answer when it is told of the other form by ANNOUNCE.
+    #[serde(with = "units::duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DurationText"))]
+    pub announce_timeout: Duration,
     /// Whether a second endpoint is kept ready.
     pub standby: Standby,
     /// Where a stream goes whose server asks its sessions to go elsewhere (REDIRECT). Readers stay with the old server until the new one has a
@@ -46,6 +50,9 @@ pub enum OnChange {
     Skip,
     /// Readers end at once, so that they ask for the new description.
     End,
+    /// Where no endpoint has the form that they know, clients are told of the other one by ANNOUNCE. Those that say yes go over to it in their
+    /// session, all others end.
+    Announce,
 }
 
 /// What is kept ready for a failure.
@@ -63,6 +70,8 @@ pub enum Standby {
 impl FailoverConfig {
     /// The longest `hold`.
     pub const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+    /// The longest `announce_timeout`.
+    pub const LONGEST_ANNOUNCE: Duration = Duration::from_secs(60);
 }
 
 impl Default for FailoverConfig {
@@ -70,6 +79,7 @@ impl Default for FailoverConfig {
         FailoverConfig {
             hold: Duration::from_secs(10),
             on_change: OnChange::default(),
+            announce_timeout: Duration::from_secs(2),
             standby: Standby::default(),
             on_redirect: OnRedirect::default(),
         }

@@ -599,6 +599,17 @@ fn failover_keys_are_checked() {
     let follows = load(&with("on_redirect: follow")).expect("valid");
     assert_eq!(follows.clusters["c"].failover.on_redirect, OnRedirect::Follow);
     assert_eq!(load(&with("")).expect("valid").clusters["c"].failover.hold, Duration::from_secs(10));
+    let announces = load(&with("on_change: announce, announce_timeout: 500ms")).expect("valid");
+    let given = &announces.clusters["c"].failover;
+    assert_eq!((given.on_change, given.announce_timeout), (OnChange::Announce, Duration::from_millis(500)));
+    assert_eq!(
+        problems(&with("hold: 0s, on_change: announce, announce_timeout: 2m")),
+        [
+            "msm.yaml:2: clusters.c.failover.announce_timeout: is no time in which a client could answer, or more than a minute, in which readers would see nothing; write e.g. `2s`",
+            "msm.yaml:2: clusters.c.failover.on_change: is of no use with `hold: 0s`, which ends readers with their endpoint; remove one of the two"
+        ]
+    );
+    assert_eq!(problems(&with("announce_timeout: 0s")).len(), 1);
     assert_eq!(
         problems(&with("hold: 2h")),
         [

@@ -186,6 +186,16 @@ impl Registry {
         Left::Next(next)
     }
 
+    /// Another stream takes the place of the stream `id`, if that is still there: whoever asks from now on gets `next`.
+    pub(crate) async fn replace(&self, key: &HubKey, id: u64, next: &Arc<HubHandle>) {
+        let visit = self.visit(key, false);
+        let Some(slot) = visit.slot.as_ref() else { return };
+        let mut place = slot.lock().await;
+        if place.active.as_ref().is_some_and(|active| active.id == id) {
+            place.active = Some(Arc::clone(next));
+        }
+    }
+
     /// Takes the stream `id` out of its place, so that the next who asks opens it anew.
     pub(crate) fn forget(&self, key: &HubKey, id: u64) {
         let visit = self.visit(key, false);

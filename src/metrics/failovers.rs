@@ -19,12 +19,19 @@ struct ClusterLabels {
     cluster: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AnnounceLabels {
+    cluster: String,
+    outcome: &'static str,
+}
+
 /// The instruments of failovers.
 pub(crate) struct Failovers {
     count: Family<FailoverLabels, Counter>,
     gap: Family<ClusterLabels, Histogram>,
     identical: Family<ClusterLabels, Counter>,
     merged: Family<ClusterLabels, Counter>,
+    announces: Family<AnnounceLabels, Counter>,
 }
 
 impl Failovers {
@@ -34,6 +41,7 @@ impl Failovers {
             gap: Family::new_with_constructor(gaps),
             identical: Family::default(),
             merged: Family::default(),
+            announces: Family::default(),
         };
         registry.register(
             "failovers",
@@ -56,7 +64,17 @@ impl Failovers {
             "Packets that readers have from a standby that brings the same, as it was earlier or the source had lost them",
             own.merged.clone(),
         );
+        registry.register(
+            "announces",
+            "Readers whose stream goes on in another form, by what became of them: those that moved read on, others end with what they read",
+            own.announces.clone(),
+        );
         own
+    }
+
+    /// A reader was told of another form of its stream, or was not.
+    pub(crate) fn count_announce(&self, cluster: &str, outcome: &'static str) {
+        self.announces.get_or_create(&AnnounceLabels { cluster: cluster.to_owned(), outcome }).inc();
     }
 
     /// Of those counted, one that went on with the very next packet.

@@ -1,5 +1,7 @@
 //! The socket of an RTSP connection, with TLS or without: text and interleaved packets in one bounded queue.
 
+mod asking;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -8,12 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use msm_rtsp::message::{Request, Response};
 use msm_rtsp::server::Asks;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::tls::{Tls, TlsError};
 
@@ -47,10 +48,9 @@ pub(crate) struct Connection {
     carried: bool,
     /// What we have asked the client, where this is a server's side.
     asks: RefCell<Asks>,
+    /// Who waits for the answer to one of these, by its number.
+    awaited: RefCell<Vec<(u32, oneshot::Sender<u16>)>>,
 }
-
-/// What may wait for a client that is asked something, behind as much media as may wait for it.
-const UNREAD_REQUESTS: usize = 64 * 1024;
 
 impl Connection {
     /// A connection without TLS.
@@ -99,6 +99,7 @@ impl Connection {
             wake: Notify::new(),
             carried: false,
             asks: RefCell::default(),
+            awaited: RefCell::default(),
         }
     }
 
@@ -190,6 +191,7 @@ impl Connection {
             tls.close(&self.stream);
         }
         self.closed.set(true);
+        self.awaited.borrow_mut().clear();
         self.wake.notify_one();
     }
 
@@ -214,24 +216,6 @@ impl Connection {
         }
         self.queue.borrow_mut().extend_from_slice(message);
         self.flush();
-    }
-
-    /// Whether its client reads what it is sent, so that it may be asked something that it need not be.
-    pub(crate) fn takes_requests(&self) -> bool {
-        !self.is_closed() && self.queued() <= self.limit.saturating_add(UNREAD_REQUESTS)
-    }
-
-    /// Sends a request of ours to the client, with a number of ours.
-    pub(crate) fn send_request(&self, request: Request) {
-        match self.asks.borrow_mut().write(request) {
-            Ok((_, text)) => self.send_message(&text),
-            Err(error) => tracing::debug!(%error, "a request to a client cannot be written"),
-        }
-    }
-
-    /// The method of the request of ours that the client has answered.
-    pub(crate) fn answered(&self, response: &Response) -> Option<String> {
-        self.asks.borrow_mut().handle_response(response).map(|(_, method)| method)
     }
 
     /// Whether so many packets of so many bytes in all find room together. More than the queue ever holds do when it is
@@ -402,7 +386,7 @@ mod tests {
     async fn a_peer_that_does_not_read_is_not_asked_for_what_it_need_not_do() {
         let (connection, _far) = joined(1000).await;
         assert!(connection.takes_requests());
-        while connection.queued() <= 1000 + UNREAD_REQUESTS {
+        while connection.queued() <= 1000 + asking::UNREAD_REQUESTS {
             assert!(connection.takes_requests());
             connection.send_message(&[b' '; 8192]);
         }

@@ -1,6 +1,7 @@
 //! Listeners: connections, requests, sessions, and the readers and publishers that they become.
 
 pub(crate) mod admission;
+pub(crate) mod announce;
 pub(crate) mod connection;
 pub(crate) mod elsewhere;
 mod first_asked;

@@ -2,6 +2,8 @@
 
 mod moving;
 
+pub(crate) use self::moving::Form;
+
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;

@@ -18,11 +18,9 @@ use super::admission::SessionPass;
 use super::elsewhere::Sent;
 use super::publisher::PublisherRole;
 use super::reader::ReaderRole;
-use super::requests::open;
 use super::route_seats::RouteSeat;
 use crate::error::Error;
 use crate::hop::association::Association;
-use crate::hub::handle::HubHandle;
 use crate::hub::registry::HubKey;
 use crate::hub::shard::{EndReason, OnEnd};
 use crate::net::tcp::Connection;
@@ -337,54 +335,6 @@ impl Session {
             readers.remove(&before);
         }
         readers.insert(reader, Rc::downgrade(self));
-    }
-
-    /// If it reads the stream `from`, it reads `next` from that one's next keyframe on.
-    pub(crate) async fn go_over(
-        self: &Rc<Self>,
-        worker: &Rc<Worker>,
-        from: u64,
-        next: &Arc<HubHandle>,
-    ) -> bool {
-        let mut state = self.state.lock().await;
-        let Role::Reader(reader) = &mut state.role else { return false };
-        if reader.lease.id != from || from == next.id || worker.sessions.get(&self.id).is_none() {
-            return false;
-        }
-        match reader.move_to(worker, next.lease(), || self.on_end()).await {
-            Ok(()) => {
-                if let Some(placed) = reader.placed() {
-                    self.set_reader(worker, placed);
-                }
-                true
-            }
-            Err(error) => {
-                tracing::warn!(session = %self.id, peer = %self.owner, %error, "cannot go over to another stream");
-                false
-            }
-        }
-    }
-
-    /// Goes over to the stream that its URL leads to now.
-    pub(crate) async fn change_stream(self: &Rc<Self>, worker: &Rc<Worker>) {
-        let grant = &self.grant;
-        let ask = self.owner.ask(Action::Read, &grant.listener, &grant.headers);
-        let via = vec![format!("RTSP/1.0 {}", worker.shared.pseudonym)];
-        let (resolved, next) = match open(worker, &grant.url, via, &ask).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                tracing::warn!(session = %self.id, peer = %self.owner, url = %grant.url, %error, "stays with its stream: the one that the routes lead to cannot be had");
-                return;
-            }
-        };
-        let from = match &self.state.lock().await.role {
-            Role::Reader(reader) => reader.lease.id,
-            Role::Publisher(_) => return,
-        };
-        if self.go_over(worker, from, &next).await {
-            tracing::debug!(session = %self.id, peer = %self.owner, url = %grant.url, hub = next.id, "reads another backend's stream");
-            *grant.reads.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolved.key());
-        }
     }
 
     pub(crate) fn set_sink(&self, sink: super::publisher::FrameSink) {

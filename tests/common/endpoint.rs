@@ -47,6 +47,8 @@ pub struct Behaviour {
     pub loses: AtomicU32,
     /// SPS and PPS come in the description alone.
     pub no_sets: AtomicBool,
+    /// Its picture is H.265.
+    pub h265: AtomicBool,
     pub description: Mutex<String>,
 }
 
@@ -101,6 +103,7 @@ impl Endpoint {
             late_sound: AtomicU32::new(0),
             loses: AtomicU32::new(0),
             no_sets: AtomicBool::new(false),
+            h265: AtomicBool::new(false),
             description: Mutex::new(BOTH.to_owned()),
         });
         let playing: Arc<Mutex<Vec<usize>>> = Arc::default();
@@ -250,6 +253,14 @@ impl Camera {
         units.push([&[0x06, self.id][..], &moment].concat());
         let slice = if key { 0x65 } else { 0x41 };
         units.push([&[slice, 0x88, self.id][..], &moment, &[0x55; 200]].concat());
+        if self.behaves.h265.load(Ordering::SeqCst) {
+            // VPS, SPS, PPS and IDR; or SEI and a picture that depends on the last one.
+            let kinds = if key { [32, 33, 34, 19] } else { [39, 39, 39, 1] };
+            units = kinds
+                .iter()
+                .map(|kind: &u8| [&[kind << 1, 1, 0x80 | self.id][..], &moment, &[0x55; 20]].concat())
+                .collect();
+        }
         for (packet, unit) in (0..).zip(&units) {
             let last = packet == 3;
             let number = number(packet);
@@ -323,7 +334,10 @@ impl Seen {
     pub fn of(track: usize, packet: &[u8], at: Instant) -> Self {
         let word = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().unwrap());
         let payload = &packet[12..];
+        let h265 = track == 0 && payload[1] == 1 && [1, 19, 32, 33, 34, 39].contains(&(payload[0] >> 1));
         let (id, frame) = match (track, payload[0]) {
+            // The first bit says that it is a picture's first slice.
+            _ if h265 => (payload[2] & 0x7f, Some(word(15)).filter(|_| payload[0] < 64)),
             (1, id) => (id, Some(word(13))),
             (_, 0x65 | 0x41) => (payload[2], Some(word(15))),
             _ => (payload[1], None),
@@ -335,7 +349,13 @@ impl Seen {
             ssrc: word(8),
             payload_type: packet[1] & 0x7f,
             id,
-            nal: if track == 0 { payload[0] & 0x1f } else { 0 },
+            nal: if h265 {
+                payload[0] >> 1
+            } else if track == 0 {
+                payload[0] & 0x1f
+            } else {
+                0
+            },
             frame,
             at,
         }
@@ -413,12 +433,17 @@ pub struct Player {
 
 impl Player {
     pub fn start(mesh: &TestMesh) -> Self {
-        let mut rtsp = mesh.connect();
+        Self::with(mesh.connect(), mesh, &[])
+    }
+
+    /// One that comes by this connection and sends these headers with SETUP.
+    pub fn with(mut rtsp: Rtsp, mesh: &TestMesh, more: &[(&str, &str)]) -> Self {
         let url = mesh.url("cam");
         let mut session = String::new();
         for track in 0..2 {
             let channels = format!("RTP/AVP/TCP;unicast;interleaved={}-{}", track * 2, track * 2 + 1);
-            let mut headers = vec![("Transport", channels.as_str())];
+            let mut headers = more.to_vec();
+            headers.push(("Transport", channels.as_str()));
             if !session.is_empty() {
                 headers.push(("Session", session.as_str()));
             }

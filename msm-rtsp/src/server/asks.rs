@@ -12,7 +12,8 @@ pub const MOST_ASKED: usize = 64;
 /// (`RFC 2326 §12.17`), so ours begin at 1, whatever the client's do.
 ///
 /// Send what [`write`](Self::write) gives; answers come as [`ServerEvent::Response`](super::ServerEvent::Response), and
-/// [`handle_response`](Self::handle_response) says what they answer. A client need not answer at all: nothing waits here for ever.
+/// [`handle_response`](Self::handle_response) says what they answer: whoever waits for one answer keeps the number that
+/// [`write`](Self::write) gave. A client need not answer at all: nothing waits here for ever.
 #[derive(Debug, Default)]
 pub struct Asks {
     last: u32,
@@ -39,13 +40,20 @@ impl Asks {
 
     /// The number and method of the request that this answers, once; `None` for what nobody asked, and for answers that say that the
     /// real one is still to come (1xx).
+    ///
+    /// A refusal without a number, as ffmpeg answers all that it does not know, is of the oldest that waits. No consent goes without.
     pub fn handle_response(&mut self, response: &Response) -> Option<(u32, String)> {
         if (100..200).contains(&response.status) {
             return None;
         }
-        let number = response.cseq()?;
-        let place = self.waiting.iter().position(|(own, _)| *own == number)?;
-        self.waiting.remove(place)
+        match response.cseq() {
+            Some(number) => {
+                let place = self.waiting.iter().position(|(own, _)| *own == number)?;
+                self.waiting.remove(place)
+            }
+            None if response.status >= 300 => self.waiting.pop_front(),
+            None => None,
+        }
     }
 }
 
@@ -77,6 +85,17 @@ mod tests {
         assert_eq!(asks.handle_response(&answer(200, 3)), None, "nobody asked");
         assert_eq!(asks.handle_response(&Response::new(200)), None, "no number");
         assert_eq!(asks.handle_response(&answer(200, 1)), Some((1, "REDIRECT".into())));
+    }
+
+    #[test]
+    fn a_refusal_without_a_number_is_of_the_oldest() {
+        let mut asks = Asks::default();
+        assert_eq!(asks.handle_response(&Response::new(501)), None, "nobody asked");
+        asks.write(Request::new(Method::Announce, "rtsp://h/a")).unwrap();
+        asks.write(Request::new(Method::Redirect, "rtsp://h/a")).unwrap();
+        assert_eq!(asks.handle_response(&Response::new(200)), None, "consent to what?");
+        assert_eq!(asks.handle_response(&Response::new(501)), Some((1, "ANNOUNCE".into())));
+        assert_eq!(asks.handle_response(&Response::new(501)), Some((2, "REDIRECT".into())));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use msm_core::route::Action;
+use msm_core::route::{Action, Protection};
 use msm_rtsp::message::{Request, Response, Version};
 use msm_rtsp::sdp::{Description, Feedback, TrackWay};
 use msm_rtsp::server::takes_early_feedback;
@@ -51,13 +51,7 @@ pub(super) async fn describe(
     } else if context.member.is_some() {
         protect::offers(&handle.description.tracks, &resolved.protection)
     } else if settings.tls.is_none() && settings.member.is_none() {
-        let early = takes_early_feedback(request.headers.get("User-Agent"), resolved.protection.nack_eager);
-        let feedback = rtx::history(&resolved.protection).map(|history| Feedback {
-            early,
-            parity: false,
-            time: u32::try_from(history.as_millis()).unwrap_or(u32::MAX),
-        });
-        vec![TrackWay { feedback, ..TrackWay::default() }; tracks]
+        ways_in_the_clear(&resolved.protection, request.headers.get("User-Agent"), tracks)
     } else {
         Vec::new()
     };
@@ -70,6 +64,21 @@ pub(super) async fn describe(
             response.with("Accept-Ranges", "npt").with("Media-Properties", properties(handle.unshared));
     }
     Ok(response)
+}
+
+/// How tracks go to a plain client that comes without TLS.
+pub(crate) fn ways_in_the_clear(
+    protection: &Protection,
+    user_agent: Option<&str>,
+    tracks: usize,
+) -> Vec<TrackWay> {
+    let early = takes_early_feedback(user_agent, protection.nack_eager);
+    let feedback = rtx::history(protection).map(|history| Feedback {
+        early,
+        parity: false,
+        time: u32::try_from(history.as_millis()).unwrap_or(u32::MAX),
+    });
+    vec![TrackWay { feedback, ..TrackWay::default() }; tracks]
 }
 
 /// Whether one can seek (`RFC 7826 §18.29`).

@@ -28,6 +28,8 @@ use crate::shared::Shared;
 use crate::upstream::pull;
 use crate::worker::Worker;
 
+pub(crate) use describe::ways_in_the_clear;
+
 /// Seconds after which a client may come again that was sent away as the process ends: another instance is there then, or this one again.
 const WHEN_ENDING: &str = "2";
 

@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::Pull;
 use super::elsewhere::Elsewhere;
+use super::other::Successor;
 use super::ready::Ready;
-use super::search::{Now, Search};
+use super::search::{Now, Search, Taken};
 use super::source::{Lost, Reason, Source};
 use crate::cluster::Held;
 use crate::hub::handle::{Command, PlayAnswer};
@@ -23,6 +24,12 @@ const LEAVE_AGAIN: Duration = Duration::from_secs(2);
 /// The most that readers may have asked for meanwhile.
 const WAITING: usize = 64;
 
+/// What goes on in the place of a source.
+enum Found {
+    Same(Box<Source>, Held, Option<PlayAnswer>),
+    Other(Successor),
+}
+
 impl Pull {
     /// Has another source take over from the one that was lost.
     ///
@@ -34,6 +41,12 @@ impl Pull {
         commands: &mut mpsc::Receiver<Command>,
         stopping: &mut watch::Receiver<bool>,
     ) -> Result<(), String> {
+        // What is left plays on until its readers have been told.
+        if matches!(lost.reason, Reason::Left | Reason::Redirected)
+            && let Some(successor) = self.successor.take()
+        {
+            return Err(self.hand_over(successor, lost.reason, commands, stopping).await);
+        }
         let handle = Arc::clone(&self.making.handle);
         let from = handle.source.endpoint();
         tracing::warn!(
@@ -60,6 +73,9 @@ impl Pull {
             self.promote(ready, takeover, lost.reason);
             return Ok(());
         }
+        if let Some(successor) = self.successor.take() {
+            return Err(self.hand_over(successor, lost.reason, commands, stopping).await);
+        }
         let search = Search { making: Rc::clone(&self.making), line: Arc::clone(&self.line) };
         let (home, request) = (self.home.clone(), self.request.clone());
         let now = Now { home: home.as_ref(), request: self.playing.as_ref().map(|_| &request) };
@@ -68,13 +84,24 @@ impl Pull {
         }
         let nobody = Held::direct(self.held.url.clone());
         let failed = std::mem::replace(&mut self.held, nobody);
-        let search = search.run(failed, self.take_named(), is_over, now);
+        let (named, making) = (self.take_named(), Rc::clone(&self.making));
+        let search = async {
+            Ok(match search.run(failed, named, is_over, now).await? {
+                Taken::Source(source, held, answer) => Found::Same(source, held, answer),
+                Taken::Other(other) => {
+                    let begun = Successor::begin(&making, *other).await;
+                    Found::Other(
+                        begun.map_err(|error| format!("what there is instead cannot be had: {error}"))?,
+                    )
+                }
+            })
+        };
         tokio::pin!(search);
         let mut look = tokio::time::interval(LOOK);
-        let (source, held, answer) = loop {
+        let found = loop {
             tokio::select! {
                 biased;
-                found = &mut search => break found.map_err(|why| format!("{}, and {why}", lost.why))?,
+                found = &mut search => break found.map_err(|why: String| format!("{}, and {why}", lost.why))?,
                 command = commands.recv() => match command {
                     Some(command) => self.obey_later(command),
                     None => return Err("nobody is left to read it".to_owned()),
@@ -85,8 +112,13 @@ impl Pull {
                 _ = stopping.wait_for(|stopping| *stopping) => return Err("shutdown".to_owned()),
             }
         };
-        self.go_on(source, held, answer, lost.reason);
-        Ok(())
+        match found {
+            Found::Same(source, held, answer) => {
+                self.go_on(*source, held, answer, lost.reason);
+                Ok(())
+            }
+            Found::Other(successor) => Err(self.hand_over(successor, lost.reason, commands, stopping).await),
+        }
     }
 
     fn takeover(&self, from: &str, reason: Reason) -> Takeover {
@@ -147,6 +179,9 @@ impl Pull {
     pub(super) async fn leave_endpoint(&mut self, now: Instant, objection: &'static str) -> Option<Lost> {
         if self.playing.is_none() || self.home.is_none() {
             return Some(Lost::new(Reason::Left, objection));
+        }
+        if self.successor.is_some() {
+            return Some(Lost::new(self.leaving(), objection));
         }
         if let Some(ready) = self.standby.take_complete(now, &self.making.settings()) {
             let from = self.making.handle.source.endpoint();

@@ -3,6 +3,7 @@
 pub(crate) mod apart;
 mod elsewhere;
 mod failover;
+mod other;
 mod plain;
 mod ready;
 pub(crate) mod run;
@@ -21,9 +22,10 @@ use msm_rtsp::url::RtspUrl;
 use tokio::sync::mpsc;
 
 use self::elsewhere::Elsewhere;
+use self::other::Successor;
 use self::ready::Standby;
 use self::source::{Making, Source};
-use super::reach;
+use super::reach::{self, Found};
 use crate::cluster::Held;
 use crate::error::Error;
 use crate::hub::handle::{Command, HubHandle, HubParts, PlayAnswer, PlayRequest};
@@ -31,7 +33,7 @@ use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
 use crate::mirror::Mirrored;
 use crate::quota::QuotaPass;
-use crate::routing::{Ask, Resolved};
+use crate::routing::{Ask, ClusterSettings, Resolved};
 use crate::worker::{UpstreamPass, Worker};
 
 /// Commands that may wait for the upstream's answers.
@@ -65,6 +67,8 @@ struct Pull {
     /// When an endpoint that is to be left is left next, where that did not work.
     leave_after: Instant,
     elsewhere: Elsewhere,
+    /// The stream in another form, which plays already and goes on in the place of this one.
+    successor: Option<Successor>,
     _quota: QuotaPass,
     _pass: UpstreamPass,
 }
@@ -79,6 +83,21 @@ pub(crate) async fn open(
     let settings = resolved.settings().ok_or(Error::StreamEnded)?;
     let quota = worker.shared.streams.take()?;
     let (found, held) = reach::find(worker, resolved, &settings, &via, &mut resolved.attempts()).await?;
+    Ok(begin(worker, Opening { resolved: resolved.clone(), settings, via, found, held, quota }, key))
+}
+
+/// A stream that an endpoint has described, about to be served.
+struct Opening {
+    resolved: Resolved,
+    settings: Arc<ClusterSettings>,
+    via: Vec<String>,
+    found: Found,
+    held: Held,
+    quota: QuotaPass,
+}
+
+fn begin(worker: &Rc<Worker>, opening: Opening, key: Option<HubKey>) -> Arc<HubHandle> {
+    let Opening { resolved, settings, via, found, held, quota } = opening;
     let name = found.name();
     let description = Arc::new(found.described().description.clone());
     let unshared = match resolved.share {
@@ -106,7 +125,8 @@ pub(crate) async fn open(
         tracks = handle.tracks().len(),
         "stream opened"
     );
-    let making = Making::new(worker, Arc::clone(&settings), resolved.clone(), via, &handle);
+    let idle = resolved.idle_timeout;
+    let making = Making::new(worker, Arc::clone(&settings), resolved, via, &handle);
     let making = Rc::new(making);
     let now = Instant::now();
     let pull = Pull {
@@ -124,12 +144,13 @@ pub(crate) async fn open(
         waiting: VecDeque::new(),
         leave_after: now,
         elsewhere: Elsewhere::default(),
+        successor: None,
         making,
         _quota: quota,
         _pass: worker.upstream(),
     };
-    tokio::task::spawn_local(run::run(pull, commands, key, resolved.idle_timeout));
-    Ok(handle)
+    tokio::task::spawn_local(run::run(pull, commands, key, idle));
+    handle
 }
 
 /// Keeps a stream up that is wanted before anybody reads it, and brings it back when its upstream does.

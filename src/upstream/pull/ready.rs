@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::Pull;
 use super::apart::Apart;
-use super::search::{Candidate, Search};
+use super::other::Successor;
+use super::search::{Candidate, Search, Unready};
 use super::source::{Lost, Source};
 use super::trial::Trial;
 use crate::cluster::{Attempts, Held};
@@ -36,14 +37,21 @@ pub(super) struct Ready {
     succession: Succession,
 }
 
+/// What was made ready.
+enum Come {
+    Source(Box<Ready>),
+    /// There is the stream in another form alone, which readers are told of.
+    Other(Successor),
+}
+
 /// The place of the second source.
 #[derive(Default)]
 pub(super) struct Standby {
     ready: Option<Ready>,
     /// The source's last word.
     lost: Option<Lost>,
-    coming: Option<JoinHandle<Result<Ready, Error>>>,
-    came: Option<Result<Ready, Error>>,
+    coming: Option<JoinHandle<Result<Come, Error>>>,
+    came: Option<Result<Come, Error>>,
     retry: Option<(Instant, Duration)>,
     told: bool,
 }
@@ -113,7 +121,7 @@ impl Standby {
 
     /// Takes leave.
     pub(super) fn end(&mut self, worker: &Rc<Worker>) {
-        if let Some(Ok(ready)) = self.came.take() {
+        if let Some(Ok(Come::Source(ready))) = self.came.take() {
             ready.apart.end(worker);
         }
         if let Some(ready) = self.ready.take() {
@@ -146,9 +154,26 @@ impl Ready {
     }
 }
 
+/// Has an endpoint made ready. Where the stream's own is to be left, and this one has another form of it, `others` are asked for the form that
+/// readers know, and then it is made ready as it is.
+async fn make(search: Search, held: Held, others: Option<Attempts>) -> Result<Come, Error> {
+    let other = match search.describe(held).await {
+        Ok(candidate) => return prepare(&search, candidate).await,
+        Err(Unready::Failed(error)) => return Err(error),
+        Err(Unready::Other(other)) => other,
+    };
+    let Some(mut others) = others else { return Err(other.unwanted()) };
+    while let Ok(held) = others.next() {
+        if let Ok(candidate) = search.describe(held).await {
+            return prepare(&search, candidate).await;
+        }
+    }
+    Successor::begin(&search.making, *other).await.map(Come::Other)
+}
+
 /// Sets a source up, and has it play to a hub of its own.
-async fn prepare(search: Search, held: Held) -> Result<Ready, Error> {
-    let Candidate { source: trial, held, succession } = search.describe(held).await?;
+async fn prepare(search: &Search, candidate: Candidate) -> Result<Come, Error> {
+    let Candidate { source: trial, held, succession } = candidate;
     let making = &search.making;
     let worker = &making.worker;
     let source = trial.keep()?;
@@ -169,7 +194,7 @@ async fn prepare(search: Search, held: Held) -> Result<Ready, Error> {
     (0..tracks).for_each(|track| apart.home.request_keyframe(Instant::now(), track));
     let mut trial = Trial::new(worker, apart);
     await_media(trial.session()?).await?;
-    Ok(Ready { apart: trial.keep()?, succession })
+    Ok(Come::Source(Box::new(Ready { apart: trial.keep()?, succession })))
 }
 
 /// Waits until a source brings media; where a firewall lets none through by UDP, that is by the connection.
@@ -199,7 +224,8 @@ impl Pull {
         match self.take_named().map_or_else(|| attempts.next(), Ok) {
             Ok(held) if held.url != self.held.url => {
                 let search = Search { making: Rc::clone(&self.making), line: Arc::clone(&self.line) };
-                self.standby.coming = Some(tokio::task::spawn_local(prepare(search, held)));
+                let others = self.held.objection().is_some().then_some(attempts);
+                self.standby.coming = Some(tokio::task::spawn_local(make(search, held, others)));
             }
             _ => {
                 self.retry_later(Instant::now());
@@ -247,7 +273,8 @@ impl Pull {
     pub(super) fn look_after_standby(&mut self, now: Instant) {
         let (hub, settings) = (self.making.handle.id, self.making.settings());
         match self.standby.came.take() {
-            Some(Ok(ready)) => {
+            Some(Ok(Come::Other(successor))) => self.successor = Some(successor),
+            Some(Ok(Come::Source(ready))) => {
                 let endpoint = ready.apart.name();
                 tracing::info!(hub, upstream = endpoint, "standby is ready");
                 self.making.handle.source.set_standby(Some(&endpoint));
@@ -256,7 +283,7 @@ impl Pull {
                 if let Some(home) = &self.home {
                     home.pair(&ready.apart.home, &ready.succession.numbers);
                 }
-                self.standby.ready = Some(ready);
+                self.standby.ready = Some(*ready);
             }
             Some(Err(error)) => {
                 tracing::warn!(hub, cluster = settings.name, %error, "standby could not be made ready");
@@ -286,6 +313,9 @@ impl Pull {
         let is_warm = settings.failover.standby == config::Standby::Warm;
         let is_wanted = is_warm && self.playing.is_some() && self.is_kept();
         let is_left = self.held.objection().is_some();
+        if !is_left {
+            self.successor = None;
+        }
         if !is_wanted && !is_left && (self.standby.ready.is_some() || self.standby.coming.is_some()) {
             self.standby.end(&worker);
             self.making.handle.source.set_standby(None);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use msm_core::cluster::Outcome;
 use msm_rtsp::sdp::Description;
 
+use super::other::Other;
 use super::source::{Making, Source};
 use super::trial::Trial;
 use crate::cluster::Held;
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::hub::handle::{PlayAnswer, PlayRequest};
 use crate::hub::home::Home;
 use crate::hub::succession::Succession;
-use crate::upstream::reach::ask;
+use crate::upstream::reach::{Found, ask};
 
 /// The wait before endpoints that all failed are tried again, which doubles up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -31,13 +32,34 @@ pub(super) struct Candidate {
 }
 
 /// Why an endpoint is of no use.
-enum Useless {
+pub(super) enum Useless {
     Failed(Error),
-    /// It has the stream in another form.
-    Changed(String),
+    /// It has the stream in another form; why that is one.
+    Changed(Box<Found>, String),
+}
+
+/// What a search has found.
+pub(super) enum Taken {
+    /// A source that has taken over, and its answer to PLAY, if that was asked for.
+    Source(Box<Source>, Held, Option<PlayAnswer>),
+    /// The stream in another form, which its readers are told of.
+    Other(Box<Other>),
 }
 
 impl From<Error> for Useless {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Why nothing was made ready.
+pub(super) enum Unready {
+    Failed(Error),
+    /// The endpoint has the stream in another form, which readers are to be told of.
+    Other(Box<Other>),
+}
+
+impl From<Error> for Unready {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
@@ -58,28 +80,40 @@ pub(super) struct Now<'a> {
 }
 
 impl Search {
-    /// Has this endpoint describe the stream.
-    pub(super) async fn describe(&self, held: Held) -> Result<Candidate, Error> {
-        let described = self.candidate(&held).await.map_err(|useless| match useless {
-            Useless::Failed(error) => {
+    /// Has this endpoint describe the stream. Where it has another form, that is the error's if readers are told of it.
+    pub(super) async fn describe(&self, held: Held) -> Result<Candidate, Unready> {
+        match self.candidate(&held).await {
+            Ok((source, succession)) => Ok(Candidate { source, held, succession }),
+            Err(Useless::Failed(error)) => {
                 held.report_failure(&error);
-                error
+                Err(Unready::Failed(error))
             }
-            Useless::Changed(why) => {
-                Error::UpstreamProtocol { endpoint: held.url.to_string(), reason: changed(&why) }
+            Err(Useless::Changed(found, why)) if self.tells() => {
+                Err(Unready::Other(Box::new(Other { found: *found, held, why })))
             }
-        });
-        described.map(|(source, succession)| Candidate { source, held, succession })
+            Err(Useless::Changed(_, why)) => Err(Unready::Failed(Error::UpstreamProtocol {
+                endpoint: held.url.to_string(),
+                reason: changed(&why),
+            })),
+        }
+    }
+
+    /// Whether readers are told of another form.
+    fn tells(&self) -> bool {
+        self.making.settings().failover.on_change == OnChange::Announce
     }
 
     async fn candidate(&self, held: &Held) -> Result<(Trial<Source>, Succession), Useless> {
         let Making { worker, resolved, via, .. } = &*self.making;
         let settings = &self.making.settings();
         let found = ask(worker, resolved, settings, &held.url, via).await?;
+        let numbers = match self.line.successor(&found.described().description) {
+            Ok(numbers) => numbers,
+            Err(why) => return Err(Useless::Changed(Box::new(found), why)),
+        };
         let source = Source::new(&self.making, found);
         let (name, next) = (source.name(), source.described().description.clone());
         let source = Trial::new(worker, source);
-        let numbers = self.line.successor(&next).map_err(Useless::Changed)?;
         Ok((source, Succession::new(name, numbers, &next)))
     }
 
@@ -109,7 +143,7 @@ impl Search {
         named: Option<Held>,
         is_over: bool,
         now: Now<'_>,
-    ) -> Result<(Source, Held, Option<PlayAnswer>), String> {
+    ) -> Result<Taken, String> {
         let Making { resolved, .. } = &*self.making;
         let settings = self.making.settings();
         let hold = settings.failover.hold;
@@ -122,9 +156,11 @@ impl Search {
         let mut last = "no endpoint is left".to_owned();
         // Whether some were asked since all were tried, and none said anything but that there is no such stream.
         let mut none_has_it = None;
+        let mut other = None;
         loop {
             let held = match first.take().map_or_else(|| attempts.next(), Ok) {
                 Ok(held) => held,
+                Err(_) if other.is_some() => return other.ok_or(last).map(Taken::Other),
                 Err(_) if is_over && none_has_it == Some(true) => return Err(last),
                 Err(_) => {
                     none_has_it = None;
@@ -147,12 +183,17 @@ impl Search {
             last = match attempt {
                 Ok(Ok((source, answer))) => {
                     held.report_success();
-                    return Ok((source, held, answer));
+                    return Ok(Taken::Source(Box::new(source), held, answer));
                 }
-                Ok(Err(Useless::Changed(why))) => {
+                Ok(Err(Useless::Changed(found, why))) => {
                     let why = format!("{endpoint}: {}", changed(&why));
-                    if settings.failover.on_change == OnChange::End {
-                        return Err(why);
+                    match settings.failover.on_change {
+                        OnChange::Skip => {}
+                        OnChange::End => return Err(why),
+                        // Unless one of those that were not asked yet has the form that readers know.
+                        OnChange::Announce => {
+                            other.get_or_insert(Box::new(Other { found: *found, held, why: why.clone() }));
+                        }
                     }
                     why
                 }
@@ -168,7 +209,8 @@ impl Search {
             none_has_it = Some(none_has_it.unwrap_or(true) && is_none);
             tracing::warn!(hub, cluster = settings.name, error = last, "endpoint cannot take over");
             if Instant::now() >= deadline {
-                return Err(format!("no endpoint has it after {} ms: {last}", hold.as_millis()));
+                let none = format!("no endpoint has it after {} ms: {last}", hold.as_millis());
+                return other.ok_or(none).map(Taken::Other);
             }
         }
     }
