@@ -117,7 +117,8 @@ impl Builder {
 
     /// Starts the worker threads. Nothing listens before [`Mesh::serve`].
     ///
-    /// Without a configuration the mesh has no routes, and dials the URLs that it is given.
+    /// Without a configuration the mesh has no routes, and dials the URLs that it is given. Waits `identity.initial_wait` at most for the
+    /// first identity, where one is needed, and a second for what DNS says of endpoints.
     ///
     /// # Errors
     /// The configuration is refused, or a thread cannot be started.
@@ -221,7 +222,7 @@ impl Mesh {
         Builder::default()
     }
 
-    /// Binds the configured listeners and serves them until [`Self::shutdown`].
+    /// Binds the configured listeners and serves them until [`Self::shutdown`]. Cancelled, it leaves bound what is bound already.
     ///
     /// # Errors
     /// [`Error::Socket`] that names the listener and the key to change.
@@ -252,7 +253,8 @@ impl Mesh {
         Ok(Serving { addresses })
     }
 
-    /// Opens a stream for reading: routed, and shared with other readers of it where it is live.
+    /// Opens a stream for reading: routed, and shared with other readers of it where it is live. Returns when it plays. Cancelled, it
+    /// leaves the stream.
     ///
     /// # Errors
     /// The URL, the route, or the upstream.
@@ -321,7 +323,7 @@ impl Mesh {
     }
 
     /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
-    /// endpoint, which has agreed to record it when this returns.
+    /// endpoint, which has agreed to record it when this returns. Cancelled, it ends the stream.
     ///
     /// # Errors
     /// The URL, the description, the route, or the upstream.
@@ -466,13 +468,13 @@ impl Mesh {
         self.shared.metrics.expiry.look(self.shared.hop.source.as_deref(), listeners, peers);
     }
 
-    /// The configuration in force, unless the mesh was built without. Waits for a change that is being made.
+    /// The configuration in force, unless the mesh was built without. Waits for a change that is being made. Cancel safe.
     pub async fn config(&self) -> Option<Arc<Config>> {
         self.shared.running.lock().await.config()
     }
 
     /// Waits until nobody needs this process any more, once another one serves in its place: no session, no connection that may come to
-    /// have one, and no process before it is left. See [`crate::upgrade`].
+    /// have one, and no process before it is left. See [`crate::upgrade`]. Cancel safe.
     pub async fn ended(&self) {
         let mut quiet = Quiet::default();
         while self.shared.upgrade.handed_over().is_none() || !quiet.has_ended(&self.shared) {
@@ -481,12 +483,14 @@ impl Mesh {
     }
 
     /// Waits until the process that serves in the place of this one is gone without having been asked to: then this one serves again.
+    /// Cancel safe.
     pub async fn taken_back(&self) {
         self.shared.upgrade.taken_back().await;
     }
 
     /// Ends: whoever wants a new session gets 503 with `Retry-After`; sessions that are there get until `deadline` to end by themselves;
-    /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop.
+    /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop. Cancelled, it leaves sessions as they
+    /// are, and new ones refused.
     pub async fn shutdown(&self, deadline: Duration) {
         // Where another process serves, who comes here comes to what only this one has.
         self.shared.draining.send_replace(self.shared.upgrade.handed_over().is_none());
