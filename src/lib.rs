@@ -7,7 +7,32 @@
 //! * [`Mesh::publish`] publishes one, into this process or to a server.
 //! * [`Mesh::serve`] lets players, cameras and encoders in, over UDP, TCP and multicast.
 //!
-//! Media runs on worker threads that the mesh owns, never on the application's runtime.
+//! ```no_run
+//! # async fn run(sdp: &str, rtp_packet: Vec<u8>) -> Result<(), msm::Error> {
+//! let mesh = msm::Mesh::builder().config_file("msm.yaml")?.build().await?;
+//! let serving = mesh.serve().await?;
+//!
+//! let mut reader = mesh.open("rtsp://cameras.studio/cam-7").await?;
+//! while let Some(packet) = reader.next().await? {
+//!     println!("track {} timestamp {} {} bytes", packet.track, packet.timestamp, packet.payload.len());
+//! }
+//! let publisher = mesh.publish("rtsp://ingest.studio/cam-8", sdp).await?;
+//! publisher.send(0, rtp_packet)?;
+//! # drop(serving);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Media runs on worker threads that the mesh owns, never on the application's runtime, which has to be tokio's.
+//!
+//! # Features
+//!
+//! * `dns`: endpoints of clusters from DNS (`clusters.*.dns`).
+//! * `schema`: the JSON Schema of the configuration, `config::schema`.
+//! * `workload-api`: an identity from a SPIFFE Workload API, such as a SPIRE agent's.
+//! * `typed`: packets as the crate `rtp` has them, `Packet::to_rtp`.
+//!
+//! None is on by default; `msm-proxy` has the first three. Numbers are in `docs/metrics.md`, limits in `ARCHITECTURE.md`.
 
 pub mod config;
 pub mod upgrade;

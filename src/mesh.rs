@@ -70,7 +70,7 @@ impl Mesh {
         Builder::default()
     }
 
-    /// Binds the configured listeners and serves them until [`Self::shutdown`].
+    /// Binds the configured listeners and serves them until [`Self::shutdown`]. Cancelled, it leaves bound what is bound already.
     ///
     /// # Errors
     /// [`Error::Socket`] that names the listener and the key to change.
@@ -178,7 +178,7 @@ impl Mesh {
         self.shared.metrics.expiry.look(self.shared.hop.source.as_deref(), listeners, peers);
     }
 
-    /// The configuration in force, unless the mesh was built without. Waits for a change that is being made.
+    /// The configuration in force, unless the mesh was built without. Waits for a change that is being made. Cancel safe.
     pub async fn config(&self) -> Option<Arc<Config>> {
         self.shared.running.lock().await.config()
     }

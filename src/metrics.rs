@@ -16,7 +16,7 @@ mod route;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use msm_core::route::Action;
 use prometheus_client::encoding::text::encode;
@@ -113,10 +113,14 @@ impl Default for Metrics {
             expiry: Expiry::register(&mut registry),
             registry: Registry::default(),
         };
-        registry.register("dropped", "Packets dropped here, by reason", metrics.dropped.clone());
+        registry.register(
+            "dropped",
+            "Packets dropped here, by reason; hop_stray are those that another worker got",
+            metrics.dropped.clone(),
+        );
         registry.register(
             "bad_input",
-            "Connections ended for what their peer sent, by reason",
+            "What peers sent that was refused, by reason: connections that ended for it, and logins that failed",
             metrics.refused.clone(),
         );
         registry.register(
@@ -155,6 +159,8 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.setup.clone(),
         );
+        // The configuration of the start is in force until another one is.
+        metrics.reloads.set_applied(SystemTime::now());
         Self { registry, ..metrics }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! `cargo bench -p msm-benches --bench data_plane -- [--quick] [--only NAMES] [--readers N] [--burst N] [--no-msm]`
 //!
-//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,repair,rs,routing,pickers,fanout,handshakes,rate,setup`, with commas. Exits with 1 if
-//! a bound is missed or something could not be measured.
+//! NAMES are some of `cells,calls,latency,memory,workers,streams,srtp,repair,rs,routing,pickers,handshakes,fanout,rate,protected,setup`, with commas.
+//! Exits with 1 if a bound is missed or something could not be measured.
 
 use std::process::ExitCode;
 use std::time::Duration;

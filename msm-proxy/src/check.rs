@@ -1,7 +1,9 @@
 //! `msm-proxy check`.
 
 use crate::{EXIT_CONFIG, EXIT_OK};
-use msm::config::{ActionConfig, Bind, Config, Fallback, Hop, RouteConfig};
+use msm::config::{
+    ActionConfig, Bind, ClusterConfig, Config, Fallback, Hop, ListenerConfig, Protocol, RouteConfig,
+};
 use std::fmt::{self, Display};
 use std::io::Write;
 use std::path::Path;
@@ -35,9 +37,7 @@ impl Display for Summary<'_> {
         let config = self.0;
         let mut lines = Lines { f, label: "" };
         for listener in &config.listeners {
-            let (rtp, rtcp) = listener.port_pair();
-            let text = format!("{}: {} tcp, media on {rtp}/{rtcp} udp", listener.name, listener.address);
-            lines.line("listener", &text)?;
+            lines.line("listener", &listener_line(listener))?;
         }
         for route in &config.routes {
             lines.line("route", &route_line(route))?;
@@ -50,8 +50,7 @@ impl Display for Summary<'_> {
                     " by mesh hops, or RTSP over TLS where an endpoint knows none"
                 }
             };
-            let endpoints: Vec<String> = cluster.endpoints.iter().map(ToString::to_string).collect();
-            lines.line("cluster", &format!("{name}: {}{hop}", endpoints.join(", ")))?;
+            lines.line("cluster", &format!("{name}: {}{hop}", endpoints(cluster)))?;
         }
         let admin = &config.admin;
         for (what, bind) in [("admin", admin.address), ("metrics", admin.metrics), ("ready", admin.ready)] {
@@ -62,6 +61,28 @@ impl Display for Summary<'_> {
             lines.line(what, &text)?;
         }
         lines.line("workers", &config.workers.to_string())
+    }
+}
+
+fn listener_line(listener: &ListenerConfig) -> String {
+    let (rtp, rtcp) = listener.port_pair();
+    let media = match listener.protocol {
+        Protocol::Rtsp => format!("media on {rtp}/{rtcp} udp"),
+        Protocol::Rtsps if listener.srtp => format!("TLS, SRTP in it or on {rtp}/{rtcp} udp"),
+        Protocol::Rtsps => "TLS, media in it".to_owned(),
+        Protocol::Mesh => "TLS, media on the same port, udp".to_owned(),
+    };
+    format!("{}: {} tcp, {media}", listener.name, listener.address)
+}
+
+fn endpoints(cluster: &ClusterConfig) -> String {
+    match &cluster.dns {
+        Some(dns) => format!("what {} stands for", dns.name),
+        None if cluster.files.is_empty() => {
+            let all: Vec<String> = cluster.endpoints.iter().map(ToString::to_string).collect();
+            all.join(", ")
+        }
+        None => format!("those of {}", cluster.files.join(", ")),
     }
 }
 
@@ -79,7 +100,9 @@ fn route_line(route: &RouteConfig) -> String {
     for backend in &route.backends {
         target.push(format!("{} (weight {})", backend.cluster, backend.weight));
     }
-    if target.is_empty() {
+    if let Some(redirect) = &route.redirect {
+        target.push(format!("{}, by {}", redirect.to, redirect.status));
+    } else if target.is_empty() {
         target.push("here".to_owned());
     }
     let rewrite = route.rewrite.as_ref().map(|path| format!(" as {path}")).unwrap_or_default();

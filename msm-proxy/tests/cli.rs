@@ -25,8 +25,30 @@ fn check_accepts_the_example() {
     assert!(shown.starts_with("ok\nlistener  rtsp: [::]:8554 tcp, media on 8000/8001 udp\n"), "{shown}");
     let news = "route     news: read rtsp://*/news/{feed} -> encoders (weight 95), encoders-next (weight 5) as /live/{feed}\n";
     assert!(shown.contains(news), "{shown}");
+    let moved = "moved: read/publish /archive/{path...} -> rtsp://archive.example.org/{path...}, by 302\n";
+    assert!(shown.contains(moved), "{shown}");
     assert!(!shown.contains("change-me"), "{shown}");
     assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn check_says_where_media_and_endpoints_are() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("msm.yaml");
+    let yaml = "identity: {ephemeral: {trust_domain: d, path: /a}}\n\
+                listeners: [{name: mesh, address: '127.0.0.1:8050', protocol: mesh}]\n\
+                routes: [{match: {url: '/{path...}'}, backends: [{cluster: named}, {cluster: listed}]}]\n\
+                clusters: {named: {dns: {name: h.example}}, listed: {files: ['targets/*.json']}}\n";
+    std::fs::write(&path, yaml).expect("write");
+    let shown = text(&proxy().args(["check", "-c"]).arg(&path).assert().code(0).get_output().stdout);
+    for line in [
+        "listener  mesh: 127.0.0.1:8050 tcp, TLS, media on the same port, udp\n",
+        "listed: those of /",
+        "/targets/*.json\n",
+        "named: what h.example stands for\n",
+    ] {
+        assert!(shown.contains(line), "{line}{shown}");
+    }
 }
 
 #[test]

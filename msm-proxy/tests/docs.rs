@@ -1,4 +1,4 @@
-//! The examples of docs/traffic.md: each configuration is valid, and each command prints what stands below it.
+//! Examples: each configuration is valid, each command of docs/traffic.md prints what stands below it, and the README's code is compiled.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
@@ -7,30 +7,54 @@ use std::process::Command;
 
 use msm::config::Config;
 
-const TEXT: &str = include_str!("../../docs/traffic.md");
+const TRAFFIC: &str = include_str!("../../docs/traffic.md");
+const README: &str = include_str!("../../README.md");
+const SPIRE: &str = include_str!("../../deploy/spire/README.md");
 
-/// A fenced block: its language and text.
-fn blocks() -> Vec<(&'static str, String)> {
+/// A fenced block: its language and text, without what the block is indented by.
+fn blocks(text: &'static str) -> Vec<(&'static str, String)> {
     let mut blocks = Vec::new();
-    let mut lines = TEXT.lines();
+    let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if let Some(language) = line.strip_prefix("```") {
-            let text: Vec<_> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
-            blocks.push((language, text.join("\n") + "\n"));
-        }
+        let Some((indent, language)) = line.split_once("```") else { continue };
+        let inside = lines.by_ref().take_while(|line| !line.trim_start().starts_with("```"));
+        let text: Vec<_> = inside.map(|line| line.strip_prefix(indent).unwrap_or(line)).collect();
+        blocks.push((language, text.join("\n") + "\n"));
     }
     blocks
 }
 
 #[test]
 fn each_configuration_is_valid() {
-    let mut count = 0;
-    for (_, yaml) in blocks().into_iter().filter(|(language, _)| *language == "yaml") {
-        Config::from_yaml(&yaml, "traffic.md", std::iter::empty())
-            .unwrap_or_else(|errors| panic!("{errors}\n{yaml}"));
-        count += 1;
+    // The files that they name are beside them.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("encoders.password"), "secret").unwrap();
+    let file = dir.path().join("msm.yaml");
+    for (text, least) in [(TRAFFIC, 5), (README, 4), (SPIRE, 1)] {
+        let mut count = 0;
+        for (_, yaml) in blocks(text).into_iter().filter(|(language, _)| *language == "yaml") {
+            fs::write(&file, &yaml).unwrap();
+            Config::load(Some(&file), std::iter::empty()).unwrap_or_else(|errors| panic!("{errors}\n{yaml}"));
+            count += 1;
+        }
+        assert!(count >= least, "{count} configurations");
     }
-    assert!(count >= 5, "{count} configurations");
+}
+
+/// The example of the library's own documentation is compiled with it, and has each line of the README's.
+#[test]
+fn the_code_is_that_of_the_library() {
+    const COMPILED: &str = include_str!("../../src/lib.rs");
+    let compiled: Vec<_> =
+        COMPILED.lines().filter_map(|line| line.strip_prefix("//! ")).map(str::trim).collect();
+    let mut count = 0;
+    for (_, code) in blocks(README).into_iter().filter(|(language, _)| *language == "rust") {
+        for line in code.lines().map(|line| line.split(" // ").next().unwrap().trim()) {
+            assert!(line.is_empty() || compiled.contains(&line), "{line}");
+            count += 1;
+        }
+    }
+    assert!(count > 5, "{count} lines");
 }
 
 /// Commands are run with the last configuration before them as `msm.yaml`.
@@ -38,7 +62,7 @@ fn each_configuration_is_valid() {
 fn each_command_prints_what_it_says() {
     let dir = tempfile::tempdir().unwrap();
     let mut count = 0;
-    for (language, text) in blocks() {
+    for (language, text) in blocks(TRAFFIC) {
         if language == "yaml" {
             fs::write(dir.path().join("msm.yaml"), &text).unwrap();
         }

@@ -1,6 +1,6 @@
 //! `msm.example.yaml` stays valid and complete.
 
-use msm::config::{Config, HealthConfig, LimitsConfig, ListenerConfig};
+use msm::config::{ClusterConfig, Config, LimitsConfig, ListenerConfig, RouteConfig};
 use serde_json::Value;
 
 const EXAMPLE: &str = include_str!("../../msm.example.yaml");
@@ -19,8 +19,16 @@ fn it_is_valid() {
     assert_eq!(config.listeners, [ListenerConfig::default()]);
     assert_eq!(config.limits, LimitsConfig::default());
     assert_eq!((config.admin, config.log), (default.admin, default.log));
-    assert_eq!(config.drain_timeout, default.drain_timeout);
-    assert_eq!(config.clusters["encoders"].health, HealthConfig::default());
+    assert_eq!((config.drain_delay, config.drain_timeout), (default.drain_delay, default.drain_timeout));
+    assert_eq!(config.workers, default.workers);
+    let cluster = &config.clusters["encoders"];
+    let default_cluster = ClusterConfig { endpoints: cluster.endpoints.clone(), ..ClusterConfig::default() };
+    assert_eq!(*cluster, default_cluster);
+    let (route, default_route) = (&config.routes[0], RouteConfig::default());
+    assert_eq!(route.protection, default_route.protection);
+    assert_eq!((&route.publish, route.share), (&default_route.publish, default_route.share));
+    assert_eq!((route.coalesce, route.idle_timeout), (default_route.coalesce, default_route.idle_timeout));
+    assert_eq!(route.migrate, default_route.migrate);
     assert_eq!(config.routes.last(), default.routes.last());
 }
 

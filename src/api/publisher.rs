@@ -48,7 +48,8 @@ impl Publisher {
         Self { shared, handle, queue, _alive: alive }
     }
 
-    /// Sends one RTP packet of `track` (index of its `m=` section). Never waits.
+    /// Sends one RTP packet of `track` (index of its `m=` section), header included (RFC 3550 §5.1). Never waits. What is no RTP, or of no
+    /// payload type that was described, is dropped and counted by its worker.
     ///
     /// # Errors
     /// [`Error::StreamEnded`] when the stream is over. A full queue is not an error: the packet is dropped and
@@ -60,7 +61,7 @@ impl Publisher {
     }
 
     /// Sends several packets of `track` at once: `bytes` holds them one after the other, each `segment` bytes but the
-    /// last, which may be shorter. Cheaper than one by one.
+    /// last, which may be shorter. Cheaper than one by one. Never waits.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -68,7 +69,7 @@ impl Publisher {
         self.offer(Published { track, rtcp: false, bytes: bytes.into(), segment })
     }
 
-    /// Sends a compound RTCP packet of `track`: sender reports carry the stream's wall clock to readers.
+    /// Sends a compound RTCP packet of `track` (RFC 3550 §6.1): sender reports carry the stream's wall clock to readers. Never waits.
     ///
     /// # Errors
     /// As [`Self::send`].

@@ -123,7 +123,8 @@ impl Reader {
         }
     }
 
-    /// Pauses: nothing comes until [`Self::resume`]. On a stream of this reader's own (VOD) the source pauses too.
+    /// Pauses: nothing comes until [`Self::resume`]. On a stream of this reader's own (VOD) the source pauses too. Cancelled, it may have
+    /// paused all the same.
     ///
     /// # Errors
     /// The upstream refused.
@@ -145,7 +146,7 @@ impl Reader {
             .await
     }
 
-    /// Goes on after [`Self::pause`].
+    /// Goes on after [`Self::pause`]. Cancelled, it may go on all the same.
     ///
     /// # Errors
     /// The stream ended meanwhile, or the upstream refused.

@@ -67,7 +67,7 @@ pub struct ClusterConfig {
     #[cfg_attr(feature = "schema", schemars(with = "Option<u8>", range(max = 63)))]
     pub dscp: Option<u8>,
     /// The UDP ports on which media from the servers is received, an even and an odd one for each track, for firewalls.
-    /// Default: what the system gives.
+    /// Default: free ones from 16384 to 32767.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
     /// When an endpoint counts as ill.

@@ -39,8 +39,9 @@ pub struct ListenerConfig {
     #[serde(deserialize_with = "units::dscp", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<u8>", range(max = 63)))]
     pub dscp: Option<u8>,
-    /// The pair of UDP ports that plain readers and publishers see: RTP on the first, which is even, RTCP on the next.
-    /// One pair serves all of them. Write the first (`8000`) or both (`8000-8001`).
+    /// The pair of UDP ports that plain readers see: RTP on the first, which is even, RTCP on the next. One pair serves all of them.
+    /// Write the first (`8000`) or both (`8000-8001`). Each track of a publisher, and of a reader with `nat: same_ip`, has a pair of its own
+    /// from 16384 to 32767.
     pub ports: PortRange,
     /// From where UDP of a session is accepted, and where it is sent to.
     pub nat: Nat,

@@ -93,7 +93,11 @@ pub(crate) async fn begin(
         None if epoch == 1 => {
             let limit = worker.shared.admission.max_connections();
             if worker.shared.hop.associations.len() >= limit {
-                return Err(Error::Capacity { what: "associations with members", limit, key: "connections" });
+                return Err(Error::Capacity {
+                    what: "associations with members",
+                    limit,
+                    key: "limits.connections",
+                });
             }
             let association = Association::new(
                 worker,

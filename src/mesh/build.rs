@@ -87,7 +87,8 @@ impl Builder {
 
     /// Starts the worker threads. Nothing listens before [`Mesh::serve`].
     ///
-    /// Without a configuration the mesh has no routes, and dials the URLs that it is given.
+    /// Without a configuration the mesh has no routes, and dials the URLs that it is given. Waits `identity.initial_wait` at most for the
+    /// first identity, where one is needed, and a second for what DNS says of endpoints.
     ///
     /// # Errors
     /// The configuration is refused, or a thread cannot be started.

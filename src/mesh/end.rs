@@ -13,7 +13,7 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 impl Mesh {
     /// Waits until nobody needs this process any more, once another one serves in its place: no session, no connection that may come to
-    /// have one, and no process before it is left. See [`crate::upgrade`].
+    /// have one, and no process before it is left. See [`crate::upgrade`]. Cancel safe.
     pub async fn ended(&self) {
         let mut quiet = Quiet::default();
         while self.shared.upgrade.handed_over().is_none() || !quiet.has_ended(&self.shared) {
@@ -22,6 +22,7 @@ impl Mesh {
     }
 
     /// Waits until the process that serves in the place of this one is gone without having been asked to: then this one serves again.
+    /// Cancel safe.
     /// Cancel safe.
     pub async fn taken_back(&self) {
         self.shared.upgrade.taken_back().await;
@@ -39,7 +40,8 @@ impl Mesh {
     }
 
     /// Ends: whoever wants a new session gets 503 with `Retry-After`; sessions that are there get until `deadline` to end by themselves;
-    /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop.
+    /// then readers are told by BYE, upstreams by TEARDOWN, connections close and the threads stop. Cancelled, it leaves sessions as they
+    /// are, and new ones refused.
     ///
     /// Another process may take over meanwhile.
     pub async fn shutdown(&self, deadline: Duration) {

@@ -19,7 +19,8 @@ use crate::serve::requests::open_with;
 use crate::upstream::pull;
 
 impl Mesh {
-    /// Opens a stream for reading: routed, and shared with other readers of it where it is live.
+    /// Opens a stream for reading: routed, and shared with other readers of it where it is live. Returns when it plays. Cancelled, it
+    /// leaves the stream.
     ///
     /// # Errors
     /// The URL, the route, or the upstream.

@@ -22,7 +22,7 @@ use crate::upstream::push;
 
 impl Mesh {
     /// Publishes a stream with the given description: into this process where the route is local, otherwise to an
-    /// endpoint, which has agreed to record it when this returns.
+    /// endpoint, which has agreed to record it when this returns. Cancelled, it ends the stream.
     ///
     /// # Errors
     /// The URL, the description, the route, or the upstream.

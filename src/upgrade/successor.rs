@@ -50,6 +50,7 @@ impl Successor {
     }
 
     /// Lets it serve. From then on `mesh` lets nobody in but who has a session or a stream here; [`Mesh::shutdown`] waits for these to end.
+    /// Not cancel safe: the workers may stay paused.
     ///
     /// # Errors
     /// [`Error::Upgrade`]: it has ended, or does not answer. Then `mesh` goes on as before.

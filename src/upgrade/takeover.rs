@@ -49,7 +49,8 @@ impl std::fmt::Debug for Takeover {
 }
 
 impl Takeover {
-    /// Asks the process whose [`Door`](super::Door) is at `path` for its sockets; `None` if nobody is there.
+    /// Asks the process whose [`Door`](super::Door) is at `path` for its sockets; `None` if nobody is there. Cancelled, it leaves that
+    /// process as it was. Each answer may take 5 s.
     ///
     /// # Errors
     /// [`Error::Upgrade`]: it refuses, is another user's, or does not keep to what is agreed.

@@ -61,6 +61,9 @@ impl KeyMgmtError {
 }
 
 /// Reads what follows `a=key-mgmt:` (RFC 4567 §3.1).
+///
+/// # Errors
+/// It is too long, of another protocol than MIKEY, or no message that is taken ([`KeyMgmtError`]).
 pub fn read_attribute(value: &str) -> Result<Mikey, KeyMgmtError> {
     bounded(value)?;
     let (protocol, data) = value.trim().split_once(' ').ok_or(KeyMgmtError::Attribute)?;
@@ -71,6 +74,9 @@ pub fn read_attribute(value: &str) -> Result<Mikey, KeyMgmtError> {
 }
 
 /// What to put after `a=key-mgmt:` for this message.
+///
+/// # Errors
+/// The message has more than [`MAX_STREAMS`](super::mikey::MAX_STREAMS) streams.
 pub fn write_attribute(mikey: &Mikey, fresh: &Fresh) -> Result<Zeroizing<String>, KeyMgmtError> {
     let message = mikey.write(fresh)?;
     let mut text =
@@ -93,6 +99,9 @@ impl Entry {
     /// The entry in a header's value, without a space as GStreamer writes it. Several are joined by commas.
     ///
     /// GStreamer's server splits the value at every comma and semicolon, those of the URL as well.
+    ///
+    /// # Errors
+    /// [`KeyMgmtError::Uri`] for a URL that cannot stand in a header; else as of [`write_attribute`].
     pub fn write(&self, fresh: &Fresh) -> Result<Zeroizing<String>, KeyMgmtError> {
         let message = self.mikey.write(fresh)?;
         let uri = self.uri.as_deref().unwrap_or_default();
@@ -116,6 +125,9 @@ impl Entry {
 
 /// Reads the value of a `KeyMgmt` header (RFC 4567 §4.1): its MIKEY entries, at least one. Entries of other protocols
 /// are passed over.
+///
+/// # Errors
+/// It is too long, has more than [`MAX_ENTRIES`] or no MIKEY entry, or one that is not taken.
 pub fn read_header(value: &str) -> Result<Vec<Entry>, KeyMgmtError> {
     bounded(value)?;
     let mut entries = Vec::new();

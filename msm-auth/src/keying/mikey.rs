@@ -70,11 +70,17 @@ pub struct Fresh {
 
 impl Mikey {
     /// Reads a message.
+    ///
+    /// # Errors
+    /// What is wrong with it, or not supported, by name ([`MikeyError`]).
     pub fn read(message: &[u8]) -> Result<Mikey, MikeyError> {
         read::message(message)
     }
 
-    /// Writes the message; fails only for more than [`MAX_STREAMS`].
+    /// Writes the message.
+    ///
+    /// # Errors
+    /// More than [`MAX_STREAMS`] streams, and nothing else.
     pub fn write(&self, fresh: &Fresh) -> Result<Zeroizing<Vec<u8>>, MikeyError> {
         write::message(self, fresh)
     }

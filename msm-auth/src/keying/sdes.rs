@@ -52,6 +52,9 @@ pub struct Params {
 
 impl Crypto {
     /// A plain attribute: no lifetime, no MKI, no parameters.
+    ///
+    /// # Errors
+    /// [`SdesError::Tag`] beyond [`MAX_TAG`].
     pub fn new(tag: u32, key: MasterKey) -> Result<Crypto, SdesError> {
         if tag > MAX_TAG {
             return Err(SdesError::Tag);
@@ -60,12 +63,18 @@ impl Crypto {
     }
 
     /// Reads what follows `a=crypto:`.
+    ///
+    /// # Errors
+    /// What is wrong with it, or not supported, by name (RFC 4568 §9).
     pub fn read(value: &str) -> Result<Crypto, SdesError> {
         read::crypto(value)
     }
 
     /// The answer that takes this offer: its tag and suite, with `own` for what the answerer sends
     /// (RFC 4568 §5.1.2).
+    ///
+    /// # Errors
+    /// [`SdesError::OtherSuite`]: `own` is of another one.
     pub fn answer(&self, own: MasterKey) -> Result<Crypto, SdesError> {
         let (offered, got) = (self.key.suite(), own.suite());
         if offered != got {
@@ -76,6 +85,9 @@ impl Crypto {
 
     /// The key that is used with this offer's own from now on, read from `answer`: tag and suite must be the offer's
     /// (RFC 4568 §5.1.3).
+    ///
+    /// # Errors
+    /// As of [`Self::read`]; another suite or tag than the offer's.
     pub fn read_answer(&self, answer: &str) -> Result<Crypto, SdesError> {
         let answer = Crypto::read(answer)?;
         let (offered, got) = (self.key.suite(), answer.key.suite());
@@ -115,6 +127,9 @@ impl Crypto {
 ///
 /// Offers that cannot be used are passed over, as RFC 4568 §5.1.2 asks; the first one's error is returned if none is
 /// left. Only the first [`MAX_OFFERS`] are looked at.
+///
+/// # Errors
+/// Why the first offer cannot be used, or [`SdesError::NoOffer`].
 pub fn choose<'a>(offers: impl IntoIterator<Item = &'a str>, allowed: &[Suite]) -> Result<Crypto, SdesError> {
     let mut best: Option<(usize, Crypto)> = None;
     let mut refused = None;

@@ -28,6 +28,9 @@ pub struct InvalidMasterKey {
 impl MasterKey {
     /// From key ‖ salt, the form in which SDES, MIKEY and exporters give it; exactly
     /// [`Suite::key_len`] + [`Suite::salt_len`] bytes.
+    ///
+    /// # Errors
+    /// Another number of bytes.
     pub fn from_bytes(suite: Suite, key_and_salt: &[u8]) -> Result<MasterKey, InvalidMasterKey> {
         let wanted = suite.key_len() + suite.salt_len();
         let mut bytes = [0; MAX];

@@ -85,6 +85,9 @@ impl Trailer {
     }
 
     /// Reads the trailer at the end of `payload`, of which [`len`](Self::len) bytes are not the packet's.
+    ///
+    /// # Errors
+    /// It is empty, or its last byte is none of a trailer's.
     #[inline]
     pub fn read(payload: &[u8]) -> Result<Trailer, TrailerError> {
         let flags = *payload.last().ok_or(TrailerError)?;

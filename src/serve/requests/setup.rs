@@ -561,7 +561,7 @@ impl Setting<'_> {
         let shared = self.listening.shared();
         shared.ports.bind(shared.settings.address.ip(), &shared.settings.options).map_err(|error| {
             Refusal::from(crate::error::Error::socket(
-                format!("listener `{}`: port_range", shared.settings.name),
+                format!("listener `{}`: UDP ports from 16384 to 32767 for one client", shared.settings.name),
                 error,
             ))
         })
