@@ -252,7 +252,7 @@ impl Settling {
                     return None;
                 }
                 self.forward = Forward::Done;
-                let by = self.slack.to_make_up();
+                let by = self.slack.lateness();
                 let Some(reference) = reference else { return self.will_jump(now.at, by?) };
                 let in_time = !reference.is_decided(now.at);
                 reference.decided = true;
@@ -272,7 +272,7 @@ impl Settling {
                 self.forward = Forward::Done;
                 let first = reference.and_then(|reference| reference.jump).map(|jump| jump.due);
                 let due = first.map_or(now.at, |first| first.max(now.at));
-                self.will_jump(due, self.slack.to_make_up()?)
+                self.will_jump(due, self.slack.lateness()?)
             }
         }
     }

@@ -29,8 +29,8 @@ impl Slack {
         }
     }
 
-    /// By how much the line is to be moved, if it is.
-    pub(super) fn to_make_up(&self) -> Option<Duration> {
+    /// By how much the line is to be moved, if the source is late at all.
+    pub(super) fn lateness(&self) -> Option<Duration> {
         self.least.filter(|least| self.arrivals >= ARRIVALS && (LATE..=FARTHEST).contains(least))
     }
 }
@@ -45,7 +45,7 @@ mod tests {
         for (millis, behind) in behind {
             slack.note(at(*millis), Duration::from_millis(*behind));
         }
-        slack.to_make_up()
+        slack.lateness()
     }
 
     #[test]

@@ -212,8 +212,8 @@ impl Played {
             sent.media(track, self.sent[track][0].timestamp) - sent.capture as i64
         };
         let of = |track: usize, new: bool| self.sent[track].iter().filter(move |sent| (sent.of > 0) == new);
-        let old =
-            shift(VIDEO, of(VIDEO, false).last().unwrap()) - shift(AUDIO, of(AUDIO, false).last().unwrap());
+        let last = |track: usize| shift(track, of(track, false).next_back().unwrap());
+        let old = last(VIDEO) - last(AUDIO);
         let sound: Vec<&Sent> = of(AUDIO, true).collect();
         let pictures = of(VIDEO, true).filter(|sent| sent.capture >= from && sent.arrival >= from as i64);
         let worst = pictures.filter_map(|picture| {
