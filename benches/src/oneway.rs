@@ -85,7 +85,7 @@ impl Sent {
 fn receive(
     sink: &UdpSocket,
     packet: &mut [u8],
-    control: &mut Vec<u8>,
+    control: &mut [u8],
 ) -> Option<(usize, Option<SystemTime>)> {
     let mut parts = [IoSliceMut::new(packet)];
     let message = recvmsg::<()>(sink.as_raw_fd(), &mut parts, Some(control), MsgFlags::empty()).ok()?;
