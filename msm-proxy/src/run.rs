@@ -109,8 +109,8 @@ pub enum RunError<E> {
 /// when `start` has returned until the first signal; then new sessions are let in for `drain_delay`, and those that are there have
 /// `drain_timeout` to end. SIGHUP has the configuration read again.
 ///
-/// `passed` are sockets of the admin servers that another process had, by their keys. When one takes the place of this one, the admin
-/// servers are its, and this one runs until its last session has ended.
+/// `passed` are sockets of the admin servers that another process had, by their keys. One may take the place of this one as long as it runs, also
+/// while it drains; then the admin servers are its, and this one runs until its last session has ended.
 ///
 /// # Errors
 /// See [`RunError`].

@@ -20,7 +20,8 @@ use crate::shared::Shared;
 /// How long a process that is refused may take to say what it wants.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// A Unix socket at which another process may ask for what this one serves by.
+/// A Unix socket at which another process may ask for what this one serves by. To be kept as long as this one serves: who has asked and finds
+/// nobody there any more takes it for ended, and serves by what it got.
 pub struct Door {
     path: PathBuf,
     socket: AsyncFd<Listening>,
