@@ -59,8 +59,8 @@ pub(super) struct Now<'a> {
 
 impl Search {
     /// Has this endpoint describe the stream.
-    pub(super) async fn describe(&self, held: Held) -> Result<Candidate, Error> {
-        let described = self.candidate(&held).await.map_err(|useless| match useless {
+    pub(super) async fn describe(&self, mut held: Held) -> Result<Candidate, Error> {
+        let described = self.candidate(&mut held).await.map_err(|useless| match useless {
             Useless::Failed(error) => {
                 held.report_failure(&error);
                 error
@@ -72,10 +72,10 @@ impl Search {
         described.map(|(source, succession)| Candidate { source, held, succession })
     }
 
-    async fn candidate(&self, held: &Held) -> Result<(Trial<Source>, Succession), Useless> {
+    async fn candidate(&self, held: &mut Held) -> Result<(Trial<Source>, Succession), Useless> {
         let Making { worker, resolved, via, .. } = &*self.making;
         let settings = &self.making.settings();
-        let found = ask(worker, resolved, settings, &held.url, via).await?;
+        let found = ask(worker, resolved, settings, held, via).await?;
         let source = Source::new(&self.making, found);
         let (name, next) = (source.name(), source.described().description.clone());
         let source = Trial::new(worker, source);
@@ -84,7 +84,11 @@ impl Search {
     }
 
     /// Has an endpoint take over; its answer to PLAY, if that was asked for.
-    async fn take_over(&self, held: &Held, now: &Now<'_>) -> Result<(Source, Option<PlayAnswer>), Useless> {
+    async fn take_over(
+        &self,
+        held: &mut Held,
+        now: &Now<'_>,
+    ) -> Result<(Source, Option<PlayAnswer>), Useless> {
         let (mut trial, succession) = self.candidate(held).await?;
         let Some(home) = now.home else { return Ok((trial.keep()?, None)) };
         let source = trial.session()?;
@@ -123,7 +127,7 @@ impl Search {
         // Whether some were asked since all were tried, and none said anything but that there is no such stream.
         let mut none_has_it = None;
         loop {
-            let held = match first.take().map_or_else(|| attempts.next(), Ok) {
+            let mut held = match first.take().map_or_else(|| attempts.next(), Ok) {
                 Ok(held) => held,
                 Err(_) if is_over && none_has_it == Some(true) => return Err(last),
                 Err(_) => {
@@ -141,7 +145,8 @@ impl Search {
             let began = Instant::now();
             let (endpoint, hub) = (held.url.to_string(), self.making.handle.id);
             let patience = (hold / 3).max(LEAST_ATTEMPT).min(deadline.saturating_duration_since(began));
-            let attempt = tokio::time::timeout(patience, self.take_over(&held, &now)).await;
+            let attempt = tokio::time::timeout(patience, self.take_over(&mut held, &now)).await;
+            attempts.leave_out(&held);
             let is_none =
                 matches!(&attempt, Ok(Err(Useless::Failed(Error::UpstreamStatus { status: 404, .. }))));
             last = match attempt {
