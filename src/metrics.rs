@@ -1,6 +1,7 @@
 //! Every instrument of this crate. Pure code counts in plain integers; when somebody asks, the runtime adds what is new
 //! to the counters here, so that a packet costs no atomic operation.
 
+mod by_cluster;
 mod clusters;
 mod expiry;
 mod failovers;
@@ -25,6 +26,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use self::by_cluster::ByCluster;
 pub(crate) use self::clusters::Clusters;
 use self::expiry::Expiry;
 use self::failovers::Failovers;
@@ -52,7 +54,7 @@ pub(crate) struct Metrics {
     authorization: Family<DecisionLabels, Counter>,
     /// What became of configurations.
     pub(crate) reloads: Reloads,
-    openings: Family<OpeningLabels, Counter>,
+    openings: ByCluster<OpeningLabels, Counter>,
     successions: Family<ReasonLabels, Counter>,
     setup: Family<SetupLabels, Histogram>,
     /// RTSP sessions that are up.
@@ -93,7 +95,7 @@ impl Default for Metrics {
             requests: Family::default(),
             authorization: Family::default(),
             reloads: Reloads::register(&mut registry),
-            openings: Family::default(),
+            openings: ByCluster::default(),
             successions: Family::default(),
             setup: Family::new_with_constructor(latency),
             sessions: Gauge::default(),
@@ -131,7 +133,7 @@ impl Default for Metrics {
         registry.register(
             "hop_openings",
             "Answers of mesh clusters' endpoints to the opening of a hop, by what they led to: mesh, rtsps (fallback), none",
-            metrics.openings.clone(),
+            metrics.openings.family.clone(),
         );
         registry.register(
             "publisher_successions",
@@ -197,6 +199,9 @@ impl Metrics {
                 && (clusters.contains(cluster) || matches!(cluster, "local" | "direct"))
         });
         self.mirrors.retain(clusters);
+        self.failovers.retain(clusters);
+        self.clusters.retain(clusters);
+        self.openings.retain(clusters);
         for route in gone {
             for decision in ["allow", "deny", "redirect", "limit", "limit_readers"] {
                 self.authorization.remove(&DecisionLabels { decision, route: route.clone() });
@@ -206,7 +211,7 @@ impl Metrics {
 
     /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.
     pub(crate) fn count_opening(&self, cluster: &str, hop: &'static str) {
-        self.openings.get_or_create(&OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
+        self.openings.at(OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
     }
 
     /// Counts a publisher's stream that took another one's place.
