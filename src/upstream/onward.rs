@@ -141,7 +141,7 @@ pub(crate) async fn follow(
             }
         };
         let away = match describe(link, worker, own).await? {
-            Answer::Described(link, described) => return Ok(Found::Plain(link, described)),
+            Answer::Described(link, described) => return Ok(Found::Plain(link, *described)),
             Answer::Away(away) => away,
         };
         followed += 1;

@@ -170,7 +170,7 @@ pub(crate) fn no_endpoint(resolved: &Resolved, why: PickError) -> Error {
 
 /// What a server says of a stream.
 pub(crate) enum Answer {
-    Described(Box<Link>, Described),
+    Described(Box<Link>, Box<Described>),
     /// Another one has it.
     Away(Away),
 }
@@ -201,5 +201,5 @@ pub(crate) async fn describe(
     let limits = &worker.shared.settings().rtsp;
     let described = described(&response, link.client.url(), settings.control, limits)
         .map_err(|error| link.protocol(format!("description refused: {error}")))?;
-    Ok(Answer::Described(link, described))
+    Ok(Answer::Described(link, Box::new(described)))
 }

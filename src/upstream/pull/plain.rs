@@ -256,7 +256,7 @@ impl PlainSource {
         let settings = &self.making.settings();
         let link = self.link.again(worker, settings, via.clone()).await?;
         let (link, described) = match describe(Box::new(link), worker, settings).await? {
-            Answer::Described(link, described) => (link, described),
+            Answer::Described(link, described) => (link, *described),
             // Then it is as good as lost, and who has the stream is looked for from the beginning.
             Answer::Away(_) => {
                 return Err(self.link.protocol("has the stream no more, and sends us elsewhere"));
