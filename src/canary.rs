@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use msm_core::cluster::Outcome;
@@ -112,11 +112,11 @@ impl OnTrial {
     }
 }
 
-/// The canaries that a cluster is, by route. They are kept by it, as it stays when the configuration changes elsewhere: what was rolled back
-/// then stays so.
+/// The canaries that a cluster is, by route, for as long as routes or sessions have them. They are found by it, as it stays when the
+/// configuration changes elsewhere: what was rolled back then stays so.
 #[derive(Default)]
 pub(crate) struct Canaries {
-    all: Mutex<BTreeMap<String, (Shares, Arc<Canary>)>>,
+    all: Mutex<BTreeMap<String, (Shares, Weak<Canary>)>>,
     bell: Bell,
 }
 
@@ -132,14 +132,17 @@ impl Canaries {
     /// The canary of a route: the one that there is, unless the route's shares or its rule have changed.
     pub(crate) fn of(&self, route: &Route, rule: &CanaryRule) -> Arc<Canary> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of routes that are gone nothing is kept.
+        all.retain(|_, (_, canary)| canary.strong_count() > 0);
         if let Some((shares, canary)) = all.get(&route.name)
             && shares.0 == *rule
             && shares.1 == route.backends
+            && let Some(canary) = canary.upgrade()
         {
-            return Arc::clone(canary);
+            return canary;
         }
         let canary = Arc::new(Canary::new(&route.name, rule, Arc::clone(&self.bell)));
-        all.insert(route.name.clone(), ((rule.clone(), route.backends.clone()), Arc::clone(&canary)));
+        all.insert(route.name.clone(), ((rule.clone(), route.backends.clone()), Arc::downgrade(&canary)));
         canary
     }
 }
@@ -180,6 +183,18 @@ mod tests {
         assert!(canary.rolled_back().unwrap().contains("could not be set up"), "{:?}", canary.rolled_back());
         assert!(all.of(&own, &rule).leaves_out("new"), "the configuration was loaded again");
         assert!(!all.of(&route(10).0, &rule).leaves_out("new"), "somebody tries again");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_routes_that_are_gone() {
+        let all = Canaries::default();
+        let mut now = None;
+        for number in 0..100 {
+            let (mut own, rule) = route(5);
+            own.name = format!("r{number}");
+            now = Some(all.of(&own, &rule));
+        }
+        assert!(now.is_some() && all.all.lock().unwrap().len() <= 2);
     }
 
     #[test]

@@ -105,6 +105,18 @@ pub enum Error {
         /// Its reason phrase, or what we make of it.
         reason: String,
     },
+    /// The upstream sends its sessions where they are not to go.
+    #[error("{endpoint}: DESCRIBE was answered {status}, which leads to {to}, {reason}")]
+    UpstreamRedirect {
+        /// The endpoint's URL, without credentials.
+        endpoint: String,
+        /// Its RTSP status.
+        status: u16,
+        /// The URL that it names, without credentials.
+        to: String,
+        /// Why that is not followed, and what would change it.
+        reason: String,
+    },
     /// The upstream broke the protocol.
     #[error("{endpoint}: {reason}")]
     UpstreamProtocol {
@@ -204,6 +216,7 @@ impl Error {
             Self::Unreachable { .. } => "unreachable",
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::UpstreamStatus { .. } => "upstream_status",
+            Self::UpstreamRedirect { .. } => "upstream_redirect",
             Self::UpstreamProtocol { .. } => "upstream_protocol",
             Self::UpstreamTls { .. } => "upstream_tls",
             Self::NotAMember { .. } => "not_a_member",
@@ -227,7 +240,7 @@ impl Error {
             Self::BadDescription(_) => 400,
             Self::Refused(_) => 455,
             Self::Unreachable { .. } | Self::UpstreamProtocol { .. } => 502,
-            Self::UpstreamTls { .. } | Self::NotAMember { .. } => 502,
+            Self::UpstreamTls { .. } | Self::NotAMember { .. } | Self::UpstreamRedirect { .. } => 502,
             Self::UpstreamTimeout { .. } => 504,
             // The upstream's refusal of our credentials is not the client's affair.
             Self::UpstreamStatus { status: 401 | 407, .. } => 502,

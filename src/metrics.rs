@@ -1,6 +1,7 @@
 //! Every instrument of this crate. Pure code counts in plain integers; when somebody asks, the runtime adds what is new
 //! to the counters here, so that a packet costs no atomic operation.
 
+mod by_cluster;
 mod clusters;
 mod decisions;
 mod expiry;
@@ -26,6 +27,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use self::by_cluster::ByCluster;
 pub(crate) use self::clusters::Clusters;
 use self::decisions::Decisions;
 use self::expiry::Expiry;
@@ -54,7 +56,7 @@ pub(crate) struct Metrics {
     decisions: Decisions,
     /// What became of configurations.
     pub(crate) reloads: Reloads,
-    openings: Family<OpeningLabels, Counter>,
+    openings: ByCluster<OpeningLabels, Counter>,
     successions: Family<ReasonLabels, Counter>,
     setup: Family<SetupLabels, Histogram>,
     /// RTSP sessions that are up.
@@ -95,7 +97,7 @@ impl Default for Metrics {
             requests: Family::default(),
             decisions: Decisions::register(&mut registry),
             reloads: Reloads::register(&mut registry),
-            openings: Family::default(),
+            openings: ByCluster::default(),
             successions: Family::default(),
             setup: Family::new_with_constructor(latency),
             sessions: Gauge::default(),
@@ -131,7 +133,7 @@ impl Default for Metrics {
         registry.register(
             "hop_openings",
             "Answers of mesh clusters' endpoints to the opening of a hop, by what they led to: mesh, rtsps (fallback), none",
-            metrics.openings.clone(),
+            metrics.openings.family.clone(),
         );
         registry.register(
             "publisher_successions",
@@ -200,11 +202,14 @@ impl Metrics {
         });
         self.mirrors.retain(clusters);
         self.decisions.retain(routes);
+        self.failovers.retain(clusters);
+        self.clusters.retain(clusters);
+        self.openings.retain(clusters);
     }
 
     /// Counts what an endpoint's answer to the opening of a mesh hop led to. Clusters come from the configuration.
     pub(crate) fn count_opening(&self, cluster: &str, hop: &'static str) {
-        self.openings.get_or_create(&OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
+        self.openings.at(OpeningLabels { cluster: cluster.to_owned(), hop }).inc();
     }
 
     /// Counts a publisher's stream that took another one's place.

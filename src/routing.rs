@@ -16,7 +16,7 @@ use msm_rtsp::url::{ControlPolicy, RtspUrl};
 use rustls_pki_types::ServerName;
 
 use crate::canary::{Canary, OnTrial};
-use crate::cluster::{Attempts, Cluster, Held};
+use crate::cluster::{Attempts, Cluster, Place};
 use crate::config::{ClusterTls, FailoverConfig};
 use crate::error::Error;
 use crate::hop::members::Members;
@@ -67,6 +67,13 @@ pub(crate) struct ClusterSettings {
     pub(crate) media_timeout: Duration,
     /// How streams outlive their endpoint.
     pub(crate) failover: FailoverConfig,
+}
+
+impl ClusterSettings {
+    /// The same, for who is no endpoint of the cluster: its credentials are nobody else's affair.
+    pub(crate) fn for_strangers(&self) -> Arc<Self> {
+        Arc::new(Self { credentials: None, ..self.clone() })
+    }
 }
 
 /// What hops over TLS are made with.
@@ -423,8 +430,8 @@ impl Resolved {
 
     /// The cluster's endpoint that a server names by its URL, asked for what would be asked of any: a server chooses where the stream is had,
     /// not which.
-    pub(crate) fn endpoint_at(&self, url: &RtspUrl) -> Option<Held> {
-        let Target::Cluster(cluster) = &self.target else { return None };
+    pub(crate) fn endpoint_at(&self, url: &RtspUrl) -> Place {
+        let Target::Cluster(cluster) = &self.target else { return Place::Elsewhere };
         cluster.at((url.host(), url.port()), &self.resource, self.trial.as_ref())
     }
 

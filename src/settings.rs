@@ -18,8 +18,8 @@ use msm_rtsp::url::ControlPolicy;
 
 use crate::cluster::{Cluster, SourceSpec};
 use crate::config::{
-    ClusterConfig, ClusterTls, Config, DnsScheme, Fallback, Hop, ListenerConfig, ListenerTls, Nat, Protocol,
-    Start, TransportConfig, Workers,
+    ClusterConfig, ClusterTls, Config, DnsScheme, Fallback, Hop, ListenerConfig, ListenerTls, Nat,
+    OnRedirect, Protocol, Start, TransportConfig, Workers,
 };
 use crate::error::Error;
 use crate::hop::HopShared;
@@ -102,7 +102,9 @@ pub(crate) fn routing(
     let refused = |error: String| Error::Configuration(error);
     if embedded {
         let table = RouteTable::default();
-        let direct = cluster("direct", &ClusterConfig::default(), source)?;
+        let mut direct = cluster("direct", &ClusterConfig::default(), source)?;
+        // The application has named the server, and has no configuration to say whom that may name.
+        direct.failover.on_redirect = OnRedirect::Follow;
         return Ok((Routing::new(table, BTreeMap::new(), Some(direct)), ClusterFiles::new()));
     }
     let routing = config.routing().map_err(|errors| refused(errors.to_string()))?;

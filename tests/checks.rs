@@ -161,33 +161,73 @@ fn describe_wants_the_stream_that_is_named() {
 }
 
 #[test]
-fn rtp_wants_media_and_leaves_its_session() {
-    let (well, mute, noisy) =
-        (Arc::new(Server::start(serve)), Server::start(serve), Arc::new(Server::start(serve)));
-    let mut unknown = keyframe(1, 1, 7, 100);
-    unknown[1] = 0x80 | 77;
-    // There is always something behind the next answer to PLAY.
+fn rtp_wants_media_of_now_and_leaves_its_session() {
+    let (well, mute, noisy, kept) = (
+        Arc::new(Server::start(serve)),
+        Server::start(serve),
+        Arc::new(Server::start(serve)),
+        Arc::new(Server::start(serve)),
+    );
     let stop = Arc::new(AtomicBool::new(false));
-    let (stopped, media, garbage) = (Arc::clone(&stop), Arc::clone(&well), Arc::clone(&noisy));
+    let stopped = Arc::clone(&stop);
+    let (media, garbage, cache) = (Arc::clone(&well), Arc::clone(&noisy), Arc::clone(&kept));
     let flowing = std::thread::spawn(move || {
-        while !stopped.load(Ordering::SeqCst) {
-            media.frame_with_play(0, &keyframe(1, 1, 7, 100));
-            garbage.frame_with_play(0, &unknown);
+        for number in 0u16.. {
+            if stopped.load(Ordering::SeqCst) {
+                return;
+            }
+            let packet = keyframe(number, u32::from(number) * 1800, 7, 100);
+            let mut unknown = packet.clone();
+            unknown[1] = 0x80 | 77;
+            for (server, packet) in [(&media, &packet), (&garbage, &unknown)] {
+                if let Some(play) = server.asked("PLAY").last() {
+                    server.try_frame(play.connection, 0, packet);
+                }
+            }
+            // A second of what was kept is behind each answer to PLAY, and nothing after it.
+            if number % 5 == 0 {
+                (0..25u16).for_each(|kept| {
+                    cache.frame_with_play(0, &keyframe(kept, u32::from(kept) * 3600, 7, 100));
+                });
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     });
-    let mesh = asking(&[url(&well), url(&mute), url(&noisy)], "rtp, path: /probe", ", transport: tcp");
+    let servers = [url(&well), url(&mute), url(&noisy), url(&kept)];
+    let mesh = asking(&servers, "rtp, path: /probe", ", transport: tcp");
     wait_health(&mesh, 0, "healthy", "good");
-    wait_health(&mesh, 1, "unhealthy", "no media came");
-    wait_health(&mesh, 2, "unhealthy", "no media came");
+    for silent in 1..4 {
+        wait_health(&mesh, silent, "unhealthy", "no media of now came");
+    }
     stop.store(true, Ordering::SeqCst);
     flowing.join().unwrap();
-    for server in [&*well, &mute, &*noisy] {
+    for server in [&*well, &mute, &*noisy, &*kept] {
         let left = server.wait("TEARDOWN", 1);
         assert_eq!(left.connection, server.wait("PLAY", 1).connection);
     }
-    assert!(mesh.counter("msm_health_checks_total{cluster=\"back\",result=\"silent\"}") >= 2.0);
+    assert!(mesh.counter("msm_health_checks_total{cluster=\"back\",result=\"silent\"}") >= 3.0);
     assert_eq!(mesh.counter("msm_streams "), 0.0, "a check is no stream");
+}
+
+#[test]
+fn a_check_goes_where_a_session_would_be_sent_and_nowhere_else() {
+    let well = Server::start(serve);
+    let away = |to: String| {
+        move |asked: &Asked| match asked.method.as_str() {
+            "DESCRIBE" => (302, format!("Location: {to}\r\n"), String::new()),
+            _ => serve(asked),
+        }
+    };
+    let to_well = Server::start(away(format!("{}/other", url(&well))));
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
+    let to_other = Server::start(away(format!("rtsp://{}/probe", other.local_addr().unwrap())));
+    let mesh = asking(&[url(&well), url(&to_well), url(&to_other)], "describe, path: /probe", "");
+    wait_health(&mesh, 0, "healthy", "good");
+    wait_health(&mesh, 1, "healthy", "good");
+    wait_health(&mesh, 2, "unhealthy", "answered 302");
+    assert!(other.accept().is_err(), "who is no endpoint of the cluster was connected to");
+    assert!(well.asked("DESCRIBE").iter().all(|asked| asked.uri.ends_with("/probe")));
 }
 
 #[test]
@@ -201,7 +241,7 @@ fn rtp_over_udp_follows_the_media() {
         std::thread::spawn(move || {
             while !stop.load(Ordering::SeqCst) {
                 let number = number.fetch_add(1, Ordering::SeqCst);
-                publisher.send(&keyframe(number, u32::from(number) * 3000, 7, 200));
+                publisher.send(&keyframe(number, u32::from(number) * 900, 7, 200));
                 std::thread::sleep(Duration::from_millis(10));
             }
             publisher
@@ -304,7 +344,7 @@ fn what_a_member_has_kept_does_not_say_that_media_flows() {
     publisher.send(0, keyframe(1, 3000, 7, 200)).unwrap();
     let active = format!("\n    health: {{active: {{check: rtp, path: /probe, {ACTIVE}}}}}");
     let near = near_on(&ca.member("/near"), hop, 2, &active);
-    wait_health(&near, 0, "unhealthy", "no media came");
+    wait_health(&near, 0, "unhealthy", "no media of now came");
     // A reader gets what was kept, and the endpoint is in use as there is no other.
     let mut reader = near.block_on(near.mesh.open(&near.url("probe"))).unwrap();
     let kept = near.block_on(async { tokio::time::timeout(Duration::from_secs(10), reader.next()).await });

@@ -36,7 +36,9 @@ use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
 const RTSPS: &str = "fallback: rtsps";
-/// The same, where streams end with their endpoint.
+/// The same, where servers send their sessions wherever they like.
+const FOLLOWS: &str = "fallback: rtsps, failover: {on_redirect: follow}";
+/// The same as the first, where streams end with their endpoint.
 const ENDS: &str = "fallback: rtsps, failover: {hold: 0s}";
 
 /// A member that has every stream from the mesh cluster `far` at `endpoint`.
@@ -246,9 +248,13 @@ fn a_server_that_does_not_look_at_require_is_no_member_and_redirects_lead_to_pee
     ] {
         let server = careless(away.clone());
         let front = Front::start(&ca.member("/far"), false, server.address);
-        let near = near(&ca.member("/near"), front.address, RTSPS);
+        // Nobody but endpoints is gone to, unless the cluster says so.
+        let strict = near(&ca.member("/near"), front.address, RTSPS);
+        assert_eq!(ask(&strict, "away"), 502, "{away}");
+        drop(strict);
+        let near = near(&ca.member("/near"), front.address, FOLLOWS);
         assert_eq!(ask(&near, "live"), 200);
-        assert_eq!((asked(&front), openings(&near, "rtsps")), (1, 1.0));
+        assert_eq!((asked(&front), openings(&near, "rtsps")), (2, 1.0));
         let before = elsewhere.asked("DESCRIBE").len();
         assert_eq!(ask(&near, "away"), if is_followed { 200 } else { 502 }, "{away}");
         assert_eq!(elsewhere.asked("DESCRIBE").len() - before, usize::from(is_followed), "{away}");

@@ -301,3 +301,88 @@ fn two_members_that_relay_one_camera_are_found_to_be_the_same() {
     complete_by_udp(udp);
     assert_eq!(mesh.counter("msm_failovers_identical_total{cluster=\"back\"}"), 1.0, "{}", mesh.metrics());
 }
+
+/// What is known of an endpoint.
+fn health(mesh: &TestMesh, of: &Endpoint) -> &'static str {
+    let status = mesh.block_on(mesh.mesh.status());
+    let found = status.endpoints.iter().find(|endpoint| endpoint.url.starts_with(&of.url()));
+    found.unwrap_or_else(|| panic!("{:?}", status.endpoints)).health
+}
+
+#[test]
+fn what_a_standby_loses_speaks_against_its_endpoint() {
+    let epoch = Instant::now();
+    let (one, two) = (Endpoint::start(1, epoch), Endpoint::relay(1, epoch, OTHER));
+    let outlier = "health: {outlier: {loss: 5%, min_packets: 150, ejection: 1h, max_ejection: 1h}, panic_threshold: 0%}";
+    let mesh = front(&[one.url(), two.url()], &format!("transport: tcp, {outlier}"));
+    let mut player = Player::start(&mesh);
+    player.begin(Duration::from_millis(100));
+    let from = identical(&mesh, &mut player);
+    let second = if from.starts_with(&one.url()) { &two } else { &one };
+    second.behaves.loses.store(4, Ordering::SeqCst);
+    let deadline = Instant::now() + SOON;
+    while health(&mesh, second) != "ejected" {
+        assert!(Instant::now() < deadline, "{:?}", mesh.block_on(mesh.mesh.status()).endpoints);
+        player.watch(Duration::from_millis(100));
+    }
+    assert!(origin(&mesh).0.starts_with(&from), "the stream stays");
+    complete(&player.seen);
+}
+
+#[test]
+fn a_standby_that_takes_over_is_not_blamed_for_what_came_before() {
+    let epoch = Instant::now();
+    let all = [1, 2, 3].map(|id| Endpoint::start(id, epoch));
+    let outlier = "health: {outlier: {loss: 5%, min_packets: 150, ejection: 1h, max_ejection: 1h, max_ejected: 100%}, panic_threshold: 0%}";
+    let mesh = front(&all.each_ref().map(Endpoint::url), &format!("transport: tcp, {outlier}"));
+    let mut player = Player::start(&mesh);
+    player.begin(Duration::from_millis(100));
+    let from = player.seen.last().unwrap().id;
+    let first = &all[usize::from(from) - 1];
+    let standby = || mesh.block_on(mesh.mesh.status()).streams[0].standby.clone().unwrap_or_default();
+    let deadline = Instant::now() + SOON;
+    let second = loop {
+        if let Some(found) = all.iter().find(|endpoint| standby().starts_with(&endpoint.url())) {
+            break found;
+        }
+        assert!(Instant::now() < deadline, "no standby: {}", standby());
+        player.watch(Duration::from_millis(50));
+    };
+    player.watch(Duration::from_millis(2_000));
+    // It is left for its losses, and the standby's packets are counted where these are.
+    first.behaves.loses.store(2, Ordering::SeqCst);
+    while !origin(&mesh).0.starts_with(&second.url()) {
+        assert!(Instant::now() < deadline, "{:?}", mesh.block_on(mesh.mesh.status()).endpoints);
+        player.watch(Duration::from_millis(50));
+    }
+    assert_eq!(health(&mesh, first), "ejected");
+    player.watch(Duration::from_millis(4_000));
+    assert_ne!(health(&mesh, second), "ejected", "{:?}", mesh.block_on(mesh.mesh.status()).endpoints);
+    assert!(origin(&mesh).0.starts_with(&second.url()));
+}
+
+#[test]
+fn a_standby_that_sends_us_away_at_once_is_not_had_again_and_again() {
+    let epoch = Instant::now();
+    let (one, two) = (Endpoint::start(1, epoch), Endpoint::relay(1, epoch, OTHER));
+    let mesh = front(&[one.url(), two.url()], "transport: tcp");
+    let mut player = Player::start(&mesh);
+    player.begin(Duration::from_millis(100));
+    let from = identical(&mesh, &mut player);
+    let second = if from.starts_with(&one.url()) { &two } else { &one };
+    let before = second.server.asked("PLAY").len();
+    let until = Instant::now() + Duration::from_secs(5);
+    let mut sent = None;
+    while Instant::now() < until {
+        if second.plays() && sent != Some(second.connection()) {
+            let connection = second.connection();
+            second.server.raw(connection, b"REDIRECT rtsp://x/cam RTSP/1.0\r\nCSeq: 900\r\n\r\n");
+            sent = Some(connection);
+        }
+        player.watch(Duration::from_millis(10));
+    }
+    // After 1 s, 2 s and 4 s.
+    let times = second.server.asked("PLAY").len() - before;
+    assert!((1..=3).contains(&times), "{times} times");
+    complete(&player.seen);
+}

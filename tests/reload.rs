@@ -336,6 +336,32 @@ fn labels_of_routes_that_are_gone_are_gone() {
 }
 
 #[test]
+fn labels_of_clusters_that_are_gone_are_gone() {
+    let test = first(reader_port());
+    let closed = free_port();
+    let more = |name: &str| {
+        format!(
+            "routes:\n  - {{name: all, match: {{url: \"/{{p...}}\"}}, backends: [{{cluster: {name}}}]}}\n\
+             clusters:\n  {name}: {{endpoints: [\"rtsp://127.0.0.1:{closed}\"], health: {{active: {{check: tcp, interval: 100ms, timeout: 100ms}}}}}}\n"
+        )
+    };
+    let mesh = TestMesh::from_yaml(&yaml(&[&test], &more("c0")));
+    for number in 0..3 {
+        mesh.wait_counter(&format!("msm_health_checks_total{{cluster=\"c{number}\""), 1.0);
+        reload(&mesh, &yaml(&[&test], &more(&format!("c{}", number + 1)))).unwrap();
+    }
+    // What was under way is told of late, and forgotten with the next change.
+    wait("its last check", || mesh.counter("msm_health_checks_total{cluster=\"c3\"") >= 1.0);
+    reload(&mesh, &yaml(&[&test], &more("c4"))).unwrap();
+    let left = mesh.metrics();
+    let left: Vec<_> = left
+        .lines()
+        .filter(|line| (0..3).any(|gone| line.contains(&format!("cluster=\"c{gone}\""))))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn reloads_ten_times_a_second_lose_no_packet() {
     let (test, port) = (first(reader_port()), free_port());
     let mesh = TestMesh::from_yaml(&yaml(&[&test], "workers: 2\nroutes:\n  - {name: all}\n"));

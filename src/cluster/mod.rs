@@ -250,22 +250,40 @@ impl Cluster {
         })
     }
 
-    /// The endpoint at this host and port, if there is one that a session may go to now.
+    /// Whether there is an endpoint at this host and port, and a session may go there now.
     pub(crate) fn at(
         self: &Arc<Self>,
         (host, port): (&str, u16),
         resource: &str,
         trial: Option<&OnTrial>,
-    ) -> Option<Held> {
+    ) -> Place {
         self.quietly(|state| {
-            let (id, endpoint) = state.at(host, port)?;
-            let url = RtspUrl::parse(&endpoint.to_string()).ok()?;
+            let Some((id, endpoint)) = state.at(host, port) else {
+                return if state.named(host, port).is_some() { Place::Closed } else { Place::Elsewhere };
+            };
+            let Ok(url) = RtspUrl::parse(&endpoint.to_string()) else { return Place::Closed };
             state.begin(id);
             let mut held = Held::new(Some((Arc::clone(self), id)), url.with_resource(resource));
             held.trial = trial.cloned();
-            Some(held)
+            Place::Endpoint(held)
         })
     }
+
+    /// The URL of the endpoint at this host and port, whatever is known of it.
+    fn named(&self, host: &str, port: u16) -> Option<RtspUrl> {
+        let endpoint = self.state().named(host, port)?.to_string();
+        RtspUrl::parse(&endpoint).ok()
+    }
+}
+
+/// What a host and a port are to a cluster.
+pub(crate) enum Place {
+    /// An endpoint, which counts a session more now.
+    Endpoint(Held),
+    /// An endpoint that no session may go to: it is ill, has as many as it may, or has no weight.
+    Closed,
+    /// None of its endpoints.
+    Elsewhere,
 }
 
 /// An endpoint that a session is with, or is tried with. It counts as one of the endpoint's sessions until this is dropped.
@@ -294,6 +312,11 @@ impl Held {
         Self::new(None, url)
     }
 
+    /// Whether it is no endpoint of a cluster, which is not told a cluster's credentials.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.of.is_none()
+    }
+
     /// Says that the session was set up.
     pub(crate) fn report_success(&self) {
         self.report(Outcome::SetUp { took: self.since.elapsed() });
@@ -308,6 +331,11 @@ impl Held {
         }
         let before = self.bitrate.replace(said.bits_per_second);
         cluster.set_bitrate(*id, before, said.bits_per_second);
+    }
+
+    /// What the session brings is counted by another ingest from now on, which has counted other sources before.
+    pub(crate) fn observe_anew(&self) {
+        *self.feed.borrow_mut() = Feed::default();
     }
 
     /// Says what became of the session.
@@ -367,7 +395,9 @@ fn failure(error: &Error) -> Option<Outcome> {
     Some(match error {
         Error::Unreachable { .. } => Outcome::Unreachable,
         Error::UpstreamTimeout { .. } => Outcome::TimedOut,
-        Error::UpstreamStatus { status, .. } => Outcome::Refused { status: *status },
+        Error::UpstreamStatus { status, .. } | Error::UpstreamRedirect { status, .. } => {
+            Outcome::Refused { status: *status }
+        }
         Error::UpstreamProtocol { .. } | Error::UpstreamTls { .. } | Error::NotAMember { .. } => {
             Outcome::Protocol
         }

@@ -22,8 +22,8 @@ pub struct FailoverConfig {
     pub announce_timeout: Duration,
     /// Whether a second endpoint is kept ready.
     pub standby: Standby,
-    /// Where a stream goes whose server asks its sessions to go elsewhere (REDIRECT). Readers stay with the old server until the new one has a
-    /// keyframe.
+    /// Where a stream goes whose server sends its sessions elsewhere: by REDIRECT, where readers stay with the old server until the new one has a
+    /// keyframe, or by a redirect (3xx) of DESCRIBE.
     pub on_redirect: OnRedirect,
 }
 
@@ -35,8 +35,8 @@ pub enum OnRedirect {
     /// To the endpoint of the cluster that the server names; to the next one if it names something else.
     #[default]
     Endpoints,
-    /// To whatever the server names, with the credentials of the cluster: for servers that are trusted with that. Never from TLS to a connection
-    /// in the clear.
+    /// To whatever the server names, for servers that are trusted with that: without the credentials of the cluster, which are its endpoints', and
+    /// never from TLS to a connection in the clear.
     Follow,
 }
 

@@ -107,7 +107,7 @@ pub enum CheckConfig {
     Options,
     /// Whether it describes the stream at `path`.
     Describe,
-    /// Whether media of the stream at `path` comes.
+    /// Whether media of now comes of the stream at `path`, for 200 ms.
     Rtp,
 }
 

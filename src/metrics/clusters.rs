@@ -1,5 +1,6 @@
 //! Clusters and their endpoints.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::by_cluster::ByCluster;
 use super::labels::{CheckLabels, DiscoveryLabels, EjectionLabels, EndpointLabels, EndpointStateLabels};
 use crate::cluster::{Cluster, is_usable};
 use crate::status::word;
@@ -19,9 +21,9 @@ pub(crate) const MAX_LABELLED: usize = 100;
 /// Instruments of clusters. Their names come from the configuration, so their number is bounded.
 #[derive(Clone, Default)]
 pub(crate) struct Clusters {
-    discovery_errors: Family<DiscoveryLabels, Counter>,
-    checks: Family<CheckLabels, Counter>,
-    ejections: Family<EjectionLabels, Counter>,
+    discovery_errors: ByCluster<DiscoveryLabels, Counter>,
+    checks: ByCluster<CheckLabels, Counter>,
+    ejections: ByCluster<EjectionLabels, Counter>,
     endpoints: Family<EndpointStateLabels, Gauge>,
     health: Family<EndpointLabels, Gauge>,
 }
@@ -32,17 +34,17 @@ impl Clusters {
         registry.register(
             "discovery_errors",
             "Questions for a cluster's endpoints that were not answered as they should, by what was asked: dns, file",
-            own.discovery_errors.clone(),
+            own.discovery_errors.family.clone(),
         );
         registry.register(
             "health_checks",
             "Active checks of a cluster's endpoints, by result: good, unreachable, timeout, refused, protocol, silent",
-            own.checks.clone(),
+            own.checks.family.clone(),
         );
         registry.register(
             "ejections",
             "Endpoints that were left out for a while, by what their sessions showed",
-            own.ejections.clone(),
+            own.ejections.family.clone(),
         );
         registry.register(
             "endpoints",
@@ -59,8 +61,7 @@ impl Clusters {
 
     /// A source did not answer as it should.
     pub(crate) fn count_discovery_error(&self, cluster: &str, source: &'static str) {
-        let labels = DiscoveryLabels { cluster: cluster.to_owned(), source };
-        self.discovery_errors.get_or_create(&labels).inc();
+        self.discovery_errors.at(DiscoveryLabels { cluster: cluster.to_owned(), source }).inc();
     }
 
     /// An endpoint was checked.
@@ -73,7 +74,7 @@ impl Clusters {
             Err(CheckFailure::Silent) => "silent",
             Err(_) => "protocol",
         };
-        self.checks.get_or_create(&CheckLabels { cluster: cluster.to_owned(), result }).inc();
+        self.checks.at(CheckLabels { cluster: cluster.to_owned(), result }).inc();
     }
 
     /// An endpoint was ejected.
@@ -88,7 +89,14 @@ impl Clusters {
             Why::Garbage(_) => "garbage",
             _ => "other",
         };
-        self.ejections.get_or_create(&EjectionLabels { cluster: cluster.to_owned(), reason }).inc();
+        self.ejections.at(EjectionLabels { cluster: cluster.to_owned(), reason }).inc();
+    }
+
+    /// Forgets clusters that are not to be kept.
+    pub(super) fn retain(&self, clusters: &BTreeSet<&str>) {
+        self.discovery_errors.retain(clusters);
+        self.checks.retain(clusters);
+        self.ejections.retain(clusters);
     }
 
     /// Looks at what the endpoints of all clusters are now. Those that are gone are shown no more.

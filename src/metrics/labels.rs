@@ -2,6 +2,8 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
+use super::by_cluster::OfCluster;
+
 /// What a hop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HopKind {
@@ -52,29 +54,53 @@ pub(super) struct ReasonLabels {
     pub(super) reason: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 pub(super) struct OpeningLabels {
     pub(super) cluster: String,
     pub(super) hop: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+impl OfCluster for OpeningLabels {
+    fn cluster(&self) -> &str {
+        &self.cluster
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 pub(super) struct DiscoveryLabels {
     pub(super) cluster: String,
     /// `dns` or `file`.
     pub(super) source: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+impl OfCluster for DiscoveryLabels {
+    fn cluster(&self) -> &str {
+        &self.cluster
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 pub(super) struct CheckLabels {
     pub(super) cluster: String,
     pub(super) result: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+impl OfCluster for CheckLabels {
+    fn cluster(&self) -> &str {
+        &self.cluster
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 pub(super) struct EjectionLabels {
     pub(super) cluster: String,
     pub(super) reason: &'static str,
+}
+
+impl OfCluster for EjectionLabels {
+    fn cluster(&self) -> &str {
+        &self.cluster
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

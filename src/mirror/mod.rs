@@ -185,7 +185,7 @@ fn outcome(error: &Error) -> &'static str {
     match error {
         Error::ClusterFull { .. } => "full",
         Error::NoEndpoint { .. } => "no_endpoint",
-        Error::UpstreamStatus { .. } => "refused",
+        Error::UpstreamStatus { .. } | Error::UpstreamRedirect { .. } => "refused",
         Error::UpstreamTimeout { .. } => "timeout",
         Error::Unreachable { .. } => "unreachable",
         _ => "failed",

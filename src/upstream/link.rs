@@ -45,6 +45,8 @@ pub(crate) struct Link {
     elsewhere: Option<Option<String>>,
     /// What its peer is trusted for, where that is by its SVID.
     trust: Option<Trust>,
+    /// Its peer gets no credentials of the cluster's.
+    anonymous: bool,
 }
 
 impl Link {
@@ -75,6 +77,18 @@ impl Link {
         let connection = connection
             .map_err(|reason| Error::UpstreamTls { endpoint: name.clone(), reason: reason.to_string() })?;
         Ok(Self::over(worker, url, settings, via, connection, (local, peer)))
+    }
+
+    /// Another connection to the same server.
+    pub(crate) async fn again(
+        &self,
+        worker: &Worker,
+        settings: &ClusterSettings,
+        via: Vec<String>,
+    ) -> Result<Self, Error> {
+        let without = self.anonymous.then(|| settings.for_strangers());
+        let settings = without.as_deref().unwrap_or(settings);
+        Self::connect(worker, self.client.url(), settings, via).await
     }
 
     /// Plain RTSP with one of a mesh cluster's `peers`, on this connection.
@@ -120,6 +134,7 @@ impl Link {
             queue_limit: worker.shared.settings().connection_queue + UNREAD_MESSAGES,
             elsewhere: None,
             trust: None,
+            anonymous: settings.credentials.is_none(),
         }
     }
 

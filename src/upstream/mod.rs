@@ -3,6 +3,7 @@
 pub(crate) mod connect;
 pub(crate) mod link;
 pub(crate) mod mend;
+pub(crate) mod onward;
 pub(crate) mod play;
 pub(crate) mod pull;
 pub(crate) mod push;

@@ -101,7 +101,7 @@ pub(crate) async fn open(
             let recording = push.begin(link).await?;
             Ok(Pushed::Plain(Box::new((push, recording))))
         };
-        match deadline.keep(&held, attempt).await {
+        match deadline.keep(&url, attempt).await {
             Ok(pushed) => {
                 held.report_success();
                 return Ok(pushed);
@@ -223,8 +223,7 @@ impl Push {
     /// was ends first.
     async fn renew(&self, recording: &mut Recording) -> Result<(), Error> {
         let hub = self.shard.handle.id;
-        let url = recording.link.client.url();
-        let next = match Link::connect(&self.worker, url, &self.settings, self.via.clone()).await {
+        let next = match recording.link.again(&self.worker, &self.settings, self.via.clone()).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(hub, %error, "cannot go on with SVIDs of now yet");

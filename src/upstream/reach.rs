@@ -10,10 +10,11 @@ use msm_rtsp::client::{Described, described};
 use msm_rtsp::url::RtspUrl;
 
 use super::link::Link;
+use super::onward::{self, Away, Next, Onward};
 use crate::cluster::{Attempts, Held};
 use crate::error::Error;
 use crate::hop::dial::Peer;
-use crate::hop::pull::{self, Member};
+use crate::hop::pull::Member;
 use crate::hop::reach::{Reached, reach};
 use crate::metrics::HopKind;
 use crate::routing::{ClusterSettings, Resolved};
@@ -88,11 +89,12 @@ pub(crate) async fn find(
     let deadline = Deadline::of(resolved);
     let mut last = None;
     loop {
-        let held = match attempts.next() {
+        let mut held = match attempts.next() {
             Ok(held) => held,
             Err(why) => return Err(last.unwrap_or_else(|| no_endpoint(resolved, why))),
         };
-        match deadline.keep(&held, ask(worker, resolved, settings, &held.url, via)).await {
+        let url = held.url.clone();
+        match deadline.keep(&url, ask(worker, resolved, settings, &mut held, via)).await {
             Ok(found) => {
                 held.report_success();
                 return Ok((found, held));
@@ -100,6 +102,7 @@ pub(crate) async fn find(
             Err(error) => {
                 resolved.tell_failed(&settings.name, &error);
                 held.report_failure(&error);
+                attempts.leave_out(&held);
                 let is_final = matches!(&error, Error::UpstreamStatus { status: 401 | 403 | 404, .. });
                 if is_final || deadline.is_over() {
                     return Err(error);
@@ -126,35 +129,34 @@ impl Deadline {
     /// Tries an endpoint as long as there is time.
     pub(crate) async fn keep<T>(
         &self,
-        held: &Held,
+        endpoint: &RtspUrl,
         attempt: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let Some(at) = self.0 else { return attempt.await };
         tokio::time::timeout_at(at.into(), attempt).await.unwrap_or_else(|_| {
             let request = "the set-up of the stream, by `timeouts.set_up` of the route,".into();
-            Err(Error::UpstreamTimeout { endpoint: held.url.to_string(), request })
+            Err(Error::UpstreamTimeout { endpoint: endpoint.to_string(), request })
         })
     }
 }
 
-/// Has one endpoint describe the stream.
+/// Has one endpoint describe the stream, or the one that it sends us to, which is the one that is held then.
 pub(crate) async fn ask(
     worker: &Rc<Worker>,
     resolved: &Resolved,
     settings: &Arc<ClusterSettings>,
-    url: &RtspUrl,
+    held: &mut Held,
     via: &[String],
 ) -> Result<Found, Error> {
-    Ok(match way(worker, settings, url, &resolved.protection, via).await? {
-        Way::Plain(link) => {
-            let (link, described) = describe(worker, link, settings, via).await?;
-            Found::Plain(link, described)
+    let first = Next { url: held.url.clone(), stranger: held.is_stranger() };
+    let mut onward = |away: &Away| match onward::rule(resolved, settings, &away.from, &away.to)? {
+        Onward::Endpoint(next) => {
+            *held = next;
+            Ok(Next { url: held.url.clone(), stranger: false })
         }
-        Way::Member(peer) => {
-            let (member, described) = pull::describe(worker, settings, peer, url, via).await?;
-            Found::Member(member, described)
-        }
-    })
+        Onward::Stranger(url) => Ok(Next { url, stranger: true }),
+    };
+    onward::follow(worker, settings, &resolved.protection, via, first, &mut onward).await
 }
 
 /// There is no endpoint to ask.
@@ -166,68 +168,38 @@ pub(crate) fn no_endpoint(resolved: &Resolved, why: PickError) -> Error {
     }
 }
 
-/// Whether who was reached within TLS stays within it.
-pub(crate) fn keeps_tls(from: &RtspUrl, to: &RtspUrl) -> bool {
-    from.scheme() != "rtsps" || to.scheme() == "rtsps"
+/// What a server says of a stream.
+pub(crate) enum Answer {
+    Described(Box<Link>, Box<Described>),
+    /// Another one has it.
+    Away(Away),
 }
 
-/// Where a server sends us (`RFC 2326 §11.3`).
-fn redirected(from: &RtspUrl, location: Option<&str>) -> Result<RtspUrl, &'static str> {
-    let to = location.and_then(|location| RtspUrl::parse(location).ok());
-    let to = to.ok_or("a redirect without a usable Location")?;
-    if !keeps_tls(from, &to) {
-        return Err("a redirect from TLS to a connection in the clear, which is not followed");
-    }
-    Ok(to)
-}
-
-/// What a server says of the link's stream; the link is another one where the server sends us elsewhere.
+/// What a server says of the link's stream.
 pub(crate) async fn describe(
-    worker: &Rc<Worker>,
     mut link: Box<Link>,
+    worker: &Worker,
     settings: &ClusterSettings,
-    via: &[String],
-) -> Result<(Box<Link>, Described), Error> {
-    let shared = worker.shared.settings();
-    let limits = &shared.rtsp;
-    for _ in 0..=limits.redirects {
-        let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
-        // Learns how to keep the session alive; servers that do not know OPTIONS say so and go on.
-        link.ask(|client, now| client.options(now), &mut ignore).await?;
-        let response = link.ask(|client, now| client.describe(now), &mut ignore).await?;
-        if (300..400).contains(&response.status) {
-            let url = redirected(link.client.url(), response.headers.get("Location"));
-            let url = url.map_err(|why| link.protocol(why))?;
-            link = Box::new(Link::connect(worker, &url, settings, via.to_vec()).await?);
-            continue;
-        }
-        if !response.is_success() {
-            return Err(Error::UpstreamStatus {
-                endpoint: link.name().into(),
-                request: "DESCRIBE".into(),
-                status: response.status,
-                reason: response.reason,
-            });
-        }
-        let described = described(&response, link.client.url(), settings.control, limits)
-            .map_err(|error| link.protocol(format!("description refused: {error}")))?;
-        return Ok((link, described));
+) -> Result<Answer, Error> {
+    let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
+    // Learns how to keep the session alive; servers that do not know OPTIONS say so and go on.
+    link.ask(|client, now| client.options(now), &mut ignore).await?;
+    let response = link.ask(|client, now| client.describe(now), &mut ignore).await?;
+    if (300..400).contains(&response.status) {
+        let to = response.headers.get("Location").and_then(|location| RtspUrl::parse(location).ok());
+        let to = to.ok_or_else(|| link.protocol("a redirect without a usable Location"))?;
+        return Ok(Answer::Away(Away { from: link.client.url().clone(), status: response.status, to }));
     }
-    Err(link.protocol("redirected too often"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn redirects_do_not_leave_tls() {
-        let from = |text| RtspUrl::parse(text).unwrap();
-        let to = |url, location| redirected(&from(url), location).map(|url| url.to_string());
-        assert_eq!(to("rtsp://a/", Some("rtsps://b/x")).as_deref(), Ok("rtsps://b/x"));
-        assert_eq!(to("rtsps://a/", Some("rtsps://b/x")).as_deref(), Ok("rtsps://b/x"));
-        assert!(to("rtsps://a/", Some("rtsp://b/x")).is_err());
-        assert!(to("rtsps://a/", Some("http://b/x")).is_err());
-        assert!(to("rtsp://a/", None).is_err());
+    if !response.is_success() {
+        return Err(Error::UpstreamStatus {
+            endpoint: link.name().into(),
+            request: "DESCRIBE".into(),
+            status: response.status,
+            reason: response.reason,
+        });
     }
+    let limits = &worker.shared.settings().rtsp;
+    let described = described(&response, link.client.url(), settings.control, limits)
+        .map_err(|error| link.protocol(format!("description refused: {error}")))?;
+    Ok(Answer::Described(link, Box::new(described)))
 }

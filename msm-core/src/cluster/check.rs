@@ -83,7 +83,7 @@ pub enum CheckFailure {
     },
     /// An answer that is no RTSP.
     Protocol,
-    /// No media.
+    /// No media, or none but what was kept.
     Silent,
 }
 
@@ -94,7 +94,7 @@ impl fmt::Display for CheckFailure {
             CheckFailure::TimedOut => f.write_str("no answer in time"),
             CheckFailure::Refused { status } => write!(f, "answered {status}"),
             CheckFailure::Protocol => f.write_str("what it answered is not RTSP"),
-            CheckFailure::Silent => f.write_str("no media came"),
+            CheckFailure::Silent => f.write_str("no media of now came"),
         }
     }
 }

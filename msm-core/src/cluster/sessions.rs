@@ -42,13 +42,21 @@ impl Cluster {
             let full = limits.sessions_per_endpoint.is_some_and(|most| member.sessions >= most);
             member.spec.weight > 0 && (self.panic || member.is_well()) && !full
         };
+        let found = self.members_named(host, port).find(may).filter(|_| !is_full)?;
+        Some((found.id, &found.spec.endpoint))
+    }
+
+    /// The endpoint at this host and port, whether sessions may go there or not.
+    pub fn named(&self, host: &str, port: u16) -> Option<&Endpoint> {
+        self.members_named(host, port).next().map(|member| &member.spec.endpoint)
+    }
+
+    fn members_named<'c>(&'c self, host: &str, port: u16) -> impl Iterator<Item = &'c Member> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let is_there = |member: &&Member| {
+        self.members.iter().filter(move |member| {
             let endpoint = &member.spec.endpoint;
             endpoint.port == port && endpoint.host.eq_ignore_ascii_case(host)
-        };
-        let found = self.members.iter().filter(is_there).find(may).filter(|_| !is_full)?;
-        Some((found.id, &found.spec.endpoint))
+        })
     }
 
     /// Of the first priority of which one can be had.

@@ -1,7 +1,7 @@
 //! What one check asks.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use msm_core::cluster::{Check, CheckFailure, CheckKind};
@@ -9,13 +9,14 @@ use msm_core::route::Protection;
 use msm_rtsp::url::RtspUrl;
 
 use super::{flow, member};
+use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::hop;
-use crate::hop::pull;
 use crate::routing::ClusterSettings;
 use crate::upstream::connect::dial;
 use crate::upstream::link::Link;
-use crate::upstream::reach::{Way, describe, way};
+use crate::upstream::onward::{self, Away, Next, Refusal};
+use crate::upstream::reach::Found;
 use crate::worker::Worker;
 
 /// Statuses from here on are those of a server that cannot serve (RFC 7826 §17.5).
@@ -40,7 +41,9 @@ impl From<Error> for Failed {
         Self::Endpoint(match error {
             Error::Unreachable { .. } => CheckFailure::Unreachable,
             Error::UpstreamTimeout { .. } => CheckFailure::TimedOut,
-            Error::UpstreamStatus { status, .. } => CheckFailure::Refused { status },
+            Error::UpstreamStatus { status, .. } | Error::UpstreamRedirect { status, .. } => {
+                CheckFailure::Refused { status }
+            }
             Error::UpstreamProtocol { .. }
             | Error::UpstreamTls { .. }
             | Error::NotAMember { .. }
@@ -54,6 +57,7 @@ impl From<Error> for Failed {
 /// would use.
 pub(super) async fn ask(
     worker: &Rc<Worker>,
+    cluster: &Weak<Cluster>,
     settings: &Arc<ClusterSettings>,
     check: &Check,
 ) -> Result<(), Failed> {
@@ -66,21 +70,17 @@ pub(super) async fn ask(
         }
         CheckKind::Options => options(worker, settings, &url).await,
         CheckKind::Describe { resource } => {
-            let url = url.with_resource(resource);
-            let via = via(worker);
-            match way(worker, settings, &url, &Protection::default(), &via).await? {
-                Way::Plain(link) => drop(describe(worker, link, settings, &via).await?),
-                Way::Member(peer) => drop(pull::describe(worker, settings, peer, &url, &via).await?),
-            }
+            drop(describe(worker, cluster, settings, url.with_resource(resource)).await?);
             Ok(())
         }
         CheckKind::Rtp { resource } => {
-            let url = url.with_resource(resource);
-            let via = via(worker);
-            let limit = flow_limit(check.timeout);
-            match way(worker, settings, &url, &Protection::default(), &via).await? {
-                Way::Plain(link) => flow::flows(worker, settings, link, &via, limit).await,
-                Way::Member(peer) => member::flows(worker, settings, peer, &url, &via, limit).await,
+            let until = tokio::time::Instant::now() + flow_limit(check.timeout);
+            let asking = describe(worker, cluster, settings, url.with_resource(resource));
+            let found =
+                tokio::time::timeout_at(until, asking).await.map_err(|_| CheckFailure::TimedOut)??;
+            match found {
+                Found::Plain(link, described) => flow::flows(worker, settings, link, &described, until).await,
+                Found::Member(member, described) => member::flows(member, &described, until).await,
             }
         }
         other => {
@@ -88,6 +88,26 @@ pub(super) async fn ask(
             Ok(())
         }
     }
+}
+
+/// Has the endpoint describe a stream, or who a session would be sent to by it.
+async fn describe(
+    worker: &Rc<Worker>,
+    cluster: &Weak<Cluster>,
+    settings: &Arc<ClusterSettings>,
+    url: RtspUrl,
+) -> Result<Found, Failed> {
+    let resource = url.resource();
+    let mut onward = |away: &Away| {
+        let (host, port) = (away.to.host(), away.to.port());
+        let next = match cluster.upgrade().and_then(|cluster| cluster.named(host, port)) {
+            Some(endpoint) => Next { url: endpoint.with_resource(&resource), stranger: false },
+            None => Next { url: onward::stranger(settings, &away.to)?, stranger: true },
+        };
+        if onward::is_safe(settings, &away.from, &next.url) { Ok(next) } else { Err(Refusal::Clear) }
+    };
+    let (first, protection) = (Next { url, stranger: false }, Protection::default());
+    Ok(onward::follow(worker, settings, &protection, &via(worker), first, &mut onward).await?)
 }
 
 /// A session is left within the check's time, too: an eighth of it is for the farewell.

@@ -1,8 +1,8 @@
 //! Whether RTP of a stream comes from a server.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::Instant;
 
 use msm_core::cluster::CheckFailure;
 use msm_core::rtp::{Header, is_rtcp};
@@ -14,26 +14,23 @@ use msm_udp::Received;
 use tokio::sync::Notify;
 
 use super::ask::Failed;
+use super::live::Live;
 use crate::error::Error;
 use crate::net::udp::canonical;
 use crate::routing::ClusterSettings;
 use crate::upstream::link::Link;
-use crate::upstream::reach::describe;
 use crate::upstream::track::{Ask, UpstreamTrack, order, set_up};
 use crate::worker::Worker;
 
-/// Reads one track of the stream as a session would, until a packet has come, and takes its leave.
+/// Reads one track of the stream as a session would, until packets of now have come, and takes its leave.
 pub(super) async fn flows(
     worker: &Rc<Worker>,
     settings: &ClusterSettings,
-    link: Box<Link>,
-    via: &[String],
-    limit: Duration,
+    mut link: Box<Link>,
+    described: &Described,
+    until: tokio::time::Instant,
 ) -> Result<(), Failed> {
-    let until = tokio::time::Instant::now() + limit;
-    let asking = tokio::time::timeout_at(until, describe(worker, link, settings, via));
-    let (mut link, described) = asking.await.map_err(|_| CheckFailure::TimedOut)??;
-    let outcome = tokio::time::timeout_at(until, play(worker, settings, &mut link, &described)).await;
+    let outcome = tokio::time::timeout_at(until, play(worker, settings, &mut link, described)).await;
     if link.client.session().is_some() {
         let mut ignore = |_: u8, _: &mut [u8], _: &[(usize, usize)]| {};
         // The check's own time ends this, at the latest.
@@ -59,7 +56,7 @@ async fn play(
     let (Some(url), Some(track)) = (described.setup.get(number), tracks.get(number)) else {
         return Err(CheckFailure::Protocol.into());
     };
-    let seen = Seen { came: Cell::new(false), told: Notify::new(), track };
+    let seen = Seen { live: RefCell::default(), came: Cell::new(false), told: Notify::new(), track };
     let ask = Ask {
         number: 0,
         url,
@@ -110,8 +107,9 @@ async fn receive(worker: &Worker, up: &UpstreamTrack, seen: &Seen<'_>) -> Result
     received.await.map_err(|error| Error::socket("socket of a check".to_owned(), error))
 }
 
-/// Whether media has come.
+/// Whether media of now has come.
 struct Seen<'t> {
+    live: RefCell<Live>,
     came: Cell<bool>,
     /// Told then.
     told: Notify,
@@ -121,15 +119,16 @@ struct Seen<'t> {
 impl Seen<'_> {
     /// Media is RTP of a payload type that was described; where it is SRTP, it must be genuine.
     fn look(&self, up: &UpstreamTrack, bytes: &mut [u8], places: impl Iterator<Item = (usize, usize)>) {
+        let now = Instant::now();
         let look = |bytes: &[u8], (offset, length): (usize, usize)| {
             let packet = bytes.get(offset..offset.saturating_add(length)).unwrap_or_default();
             if packet.get(1).copied().is_some_and(is_rtcp) {
                 return;
             }
-            let known = |header: &Header| {
-                self.track.formats.iter().any(|format| format.number == header.payload_type)
-            };
-            if Header::parse(packet).is_ok_and(|header| known(&header)) {
+            let Ok(header) = Header::parse(packet) else { return };
+            let format = self.track.formats.iter().find(|format| format.number == header.payload_type);
+            let is_live = |rate| self.live.borrow_mut().take(now, &header, rate);
+            if format.is_some_and(|format| is_live(format.clock_rate)) {
                 self.came.set(true);
                 self.told.notify_one();
             }

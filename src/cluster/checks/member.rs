@@ -1,20 +1,15 @@
 //! Whether RTP of a stream comes from another member.
 
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use msm_core::cluster::CheckFailure;
+use msm_rtsp::client::Described;
 use msm_rtsp::message::{Method, Request};
-use msm_rtsp::url::RtspUrl;
 
 use super::ask::Failed;
 use super::flow::best;
-use crate::hop::dial::Peer;
 use crate::hop::inlet::Target;
-use crate::hop::pull::{self, Coming, Member, Wanted};
-use crate::routing::ClusterSettings;
-use crate::worker::Worker;
+use crate::hop::pull::{Coming, Member, Wanted};
 
 /// How often it is looked whether something came.
 const LOOK: Duration = Duration::from_millis(10);
@@ -34,16 +29,10 @@ impl Drop for Leaving {
 /// Reads one track of the stream, unprotected against loss, until a genuine packet has come: one of now, as the member may have kept a
 /// keyframe of a source that is dead.
 pub(super) async fn flows(
-    worker: &Rc<Worker>,
-    settings: &Arc<ClusterSettings>,
-    peer: Rc<Peer>,
-    url: &RtspUrl,
-    via: &[String],
-    limit: Duration,
+    member: Member,
+    described: &Described,
+    until: tokio::time::Instant,
 ) -> Result<(), Failed> {
-    let until = tokio::time::Instant::now() + limit;
-    let asking = tokio::time::timeout_at(until, pull::describe(worker, settings, peer, url, via));
-    let (member, described) = asking.await.map_err(|_| CheckFailure::TimedOut)??;
     let url = described.setup.get(best(&described.description.tracks)).ok_or(CheckFailure::Protocol)?;
     let mut session = Leaving { member, aggregate: described.aggregate.clone() };
     let flowing = async {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod flow;
+mod live;
 mod member;
 
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ impl Driver {
             && let Some(check) = cluster.quietly(|state| state.poll_check(now))
         {
             let id = check.id;
-            let work = one(Rc::clone(&self.worker), cluster.settings(), check);
+            let work = one(Rc::clone(&self.worker), Arc::downgrade(cluster), cluster.settings(), check);
             let handle = self.running.spawn_local(async move { (id, work.await) });
             self.under_way.insert(id, handle);
         }
@@ -144,11 +145,12 @@ impl Driver {
 /// One check, within its time; `None` where it is this process that failed.
 async fn one(
     worker: Rc<Worker>,
+    cluster: Weak<Cluster>,
     settings: Arc<crate::routing::ClusterSettings>,
     check: Check,
 ) -> Option<Result<(), CheckFailure>> {
     let deadline = Instant::now() + check.timeout;
-    let asked = tokio::time::timeout_at(deadline.into(), ask::ask(&worker, &settings, &check));
+    let asked = tokio::time::timeout_at(deadline.into(), ask::ask(&worker, &cluster, &settings, &check));
     match asked.await {
         Err(_) => Some(Err(CheckFailure::TimedOut)),
         Ok(Ok(())) => Some(Ok(())),

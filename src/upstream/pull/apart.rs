@@ -77,9 +77,14 @@ impl Apart {
         self.source.next().await
     }
 
+    /// Says what its packets show of the endpoint. To be called at least once a second.
+    pub(super) fn observe(&self, now: Instant) {
+        self.home.observe(now, &self.held);
+    }
+
     /// Says what its packets show of the endpoint, and looks after the source.
     pub(crate) async fn look_after(&mut self, now: Instant) -> Result<(), Lost> {
-        self.home.observe(now, &self.held);
+        self.observe(now);
         self.source.look_after(now).await
     }
 

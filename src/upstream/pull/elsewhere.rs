@@ -7,8 +7,7 @@ use msm_rtsp::url::RtspUrl;
 use super::Pull;
 use super::source::Reason;
 use crate::cluster::Held;
-use crate::config::OnRedirect;
-use crate::upstream::reach::keeps_tls;
+use crate::upstream::onward::{self, Onward};
 
 /// How long an endpoint that asked to be left is kept where no other one could be had, before it is left again; it doubles up to the
 /// longest. The others may well not have the stream, and none is to be asked without end.
@@ -49,27 +48,22 @@ impl Pull {
         self.leave_after = Instant::now().max(self.since + LEAST_STAY);
     }
 
-    /// The endpoint that the server names, if it may choose that. Servers choose among the cluster's endpoints and nothing else, unless the
-    /// cluster says otherwise: a server must not have this process ask anybody for anything.
+    /// The endpoint that the server names, if it may choose that.
     fn named(&self, to: &RtspUrl) -> Option<Held> {
         let (resolved, settings) = (&self.making.resolved, self.making.settings());
-        let (hub, cluster) = (self.making.handle.id, &settings.name);
-        // Between members it is the certificate that counts, whatever the URL says.
-        let is_safe = |to: &RtspUrl| settings.members.is_some() || keeps_tls(&self.held.url, to);
-        if let Some(held) = resolved.endpoint_at(to) {
-            return (held.url != self.held.url && is_safe(&held.url)).then_some(held);
+        match onward::rule(resolved, &settings, &self.held.url, to) {
+            Ok(Onward::Endpoint(held)) => (held.url != self.held.url).then_some(held),
+            Ok(Onward::Stranger(to)) => {
+                let is_host_alone = matches!(to.resource().as_str(), "" | "/");
+                let own = self.held.url.resource();
+                Some(Held::direct(if is_host_alone { to.with_resource(&own) } else { to }))
+            }
+            Err(refusal) => {
+                let (hub, why) = (self.making.handle.id, refusal.why(&settings.name));
+                tracing::warn!(hub, to = %to.without_credentials(), why, "is not followed: the next endpoint is asked");
+                None
+            }
         }
-        if settings.failover.on_redirect != OnRedirect::Follow {
-            tracing::info!(hub, cluster, %to, "is no endpoint of the cluster that can be had now: the next one is asked (`failover.on_redirect`)");
-            return None;
-        }
-        if !is_safe(to) {
-            tracing::warn!(hub, cluster, %to, "is not followed, as it leads from TLS to a connection in the clear");
-            return None;
-        }
-        let own = self.held.url.resource();
-        let is_host_alone = matches!(to.resource().as_str(), "" | "/");
-        Some(Held::direct(if is_host_alone { to.with_resource(&own) } else { to.without_credentials() }))
     }
 
     /// The endpoint that the server named, once.

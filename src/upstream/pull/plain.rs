@@ -18,7 +18,7 @@ use crate::routing::Transport;
 use crate::upstream::link::{Link, OnFrames};
 use crate::upstream::mend::{Mend, Offer};
 use crate::upstream::play;
-use crate::upstream::reach::describe;
+use crate::upstream::reach::{Answer, describe};
 use crate::upstream::track::{Ask, UpstreamTrack, order, set_up};
 
 /// How long media is waited for over UDP before it is asked for in the connection (`transport: auto`).
@@ -254,8 +254,14 @@ impl PlainSource {
     async fn another(&self) -> Result<(Box<Link>, Described), Error> {
         let Making { worker, via, .. } = &*self.making;
         let settings = &self.making.settings();
-        let link = Link::connect(worker, self.link.client.url(), settings, via.clone()).await?;
-        let (link, described) = describe(worker, Box::new(link), settings, via).await?;
+        let link = self.link.again(worker, settings, via.clone()).await?;
+        let (link, described) = match describe(Box::new(link), worker, settings).await? {
+            Answer::Described(link, described) => (link, *described),
+            // Then it is as good as lost, and who has the stream is looked for from the beginning.
+            Answer::Away(_) => {
+                return Err(self.link.protocol("has the stream no more, and sends us elsewhere"));
+            }
+        };
         if described.setup.len() != self.described.setup.len() {
             return Err(link.protocol("describes the stream with other tracks than before"));
         }

@@ -140,6 +140,7 @@ impl Ready {
         let Self { apart: Apart { mut source, held, home: own, .. }, succession } = self;
         let now = Instant::now();
         own.release_mended(now);
+        held.observe_anew();
         let identical = home.go_on(now, &succession, own.last_rtp());
         let clocks = own.kept(now);
         home.expect_takeover(Takeover { identical, ..takeover });
@@ -278,7 +279,6 @@ impl Pull {
                 let endpoint = ready.apart.name();
                 tracing::info!(hub, upstream = endpoint, "standby is ready");
                 self.making.handle.source.set_standby(Some(&endpoint));
-                self.standby.retry = None;
                 self.standby.told = false;
                 if let Some(home) = &self.home {
                     home.pair(&ready.apart.home, &ready.succession.numbers);
@@ -292,20 +292,39 @@ impl Pull {
             }
             None => {}
         }
+        if let Some(ready) = &self.standby.ready {
+            ready.apart.observe(now);
+        }
         let untrusted = self.standby.ready.as_mut().and_then(|ready| ready.apart.source.check(now).err());
-        let lost = self.standby.lost.take().or(untrusted).map(|lost| lost.why);
+        let lost = self.standby.lost.take().or(untrusted);
+        if let (Some(ready), Some(lost)) = (&self.standby.ready, &lost) {
+            ready.apart.report(lost);
+        }
+        let lost = lost.map(|lost| lost.why);
+        // Where the stream itself is silent, that the standby is says nothing of its endpoint.
+        let heard = self.home.as_ref().and_then(|home| home.last_rtp());
+        let flows = heard.is_some_and(|last| now.saturating_duration_since(last) < settings.media_timeout);
         let worker = Rc::clone(&self.making.worker);
         if let Some(ready) = &self.standby.ready
             && let Some(why) = lost.or_else(|| {
                 let same = ready.apart.held.url == self.held.url;
                 same.then(|| "the stream comes from the same endpoint by now".to_owned()).or_else(|| {
-                    ready.apart.objection(now, &settings, Duration::ZERO).map(|objection| objection.why)
+                    let objection = ready.apart.objection(now, &settings, Duration::ZERO)?;
+                    if flows {
+                        ready.apart.report(&objection);
+                    }
+                    Some(objection.why)
                 })
             })
         {
             tracing::info!(hub, upstream = ready.apart.name(), why, "standby is given up");
             self.making.handle.source.set_standby(Some("none: the last one was given up"));
             if let Some(ready) = self.standby.ready.take() {
+                // One that is lost as soon as it is ready is not had again and again.
+                match now.saturating_duration_since(ready.apart.since) < LONGEST_RETRY {
+                    true => self.retry_later(now),
+                    false => self.standby.retry = None,
+                }
                 ready.apart.end(&worker);
             }
         }

@@ -81,8 +81,8 @@ pub(super) struct Now<'a> {
 
 impl Search {
     /// Has this endpoint describe the stream. Where it has another form, that is the error's if readers are told of it.
-    pub(super) async fn describe(&self, held: Held) -> Result<Candidate, Unready> {
-        match self.candidate(&held).await {
+    pub(super) async fn describe(&self, mut held: Held) -> Result<Candidate, Unready> {
+        match self.candidate(&mut held).await {
             Ok((source, succession)) => Ok(Candidate { source, held, succession }),
             Err(Useless::Failed(error)) => {
                 held.report_failure(&error);
@@ -103,10 +103,10 @@ impl Search {
         self.making.settings().failover.on_change == OnChange::Announce
     }
 
-    async fn candidate(&self, held: &Held) -> Result<(Trial<Source>, Succession), Useless> {
+    async fn candidate(&self, held: &mut Held) -> Result<(Trial<Source>, Succession), Useless> {
         let Making { worker, resolved, via, .. } = &*self.making;
         let settings = &self.making.settings();
-        let found = ask(worker, resolved, settings, &held.url, via).await?;
+        let found = ask(worker, resolved, settings, held, via).await?;
         let numbers = match self.line.successor(&found.described().description) {
             Ok(numbers) => numbers,
             Err(why) => return Err(Useless::Changed(Box::new(found), why)),
@@ -118,7 +118,11 @@ impl Search {
     }
 
     /// Has an endpoint take over; its answer to PLAY, if that was asked for.
-    async fn take_over(&self, held: &Held, now: &Now<'_>) -> Result<(Source, Option<PlayAnswer>), Useless> {
+    async fn take_over(
+        &self,
+        held: &mut Held,
+        now: &Now<'_>,
+    ) -> Result<(Source, Option<PlayAnswer>), Useless> {
         let (mut trial, succession) = self.candidate(held).await?;
         let Some(home) = now.home else { return Ok((trial.keep()?, None)) };
         let source = trial.session()?;
@@ -158,7 +162,7 @@ impl Search {
         let mut none_has_it = None;
         let mut other = None;
         loop {
-            let held = match first.take().map_or_else(|| attempts.next(), Ok) {
+            let mut held = match first.take().map_or_else(|| attempts.next(), Ok) {
                 Ok(held) => held,
                 Err(_) if other.is_some() => return other.ok_or(last).map(Taken::Other),
                 Err(_) if is_over && none_has_it == Some(true) => return Err(last),
@@ -177,7 +181,8 @@ impl Search {
             let began = Instant::now();
             let (endpoint, hub) = (held.url.to_string(), self.making.handle.id);
             let patience = (hold / 3).max(LEAST_ATTEMPT).min(deadline.saturating_duration_since(began));
-            let attempt = tokio::time::timeout(patience, self.take_over(&held, &now)).await;
+            let attempt = tokio::time::timeout(patience, self.take_over(&mut held, &now)).await;
+            attempts.leave_out(&held);
             let is_none =
                 matches!(&attempt, Ok(Err(Useless::Failed(Error::UpstreamStatus { status: 404, .. }))));
             last = match attempt {
