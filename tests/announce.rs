@@ -97,6 +97,9 @@ fn announces(mesh: &TestMesh, outcome: &str) -> f64 {
     mesh.counter(&format!("msm_announces_total{{cluster=\"back\",outcome=\"{outcome}\"}}"))
 }
 
+/// The most that media may be shown earlier or later behind a change than before it, in milliseconds: much less than the time without media.
+const SHIFT: f64 = 400.0;
+
 /// What a client that asks now is told.
 fn described(mesh: &TestMesh) -> Vec<u8> {
     mesh.connect().ask("DESCRIBE", &mesh.url("cam"), &[], b"").body
@@ -153,10 +156,12 @@ fn who_says_yes_goes_on_in_its_session() {
     check_told(&told, &bed.mesh, &player.session);
     check_told(&of_udp, &bed.mesh, &udp.session);
     assert!(String::from_utf8_lossy(&told.body).contains("a=rtpmap:98 H265/90000"));
+    // It takes its time, by which its timestamps advance.
+    std::thread::sleep(5 * MOMENT);
     player.rtsp.reply(&told, 200);
     player.watch_until(2, Duration::from_millis(FRAME * GOP) + 2 * MOMENT);
     let later = [check_line(&player.seen, 0, [96, 98]), check_line(&player.seen, 1, [97, 97])];
-    assert!(later.iter().all(|later| later.abs() < 60.0), "{later:?}");
+    assert!(later.iter().all(|later| later.abs() < SHIFT), "{later:?}");
     assert!((later[0] - later[1]).abs() <= 20.0, "{later:?}");
     let first = player.seen.iter().find(|packet| packet.track == 0 && packet.id == 2).unwrap();
     assert_eq!(first.nal, 32, "it begins with the parameter sets of a keyframe");
@@ -302,9 +307,13 @@ fn an_endpoint_that_is_left_plays_until_readers_have_said_yes() {
     player.rtsp.reply(&told, 200);
     player.watch_until(2, 2 * MOMENT);
     let later = check_line(&player.seen, 0, [96, 98]);
-    assert!(later.abs() < 60.0, "{later}");
-    let gap = player.seen.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
-    assert!(gap < Duration::from_millis(FRAME * GOP), "{gap:?}");
+    assert!(later.abs() < SHIFT, "{later}");
+    // Both have the same camera: hardly a picture of it is missing.
+    let pictures = player.seen.iter().filter(|seen| seen.track == 0 && seen.frame.is_some());
+    let pictures: Vec<_> = pictures.map(|seen| (seen.id, seen.frame.unwrap_or_default())).collect();
+    let at = pictures.iter().position(|(id, _)| *id == 2).unwrap();
+    let missing = pictures[at].1.saturating_sub(pictures[at - 1].1);
+    assert!(u64::from(missing) < GOP, "{missing} pictures");
     let told = other.rtsp.next_told();
     other.rtsp.reply(&told, 405);
     has_ended(&mut other.rtsp, SOON);
@@ -392,7 +401,8 @@ fn who_is_to_go_to_another_backend_is_told_and_stays_if_it_says_no() {
     goes.rtsp.reply(&told, 200);
     stays.rtsp.reply(&of_stays, 501);
     goes.watch_until(2, MOMENT);
-    assert!(check_line(&goes.seen, 0, [96, 98]).abs() < 60.0);
+    let later = check_line(&goes.seen, 0, [96, 98]);
+    assert!(later.abs() < SHIFT, "{later}");
     mesh.wait_counter("msm_announces_total{cluster=\"back\",outcome=\"refused\"}", 1.0);
     stays.watch(MOMENT);
     stays.seen.clear();

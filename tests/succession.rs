@@ -10,9 +10,12 @@
 
 mod common;
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use common::{Line, Publisher, Reader, TcpPublisher, TcpReader, TestMesh, VIDEO, keyframe, rtp};
+use common::{
+    Line, Publisher, Reader, Rtsp, TcpPublisher, TcpReader, TestMesh, VIDEO, keyframe, reader_port, rtp,
+};
 use msm::Mesh;
 use tokio::time::timeout;
 
@@ -214,4 +217,66 @@ fn readers_inside_the_application_go_over_too() {
     });
     mesh.wait_value("msm_streams ", 0.0);
     mesh.wait_value("msm_readers{", 0.0);
+}
+
+/// A session that reads a group: its connection, where the group is, and its identifier.
+fn listen(mesh: &TestMesh) -> (Rtsp, (Ipv4Addr, u16), String) {
+    let (mut rtsp, url) = (mesh.connect(), mesh.url("cam"));
+    let transport = [("Transport", "RTP/AVP;multicast")];
+    let answer = rtsp.ask("SETUP", &format!("{url}/trackID=0"), &transport, b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let field = |part: &str| part.strip_prefix("destination=").map(str::to_owned);
+    let group = answer.header("transport").split(';').find_map(field).unwrap();
+    let (port, session) = (answer.ports("port").0, answer.session());
+    assert_eq!(rtsp.ask("PLAY", &url, &[("Session", &session)], b"").status, 200);
+    (rtsp, (group.parse().unwrap(), port), session)
+}
+
+#[test]
+fn a_multicast_group_goes_over_with_all_who_listen() {
+    let mesh = TestMesh::from_yaml(&format!(
+        "workers: 2\nlisteners: [{{name: test, address: '127.0.0.1:0', ports: {}, interface: lo}}]\n",
+        reader_port()
+    ));
+    let mut first = TcpPublisher::start(&mesh, "cam");
+    let (mut one, (group, port), session) = listen(&mesh);
+    let (mut other, same, of_other) = listen(&mesh);
+    assert_eq!(same, (group, port));
+    let socket = UdpSocket::bind((group, port)).unwrap();
+    socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST).unwrap();
+    let recv = |patience: Duration| {
+        socket.set_read_timeout(Some(patience)).unwrap();
+        let mut packet = vec![0; 2048];
+        let length = socket.recv(&mut packet).ok()?;
+        packet.truncate(length);
+        Some(packet)
+    };
+    let mut line = Line::default();
+    for packet in frames(60_000, 5_000, 1) {
+        first.send(&packet);
+        line.check(&recv(SOON).expect("nothing comes to the group"), &packet);
+    }
+    drop(first);
+    std::thread::sleep(MOMENT);
+    let mut again = TcpPublisher::start(&mesh, "cam");
+    let key = |number: u16| keyframe(9_u16.wrapping_add(number), 700_000 + u32::from(number) * 90, 2, 500);
+    let packet = until(|number| again.send(&key(number)), || recv(MOMENT));
+    line.check(&packet, &key(0));
+    // All who listen have their session still, and who comes now listens to the same.
+    let (mut late, to, of_late) = listen(&mesh);
+    assert_eq!(to, (group, port));
+    let url = mesh.url("cam");
+    for (rtsp, session) in [(&mut one, &session), (&mut other, &of_other), (&mut late, &of_late)] {
+        assert_eq!(rtsp.ask("GET_PARAMETER", &url, &[("Session", session)], b"").status, 200);
+    }
+    // It ends with the last of them.
+    for (rtsp, session) in [(&mut one, &session), (&mut other, &of_other), (&mut late, &of_late)] {
+        let packet = until(|number| again.send(&key(1_000 + number)), || recv(MOMENT));
+        assert_eq!(packet.len(), 500);
+        assert_eq!(rtsp.ask("TEARDOWN", &url, &[("Session", session)], b"").status, 200);
+    }
+    mesh.wait_value("msm_readers{", 0.0);
+    while recv(MOMENT).is_some() {}
+    again.send(&key(9_000));
+    assert_eq!(recv(3 * MOMENT), None);
 }

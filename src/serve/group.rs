@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use msm_core::hub::{ReaderId, ReaderSetup, ReaderTrack};
@@ -27,15 +27,24 @@ pub(crate) struct Group {
     pub(crate) ttl: u8,
 }
 
-/// A stream's multicast reader, on the stream's home worker; it ends with the last session that holds it, wherever
+/// A stream's multicast reader, on the worker that was home to the stream when it began; it ends with the last session that holds it, wherever
 /// that lives.
 pub(crate) struct GroupReader {
     pub(crate) groups: Vec<Group>,
     shared: Weak<Shared>,
-    id: ReaderId,
+    listener: usize,
+    worker: usize,
     started: AtomicBool,
-    lease: Lease,
+    reads: std::sync::Mutex<Reads>,
+    /// Held while it goes over to another stream.
+    crossing: Mutex<()>,
     _leases: Vec<GroupLease>,
+}
+
+/// What it reads, and as which of the readers there.
+struct Reads {
+    lease: Lease,
+    id: ReaderId,
 }
 
 /// The group readers of a mesh, by listener and stream.
@@ -68,9 +77,9 @@ pub(crate) async fn join(
 
 async fn enter(worker: &Rc<Worker>, listener: usize, handle: &Arc<HubHandle>) -> Result<GroupReader, Error> {
     let refused = || Error::Refused("multicast is not served here".into());
-    let listener = worker.listener(listener).ok_or_else(refused)?.shared();
-    let pool = listener.groups.as_ref().ok_or_else(refused)?;
-    let socket = multicast::sender(pool.is_v6(), pool.ttl, &listener.settings.options)
+    let listening = worker.listener(listener).ok_or_else(refused)?.shared();
+    let pool = listening.groups.as_ref().ok_or_else(refused)?;
+    let socket = multicast::sender(pool.is_v6(), pool.ttl, &listening.settings.options)
         .map_err(|error| Error::socket("multicast sender", error))?;
     let socket = Rc::new(socket);
     let shard = worker.shard(handle).await?;
@@ -104,22 +113,26 @@ async fn enter(worker: &Rc<Worker>, listener: usize, handle: &Arc<HubHandle>) ->
     Ok(GroupReader {
         groups,
         shared: Arc::downgrade(&worker.shared),
-        id,
+        listener,
+        worker: worker.id,
         started: AtomicBool::new(false),
-        lease: handle.lease(),
+        reads: std::sync::Mutex::new(Reads { lease: handle.lease(), id }),
+        crossing: Mutex::default(),
         _leases: leases,
     })
 }
 
 impl GroupReader {
     /// Starts to send, if nobody has asked for it yet; asks for a keyframe for whoever has just tuned in.
-    pub(crate) async fn play(&self) -> Result<(), Error> {
+    pub(crate) async fn play(self: &Arc<Self>) -> Result<(), Error> {
         let shared = self.shared.upgrade().ok_or(Error::Stopped)?;
-        let first = !self.started.swap(true, Ordering::AcqRel);
-        let (hub, id, tracks) = (self.lease.id, self.id, self.groups.len());
+        let (own, tracks) = (Arc::clone(self), self.groups.len());
         shared
-            .worker(self.lease.worker)?
+            .worker(self.worker)?
             .call(move |worker| {
+                // On the worker that it goes over on: it is either before or behind that.
+                let (hub, id) = own.place();
+                let first = !own.started.swap(true, Ordering::AcqRel);
                 let shard = worker.shard_of(hub).ok_or(Error::StreamEnded)?;
                 let now = Instant::now();
                 if first {
@@ -131,13 +144,64 @@ impl GroupReader {
             })
             .await?
     }
+
+    fn reads(&self) -> MutexGuard<'_, Reads> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stream that it reads, and its number there.
+    fn place(&self) -> (u64, ReaderId) {
+        let reads = self.reads();
+        (reads.lease.id, reads.id)
+    }
+
+    /// Whether it reads this stream.
+    pub(crate) fn is_of(&self, handle: &HubHandle) -> bool {
+        self.place().0 == handle.id
+    }
+
+    /// Goes over to `next`, from its next keyframe on, with all who listen: to the same addresses, with the same SSRC, in one line of numbers.
+    /// The first session of the group that goes over has it do so, the others wait for that.
+    ///
+    /// # Errors
+    /// The other stream cannot be had. The group stays where it is.
+    pub(crate) async fn move_to(self: &Arc<Self>, next: &Arc<HubHandle>) -> Result<(), Error> {
+        let _turn = self.crossing.lock().await;
+        if self.is_of(next) {
+            return Ok(());
+        }
+        let shared = self.shared.upgrade().ok_or(Error::Stopped)?;
+        let (own, stream) = (Arc::clone(self), Arc::clone(next));
+        let crossing = shared.worker(self.worker)?.run(move |worker| async move {
+            let shard = worker.shard(&stream).await?;
+            if own.started.load(Ordering::Acquire) {
+                shard.await_keyframe().await;
+            }
+            // From here on in one turn: nothing comes in between.
+            let (hub, id) = own.place();
+            let before = worker.shard_of(hub).ok_or(Error::StreamEnded)?;
+            let plays = own.started.load(Ordering::Acquire);
+            let there = shard.take_over(Instant::now(), &before, id, plays).map_err(Error::from)?;
+            let left = std::mem::replace(&mut *own.reads(), Reads { lease: stream.lease(), id: there });
+            drop(left);
+            Ok::<(), Error>(())
+        });
+        crossing.await??;
+        // Who comes from now on joins it, unless somebody has begun another one meanwhile.
+        let mut table = shared.groups.0.lock().await;
+        let place = table.entry((self.listener, next.id)).or_default();
+        if place.strong_count() == 0 {
+            *place = Arc::downgrade(self);
+        }
+        Ok(())
+    }
 }
 
 impl Drop for GroupReader {
     fn drop(&mut self) {
         let Some(shared) = self.shared.upgrade() else { return };
-        let (hub, id) = (self.lease.id, self.id);
-        if let Ok(home) = shared.worker(self.lease.worker) {
+        let (hub, id) = self.place();
+        if let Ok(home) = shared.worker(self.worker) {
             let _ = home.post(move |worker| {
                 if let Some(shard) = worker.shard_of(hub) {
                     shard.remove(Instant::now(), id, true);

@@ -53,8 +53,9 @@ impl Session {
         worker: &Rc<Worker>,
         from: u64,
         next: &Arc<HubHandle>,
+        form: Form,
     ) -> bool {
-        self.cross(worker, from, next, Form::Known).await.unwrap_or_else(|error| {
+        self.cross(worker, from, next, form).await.unwrap_or_else(|error| {
             tracing::warn!(session = %self.id, peer = %self.owner, %error, "cannot go over to another stream");
             false
         })
@@ -107,7 +108,7 @@ impl Session {
                 }
                 playing.is_ok() && self.tell(worker, &change).await == Some(Way::Moved)
             }
-            None => self.go_over(worker, from, &next).await,
+            None => self.go_over(worker, from, &next, Form::Known).await,
         };
         if goes_over {
             tracing::debug!(session = %self.id, peer = %self.owner, url = %grant.url, hub = next.id, "reads another backend's stream");

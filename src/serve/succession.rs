@@ -10,6 +10,7 @@ use crate::api::reader::move_seats;
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
 use crate::hub::registry::{Entrance, HubKey, Left};
+use crate::serve::reader::Form;
 use crate::serve::session::Session;
 use crate::shared::Shared;
 use crate::worker::Worker;
@@ -108,7 +109,7 @@ async fn move_readers(worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>) {
     for session in worker.sessions.all() {
         let (worker, next) = (Rc::clone(worker), Arc::clone(next));
         crossings.push(tokio::task::spawn_local(async move {
-            Session::go_over(&session, &worker, from, &next).await;
+            Session::go_over(&session, &worker, from, &next, Form::All).await;
         }));
     }
     let (own, next) = (Rc::clone(worker), Arc::clone(next));

@@ -21,12 +21,15 @@ from gst_garbage import KINDS, Garbage  # noqa: E402
 # One thread, so one slice a picture: the payloader would repeat the parameter sets between the slices of a key frame,
 # which decoders rightly take as damage.
 LIVE = (
-    "( videotestsrc is-live=1 pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1"
-    " ! x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max={gop} bitrate=300"
-    " ! video/x-h264,profile=constrained-baseline ! rtph264pay name=pay0 pt=96 mtu=1200 config-interval={config}"
+    "( videotestsrc is-live=1 pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1 ! {video}"
     " audiotestsrc is-live=1 wave=ticks ! audio/x-raw,rate=48000,channels=1 ! opusenc bitrate=32000"
     " ! rtpopuspay name=pay1 pt=97 )"
 )
+H264 = (
+    "x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max={gop} bitrate=300"
+    " ! video/x-h264,profile=constrained-baseline ! rtph264pay name=pay0 pt=96 mtu=1200 config-interval={config}"
+)
+VP8 = "vp8enc deadline=1 keyframe-max-dist={gop} target-bitrate=300000 ! rtpvp8pay name=pay0 pt=96 mtu=1200"
 FILE = (
     "( filesrc location={file} ! matroskademux name=d"
     " d. ! queue ! h264parse ! rtph264pay name=pay0 pt=96 mtu=1200 config-interval=-1"
@@ -52,6 +55,7 @@ def arguments():
     parser.add_argument("--tls", help="speak TLS with the certificate and key of this PEM file; needs --auth")
     parser.add_argument("--client-ca", help="absolute path of the authority that clients must have a certificate of; needs --tls")
     parser.add_argument("--gop", type=int, default=25, help="frames from key frame to key frame")
+    parser.add_argument("--vp8", action="store_true", help="another codec, by the same number")
     parser.add_argument("--config", type=int, default=-1, help="seconds between parameter sets; -1 with each IDR, 0 never")
     parser.add_argument("--file", help="serve this Matroska file (H.264, Opus) to each client from its beginning")
     parser.add_argument("--srtp", action="store_true", help="SRTP, keyed by MIKEY")
@@ -156,7 +160,8 @@ def main():
     elif options.file:
         factory.set_launch(FILE.format(file=options.file))
     else:
-        factory.set_launch(LIVE.format(gop=options.gop, config=options.config))
+        video = (VP8 if options.vp8 else H264).format(gop=options.gop, config=options.config)
+        factory.set_launch(LIVE.format(video=video))
         factory.set_shared("multicast" in options.transports)
 
     lower = GstRtsp.RTSPLowerTrans

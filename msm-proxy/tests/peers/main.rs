@@ -13,6 +13,7 @@
 // Helpers of tests, whose way to report is to panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod announced;
 mod crowd;
 mod fallback;
 mod faults;

@@ -19,6 +19,8 @@ use crate::worker::Worker;
 pub(crate) enum Form {
     /// It is described as the one before.
     Known,
+    /// It is, and whoever reads that one goes over.
+    All,
     /// It was told how it is described, and said yes. `at_once`: the one before brings nothing any more, so that it begins with what was kept.
     Told { at_once: bool },
 }
@@ -58,18 +60,26 @@ impl ReaderRole {
     ) -> Result<(), Error> {
         let handle = lease.handle();
         let fits = match form {
-            Form::Known => handle.tracks() == self.lease.tracks(),
+            Form::Known | Form::All => handle.tracks() == self.lease.tracks(),
             Form::Told { .. } => self.fits(&handle),
         };
         if !fits {
             return Err(Error::Refused("the other stream has other tracks".into()));
         }
-        let groups = self.tracks.iter().any(|track| matches!(track.path, Path::Group(_)));
-        if groups || self.lease.unshared || handle.unshared {
-            return Err(Error::Refused("only readers of live streams over unicast are moved".into()));
+        if self.lease.unshared || handle.unshared {
+            return Err(Error::Refused("only readers of live streams are moved".into()));
+        }
+        for track in &self.tracks {
+            let Path::Group(group) = &track.path else { continue };
+            if form == Form::All {
+                handle.prepare().await?;
+                group.move_to(&handle).await?;
+            } else if !group.is_of(&handle) {
+                return Err(Error::Refused("its multicast group is for others as well, who stay".into()));
+            }
         }
         let anew = match form {
-            Form::Known => Vec::new(),
+            Form::Known | Form::All => Vec::new(),
             Form::Told { .. } => {
                 self.tracks.iter().map(|own| anew(worker, own, &self.lease, &handle)).collect()
             }
@@ -152,7 +162,9 @@ async fn cross(
     on_end: OnEnd,
 ) -> Result<ReaderId, Error> {
     let shard = worker.shard(&from.handle).await?;
-    if from.plays && !(from.at_once && shard.has_keyframes()) {
+    // A group has waited for its own.
+    let waits = from.plays && !tracks.is_empty();
+    if waits && !(from.at_once && shard.has_keyframes()) {
         shard.await_keyframe().await;
     }
     // From here on in one turn: nothing comes in between.
