@@ -23,7 +23,7 @@ fn keys(node: &Value, defs: &Value, path: &[String], depth: usize, found: &mut V
         }
     }
     for (name, value) in node["properties"].as_object().into_iter().flatten() {
-        let path = [path, &[name.clone()]].concat();
+        let path = [path, std::slice::from_ref(name)].concat();
         keys(value, defs, &path, depth + 1, found);
         found.push(path);
     }
