@@ -1,13 +1,11 @@
 //! Two members and somebody between them, with a stream that flows.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-
 use std::time::{Duration, Instant};
 
-use super::common::{Line, Publisher, Reader, TestMesh};
-use super::member::Ca;
-use super::pair::{far, near_by, numbered};
-use super::relay::Relay;
+use crate::common::member::Ca;
+use crate::common::pair::{far, near_by, numbered};
+use crate::common::relay::Relay;
+use crate::common::{Line, Publisher, Reader, TestMesh};
 
 /// Two members, what is between them, a publisher and a reader whose first packet came.
 pub struct Stage {
