@@ -34,7 +34,11 @@ pub fn keep_all() {
 fn keep_until(level: LevelFilter) {
     let builder = tracing_subscriber::fmt().with_max_level(level);
     let _ = builder.with_ansi(false).with_writer(|| Keeper).try_init();
-    assert_eq!(LevelFilter::current(), level, "all tests of one crate keep the same, or none of it means anything");
+    assert_eq!(
+        LevelFilter::current(),
+        level,
+        "all tests of one crate keep the same, or none of it means anything"
+    );
 }
 
 /// What was logged so far.

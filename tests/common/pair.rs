@@ -2,10 +2,11 @@
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use msm_auth::identity::source::IdentitySource;
 
-use crate::common::{TestMesh, reader_port, rtp};
+use crate::common::{Line, Publisher, Reader, TestMesh, reader_port, rtp};
 
 /// Whatever plain publishers publish into the far member, the near one may read; and it may publish below `from/`.
 pub const FAR_ROUTES: &str = "routes:\n\
@@ -82,4 +83,15 @@ pub fn numbered(number: u16) -> Vec<u8> {
     let mut packet = rtp(number, u32::from(number) * 3000, 7, if number == 0 { 0x65 } else { 0x41 }, 1000);
     packet[20..22].copy_from_slice(&number.to_be_bytes());
     packet
+}
+
+/// Sends packets and sees each of them arrive, once and in order; `next` is the first one's number.
+pub fn pass(ends: (&Publisher, &Reader), line: &mut Line, next: &mut u16, packets: u16) {
+    for _ in 0..packets {
+        let packet = numbered(*next);
+        *next += 1;
+        ends.0.send(&packet);
+        line.check(&ends.1.recv(), &packet);
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -154,11 +154,6 @@ impl Relay {
         *self.state.policy.lock().unwrap() = Box::new(policy);
     }
 
-    /// Sends a datagram from the relay's own address.
-    pub fn inject(&self, way: Way, datagram: &[u8]) {
-        self.inject_on(0, way, datagram);
-    }
-
     /// Sends a datagram as if it had come by this path.
     pub fn inject_on(&self, path: usize, way: Way, datagram: &[u8]) {
         let paths = self.state.paths.lock().unwrap();

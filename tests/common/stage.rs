@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::common::member::Ca;
-use crate::common::pair::{far, near_by, numbered};
-use crate::common::relay::Relay;
+use crate::common::pair::{far, near_by, numbered, pass};
+use crate::common::relay::{Relay, Way};
 use crate::common::{Line, Publisher, Reader, TestMesh};
 
 /// Two members, what is between them, a publisher and a reader whose first packet came.
@@ -44,13 +44,35 @@ impl Stage {
 
     /// Sends packets and sees each of them arrive, once and in order.
     pub fn pass(&mut self, packets: u16) {
-        for _ in 0..packets {
+        pass((&self.publisher, &self.reader), &mut self.line, &mut self.next, packets);
+    }
+
+    /// From now on each two packets of media change places.
+    pub fn swap(&self) {
+        let mut held: Option<Vec<u8>> = None;
+        self.relay.set(move |way, datagram| {
+            if way == Way::ToAcceptor || !is_rtp(datagram) || datagram[1] & 0x7f != 96 {
+                return vec![datagram.to_vec()];
+            }
+            match held.take() {
+                Some(earlier) => vec![datagram.to_vec(), earlier],
+                None => {
+                    held = Some(datagram.to_vec());
+                    vec![]
+                }
+            }
+        });
+    }
+
+    /// Sends two packets, and not as one burst: whoever is between would see them, and the members, in any grouping.
+    pub fn send_two(&mut self) -> [Vec<u8>; 2] {
+        [(); 2].map(|()| {
             let packet = numbered(self.next);
             self.next += 1;
             self.publisher.send(&packet);
-            self.line.check(&self.reader.recv(), &packet);
             std::thread::sleep(Duration::from_millis(1));
-        }
+            packet
+        })
     }
 
     /// How the near member's packets go.

@@ -48,23 +48,9 @@ const OFF: &str = ", protection: {latency: 0s}";
 fn packets_in_another_order_are_delivered_with_their_own_numbers() {
     // Protection would put them in order.
     let mut stage = Stage::by(OFF);
-    let mut held: Option<Vec<u8>> = None;
-    stage.relay.set(move |way, datagram| match held.take() {
-        _ if way == Way::ToAcceptor || !is_rtp(datagram) => vec![datagram.to_vec()],
-        Some(earlier) => vec![datagram.to_vec(), earlier],
-        None => {
-            held = Some(datagram.to_vec());
-            vec![]
-        }
-    });
+    stage.swap();
     for pair in 0..100u16 {
-        let packets = [numbered(stage.next), numbered(stage.next + 1)];
-        stage.next += 2;
-        for packet in &packets {
-            stage.publisher.send(packet);
-            // Not as one burst: the relay would see them, and the members, in any grouping.
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let packets = stage.send_two();
         let mut received = [stage.reader.recv(), stage.reader.recv()];
         received.sort_by_key(|packet| u16::from_be_bytes([packet[2], packet[3]]));
         for (packet, sent) in received.iter().zip(&packets) {

@@ -9,7 +9,7 @@ use msm::{FlowProtection, PathStatus};
 use msm_core::rng::Rng;
 
 use crate::common::member::{Ca, begin, connect, member_config};
-use crate::common::pair::{FAR_ROUTES, far, free_port, near_by, numbered};
+use crate::common::pair::{FAR_ROUTES, far, free_port, near_by, numbered, pass};
 use crate::common::relay::{Relay, Way};
 use crate::common::stage::{Stage, is_rtp};
 use crate::common::{Line, Publisher, Reader, TestMesh, reader_port};
@@ -209,12 +209,7 @@ fn what_answers_leaves_from_the_address_that_was_reached() {
     let near = near_by(&ca.member("/near"), reached, "");
     let publisher = Publisher::start(&far, "live/one");
     let reader = Reader::start(&near, "live/one");
-    let mut line = Line::default();
-    for number in 0..100 {
-        let packet = numbered(number);
-        publisher.send(&packet);
-        line.check(&reader.recv(), &packet);
-    }
+    pass((&publisher, &reader), &mut Line::default(), &mut 0, 100);
     assert_eq!(paths_of(&near)[0].to, Some(reached.to_string()));
     assert_eq!(paths_of(&far)[0].from.as_deref(), Some("127.0.0.9"));
 }

@@ -198,27 +198,9 @@ fn the_very_first_packets_that_are_published_come_again_too() {
 #[test]
 fn packets_in_another_order_wait_for_each_other() {
     let mut stage = Stage::new();
-    let mut held: Option<Vec<u8>> = None;
-    stage.relay.set(move |way, datagram| {
-        if way == Way::ToAcceptor || !is_rtp(datagram) || datagram[1] & 0x7f != 96 {
-            return vec![datagram.to_vec()];
-        }
-        match held.take() {
-            Some(earlier) => vec![datagram.to_vec(), earlier],
-            None => {
-                held = Some(datagram.to_vec());
-                vec![]
-            }
-        }
-    });
+    stage.swap();
     for pair in 0..100u16 {
-        let packets = [numbered(stage.next), numbered(stage.next + 1)];
-        stage.next += 2;
-        for packet in &packets {
-            stage.publisher.send(packet);
-            // Not as one burst: the relay would see them, and the members, in any grouping.
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let packets = stage.send_two();
         for packet in &packets {
             stage.line.check(&stage.reader.recv(), packet);
         }

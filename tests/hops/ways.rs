@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::member::Ca;
-use crate::common::pair::{far, near, numbered};
+use crate::common::pair::{far, near, numbered, pass};
 use crate::common::relay::{Relay, Way};
 use crate::common::stage::{Stage, is_rtp};
 use crate::common::{Line, Publisher, Reader, keyframe, reader_port};
@@ -75,12 +75,7 @@ fn a_member_whose_port_is_mapped_is_reached_by_udp_too() {
     let near = near(&ca.member("/near"), relay.address, "");
     let publisher = Publisher::start(&far, "live/one");
     let reader = Reader::start(&near, "live/one");
-    let mut line = Line::default();
-    for number in 0..100 {
-        let packet = numbered(number);
-        publisher.send(&packet);
-        line.check(&reader.recv(), &packet);
-    }
+    pass((&publisher, &reader), &mut Line::default(), &mut 0, 100);
     let way = near.block_on(near.mesh.status()).hops[0].way.clone();
     assert_eq!(way, format!("udp {mapped}"));
 }

@@ -1,32 +1,9 @@
 //! The end of a mesh that has sessions.
 
-use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use crate::common::server::Server;
-use crate::common::{Publisher, Reader, TcpReader, TestMesh, VIDEO, keyframe};
-
-/// Whether an RTCP datagram holds a BYE (`RFC 3550 §6.6`).
-fn has_bye(mut datagram: &[u8]) -> bool {
-    while datagram.len() >= 4 {
-        if datagram[1] == 203 {
-            return true;
-        }
-        let length = 4 * (usize::from(u16::from_be_bytes([datagram[2], datagram[3]])) + 1);
-        datagram = datagram.get(length..).unwrap_or_default();
-    }
-    false
-}
-
-fn wait_bye(rtcp: &UdpSocket) {
-    let mut scratch = [0; 2048];
-    loop {
-        let length = rtcp.recv(&mut scratch).expect("a BYE comes");
-        if has_bye(&scratch[..length]) {
-            return;
-        }
-    }
-}
+use crate::common::{Publisher, Reader, TcpReader, TestMesh, VIDEO, has_bye, keyframe, wait_bye};
 
 /// Begins the end, and waits until new sessions are refused.
 fn drain(mesh: &TestMesh, deadline: Duration) -> std::thread::JoinHandle<Instant> {

@@ -1,12 +1,11 @@
 //! Another process in the place of a member, and of one that speaks TLS with players.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use msm_auth::identity::source::IdentitySource;
 
 use crate::common::member::Ca;
-use crate::common::pair::{free_port, near, numbered};
+use crate::common::pair::{free_port, near, pass};
 use crate::common::succession::Way;
 use crate::common::tls::{Authority, connect};
 use crate::common::{Line, Publisher, Reader, TcpPublisher, TcpReader, TestMesh, keyframe, reader_port};
@@ -34,13 +33,7 @@ impl Flow {
     }
 
     fn pass(&mut self, packets: u16) {
-        for _ in 0..packets {
-            let packet = numbered(self.next);
-            self.next += 1;
-            self.publisher.send(&packet);
-            self.line.check(&self.reader.recv(), &packet);
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        pass((&self.publisher, &self.reader), &mut self.line, &mut self.next, packets);
     }
 }
 

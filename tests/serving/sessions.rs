@@ -5,7 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Line, Publisher, Reader, Rtsp, TcpPublisher, TcpReader, TestMesh, VIDEO, keyframe, pair, reader_port, rtp,
+    Line, Publisher, Reader, Rtsp, TcpPublisher, TcpReader, TestMesh, VIDEO, has_bye, keyframe, pair,
+    reader_port, rtp, wait_bye,
 };
 
 #[test]
@@ -279,31 +280,8 @@ fn teardown_frees_and_says_bye() {
     assert_eq!(reader.rtsp.ask("OPTIONS", &url, &[], b"").status, 200);
 }
 
-fn has_bye(datagram: &[u8]) -> bool {
-    let mut rest = datagram;
-    while rest.len() >= 4 {
-        if rest[1] == 203 {
-            return true;
-        }
-        let length = 4 + 4 * usize::from(u16::from_be_bytes([rest[2], rest[3]]));
-        rest = rest.get(length..).unwrap_or_default();
-    }
-    false
-}
-
 /// Streams end with their publishers.
 const AT_ONCE: &str = "routes: [{name: local, match: {url: '/{path...}'}, publish: {resume: 0s}}]";
-
-/// Waits for a BYE on a socket.
-fn wait_bye(rtcp: &UdpSocket) {
-    let mut scratch = [0; 2048];
-    loop {
-        let length = rtcp.recv(&mut scratch).expect("a BYE comes");
-        if has_bye(&scratch[..length]) {
-            return;
-        }
-    }
-}
 
 #[test]
 fn readers_are_told_when_the_publisher_leaves_and_another_may_come() {

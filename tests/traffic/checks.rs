@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use msm::EndpointStatus;
@@ -57,6 +57,35 @@ fn serve(asked: &Asked) -> (u16, String, String) {
         }
         "SETUP" => (461, String::new(), String::new()),
         _ => (200, session, String::new()),
+    }
+}
+
+/// Somebody who sends all the time.
+struct Flow {
+    over: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Flow {
+    fn start(mut send: impl FnMut(u16) + Send + 'static) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let own = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            for number in 0.. {
+                if own.load(Ordering::SeqCst) {
+                    return;
+                }
+                send(number);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Self { over, thread }
+    }
+
+    /// Ends it; what it sent by is gone, too.
+    fn stop(self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap();
     }
 }
 
@@ -152,21 +181,16 @@ fn rtp_wants_media_and_leaves_its_session() {
     let mut unknown = keyframe(1, 1, 7, 100);
     unknown[1] = 0x80 | 77;
     // There is always something behind the next answer to PLAY.
-    let stop = Arc::new(AtomicBool::new(false));
-    let (stopped, media, garbage) = (Arc::clone(&stop), Arc::clone(&well), Arc::clone(&noisy));
-    let flowing = std::thread::spawn(move || {
-        while !stopped.load(Ordering::SeqCst) {
-            media.frame_with_play(0, &keyframe(1, 1, 7, 100));
-            garbage.frame_with_play(0, &unknown);
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    let (media, garbage) = (Arc::clone(&well), Arc::clone(&noisy));
+    let flow = Flow::start(move |_| {
+        media.frame_with_play(0, &keyframe(1, 1, 7, 100));
+        garbage.frame_with_play(0, &unknown);
     });
     let mesh = asking(&[url(&well), url(&mute), url(&noisy)], "rtp, path: /probe", ", transport: tcp");
     wait_health(&mesh, 0, "healthy", "good");
     wait_health(&mesh, 1, "unhealthy", "no media came");
     wait_health(&mesh, 2, "unhealthy", "no media came");
-    stop.store(true, Ordering::SeqCst);
-    flowing.join().unwrap();
+    flow.stop();
     for server in [&*well, &mute, &*noisy] {
         let left = server.wait("TEARDOWN", 1);
         assert_eq!(left.connection, server.wait("PLAY", 1).connection);
@@ -179,26 +203,11 @@ fn rtp_wants_media_and_leaves_its_session() {
 fn rtp_over_udp_follows_the_media() {
     let back = TestMesh::start("");
     let publisher = Publisher::start(&back, "probe");
-    let stop = Arc::new(AtomicBool::new(false));
-    let number = Arc::new(AtomicU16::new(0));
-    let flow = |publisher: Publisher| {
-        let (stop, number) = (Arc::clone(&stop), Arc::clone(&number));
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::SeqCst) {
-                let number = number.fetch_add(1, Ordering::SeqCst);
-                publisher.send(&keyframe(number, u32::from(number) * 3000, 7, 200));
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            publisher
-        })
-    };
-    let flowing = flow(publisher);
+    let flow = Flow::start(move |number| publisher.send(&keyframe(number, u32::from(number) * 3000, 7, 200)));
     let mesh = asking(&[format!("rtsp://{}", back.address)], "rtp, path: /probe", ", transport: udp");
     wait_health(&mesh, 0, "healthy", "good");
-    stop.store(true, Ordering::SeqCst);
-    let publisher = flowing.join().unwrap();
     // Whoever published takes the stream along.
-    drop(publisher);
+    flow.stop();
     wait_health(&mesh, 0, "unhealthy", "answered 404");
 }
 
@@ -237,16 +246,8 @@ fn members_are_asked_as_members() {
     let ca = Ca::new("test.example");
     let (far_mesh, hop) = far(&ca.member("/far"), "");
     let publisher = far_mesh.block_on(far_mesh.mesh.publish(&far_mesh.url("probe"), VIDEO)).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let flowing = std::thread::spawn(move || {
-        for number in 0u16.. {
-            if stopped.load(Ordering::SeqCst) {
-                return;
-            }
-            publisher.send(0, keyframe(number, u32::from(number) * 3000, 7, 200)).unwrap();
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    let flow = Flow::start(move |number| {
+        publisher.send(0, keyframe(number, u32::from(number) * 3000, 7, 200)).unwrap();
     });
     for check in ["options", "describe, path: /probe", "rtp, path: /probe"] {
         let active = format!("\n    health: {{active: {{check: {check}, {ACTIVE}}}}}");
@@ -259,8 +260,7 @@ fn members_are_asked_as_members() {
         assert_eq!(near.counter("msm_streams "), 0.0);
     }
     far_mesh.wait_value("msm_sessions ", 0.0);
-    stop.store(true, Ordering::SeqCst);
-    flowing.join().unwrap();
+    flow.stop();
 }
 
 #[test]
@@ -294,20 +294,12 @@ fn what_a_member_has_kept_does_not_say_that_media_flows() {
     let mut reader = near.block_on(near.mesh.open(&near.url("probe"))).unwrap();
     let kept = near.block_on(async { tokio::time::timeout(Duration::from_secs(10), reader.next()).await });
     assert!(kept.expect("it was kept").unwrap().is_some());
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let flowing = std::thread::spawn(move || {
-        for number in 2u16.. {
-            if stopped.load(Ordering::SeqCst) {
-                return;
-            }
-            publisher.send(0, keyframe(number, u32::from(number) * 3000, 7, 200)).unwrap();
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    let flow = Flow::start(move |number| {
+        let number = number + 2;
+        publisher.send(0, keyframe(number, u32::from(number) * 3000, 7, 200)).unwrap();
     });
     wait_health(&near, 0, "healthy", "good");
-    stop.store(true, Ordering::SeqCst);
-    flowing.join().unwrap();
+    flow.stop();
 }
 
 #[test]
@@ -320,16 +312,8 @@ fn what_sessions_bring_is_known_of_their_endpoint() {
         back.address
     ));
     let reader = common::TcpReader::start(&mesh, "live");
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let flowing = std::thread::spawn(move || {
-        for number in 0u16.. {
-            if stopped.load(Ordering::SeqCst) {
-                return;
-            }
-            publisher.send(&keyframe(number, u32::from(number) * 3000, 7, 1000));
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    let flow = Flow::start(move |number| {
+        publisher.send(&keyframe(number, u32::from(number) * 3000, 7, 1000));
     });
     let deadline = Instant::now() + Duration::from_secs(20);
     let wait = |wanted: fn(&EndpointStatus) -> bool| {
@@ -342,6 +326,5 @@ fn what_sessions_bring_is_known_of_their_endpoint() {
     wait(|endpoint| endpoint.sessions == 1 && (50_000..1_000_000).contains(&endpoint.bitrate));
     drop(reader);
     wait(|endpoint| endpoint.sessions == 0 && endpoint.bitrate == 0);
-    stop.store(true, Ordering::SeqCst);
-    flowing.join().unwrap();
+    flow.stop();
 }

@@ -1,38 +1,11 @@
 //! Members that drain: others that read from them go over to another member, and readers lose nothing.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msm_auth::identity::source::IdentitySource;
-
+use crate::common::TestMesh;
+use crate::common::chain::{far, near};
 use crate::common::endpoint::{Endpoint, Player, check};
 use crate::common::member::Ca;
-use crate::common::{TestMesh, pair, reader_port};
-
-/// A member that has all streams from this endpoint.
-fn far(ca: &Ca, endpoint: &Endpoint) -> (TestMesh, SocketAddr) {
-    let more = format!(
-        "routes: [{{name: all, match: {{url: '/{{path...}}'}}, allow: ['spiffe://test.example/near'], backends: [{{cluster: cam}}]}}]\n\
-         clusters: {{cam: {{endpoints: [\"{}\"], transport: tcp}}}}\n",
-        endpoint.url()
-    );
-    pair::far(&ca.member("/far"), &more)
-}
-
-/// A member that has all streams from these.
-fn near(ca: &Ca, hops: &[SocketAddr]) -> TestMesh {
-    let endpoints: Vec<_> = hops.iter().map(|hop| format!("\"rtsp://{hop}\"")).collect();
-    let yaml = format!(
-        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
-         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: back}}], idle_timeout: 500ms}}\n\
-         clusters:\n  back: {{endpoints: [{}], hop: mesh, peers: [\"spiffe://test.example/far\"]}}\n",
-        reader_port(),
-        endpoints.join(", ")
-    );
-    let source = ca.member("/near") as Arc<dyn IdentitySource>;
-    TestMesh::with(&yaml, |builder| builder.identity(source))
-}
 
 /// Begins the end; how long it takes.
 fn drain(mesh: &TestMesh, deadline: Duration) -> std::thread::JoinHandle<Duration> {
@@ -51,7 +24,7 @@ fn readers_go_over_to_another_member_at_once() {
     let epoch = Instant::now();
     let (one, two) = (Endpoint::start(1, epoch), Endpoint::start(2, epoch));
     let ((first, first_hop), (second, second_hop)) = (far(&ca, &one), far(&ca, &two));
-    let near = near(&ca, &[first_hop, second_hop]);
+    let near = near(&ca, &[first_hop, second_hop], "");
     let mut player = Player::start(&near);
     player.begin(Duration::from_millis(1_000));
     let from = player.seen.last().unwrap().id;
@@ -73,7 +46,7 @@ fn who_has_no_other_member_reads_until_the_end() {
     let ca = Ca::new("test.example");
     let one = Endpoint::start(1, Instant::now());
     let (member, hop) = far(&ca, &one);
-    let near = near(&ca, &[hop]);
+    let near = near(&ca, &[hop], "");
     let mut player = Player::start(&near);
     player.begin(Duration::from_millis(1_000));
     let deadline = Duration::from_secs(3);

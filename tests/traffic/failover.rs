@@ -4,24 +4,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::common::endpoint::{BOTH, Endpoint, FRAME, GOP, Player, Seen, check};
-use crate::common::{Reader, TestMesh, reader_port};
+use crate::common::{Reader, TestMesh, backend};
 
 const SOON: Duration = Duration::from_secs(5);
 
 /// A mesh in front of these endpoints.
 fn in_front_of(endpoints: &[&Endpoint], cluster: &str) -> TestMesh {
-    let endpoints: Vec<_> = endpoints.iter().map(|endpoint| format!("\"{}\"", endpoint.url())).collect();
-    behind(&format!("endpoints: [{}]{cluster}", endpoints.join(", ")))
+    let endpoints = backend::list(endpoints.iter().map(|endpoint| endpoint.url()));
+    behind(&format!("endpoints: [{endpoints}]{cluster}"))
 }
 
 /// A mesh in front of this cluster.
 fn behind(cluster: &str) -> TestMesh {
-    TestMesh::from_yaml(&format!(
-        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
-         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: back}}], idle_timeout: 500ms}}\n\
-         clusters:\n  back: {{transport: tcp, {cluster}}}\n",
-        reader_port()
-    ))
+    backend::mesh(&format!("transport: tcp, {cluster}"))
 }
 
 /// Until a source has settled.

@@ -1,39 +1,12 @@
 //! Streams that come from other members, and go on from another one, or from what is none.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msm_auth::identity::source::IdentitySource;
-
+use crate::common::TestMesh;
+use crate::common::chain::{far, near};
 use crate::common::endpoint::{Endpoint, Player, check};
 use crate::common::front::Front;
 use crate::common::member::Ca;
-use crate::common::{TestMesh, pair, reader_port};
-
-/// A member that has all streams from this endpoint.
-fn far(ca: &Ca, endpoint: &Endpoint) -> (TestMesh, SocketAddr) {
-    let more = format!(
-        "routes: [{{name: all, match: {{url: '/{{path...}}'}}, allow: ['spiffe://test.example/near'], backends: [{{cluster: cam}}]}}]\n\
-         clusters: {{cam: {{endpoints: [\"{}\"], transport: tcp}}}}\n",
-        endpoint.url()
-    );
-    pair::far(&ca.member("/far"), &more)
-}
-
-/// A member that has all streams from these.
-fn near(ca: &Ca, hops: &[SocketAddr], cluster: &str) -> TestMesh {
-    let endpoints: Vec<_> = hops.iter().map(|hop| format!("\"rtsp://{hop}\"")).collect();
-    let yaml = format!(
-        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
-         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: back}}], idle_timeout: 500ms}}\n\
-         clusters:\n  back: {{endpoints: [{}], hop: mesh, peers: [\"spiffe://test.example/far\"]{cluster}}}\n",
-        reader_port(),
-        endpoints.join(", ")
-    );
-    let source = ca.member("/near") as Arc<dyn IdentitySource>;
-    TestMesh::with(&yaml, |builder| builder.identity(source))
-}
 
 fn failovers(mesh: &TestMesh) -> f64 {
     mesh.counter("msm_failovers_total{cluster=\"back\"")

@@ -6,29 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use msm_auth::identity::source::IdentitySource;
-
 use crate::common::endpoint::{self, Endpoint, FRAME, GOP, Numbers, Player, Seen};
 use crate::common::member::Ca;
-use crate::common::{Reader, TestMesh, pair, reader_port};
+use crate::common::{Reader, TestMesh, backend, chain};
 
 const SOON: Duration = Duration::from_secs(15);
+const STANDBY: &str = "failover: {standby: warm}";
 /// What another relay of the same camera begins with.
 const OTHER: Numbers = Numbers { ssrc: 9, sequence: 65_000, timestamp: u32::MAX - 200_000 };
 
 /// A mesh in front of endpoints at these addresses, one of which is a standby.
 fn front(endpoints: &[String], more: &str) -> TestMesh {
-    let endpoints: Vec<_> = endpoints.iter().map(|url| format!("\"{url}\"")).collect();
-    TestMesh::from_yaml(&front_yaml(&endpoints.join(", "), more))
-}
-
-fn front_yaml(endpoints: &str, more: &str) -> String {
-    format!(
-        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
-         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: back}}], idle_timeout: 500ms}}\n\
-         clusters:\n  back: {{endpoints: [{endpoints}], failover: {{standby: warm}}, {more}}}\n",
-        reader_port()
-    )
+    let endpoints = backend::list(endpoints);
+    backend::mesh(&format!("endpoints: [{endpoints}], {STANDBY}, {more}"))
 }
 
 /// The endpoint that a stream comes from, and whether its standby is known to bring the same.
@@ -220,11 +210,21 @@ fn other_pictures_of_the_same_camera_are_another_source() {
     assert_eq!(mesh.counter("msm_standby_packets_total"), 0.0);
 }
 
-/// One of two, which are gone when they are dropped: the one that has this address goes.
-fn drop_at(address: &str, one: (TestMesh, SocketAddr), two: (TestMesh, SocketAddr)) -> TestMesh {
-    let (gone, stays) = if address.contains(&one.1.to_string()) { (one, two) } else { (two, one) };
+/// Plays from one of two that are found to be the same until that is gone, and goes on: nothing is missed. They are gone when they are
+/// dropped.
+fn one_is_gone(mesh: &TestMesh, one: (TestMesh, SocketAddr), two: (TestMesh, SocketAddr)) {
+    let mut player = Player::start(mesh);
+    player.begin(Duration::from_millis(100));
+    let from = identical(mesh, &mut player);
+    let udp = ByUdp::start(mesh);
+    player.watch(Duration::from_millis(500));
+    middle(&mut player);
+    let (gone, _stays) = if from.contains(&one.1.to_string()) { (one, two) } else { (two, one) };
     drop(gone);
-    stays.0
+    player.watch(Duration::from_millis(2_000));
+    complete(&player.seen);
+    complete_by_udp(udp);
+    assert_eq!(mesh.counter("msm_failovers_identical_total{cluster=\"back\"}"), 1.0, "{}", mesh.metrics());
 }
 
 #[test]
@@ -242,45 +242,14 @@ fn two_relays_by_udp_number_each_session_anew_and_are_found_to_be_the_same() {
     let (one, two) = (relay(), relay());
     let urls = [one.1, two.1].map(|address| format!("rtsp://{address}"));
     let mesh = front(&urls, "transport: udp");
-    let mut player = Player::start(&mesh);
-    player.begin(Duration::from_millis(100));
-    let from = identical(&mesh, &mut player);
-    let udp = ByUdp::start(&mesh);
-    player.watch(Duration::from_millis(500));
-    middle(&mut player);
-    let _stays = drop_at(&from, one, two);
-    player.watch(Duration::from_millis(2_000));
-    complete(&player.seen);
-    complete_by_udp(udp);
-    assert_eq!(mesh.counter("msm_failovers_identical_total{cluster=\"back\"}"), 1.0, "{}", mesh.metrics());
+    one_is_gone(&mesh, one, two);
 }
 
 #[test]
 fn two_members_that_relay_one_camera_are_found_to_be_the_same() {
     let ca = Ca::new("test.example");
     let camera = Endpoint::start(1, Instant::now());
-    let far = || {
-        let more = format!(
-            "routes: [{{name: all, match: {{url: '/{{path...}}'}}, allow: ['spiffe://test.example/near'], backends: [{{cluster: cam}}]}}]\n\
-             clusters: {{cam: {{endpoints: [\"{}\"], transport: tcp}}}}\n",
-            camera.url()
-        );
-        pair::far(&ca.member("/far"), &more)
-    };
-    let (one, two) = (far(), far());
-    let endpoints = format!("\"rtsp://{}\", \"rtsp://{}\"", one.1, two.1);
-    let yaml = front_yaml(&endpoints, "hop: mesh, peers: [\"spiffe://test.example/far\"]");
-    let source = ca.member("/near") as Arc<dyn IdentitySource>;
-    let mesh = TestMesh::with(&yaml, |builder| builder.identity(source));
-    let mut player = Player::start(&mesh);
-    player.begin(Duration::from_millis(100));
-    let from = identical(&mesh, &mut player);
-    let udp = ByUdp::start(&mesh);
-    player.watch(Duration::from_millis(500));
-    middle(&mut player);
-    let _stays = drop_at(&from, one, two);
-    player.watch(Duration::from_millis(2_000));
-    complete(&player.seen);
-    complete_by_udp(udp);
-    assert_eq!(mesh.counter("msm_failovers_identical_total{cluster=\"back\"}"), 1.0, "{}", mesh.metrics());
+    let (one, two) = (chain::far(&ca, &camera), chain::far(&ca, &camera));
+    let mesh = chain::near(&ca, &[one.1, two.1], &format!(", {STANDBY}"));
+    one_is_gone(&mesh, one, two);
 }

@@ -40,45 +40,70 @@ fn yaml(port: u16, servers: &[TestMesh; 2], weights: [u32; 2], migrate: bool) ->
     )
 }
 
+/// Readers of one stream by UDP and in their connection, who get the same.
+struct Both {
+    udp: Reader,
+    tcp: TcpReader,
+    of_udp: Line,
+    of_tcp: Line,
+    number: u16,
+}
+
+impl Both {
+    fn start(front: &TestMesh, path: &str) -> Both {
+        let (udp, tcp) = (Reader::start(front, path), TcpReader::start(front, path));
+        Both { udp, tcp, of_udp: Line::default(), of_tcp: Line::default(), number: 100 }
+    }
+
+    /// They get the next packet that `from` publishes.
+    fn get(&mut self, from: &mut TcpPublisher, nal: u8) {
+        let packet = rtp(self.number, u32::from(self.number) * 3600, 1, nal, 400);
+        self.number += 1;
+        from.send(&packet);
+        self.of_udp.check(&self.udp.recv(), &packet);
+        self.of_tcp.check(&self.tcp.recv(), &packet);
+    }
+
+    /// They go over as soon as `to` has a keyframe for them.
+    fn go_over(&mut self, to: &mut TcpPublisher) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut sent = 0;
+        let packet = loop {
+            assert!(Instant::now() < deadline, "nobody goes over");
+            to.send(&key(sent));
+            sent += 1;
+            if let Some(packet) = self.udp.try_recv(MOMENT) {
+                break packet;
+            }
+        };
+        // The first packets of a source may be on probation: whichever keyframe it was, the line goes on.
+        self.of_udp.check(&packet, &key(sent - 1));
+        let mut last = self.tcp.recv();
+        while last.len() != 500 {
+            last = self.tcp.recv();
+        }
+        self.of_tcp.check(&last, &key(sent - 1));
+    }
+}
+
+/// A keyframe of the stream that they go over to.
+fn key(number: u16) -> Vec<u8> {
+    keyframe(9 + number, 700_000 + u32::from(number) * 90, 2, 500)
+}
+
 #[test]
 fn readers_go_over_at_a_keyframe_of_the_other_stream() {
     let split = Split::start(true);
     let mut old = TcpPublisher::start(&split.servers[0], "cam");
     let mut new = TcpPublisher::start(&split.servers[1], "cam");
-    let (udp, mut tcp) = (Reader::start(&split.front, "cam"), TcpReader::start(&split.front, "cam"));
-    let (mut of_udp, mut of_tcp) = (Line::default(), Line::default());
-    let mut number = 100;
-    let mut from_old = |of_udp: &mut Line, of_tcp: &mut Line, tcp: &mut TcpReader, nal: u8| {
-        let packet = rtp(number, u32::from(number) * 3600, 1, nal, 400);
-        number += 1;
-        old.send(&packet);
-        of_udp.check(&udp.recv(), &packet);
-        of_tcp.check(&tcp.recv(), &packet);
-    };
-    from_old(&mut of_udp, &mut of_tcp, &mut tcp, 0x65);
-    from_old(&mut of_udp, &mut of_tcp, &mut tcp, 0x41);
+    let mut both = Both::start(&split.front, "cam");
+    both.get(&mut old, 0x65);
+    both.get(&mut old, 0x41);
     split.weigh([0, 1], true);
     std::thread::sleep(3 * MOMENT);
     // Until the other one has a keyframe they get what they got.
-    from_old(&mut of_udp, &mut of_tcp, &mut tcp, 0x41);
-    let key = |number: u16| keyframe(9 + number, 700_000 + u32::from(number) * 90, 2, 500);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let mut sent = 0;
-    let packet = loop {
-        assert!(Instant::now() < deadline, "nobody goes over");
-        new.send(&key(sent));
-        sent += 1;
-        if let Some(packet) = udp.try_recv(MOMENT) {
-            break packet;
-        }
-    };
-    // The first packets of a source may be on probation: whichever keyframe it was, the line goes on.
-    of_udp.check(&packet, &key(sent - 1));
-    let mut last = tcp.recv();
-    while last.len() != 500 {
-        last = tcp.recv();
-    }
-    of_tcp.check(&last, &key(sent - 1));
+    both.get(&mut old, 0x41);
+    both.go_over(&mut new);
     // The other stream is read by nobody any more.
     split.servers[0].wait_value("msm_readers{", 0.0);
 }
@@ -130,18 +155,9 @@ fn readers_of_a_canary_that_is_rolled_back_go_over_at_a_keyframe() {
         let (front, path) = trial(&servers, migrate);
         let mut old = TcpPublisher::start(&servers[0], &path);
         let mut new = TcpPublisher::start(&servers[1], &path);
-        let (udp, mut tcp) = (Reader::start(&front, &path), TcpReader::start(&front, &path));
-        let (mut of_udp, mut of_tcp) = (Line::default(), Line::default());
-        let mut number = 100;
-        let mut from_new = |of_udp: &mut Line, of_tcp: &mut Line, tcp: &mut TcpReader, nal: u8| {
-            let packet = rtp(number, u32::from(number) * 3600, 1, nal, 400);
-            number += 1;
-            new.send(&packet);
-            of_udp.check(&udp.recv(), &packet);
-            of_tcp.check(&tcp.recv(), &packet);
-        };
-        from_new(&mut of_udp, &mut of_tcp, &mut tcp, 0x65);
-        from_new(&mut of_udp, &mut of_tcp, &mut tcp, 0x41);
+        let mut both = Both::start(&front, &path);
+        both.get(&mut new, 0x65);
+        both.get(&mut new, 0x41);
         // Of what else is asked for, only the other backend has anything.
         let others: Vec<_> = (0..60).map(|number| format!("other{number}")).collect();
         let _published: Vec<_> = others.iter().map(|path| TcpPublisher::start(&servers[0], path)).collect();
@@ -151,30 +167,14 @@ fn readers_of_a_canary_that_is_rolled_back_go_over_at_a_keyframe() {
         }
         assert!(rolled_back(), "{:?}", front.block_on(front.mesh.status()).canaries);
         std::thread::sleep(3 * MOMENT);
-        from_new(&mut of_udp, &mut of_tcp, &mut tcp, 0x41);
-        let key = |number: u16| keyframe(9 + number, 700_000 + u32::from(number) * 90, 2, 500);
+        both.get(&mut new, 0x41);
         if !migrate {
             old.send(&key(0));
-            assert!(udp.try_recv(3 * MOMENT).is_none(), "they stay where they are");
-            from_new(&mut of_udp, &mut of_tcp, &mut tcp, 0x41);
+            assert!(both.udp.try_recv(3 * MOMENT).is_none(), "they stay where they are");
+            both.get(&mut new, 0x41);
             continue;
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
-        let mut sent = 0;
-        let packet = loop {
-            assert!(Instant::now() < deadline, "nobody goes over");
-            old.send(&key(sent));
-            sent += 1;
-            if let Some(packet) = udp.try_recv(MOMENT) {
-                break packet;
-            }
-        };
-        of_udp.check(&packet, &key(sent - 1));
-        let mut last = tcp.recv();
-        while last.len() != 500 {
-            last = tcp.recv();
-        }
-        of_tcp.check(&last, &key(sent - 1));
+        both.go_over(&mut old);
         servers[1].wait_value("msm_readers{", 0.0);
         assert_eq!(servers[0].counter("msm_readers{"), 1.0);
     }

@@ -6,7 +6,9 @@ use msm::Changes;
 use msm::config::Config;
 
 use crate::common::tls::{self, Authority};
-use crate::common::{self, Line, Publisher, Reader, TcpReader, TestMesh, Told, keyframe, reader_port};
+use crate::common::{
+    self, Line, Publisher, Reader, TcpReader, TestMesh, Told, has_bye, keyframe, reader_port,
+};
 
 const TO: &str = "rtsp://other.example:8554/new/a";
 
@@ -44,18 +46,6 @@ fn check_told(told: &Told, version: &str, url: &str, session: &str) {
     assert_eq!(told.line, format!("REDIRECT {url} RTSP/{version}"));
     assert_eq!((told.header("location"), told.header("session")), (TO, session), "{told:?}");
     assert!(told.header("cseq").parse::<u32>().is_ok_and(|number| number > 0), "{told:?}");
-}
-
-/// Whether an RTCP datagram holds a BYE (`RFC 3550 §6.6`).
-fn has_bye(mut datagram: &[u8]) -> bool {
-    while datagram.len() >= 4 {
-        if datagram[1] == 203 {
-            return true;
-        }
-        let length = 4 * (usize::from(u16::from_be_bytes([datagram[2], datagram[3]])) + 1);
-        datagram = datagram.get(length..).unwrap_or_default();
-    }
-    false
 }
 
 #[test]

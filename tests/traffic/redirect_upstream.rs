@@ -6,20 +6,14 @@ use std::time::{Duration, Instant};
 use msm::config::Config;
 
 use crate::common::endpoint::{Endpoint, Player, check};
-use crate::common::{Line, Reader, TcpPublisher, TestMesh, reader_port, rtp};
+use crate::common::{Line, Reader, TcpPublisher, TestMesh, backend, reader_port, rtp};
 
 const SOON: Duration = Duration::from_secs(10);
 
 /// A mesh in front of these endpoints.
 fn in_front_of(endpoints: &[String], failover: &str) -> TestMesh {
-    let endpoints: Vec<_> = endpoints.iter().map(|url| format!("\"{url}\"")).collect();
-    TestMesh::from_yaml(&format!(
-        "workers: 2\nlisteners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {}}}\n\
-         routes:\n  - {{name: all, match: {{url: \"/{{path...}}\"}}, backends: [{{cluster: back}}], idle_timeout: 500ms}}\n\
-         clusters:\n  back: {{transport: tcp, endpoints: [{}], failover: {{{failover}}}}}\n",
-        reader_port(),
-        endpoints.join(", ")
-    ))
+    let endpoints = backend::list(endpoints);
+    backend::mesh(&format!("transport: tcp, endpoints: [{endpoints}], failover: {{{failover}}}"))
 }
 
 fn failovers(mesh: &TestMesh, reason: &str) -> f64 {
