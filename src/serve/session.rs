@@ -299,7 +299,7 @@ pub(crate) fn expire(worker: &Rc<Worker>, now: Instant) {
             (_, true) => "session timed out",
             _ => continue,
         };
-        tracing::info!(session = %session.id, peer = %session.owner, why);
+        tracing::info!(session = %session.id, peer = %session.owner, "{why}");
         session.end(worker);
     }
 }

@@ -115,7 +115,7 @@ fn the_only_endpoint_plays_on_until_it_ends() {
         .max();
     assert!(longest.unwrap() < Duration::from_secs(1), "{longest:?}");
     assert!(one.server.asked("TEARDOWN").is_empty(), "it was left");
-    assert_eq!(failovers(&mesh, ""), 0.0);
+    assert_eq!(mesh.counter("msm_failovers_total"), 0.0, "{}", mesh.metrics());
 }
 
 /// Two meshes as servers of one stream: the route of one of them becomes a redirect to the other.

@@ -13,6 +13,8 @@ pub(super) struct Entry {
     /// The sequence number, made one that does not wrap in the time that anything is remembered.
     pub(super) number: u32,
     pub(super) timestamp: u32,
+    /// When it came, in milliseconds from some time on.
+    pub(super) arrival: u32,
     /// What its payload is told by; 0 for none.
     pub(super) print: u64,
     /// Where it is kept, and how long it is.
@@ -24,7 +26,12 @@ pub(super) struct Entry {
 impl Entry {
     /// With the sequence number as its number, until a line gives it its own.
     pub(super) fn of(header: &Header) -> Self {
-        Entry { number: header.sequence.into(), marker_pt: header.marker_pt(), ..Entry::default() }
+        Entry {
+            number: header.sequence.into(),
+            timestamp: header.timestamp,
+            marker_pt: header.marker_pt(),
+            ..Entry::default()
+        }
     }
 }
 

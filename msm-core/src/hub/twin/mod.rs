@@ -10,6 +10,7 @@
 //! in what is remembered, as silence does, is none.
 
 mod alone;
+mod lag;
 mod line;
 mod print;
 mod prove;
@@ -19,7 +20,7 @@ mod tests;
 mod track;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::line::Entry;
 use self::track::Track;
@@ -36,6 +37,10 @@ pub const KEPT_BYTES: usize = 2 * 1024 * 1024;
 /// How far the second source may be ahead, in media time, for its packets to be used at once. What is further ahead waits until the
 /// first source is lost: readers would get so much at once, and wait for so long when the second one is lost.
 pub const LEAD: Duration = Duration::from_millis(250);
+
+/// How long after the first source's packets the second one's may come, for it to go on where the first one ends: readers get everything
+/// so much later from then on. One that is further behind takes over as any other source does.
+pub const LAG: Duration = Duration::from_millis(100);
 
 /// How one source's numbers are those of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +73,8 @@ pub enum Side {
 pub struct Twin {
     tracks: Vec<Track>,
     seed: u64,
+    /// What times of arrival are counted from.
+    epoch: Option<Instant>,
     /// All tracks were identical, and none was found not to be since.
     merges: bool,
     /// The only source that is left.
@@ -83,14 +90,15 @@ impl Twin {
             let numbers = numbers.get(index).cloned().unwrap_or_default();
             Track::new(info.clock_rate(), numbers)
         });
-        Twin { tracks: tracks.collect(), seed, merges: false, alone: None, filled: 0 }
+        Twin { tracks: tracks.collect(), seed, epoch: None, merges: false, alone: None, filled: 0 }
     }
 
-    /// Whether both bring the same packets, as far as is known now: all tracks of which anything has come.
+    /// Whether both bring the same packets, as far as is known now, and the second is no more than [`LAG`] behind: all tracks of which
+    /// anything has come.
     pub fn is_identical(&self) -> bool {
         self.alone.is_none()
-            && self.tracks.iter().any(|track| track.offset().is_some())
-            && self.tracks.iter().all(|track| track.offset().is_some() || track.is_unused())
+            && self.tracks.iter().any(Track::is_near)
+            && self.tracks.iter().all(|track| track.is_near() || track.is_unused())
     }
 
     /// How the second source's numbers of a track become the first one's, where that is known.
@@ -106,11 +114,12 @@ impl Twin {
     /// Takes a burst of the first source. What readers have from the second is marked invalid in it.
     pub fn handle_first(&mut self, track: usize, burst: &mut Burst<'_>) {
         let (seed, merges, is_alone) = (self.seed, self.merges, self.alone.is_some());
+        let arrival = self.millis(burst.arrival());
         let Some(state) = self.tracks.get_mut(track) else { return };
         let mut changed = false;
         each(burst, |header, packet| {
             let print = if is_alone { 1 } else { print::of(seed, header.payload(packet)) };
-            let entry = Entry { timestamp: header.timestamp, print, ..Entry::of(header) };
+            let entry = Entry { print, arrival, ..Entry::of(header) };
             let taken =
                 if is_alone { state.first_alone(entry) } else { state.first(entry, header.ssrc, merges) };
             changed |= taken.changed;
@@ -124,13 +133,14 @@ impl Twin {
     /// Takes a burst of the second source, which nothing is changed in.
     pub fn handle_second(&mut self, track: usize, burst: &Burst<'_>) {
         let (seed, merges) = (self.seed, self.merges);
+        let arrival = self.millis(burst.arrival());
         let Some(state) = self.tracks.get_mut(track).filter(|_| self.alone.is_none()) else { return };
         let mut changed = false;
         for segment in burst.segments().iter().filter(|segment| segment.valid) {
             let Some(packet) = burst.bytes().get(segment.range()) else { continue };
             let header = &segment.header;
             let print = print::of(seed, header.payload(packet));
-            let entry = Entry { timestamp: header.timestamp, print, ..Entry::of(header) };
+            let entry = Entry { print, arrival, ..Entry::of(header) };
             changed |= state.second(entry, header, packet, merges && !changed);
         }
         if changed {
@@ -206,6 +216,12 @@ impl Twin {
             state.forget(side);
             self.look();
         }
+    }
+
+    /// A time of arrival; it wraps after longer than anything is remembered.
+    fn millis(&mut self, arrival: Instant) -> u32 {
+        let epoch = *self.epoch.get_or_insert(arrival);
+        arrival.saturating_duration_since(epoch).as_millis() as u32
     }
 
     fn look(&mut self) {

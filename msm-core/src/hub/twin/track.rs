@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::lag::Lag;
 use super::line::{Entry, Line, ahead};
 use super::prove::prove;
 use super::store::Store;
@@ -36,6 +37,8 @@ pub(super) struct Track {
     store: Store,
     /// What the second's numbers and timestamps are behind the first's.
     pub(super) tie: Option<(u32, u32)>,
+    /// What its packets come after the first's.
+    lag: Lag,
     /// Packets of each side since the last attempt.
     untried: (u32, u32),
     /// Packets of each side since one that both have brought.
@@ -61,6 +64,7 @@ impl Track {
             second: Line::new(),
             store: Store::default(),
             tie: None,
+            lag: Lag::default(),
             untried: (0, 0),
             unmatched: (0, 0),
             // No number of a line is 0 before it has counted as far as it can.
@@ -75,6 +79,11 @@ impl Track {
 
     pub(super) fn offset(&self) -> Option<Offset> {
         self.tie.map(|(numbers, timestamp)| Offset { sequence: numbers as u16, timestamp })
+    }
+
+    /// It is known how the lines go together, and the second is not far behind.
+    pub(super) fn is_near(&self) -> bool {
+        self.tie.is_some() && self.lag.is_near()
     }
 
     /// Nothing has come of it.
@@ -270,19 +279,20 @@ impl Track {
     /// They are not known to be the same any more.
     fn part(&mut self) {
         self.tie = None;
+        self.lag = Lag::default();
         self.follows = false;
         self.due.clear();
         self.untried = (0, 0);
         self.unmatched = (0, 0);
     }
 
-    /// Whether a packet of the first source and the second's for the same end what was known.
+    /// Whether a packet of the first source and the second's for the same change what was known.
     fn differ(&mut self, our: Option<Entry>, their: Option<Entry>) -> bool {
         let Some(tie) = self.tie else { return false };
         let (Some(our), Some(their)) = (our, their) else { return self.part_unmatched() };
         self.unmatched = (0, 0);
         if our.print == their.print && our.timestamp == their.timestamp.wrapping_add(tie.1) {
-            return false;
+            return self.lag.measure(their.arrival.wrapping_sub(our.arrival).cast_signed());
         }
         self.part();
         true

@@ -54,12 +54,14 @@ struct Readers {
     twin: Twin,
     out: Vec<Vec<u8>>,
     scratch: (Vec<u8>, Vec<(usize, usize)>),
+    /// When what comes comes, in milliseconds.
+    now: u64,
 }
 
 impl Readers {
     fn new(numbers: &[Vec<(u8, u8)>]) -> Self {
         let video: Arc<[TrackInfo]> = tracks()[..1].into();
-        Readers { twin: Twin::new(&video, numbers, 5), out: Vec::new(), scratch: Default::default() }
+        Readers { twin: Twin::new(&video, numbers, 5), out: Vec::new(), scratch: Default::default(), now: 0 }
     }
 
     fn poll(&mut self) {
@@ -80,7 +82,7 @@ impl Readers {
 
     fn first(&mut self, mut packet: Vec<u8>) {
         let mut table = SegmentTable::new();
-        let mut burst = Burst::from_gro(&mut packet, 0, at(0), 0, &mut table);
+        let mut burst = Burst::from_gro(&mut packet, 0, at(self.now), 0, &mut table);
         self.twin.handle_first(VIDEO, &mut burst);
         self.poll();
         self.keep(&burst);
@@ -88,7 +90,7 @@ impl Readers {
 
     fn second(&mut self, mut packet: Vec<u8>) {
         let mut table = SegmentTable::new();
-        let burst = Burst::from_gro(&mut packet, 0, at(0), 0, &mut table);
+        let burst = Burst::from_gro(&mut packet, 0, at(self.now), 0, &mut table);
         self.twin.handle_second(VIDEO, &burst);
         self.poll();
     }

@@ -151,3 +151,23 @@ fn payload_types_become_those_of_the_first() {
     assert!(readers.twin.filled() > 100);
     readers.check();
 }
+
+#[test]
+fn one_that_is_far_behind_does_not_go_on_where_the_other_ends() {
+    // A packet each 10 ms: 60 ms behind, then half a second, as a server that was started later.
+    for (lag, is_near) in [(6, true), (50, false)] {
+        let mut readers = Readers::new(&[]);
+        for number in 0..1_000u32 {
+            readers.now = u64::from(number) * 10;
+            readers.first(OURS.packet(number, &payload(number)));
+            if let Some(own) = number.checked_sub(lag) {
+                readers.second(THEIRS.packet(own, &payload(own)));
+            }
+        }
+        assert_eq!(readers.twin.is_identical(), is_near, "{lag} packets behind");
+        assert_eq!(readers.twin.offset(VIDEO), Some(offset_of(THEIRS)));
+        assert_eq!(readers.twin.take_over().is_some(), is_near, "{lag} packets behind");
+        // What the first loses comes from nobody so late.
+        assert_eq!(readers.check().len(), 1_000);
+    }
+}
