@@ -1,30 +1,19 @@
 //! The packet path allocates nothing once it runs: on plain hops, between members, and where it is SRTP.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "what goes wrong here fails the test"
-)]
+// What goes wrong here fails the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
-#[path = "common/member.rs"]
-mod member;
-#[path = "common/pair.rs"]
-mod pair;
-#[path = "common/tls.rs"]
-mod tls;
 
 use std::alloc::System;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Mutex;
 
+use common::member::Ca;
+use common::pair::{far, near};
+use common::tls::{Authority, Tls, connect};
 use common::{Publisher, Reader, TestMesh, keyframe, reader_port};
-use member::Ca;
-use pair::{far, near};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use tls::{Authority, Tls, connect};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

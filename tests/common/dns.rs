@@ -1,12 +1,5 @@
 //! A name server on loopback, over UDP and TCP, that answers what the test says (RFC 1035).
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "what goes wrong here fails the test"
-)]
+#![allow(dead_code, unreachable_pub, reason = "others use their part")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

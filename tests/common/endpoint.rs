@@ -1,19 +1,11 @@
 //! Endpoints of a cluster by script: each sends the same camera's picture and sound, in numbers of its own.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "what goes wrong here fails the test"
-)]
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::common::{Rtsp, TestMesh};
-use super::server::{Asked, Server};
+use crate::common::server::{Asked, Server};
+use crate::common::{Rtsp, TestMesh};
 
 /// Milliseconds between two pictures, and between two packets of sound.
 pub const FRAME: u64 = 40;

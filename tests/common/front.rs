@@ -1,14 +1,5 @@
 //! A plain server's TLS: mutual, by an SVID, with the server behind it that knows nothing of meshes.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "what goes wrong here fails the test"
-)]
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,5 @@
 //! Keys, and the peers that have them: what tests of SRTP on plain hops share.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-
 use std::net::UdpSocket;
 
 use msm_auth::keying::key_mgmt::{self, Entry};
@@ -9,9 +7,9 @@ use msm_auth::keying::mikey::{Fresh, Mikey, Stream};
 use msm_auth::keying::sdes::Crypto;
 use msm_auth::srtp::{MasterKey, Receiver, ReceiverOptions, Sender, SenderOptions, Suite};
 
-use super::common::{Answer, Rtsp, TcpPublisher, TestMesh, VIDEO, reader_port};
-use super::server::Server;
-use super::tls::{Authority, Tls, connect};
+use crate::common::server::Server;
+use crate::common::tls::{Authority, Tls, connect};
+use crate::common::{Answer, Rtsp, TcpPublisher, TestMesh, VIDEO, reader_port};
 
 pub const SUITE: Suite = Suite::AesCm128HmacSha1_80;
 

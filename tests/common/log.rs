@@ -1,10 +1,10 @@
 //! What the mesh logs, for tests of errors that are nobody's return value.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-
 use std::io::Write;
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
+
+use tracing_subscriber::filter::LevelFilter;
 
 static LINES: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(Mutex::default);
 
@@ -23,13 +23,22 @@ impl Write for Keeper {
 
 /// Keeps what this process logs from now on. Tests of one process share it: look for what only yours can have caused.
 pub fn keep() {
-    let _ = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Keeper).try_init();
+    keep_until(LevelFilter::INFO);
 }
 
 /// The same, down to the last detail.
 pub fn keep_all() {
-    let builder = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
+    keep_until(LevelFilter::TRACE);
+}
+
+fn keep_until(level: LevelFilter) {
+    let builder = tracing_subscriber::fmt().with_max_level(level);
     let _ = builder.with_ansi(false).with_writer(|| Keeper).try_init();
+    assert_eq!(
+        LevelFilter::current(),
+        level,
+        "all tests of one crate keep the same, or none of it means anything"
+    );
 }
 
 /// What was logged so far.

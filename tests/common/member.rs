@@ -1,7 +1,5 @@
 //! Members whose identities are what a test makes them, right or wrong.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +24,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::common::Rtsp;
+use crate::common::Rtsp;
 
 /// The authority of a trust domain.
 pub struct Ca {

@@ -1,14 +1,12 @@
 //! Two members in this process: streams are published into the far one, and players come to the near one.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use msm_auth::identity::source::IdentitySource;
 
-use super::common::{Line, Publisher, Reader, TestMesh, reader_port, rtp};
+use crate::common::{Line, Publisher, Reader, TestMesh, reader_port, rtp};
 
 /// Whatever plain publishers publish into the far member, the near one may read; and it may publish below `from/`.
 pub const FAR_ROUTES: &str = "routes:\n\

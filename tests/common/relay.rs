@@ -1,7 +1,5 @@
 //! Somebody on the path between two members.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -154,11 +152,6 @@ impl Relay {
     /// The same, for each path another way.
     pub fn set_by_path(&self, policy: impl FnMut(usize, Way, &[u8]) -> Vec<Vec<u8>> + Send + 'static) {
         *self.state.policy.lock().unwrap() = Box::new(policy);
-    }
-
-    /// Sends a datagram from the relay's own address.
-    pub fn inject(&self, way: Way, datagram: &[u8]) {
-        self.inject_on(0, way, datagram);
     }
 
     /// Sends a datagram as if it had come by this path.

@@ -1,13 +1,11 @@
 //! Two members and somebody between them, with a stream that flows.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-
 use std::time::{Duration, Instant};
 
-use super::common::{Line, Publisher, Reader, TestMesh};
-use super::member::Ca;
-use super::pair::{far, near_by, pass};
-use super::relay::Relay;
+use crate::common::member::Ca;
+use crate::common::pair::{far, near_by, numbered, pass};
+use crate::common::relay::{Relay, Way};
+use crate::common::{Line, Publisher, Reader, TestMesh};
 
 /// Two members, what is between them, a publisher and a reader whose first packet came.
 pub struct Stage {
@@ -47,6 +45,34 @@ impl Stage {
     /// Sends packets and sees each of them arrive, once and in order.
     pub fn pass(&mut self, packets: u16) {
         pass((&self.publisher, &self.reader), &mut self.line, &mut self.next, packets);
+    }
+
+    /// From now on each two packets of media change places.
+    pub fn swap(&self) {
+        let mut held: Option<Vec<u8>> = None;
+        self.relay.set(move |way, datagram| {
+            if way == Way::ToAcceptor || !is_rtp(datagram) || datagram[1] & 0x7f != 96 {
+                return vec![datagram.to_vec()];
+            }
+            match held.take() {
+                Some(earlier) => vec![datagram.to_vec(), earlier],
+                None => {
+                    held = Some(datagram.to_vec());
+                    vec![]
+                }
+            }
+        });
+    }
+
+    /// Sends two packets, and not as one burst: whoever is between would see them, and the members, in any grouping.
+    pub fn send_two(&mut self) -> [Vec<u8>; 2] {
+        [(); 2].map(|()| {
+            let packet = numbered(self.next);
+            self.next += 1;
+            self.publisher.send(&packet);
+            std::thread::sleep(Duration::from_millis(1));
+            packet
+        })
     }
 
     /// How the near member's packets go.

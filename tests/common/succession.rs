@@ -1,7 +1,5 @@
 //! A mesh that serves, and another that takes over from it.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -11,7 +9,7 @@ use msm::upgrade::{Door, Takeover};
 use msm::{Builder, Error, Mesh};
 use tempfile::TempDir;
 
-use super::common::TestMesh;
+use crate::common::TestMesh;
 
 /// A directory with the socket.
 pub struct Way(TempDir);

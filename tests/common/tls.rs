@@ -1,14 +1,5 @@
 //! Certificates in files, and clients that speak TLS.
 
-#![allow(dead_code, unreachable_pub, reason = "as the other helpers of tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "what goes wrong here fails the test"
-)]
-
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -26,7 +17,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 
-use super::common::Rtsp;
+use crate::common::Rtsp;
 
 /// A connection of a client.
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;

@@ -1,0 +1,118 @@
+//! A mesh in this process.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use msm::Mesh;
+use msm::config::Config;
+
+use crate::common::Rtsp;
+
+/// A mesh that serves on loopback.
+pub struct TestMesh {
+    pub mesh: Mesh,
+    pub address: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl TestMesh {
+    /// One listener on any port, whose routes publish and read in this process, plus `more` configuration.
+    pub fn start(more: &str) -> Self {
+        let port = reader_port();
+        let yaml =
+            format!("listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}\n");
+        Self::from_yaml(&yaml)
+    }
+
+    /// A mesh with this configuration.
+    pub fn from_yaml(yaml: &str) -> Self {
+        Self::with(yaml, |builder| builder)
+    }
+
+    /// A mesh with this configuration, and whatever else its builder is given. Only a listener of it is served.
+    pub fn with(yaml: &str, change: impl FnOnce(msm::Builder) -> msm::Builder) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let config = Config::from_yaml(yaml, "test.yaml", std::iter::empty()).unwrap();
+        let (mesh, addresses) = runtime.block_on(async {
+            let mesh = change(Mesh::builder().config(config)).build().await.unwrap();
+            let serving = mesh.serve().await.unwrap();
+            (mesh, serving.addresses().to_vec())
+        });
+        Self { mesh, address: addresses[0], addresses, runtime }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("rtsp://{}/{path}", self.address)
+    }
+
+    pub fn connect(&self) -> Rtsp {
+        Rtsp::connect(self.address)
+    }
+
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Waits until the gauges or counters that contain `needle` sum up to `wanted`.
+    pub fn wait_value(&self, needle: &str, wanted: f64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while (self.counter(needle) - wanted).abs() > 0.1 {
+            assert!(
+                Instant::now() < deadline,
+                "{needle} is {} after 10 s, wanted {wanted}",
+                self.counter(needle)
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn metrics(&self) -> String {
+        self.block_on(self.mesh.metrics_text())
+    }
+
+    /// The value of a counter line whose text contains `needle`, 0 if there is none.
+    pub fn counter(&self, needle: &str) -> f64 {
+        self.metrics()
+            .lines()
+            .filter(|line| !line.starts_with('#') && line.contains(needle))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Waits until a counter reaches `least`.
+    pub fn wait_counter(&self, needle: &str, least: f64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.counter(needle) < least {
+            assert!(
+                Instant::now() < deadline,
+                "{needle} is {} after 10 s, wanted {least}",
+                self.counter(needle)
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for TestMesh {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.mesh.shutdown(Duration::from_millis(200)));
+    }
+}
+
+/// A pair of ports for the readers of one mesh: tests of one binary run at the same time.
+pub fn reader_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test binaries of other processes look for ports, too, and members' sockets share a port with whoever has it: processes that
+    // were started one after the other begin far apart.
+    let first = (std::process::id() % 5000 * 89 % 5000) as u16;
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(first);
+        let port = 34_000 + 2 * (turn % 5000);
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+mod publisher;
+mod reader;
+mod rogue;
+mod setup;
