@@ -136,9 +136,7 @@ impl Session {
             Ok(request) => self.announce(worker, change, request).await,
             Err(why) => Way::NotAsked(why),
         };
-        if worker.sessions.get(&self.id).is_none() {
-            return None;
-        }
+        worker.sessions.get(&self.id)?;
         worker.shared.metrics.failovers.count_announce(&change.cluster, way.name());
         tracing::info!(
             session = %self.id,

@@ -10,7 +10,7 @@ use super::Pull;
 use super::elsewhere::Elsewhere;
 use super::other::Successor;
 use super::ready::Ready;
-use super::search::{Now, Search, Taken};
+use super::search::{Following, Now, Search, Taken};
 use super::source::{Lost, Reason, Source};
 use crate::cluster::Held;
 use crate::hub::handle::{Command, PlayAnswer};
@@ -26,7 +26,7 @@ const WAITING: usize = 64;
 
 /// What goes on in the place of a source.
 enum Found {
-    Same(Box<Source>, Held, Option<PlayAnswer>),
+    Same(Box<Following>),
     Other(Successor),
 }
 
@@ -87,7 +87,7 @@ impl Pull {
         let (named, making) = (self.take_named(), Rc::clone(&self.making));
         let search = async {
             Ok(match search.run(failed, named, is_over, now).await? {
-                Taken::Source(source, held, answer) => Found::Same(source, held, answer),
+                Taken::Source(following) => Found::Same(following),
                 Taken::Other(other) => {
                     let begun = Successor::begin(&making, *other).await;
                     Found::Other(
@@ -113,8 +113,9 @@ impl Pull {
             }
         };
         match found {
-            Found::Same(source, held, answer) => {
-                self.go_on(*source, held, answer, lost.reason);
+            Found::Same(following) => {
+                let Following { source, held, answer } = *following;
+                self.go_on(source, held, answer, lost.reason);
                 Ok(())
             }
             Found::Other(successor) => Err(self.hand_over(successor, lost.reason, commands, stopping).await),

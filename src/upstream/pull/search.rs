@@ -38,10 +38,17 @@ pub(super) enum Useless {
     Changed(Box<Found>, String),
 }
 
+/// A source that has taken over.
+pub(super) struct Following {
+    pub(super) source: Source,
+    pub(super) held: Held,
+    /// To PLAY, if that was asked for.
+    pub(super) answer: Option<PlayAnswer>,
+}
+
 /// What a search has found.
 pub(super) enum Taken {
-    /// A source that has taken over, and its answer to PLAY, if that was asked for.
-    Source(Box<Source>, Held, Option<PlayAnswer>),
+    Source(Box<Following>),
     /// The stream in another form, which its readers are told of.
     Other(Box<Other>),
 }
@@ -188,7 +195,7 @@ impl Search {
             last = match attempt {
                 Ok(Ok((source, answer))) => {
                     held.report_success();
-                    return Ok(Taken::Source(Box::new(source), held, answer));
+                    return Ok(Taken::Source(Box::new(Following { source, held, answer })));
                 }
                 Ok(Err(Useless::Changed(found, why))) => {
                     let why = format!("{endpoint}: {}", changed(&why));
