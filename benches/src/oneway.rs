@@ -82,11 +82,7 @@ impl Sent {
 }
 
 /// The next packet's length, and when the kernel got it; `None` if none came in time.
-fn receive(
-    sink: &UdpSocket,
-    packet: &mut [u8],
-    control: &mut [u8],
-) -> Option<(usize, Option<SystemTime>)> {
+fn receive(sink: &UdpSocket, packet: &mut [u8], control: &mut [u8]) -> Option<(usize, Option<SystemTime>)> {
     let mut parts = [IoSliceMut::new(packet)];
     let message = recvmsg::<()>(sink.as_raw_fd(), &mut parts, Some(control), MsgFlags::empty()).ok()?;
     let stamp = message.cmsgs().ok()?.find_map(|own| match own {
