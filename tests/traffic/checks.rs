@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use msm::EndpointStatus;
@@ -181,16 +181,21 @@ fn rtp_wants_media_and_leaves_its_session() {
     let mut unknown = keyframe(1, 1, 7, 100);
     unknown[1] = 0x80 | 77;
     // There is always something behind the next answer to PLAY.
-    let (media, garbage) = (Arc::clone(&well), Arc::clone(&noisy));
-    let flow = Flow::start(move |_| {
-        media.frame_with_play(0, &keyframe(1, 1, 7, 100));
-        garbage.frame_with_play(0, &unknown);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, media, garbage) = (Arc::clone(&stop), Arc::clone(&well), Arc::clone(&noisy));
+    let flowing = std::thread::spawn(move || {
+        while !stopped.load(Ordering::SeqCst) {
+            media.frame_with_play(0, &keyframe(1, 1, 7, 100));
+            garbage.frame_with_play(0, &unknown);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     });
     let mesh = asking(&[url(&well), url(&mute), url(&noisy)], "rtp, path: /probe", ", transport: tcp");
     wait_health(&mesh, 0, "healthy", "good");
     wait_health(&mesh, 1, "unhealthy", "no media came");
     wait_health(&mesh, 2, "unhealthy", "no media came");
-    flow.stop();
+    stop.store(true, Ordering::SeqCst);
+    flowing.join().unwrap();
     for server in [&*well, &mute, &*noisy] {
         let left = server.wait("TEARDOWN", 1);
         assert_eq!(left.connection, server.wait("PLAY", 1).connection);
@@ -203,11 +208,26 @@ fn rtp_wants_media_and_leaves_its_session() {
 fn rtp_over_udp_follows_the_media() {
     let back = TestMesh::start("");
     let publisher = Publisher::start(&back, "probe");
-    let flow = Flow::start(move |number| publisher.send(&keyframe(number, u32::from(number) * 3000, 7, 200)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let number = Arc::new(AtomicU16::new(0));
+    let flow = |publisher: Publisher| {
+        let (stop, number) = (Arc::clone(&stop), Arc::clone(&number));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                let number = number.fetch_add(1, Ordering::SeqCst);
+                publisher.send(&keyframe(number, u32::from(number) * 3000, 7, 200));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            publisher
+        })
+    };
+    let flowing = flow(publisher);
     let mesh = asking(&[format!("rtsp://{}", back.address)], "rtp, path: /probe", ", transport: udp");
     wait_health(&mesh, 0, "healthy", "good");
+    stop.store(true, Ordering::SeqCst);
+    let publisher = flowing.join().unwrap();
     // Whoever published takes the stream along.
-    flow.stop();
+    drop(publisher);
     wait_health(&mesh, 0, "unhealthy", "answered 404");
 }
 
