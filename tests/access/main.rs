@@ -1,4 +1,4 @@
-//! Who may come, and what is protected on plain hops: routes' `allow`, passwords, TLS, SRTP.
+//! Who may come, and what is protected on plain hops: routes' `allow`, passwords, SRTP.
 // What goes wrong here fails the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -6,7 +6,6 @@
 mod common;
 
 mod authorization;
-mod rtsps;
 mod srtp;
 mod srtp_attacks;
 mod users;

@@ -88,8 +88,9 @@ impl TestMesh {
         while self.counter(needle) < least {
             assert!(
                 Instant::now() < deadline,
-                "{needle} is {} after 10 s, wanted {least}",
-                self.counter(needle)
+                "{needle} is {} after 10 s, wanted {least}\n{}",
+                self.counter(needle),
+                self.metrics()
             );
             std::thread::sleep(Duration::from_millis(50));
         }

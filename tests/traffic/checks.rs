@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use msm::EndpointStatus;
@@ -182,21 +182,29 @@ fn rtp_wants_media_of_now_and_leaves_its_session() {
         Arc::new(Server::start(serve)),
         Arc::new(Server::start(serve)),
     );
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
     let (media, garbage, cache) = (Arc::clone(&well), Arc::clone(&noisy), Arc::clone(&kept));
-    let flow = Flow::start(move |number| {
-        let packet = keyframe(number, u32::from(number) * 900, 7, 100);
-        let mut unknown = packet.clone();
-        unknown[1] = 0x80 | 77;
-        for (server, packet) in [(&media, &packet), (&garbage, &unknown)] {
-            if let Some(play) = server.asked("PLAY").last() {
-                server.try_frame(play.connection, 0, packet);
+    let flowing = std::thread::spawn(move || {
+        for number in 0u16.. {
+            if stopped.load(Ordering::SeqCst) {
+                return;
             }
-        }
-        // A second of what was kept is behind each answer to PLAY, and nothing after it.
-        if number % 10 == 0 {
-            (0..25u16).for_each(|kept| {
-                cache.frame_with_play(0, &keyframe(kept, u32::from(kept) * 3600, 7, 100));
-            });
+            let packet = keyframe(number, u32::from(number) * 1800, 7, 100);
+            let mut unknown = packet.clone();
+            unknown[1] = 0x80 | 77;
+            for (server, packet) in [(&media, &packet), (&garbage, &unknown)] {
+                if let Some(play) = server.asked("PLAY").last() {
+                    server.try_frame(play.connection, 0, packet);
+                }
+            }
+            // A second of what was kept is behind each answer to PLAY, and nothing after it.
+            if number % 5 == 0 {
+                (0..25u16).for_each(|kept| {
+                    cache.frame_with_play(0, &keyframe(kept, u32::from(kept) * 3600, 7, 100));
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
     });
     let servers = [url(&well), url(&mute), url(&noisy), url(&kept)];
@@ -205,7 +213,8 @@ fn rtp_wants_media_of_now_and_leaves_its_session() {
     for silent in 1..4 {
         wait_health(&mesh, silent, "unhealthy", "no media of now came");
     }
-    flow.stop();
+    stop.store(true, Ordering::SeqCst);
+    flowing.join().unwrap();
     for server in [&*well, &mute, &*noisy, &*kept] {
         let left = server.wait("TEARDOWN", 1);
         assert_eq!(left.connection, server.wait("PLAY", 1).connection);
@@ -239,11 +248,26 @@ fn a_check_goes_where_a_session_would_be_sent_and_nowhere_else() {
 fn rtp_over_udp_follows_the_media() {
     let back = TestMesh::start("");
     let publisher = Publisher::start(&back, "probe");
-    let flow = Flow::start(move |number| publisher.send(&keyframe(number, u32::from(number) * 900, 7, 200)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let number = Arc::new(AtomicU16::new(0));
+    let flow = |publisher: Publisher| {
+        let (stop, number) = (Arc::clone(&stop), Arc::clone(&number));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                let number = number.fetch_add(1, Ordering::SeqCst);
+                publisher.send(&keyframe(number, u32::from(number) * 900, 7, 200));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            publisher
+        })
+    };
+    let flowing = flow(publisher);
     let mesh = asking(&[format!("rtsp://{}", back.address)], "rtp, path: /probe", ", transport: udp");
     wait_health(&mesh, 0, "healthy", "good");
+    stop.store(true, Ordering::SeqCst);
+    let publisher = flowing.join().unwrap();
     // Whoever published takes the stream along.
-    flow.stop();
+    drop(publisher);
     wait_health(&mesh, 0, "unhealthy", "answered 404");
 }
 

@@ -1,13 +1,18 @@
 //! RTSP over TLS on both sides, between real sockets.
 
+// What goes wrong here fails the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::common::tls::{Authority, certificate, connect, open};
-use crate::common::{Line, Rtsp, TcpPublisher, TcpReader, TestMesh, log, reader_port, rtp};
+use common::tls::{Authority, certificate, connect, open};
+use common::{Line, Rtsp, TcpPublisher, TcpReader, TestMesh, log, reader_port, rtp};
 
 /// A mesh with one rtsps listener and a certificate for 127.0.0.1.
 fn serving(authority: &Authority, tls: &str, more: &str) -> TestMesh {
