@@ -250,10 +250,10 @@ impl Shared {
 mod tests {
     use super::*;
 
-    fn listening(path: &Path, kind: Type) -> Socket {
+    fn listening(path: &Path, kind: Type, backlog: i32) -> Socket {
         let socket = Socket::new(Domain::UNIX, kind, None).unwrap();
         socket.bind(&SockAddr::unix(path).unwrap()).unwrap();
-        socket.listen(1).unwrap();
+        socket.listen(backlog).unwrap();
         socket
     }
 
@@ -266,11 +266,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("upgrade.sock");
         assert!(Takeover::ask(&path).await.unwrap().is_none());
-        let door = listening(&path, Type::SEQPACKET);
-        // Full, and not accepted from.
+        let _full = listening(&path, Type::SEQPACKET, 1);
+        // Nobody accepts.
         while connect(&path).is_ok() {}
         let full = refusal(&path).await;
         assert!(full.ends_with("the running process lets nobody in; does it hang, or end?"), "{full}");
+        let path = dir.path().join("again.sock");
+        let door = listening(&path, Type::SEQPACKET, 64);
         let accepting = std::thread::spawn(move || {
             let mut times = 0;
             while door.accept().unwrap().0.recv(&mut [std::mem::MaybeUninit::uninit(); 64]).unwrap() < 60 {
@@ -291,7 +293,7 @@ mod tests {
     async fn the_socket_of_another_program_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("other.sock");
-        let _other = listening(&path, Type::STREAM);
+        let _other = listening(&path, Type::STREAM, 1);
         let refused = refusal(&path).await;
         assert!(refused.ends_with("another program listens there; name another path"), "{refused}");
     }
