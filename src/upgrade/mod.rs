@@ -114,6 +114,11 @@ impl Upgrade {
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner).has_socket(kind)
     }
 
+    /// Whether this process is about to take over from another one.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// What the process before this one calls an own listener, whose sockets it has passed.
     pub(crate) fn theirs(&self, listener: usize) -> Option<usize> {
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner).theirs(listener)

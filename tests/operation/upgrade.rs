@@ -168,7 +168,7 @@ fn who_comes_by_a_listener_that_is_new_is_answered_by_the_new_process() {
     let new = way.successor(&(yaml + &more), |builder| builder);
     door.join().unwrap().unwrap();
     let url = format!("rtsp://{}/one", new.addresses[1]);
-    let mut here = common::Rtsp::connect(new.addresses[1]);
+    let mut here = Rtsp::connect(new.addresses[1]);
     assert_eq!(here.ask("DESCRIBE", &url, &[("Accept", "application/sdp")], b"").status, 404);
     assert_eq!(here.ask("TEARDOWN", &url, &[("Session", &reader.session)], b"").status, 454);
     let there = new.connect().ask("DESCRIBE", &new.url("one"), &[("Accept", "application/sdp")], b"");

@@ -1,6 +1,7 @@
 //! Another process in the place of a member, and of one that speaks TLS with players.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use msm_auth::identity::source::IdentitySource;
 

@@ -642,6 +642,30 @@ fn shutdown_lets_go_of_every_port() {
 }
 
 #[test]
+fn ports_that_another_mesh_has_are_not_shared_with_it() {
+    let port = reader_port();
+    let mesh = TestMesh::from_yaml(&format!(
+        "workers: 2\nlisteners:\n  - {{name: one, address: \"127.0.0.1:0\", ports: {port}}}\n"
+    ));
+    let serve = |address: SocketAddr, port: u16| {
+        let yaml = format!("workers: 2\nlisteners: [{{name: two, address: \"{address}\", ports: {port}}}]\n");
+        let config = msm::config::Config::from_yaml(&yaml, "t.yaml", std::iter::empty()).unwrap();
+        mesh.block_on(async {
+            let other = msm::Mesh::builder().config(config).build().await?;
+            let served = other.serve().await.map(drop);
+            other.shutdown(Duration::ZERO).await;
+            served
+        })
+    };
+    let any = SocketAddr::new(mesh.address.ip(), 0);
+    let same = serve(mesh.address, reader_port()).unwrap_err().to_string();
+    assert!(same.starts_with(&format!("listener `two`: address {}/tcp: ", mesh.address)), "{same}");
+    let same = serve(any, port).unwrap_err().to_string();
+    assert!(same.starts_with(&format!("listener `two`: ports {port}/udp")), "{same}");
+    serve(any, reader_port()).expect("what is free");
+}
+
+#[test]
 fn clients_that_come_and_go_at_any_moment_leave_nothing_behind() {
     let mesh = TestMesh::start(&format!("workers: 2\n{AT_ONCE}"));
     let _steady = Publisher::start(&mesh, "steady");

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
-use super::ListenerShared;
+use super::{ListenerShared, Listening};
 use crate::error::Error;
 use crate::net::pair::Pair;
 use crate::net::udp::{SocketOptions, UdpSocket, set_dscp};
@@ -36,7 +36,7 @@ pub(crate) fn bind_all(worker: &Worker, shared: Arc<ListenerShared>) -> Result<B
     let tcp = bind_tcp(worker, &shared)?;
     let readers = match passed(worker, &shared, |listener| Kind::Rtp { listener }) {
         Some(socket) => inherit_readers(worker, &shared, socket),
-        None => bind_readers(&shared),
+        None => bind_readers(worker, &shared),
     };
     let readers = readers.map_err(|error| {
         let port = shared.settings.reader_port;
@@ -52,7 +52,7 @@ pub(crate) fn bind_all(worker: &Worker, shared: Arc<ListenerShared>) -> Result<B
 pub(super) fn bind_tcp(worker: &Worker, shared: &ListenerShared) -> Result<TcpListener, Error> {
     let tcp = match passed(worker, shared, |listener| Kind::Tcp { listener }) {
         Some(socket) => inherit(shared, socket),
-        None => bind(shared),
+        None => bind(worker, shared),
     };
     let name = &shared.settings.name;
     tcp.map_err(|error| Error::socket(format!("listener `{name}`: address {}/tcp", shared.address()), error))
@@ -79,14 +79,35 @@ fn has_v6() -> bool {
         .is_ok_and(|socket| socket.bind(&any.into()).is_ok())
 }
 
-fn bind(shared: &ListenerShared) -> io::Result<TcpListener> {
+/// Whether a place of a listener is still to be found free. The sockets of all workers share its port, and would share it with those of another
+/// process as well, so that each would get a part of what comes. What this process has there itself may be leaving, and what another one has that
+/// hands over to this one goes.
+fn is_to_be_free(worker: &Worker, is_there: impl Fn(&Listening) -> bool) -> bool {
+    let is_own = || worker.all_listening().iter().any(|own| is_there(own));
+    worker.id == 0 && !worker.shared.upgrade.takes_over() && !is_own()
+}
+
+fn bind(worker: &Worker, shared: &ListenerShared) -> io::Result<TcpListener> {
+    let port = shared.address().port();
+    if port != 0 && is_to_be_free(worker, |own| own.shared().address().port() == port) {
+        open(shared, false)?;
+    }
+    let socket = open(shared, true)?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    shared.bound.store(listener.local_addr()?.port(), Ordering::Release);
+    Ok(listener)
+}
+
+/// A socket at the listener's address, beside others or not.
+fn open(shared: &ListenerShared, beside: bool) -> io::Result<Socket> {
     let address = shared.address();
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if let SocketAddr::V6(v6) = address {
         socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(beside)?;
     socket.set_nonblocking(true)?;
     if let Some(interface) = &shared.settings.options.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
@@ -95,10 +116,7 @@ fn bind(shared: &ListenerShared) -> io::Result<TcpListener> {
         set_dscp(&SockRef::from(&socket), address.is_ipv6(), dscp)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    let listener = TcpListener::from_std(socket.into())?;
-    shared.bound.store(listener.local_addr()?.port(), Ordering::Release);
-    Ok(listener)
+    Ok(socket)
 }
 
 /// Takes a socket that another process has passed, if it is what it is said to be.
@@ -136,11 +154,20 @@ fn inherit_readers(worker: &Worker, shared: &ListenerShared, rtp: OwnedFd) -> io
     Ok(pair)
 }
 
-fn bind_readers(shared: &ListenerShared) -> io::Result<Pair> {
-    let options = SocketOptions { reuse_port: true, ..shared.settings.options.clone() };
+fn bind_readers(worker: &Worker, shared: &ListenerShared) -> io::Result<Pair> {
+    let alone = &shared.settings.options;
+    let options = SocketOptions { reuse_port: true, ..alone.clone() };
     let ip = shared.settings.address.ip();
-    let port = shared.bound_pair.load(Ordering::Acquire);
-    let pair = if port == 0 { shared.ports.bind(ip, &options)? } else { Pair::bind(ip, port, &options)? };
+    let port = match shared.bound_pair.load(Ordering::Acquire) {
+        0 => shared.ports.bind(ip, alone)?.ports().0,
+        port => {
+            if is_to_be_free(worker, |own| own.readers.ports().0 == port) {
+                Pair::bind(ip, port, alone)?;
+            }
+            port
+        }
+    };
+    let pair = Pair::bind(ip, port, &options)?;
     shared.bound_pair.store(pair.ports().0, Ordering::Release);
     Ok(pair)
 }
