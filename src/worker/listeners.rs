@@ -122,7 +122,7 @@ impl Worker {
     }
 
     /// This worker's parts of all of them.
-    pub(super) fn all_listening(&self) -> Vec<Rc<Listening>> {
+    pub(crate) fn all_listening(&self) -> Vec<Rc<Listening>> {
         self.listeners.open.borrow().values().map(Rc::clone).collect()
     }
 

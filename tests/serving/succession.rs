@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use msm::Mesh;
 use tokio::time::timeout;
 
-use crate::common::{Line, Publisher, Reader, TcpPublisher, TcpReader, TestMesh, VIDEO, keyframe, rtp};
+use crate::common::{
+    Line, Publisher, Reader, Rtsp, TcpPublisher, TcpReader, TestMesh, VIDEO, keyframe, reader_port, rtp,
+};
 
 const SOON: Duration = Duration::from_secs(5);
 /// Time enough for what was sent to arrive.
