@@ -295,9 +295,8 @@ pub(crate) fn listener(
         None => None,
         Some(file) => Some(listener_users(config, file.clone())?),
     };
-    // Without SRTP nobody is served over UDP next to TLS: the ports are another listener's.
-    let no_udp = (tls.is_some() && !config.srtp) || member.is_some();
-    let reader_port = if no_udp { 0 } else { config.port_pair().0 };
+    // The ports of those that serve nobody over UDP are another listener's.
+    let reader_port = if config.serves_udp() { config.port_pair().0 } else { 0 };
     let address = without_v6(config.address);
     if address != config.address {
         tracing::info!(listener = config.name, "this host has no IPv6: [::] becomes 0.0.0.0");

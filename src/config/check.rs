@@ -45,6 +45,7 @@ fn name(name: &str, at: &At, report: &mut Report<'_>) {
 /// Checks everything. What is returned is complete when the report has no problem.
 pub(super) fn config(config: &Config, report: &mut Report<'_>) -> Routing {
     addresses(config, report);
+    reader_ports(config, report);
     one_mesh_port(config, report);
     let mut names = BTreeSet::new();
     for (index, listener) in config.listeners.iter().enumerate() {
@@ -93,6 +94,20 @@ fn addresses(config: &Config, report: &mut Report<'_>) {
             );
         }
         taken.push(address);
+    }
+}
+
+/// What readers of one listener report must not come to another.
+fn reader_ports(config: &Config, report: &mut Report<'_>) {
+    let mut taken: Vec<(SocketAddr, &str)> = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate().filter(|(_, own)| own.serves_udp()) {
+        let own = SocketAddr::new(listener.address.ip(), listener.port_pair().0);
+        if let Some((_, other)) = taken.iter().find(|(other, _)| collide(own, *other)) {
+            let ports = listener.ports;
+            let message = format!("{ports} are the ports of listener `{other}`, too; give each its own pair");
+            report.add(&At::key("listeners").item(index).then("ports"), message);
+        }
+        taken.push((own, &listener.name));
     }
 }
 

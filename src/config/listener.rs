@@ -62,6 +62,15 @@ impl ListenerConfig {
     pub fn port_pair(&self) -> (u16, u16) {
         (self.ports.first, self.ports.first.saturating_add(1))
     }
+
+    /// Whether plain readers are served through these. Without SRTP nobody is next to TLS, and members have their own port.
+    pub(crate) fn serves_udp(&self) -> bool {
+        match self.protocol {
+            Protocol::Rtsp => true,
+            Protocol::Rtsps => self.srtp,
+            Protocol::Mesh => false,
+        }
+    }
 }
 
 impl Default for ListenerConfig {

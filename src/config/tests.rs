@@ -163,6 +163,25 @@ log: {level: loud}
 }
 
 #[test]
+fn two_listeners_have_two_pairs_of_ports() {
+    let with = |second: &str| {
+        format!(
+            "listeners: [{{name: a, address: '127.0.0.1:8554'}}, {{name: b, {second}}}, {{name: c, address: '127.0.0.2:8554'}}]"
+        )
+    };
+    assert_eq!(
+        problems(&with("address: '127.0.0.1:8555'")),
+        [
+            "msm.yaml:1: listeners[1].ports: 8000-8001 are the ports of listener `a`, too; give each its own pair"
+        ]
+    );
+    let tls = "protocol: rtsps, address: '127.0.0.1:8322', tls: {certificate: c, key: k}";
+    for second in ["address: '127.0.0.1:8555', ports: 8002", tls] {
+        assert!(load(&with(second)).is_ok(), "{second}");
+    }
+}
+
+#[test]
 fn keys_of_later_versions_are_refused() {
     for (yaml, wanted) in [
         ("routes: [{fault: {abort: 1%}}]", "msm.yaml:1: routes[0].fault: unknown key;"),
