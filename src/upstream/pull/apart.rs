@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::run::FIRST_MEDIA;
 use super::source::{Lost, Reason, Source};
 use super::trial::Trial;
 use crate::cluster::Held;
@@ -14,9 +15,6 @@ use crate::hub::handle::{HubHandle, PlayRequest};
 use crate::hub::home::Home;
 use crate::routing::ClusterSettings;
 use crate::worker::Worker;
-
-/// What a source that brings nothing is given, before it is replaced.
-const FIRST_MEDIA: Duration = Duration::from_secs(5);
 
 /// See the [module](self).
 pub(crate) struct Apart {

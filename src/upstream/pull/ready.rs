@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::Pull;
 use super::apart::Apart;
 use super::other::Successor;
+use super::run::FIRST_MEDIA;
 use super::search::{Candidate, Search, Unready};
 use super::source::{Lost, Source};
 use super::trial::Trial;
@@ -27,9 +28,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// How long one that takes over where it need not may wait for its keyframe.
 const KEYFRAME: Duration = Duration::from_secs(5);
-/// How often it is looked whether a source's first media has come, and for how long.
+/// How often it is looked whether a source's first media has come.
 const LOOK: Duration = Duration::from_millis(20);
-const FIRST_MEDIA: Duration = Duration::from_secs(5);
 
 /// A source that is ready.
 pub(super) struct Ready {

@@ -18,7 +18,7 @@ use crate::routing::ClusterSettings;
 /// How often a stream without readers is noticed.
 const TICK: Duration = Duration::from_millis(500);
 /// How long a source may take to bring its first packet, whatever the cluster's `media_timeout`: it may have to fetch it itself.
-const FIRST_MEDIA: Duration = Duration::from_secs(5);
+pub(super) const FIRST_MEDIA: Duration = Duration::from_secs(5);
 /// The longest that a source is waited for that plays and brings nothing, however often that was in vain.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the only endpoint that there is may bring nothing, whatever the cluster's `media_timeout`.
