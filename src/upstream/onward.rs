@@ -99,11 +99,11 @@ pub(crate) fn rule(
         Place::Closed => return Err(Refusal::Closed),
         Place::Elsewhere => Onward::Stranger(stranger(settings, to)?),
     };
-    let url = match &onward {
-        Onward::Endpoint(held) => &held.url,
-        Onward::Stranger(url) => url,
+    let (url, stranger) = match &onward {
+        Onward::Endpoint(held) => (&held.url, false),
+        Onward::Stranger(url) => (url, true),
     };
-    if is_safe(settings, from, url) { Ok(onward) } else { Err(Refusal::Clear) }
+    if is_safe(settings, from, url, stranger) { Ok(onward) } else { Err(Refusal::Clear) }
 }
 
 /// The URL of who is no endpoint, if the cluster's servers may name anybody.
@@ -114,9 +114,9 @@ pub(crate) fn stranger(settings: &ClusterSettings, to: &RtspUrl) -> Result<RtspU
     Err(Refusal::Stranger)
 }
 
-/// Between members it is the certificate that counts, whatever the URL says.
-pub(crate) fn is_safe(settings: &ClusterSettings, from: &RtspUrl, to: &RtspUrl) -> bool {
-    settings.members.is_some() || keeps_tls(from, to)
+/// Whether TLS is not left. Of endpoints that are members it is the certificate that counts, whatever their URLs say.
+pub(crate) fn is_safe(settings: &ClusterSettings, from: &RtspUrl, to: &RtspUrl, stranger: bool) -> bool {
+    (!stranger && settings.members.is_some()) || keeps_tls(from, to)
 }
 
 /// Has a server describe a stream, or the one that it sends us to, as `onward` allows.
@@ -152,7 +152,7 @@ pub(crate) async fn follow(
         let own = &away.from;
         next = if own.host().eq_ignore_ascii_case(away.to.host()) && own.port() == away.to.port() {
             // Another of its own streams, which is its own affair.
-            if !is_safe(settings, own, &away.to) {
+            if !is_safe(settings, own, &away.to, next.stranger) {
                 return Err(refuse(Refusal::Clear));
             }
             Next { url: away.to.without_credentials(), ..next }

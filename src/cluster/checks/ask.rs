@@ -104,7 +104,11 @@ async fn describe(
             Some(endpoint) => Next { url: endpoint.with_resource(&resource), stranger: false },
             None => Next { url: onward::stranger(settings, &away.to)?, stranger: true },
         };
-        if onward::is_safe(settings, &away.from, &next.url) { Ok(next) } else { Err(Refusal::Clear) }
+        if onward::is_safe(settings, &away.from, &next.url, next.stranger) {
+            Ok(next)
+        } else {
+            Err(Refusal::Clear)
+        }
     };
     let (first, protection) = (Next { url, stranger: false }, Protection::default());
     Ok(onward::follow(worker, settings, &protection, &via(worker), first, &mut onward).await?)
