@@ -86,17 +86,7 @@ impl HopPort {
         let is_passed = passed.is_some();
         let socket = match passed {
             Some(socket) => UdpSocket::inherit(socket, settings.address, &options)?,
-            None => {
-                // As of listeners: not beside another process's.
-                if shares
-                    && worker.id == 0
-                    && settings.address.port() != 0
-                    && !worker.shared.upgrade.takes_over()
-                {
-                    UdpSocket::bind(settings.address, &settings.options)?;
-                }
-                UdpSocket::bind(settings.address, &options)?
-            }
+            None => UdpSocket::bind(settings.address, &options)?,
         };
         // The program belongs to the sockets that share the port, wherever they went.
         if shares && worker.id == 0 && !is_passed {

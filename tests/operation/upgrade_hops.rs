@@ -19,11 +19,15 @@ const ROUTES: &str = "routes:\n\
   - {name: out, match: {url: '/{path...}', actions: [read]}, allow: ['spiffe://test.example/near']}\n";
 
 fn far_yaml() -> String {
+    far_yaml_at(free_port(&["127.0.0.1"]))
+}
+
+/// The same, with its mesh port.
+fn far_yaml_at(port: u16) -> String {
     format!(
         "workers: 2\nlisteners:\n  - {{name: plain, address: \"127.0.0.1:0\", ports: {}}}\n  \
-         - {{name: mesh, address: \"127.0.0.1:{}\", protocol: mesh}}\n{ROUTES}",
+         - {{name: mesh, address: \"127.0.0.1:{port}\", protocol: mesh}}\n{ROUTES}",
         reader_port(),
-        free_port(&["127.0.0.1"]),
     )
 }
 
@@ -120,7 +124,8 @@ fn a_third_process_gets_its_packets_while_streams_of_the_first_flow() {
     on_runtime(alone).expect("in 10 s");
     down.pass(50);
     // Who does not ask is told why it cannot be.
-    let config = msm::config::Config::from_yaml(&yaml, "t.yaml", std::iter::empty()).unwrap();
+    let other = far_yaml_at(hop.port());
+    let config = msm::config::Config::from_yaml(&other, "t.yaml", std::iter::empty()).unwrap();
     let refused = on_runtime(async {
         let mesh = with(msm::Mesh::builder().config(config)).build().await.unwrap();
         mesh.serve().await.unwrap_err().to_string()
