@@ -310,7 +310,7 @@ fn a_standby_that_takes_over_is_not_blamed_for_what_came_before() {
 
 #[test]
 fn a_standby_that_sends_us_away_at_once_is_not_had_again_and_again() {
-    let (mesh, mut player, [_first, second]) = relays("transport: tcp");
+    let (_mesh, mut player, [_first, second]) = relays("transport: tcp");
     let before = second.server.asked("PLAY").len();
     let until = Instant::now() + Duration::from_secs(5);
     let mut sent = None;
