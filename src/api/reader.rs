@@ -60,15 +60,15 @@ fn lock(place: &Mutex<SeatPlace>) -> MutexGuard<'_, SeatPlace> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The seats of this worker that read the stream `from` read `next` from that one's next keyframe on.
-pub(crate) async fn move_seats(worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>) {
+/// The seats of this worker that read the stream `from` read `next` from that one's next keyframe on; `at_once`: from the one that is kept.
+pub(crate) async fn move_seats(worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>, at_once: bool) {
     let seats: Vec<_> = worker.seats.borrow().iter().filter_map(std::sync::Weak::upgrade).collect();
     let seats: Vec<_> = seats.into_iter().filter(|seat| lock(seat).lease.id == from).collect();
     if seats.is_empty() {
         return;
     }
     let Ok(shard) = worker.shard(next).await else { return };
-    shard.await_keyframe().await;
+    shard.await_keyframe(at_once).await;
     let now = Instant::now();
     for seat in seats {
         let mut place = lock(&seat);

@@ -259,8 +259,11 @@ impl Shard {
         Ok(there)
     }
 
-    /// As [`Self::next_keyframe`], for as long as readers may wait.
-    pub(crate) async fn await_keyframe(&self) {
+    /// As [`Self::next_keyframe`], for as long as readers may wait; `at_once`: not where one is kept.
+    pub(crate) async fn await_keyframe(&self, at_once: bool) {
+        if at_once && self.has_keyframes() {
+            return;
+        }
         let _ = tokio::time::timeout(KEYFRAME, self.next_keyframe()).await;
     }
 

@@ -160,12 +160,12 @@ impl GroupReader {
         self.place().0 == handle.id
     }
 
-    /// Goes over to `next`, from its next keyframe on, with all who listen: to the same addresses, with the same SSRC, in one line of numbers.
+    /// Goes over to `next`, from its next keyframe on (`at_once`: from the one that is kept), with all who listen: to the same addresses, with the same SSRC, in one line of numbers.
     /// The first session of the group that goes over has it do so, the others wait for that.
     ///
     /// # Errors
     /// The other stream cannot be had. The group stays where it is.
-    pub(crate) async fn move_to(self: &Arc<Self>, next: &Arc<HubHandle>) -> Result<(), Error> {
+    pub(crate) async fn move_to(self: &Arc<Self>, next: &Arc<HubHandle>, at_once: bool) -> Result<(), Error> {
         let _turn = self.crossing.lock().await;
         if self.is_of(next) {
             return Ok(());
@@ -175,7 +175,7 @@ impl GroupReader {
         let crossing = shared.worker(self.worker)?.run(move |worker| async move {
             let shard = worker.shard(&stream).await?;
             if own.started.load(Ordering::Acquire) {
-                shard.await_keyframe().await;
+                shard.await_keyframe(at_once).await;
             }
             // From here on in one turn: nothing comes in between.
             let (hub, id) = own.place();

@@ -18,6 +18,9 @@ use crate::worker::Worker;
 /// How long readers of a stream that is over may take to go over to the next one.
 const CROSSING: Duration = Duration::from_secs(12);
 
+/// Why a publisher's stream takes over: it was waited for.
+const RETURNED: &str = "returned";
+
 /// A publisher has entered. Those who read the stream before it go over to `own`.
 pub(crate) fn entered(worker: &Rc<Worker>, own: &Arc<HubHandle>, entrance: Entrance) {
     match entrance {
@@ -27,7 +30,7 @@ pub(crate) fn entered(worker: &Rc<Worker>, own: &Arc<HubHandle>, entrance: Entra
         }
         Entrance::Over(before) => {
             let returned = before.is_waiting();
-            let why = if returned { "returned" } else { "priority" };
+            let why = if returned { RETURNED } else { "priority" };
             tracing::info!(
                 hub = own.id,
                 stream = own.name,
@@ -87,13 +90,16 @@ pub(crate) async fn left(worker: Rc<Worker>, key: HubKey, home: Rc<Home>, publis
 
 /// All who read `before` go over to `next`.
 async fn succeed(shared: &Arc<Shared>, before: &Arc<HubHandle>, next: &Arc<HubHandle>, why: &'static str) {
+    // Whoever returns has just begun: its first keyframe may be here before the readers of every worker are.
+    let at_once = why == RETURNED;
     shared.metrics.count_succession(why);
     let mut crossings = Vec::new();
     for place in 0..shared.worker_count() {
         let (shared, id, next) = (Arc::clone(shared), before.id, Arc::clone(next));
         crossings.push(tokio::task::spawn_local(async move {
             let Ok(worker) = shared.worker(place) else { return };
-            let crossing = worker.run(move |worker| async move { move_readers(&worker, id, &next).await });
+            let crossing =
+                worker.run(move |worker| async move { move_readers(&worker, id, &next, at_once).await });
             let _ = crossing.await;
         }));
     }
@@ -104,16 +110,16 @@ async fn succeed(shared: &Arc<Shared>, before: &Arc<HubHandle>, next: &Arc<HubHa
 }
 
 /// Those of this worker.
-async fn move_readers(worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>) {
+async fn move_readers(worker: &Rc<Worker>, from: u64, next: &Arc<HubHandle>, at_once: bool) {
     let mut crossings = Vec::new();
     for session in worker.sessions.all() {
         let (worker, next) = (Rc::clone(worker), Arc::clone(next));
         crossings.push(tokio::task::spawn_local(async move {
-            Session::go_over(&session, &worker, from, &next, Form::All).await;
+            Session::go_over(&session, &worker, from, &next, Form::All { at_once }).await;
         }));
     }
     let (own, next) = (Rc::clone(worker), Arc::clone(next));
-    crossings.push(tokio::task::spawn_local(async move { move_seats(&own, from, &next).await }));
+    crossings.push(tokio::task::spawn_local(async move { move_seats(&own, from, &next, at_once).await }));
     for crossing in crossings {
         let _ = crossing.await;
     }

@@ -19,10 +19,17 @@ use crate::worker::Worker;
 pub(crate) enum Form {
     /// It is described as the one before.
     Known,
-    /// It is, and whoever reads that one goes over.
-    All,
-    /// It was told how it is described, and said yes. `at_once`: the one before brings nothing any more, so that it begins with what was kept.
+    /// It is, and whoever reads that one goes over. `at_once`: the one before brings nothing any more and this one has just begun, so that
+    /// readers begin with what was kept of it.
+    All { at_once: bool },
+    /// It was told how it is described, and said yes. `at_once`: as above.
     Told { at_once: bool },
+}
+
+impl Form {
+    const fn is_at_once(self) -> bool {
+        matches!(self, Self::All { at_once: true } | Self::Told { at_once: true })
+    }
 }
 
 /// What becomes of a track where the stream is described otherwise.
@@ -60,7 +67,7 @@ impl ReaderRole {
     ) -> Result<(), Error> {
         let handle = lease.handle();
         let fits = match form {
-            Form::Known | Form::All => handle.tracks() == self.lease.tracks(),
+            Form::Known | Form::All { .. } => handle.tracks() == self.lease.tracks(),
             Form::Told { .. } => self.fits(&handle),
         };
         if !fits {
@@ -71,15 +78,15 @@ impl ReaderRole {
         }
         for track in &self.tracks {
             let Path::Group(group) = &track.path else { continue };
-            if form == Form::All {
+            if let Form::All { at_once } = form {
                 handle.prepare().await?;
-                group.move_to(&handle).await?;
+                group.move_to(&handle, at_once).await?;
             } else if !group.is_of(&handle) {
                 return Err(Error::Refused("its multicast group is for others as well, who stay".into()));
             }
         }
         let anew = match form {
-            Form::Known | Form::All => Vec::new(),
+            Form::Known | Form::All { .. } => Vec::new(),
             Form::Told { .. } => {
                 self.tracks.iter().map(|own| anew(worker, own, &self.lease, &handle)).collect()
             }
@@ -101,7 +108,7 @@ impl ReaderRole {
         }
         let reports: Vec<_> = self.reports();
         let (seed, plays) = (self.seed, self.playing);
-        let at_once = form == Form::Told { at_once: true };
+        let at_once = form.is_at_once();
         let crossing = Crossing { hub, id, handle: Arc::clone(&handle), seed, plays, at_once };
         let there = at_place(worker, place, tracks, on_end(), move |worker, tracks, on_end| {
             cross(worker, crossing, tracks, on_end)
@@ -163,9 +170,8 @@ async fn cross(
 ) -> Result<ReaderId, Error> {
     let shard = worker.shard(&from.handle).await?;
     // A group has waited for its own.
-    let waits = from.plays && !tracks.is_empty();
-    if waits && !(from.at_once && shard.has_keyframes()) {
-        shard.await_keyframe().await;
+    if from.plays && !tracks.is_empty() {
+        shard.await_keyframe(from.at_once).await;
     }
     // From here on in one turn: nothing comes in between.
     let now = Instant::now();
