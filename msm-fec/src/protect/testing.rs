@@ -58,6 +58,8 @@ pub(super) struct Ends {
     pub(super) next: u64,
     /// Packets of a frame.
     pub(super) frame: u64,
+    /// From one frame to the next.
+    pub(super) interval: Duration,
     /// How much earlier the clocks of sender and receiver are: they may jump.
     pub(super) behind: [Duration; 2],
     sent: BTreeMap<u64, Instant>,
@@ -84,6 +86,7 @@ impl Ends {
             first: 1000,
             next: 1000,
             frame: 10,
+            interval: ms(40),
             behind: [Duration::ZERO; 2],
             sent: BTreeMap::new(),
             last: None,
@@ -100,7 +103,7 @@ impl Ends {
         self.behind.map(|behind| self.now.checked_sub(behind).unwrap())
     }
 
-    /// Sends so many frames, 25 a second.
+    /// Sends so many frames.
     pub(super) fn run(&mut self, frames: u64) {
         for _ in 0..frames {
             let start = self.now;
@@ -115,7 +118,7 @@ impl Ends {
                 self.put(paths, &Wire::Media(index));
                 self.drain();
             }
-            self.advance(start + ms(40));
+            self.advance(start + self.interval);
         }
     }
 
