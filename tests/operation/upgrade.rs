@@ -1,6 +1,6 @@
 //! Another process in the place of the one that serves. Both are in this process here, which is the same to their sockets.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -114,21 +114,37 @@ fn reports_reach_the_process_that_the_session_lives_in() {
     old.wait_value("msm_sessions ", 2.0);
     assert_eq!(new.counter("msm_dropped"), 0.0, "{}", new.metrics());
     // Of nobody: counted by the process that has nobody left to ask.
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&REPORT, to).unwrap();
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&REPORT, to).unwrap();
     old.wait_value("msm_dropped_total{reason=\"unknown_source\"}", 1.0);
+}
+
+/// What a process leaves to the one in its place: a stream that is published, and a reader's session and URL, whose connection has ended.
+struct Inheritance {
+    old: TestMesh,
+    new: TestMesh,
+    publisher: Publisher,
+    session: String,
+    url: String,
+    /// Where the reader takes its media.
+    media: [UdpSocket; 2],
+}
+
+impl Inheritance {
+    fn new(way: &Way, yaml: &str) -> Self {
+        let old = TestMesh::from_yaml(yaml);
+        let publisher = Publisher::start(&old, "one");
+        let Reader { session, url, socket, rtcp, .. } = Reader::start(&old, "one");
+        let door = way.door(&old.mesh);
+        let new = way.successor(yaml, |builder| builder);
+        door.join().unwrap().unwrap();
+        Self { old, new, publisher, session, url, media: [socket, rtcp] }
+    }
 }
 
 #[test]
 fn sessions_are_found_by_another_connection_and_streams_by_another_reader() {
-    let (way, yaml) = (Way::new(), yaml(""));
-    let old = TestMesh::from_yaml(&yaml);
-    let publisher = Publisher::start(&old, "one");
-    let reader = Reader::start(&old, "one");
-    let (session, url) = (reader.session.clone(), reader.url.clone());
-    drop(reader.rtsp);
-    let door = way.door(&old.mesh);
-    let new = way.successor(&yaml, |builder| builder);
-    door.join().unwrap().unwrap();
+    let Inheritance { old, new, publisher, session, url, media: _media } =
+        Inheritance::new(&Way::new(), &yaml(""));
     let mut again = new.connect();
     assert_eq!(again.ask("OPTIONS", &url, &[], b"").status, 200);
     let named = [("Session", session.as_str())];
@@ -273,14 +289,8 @@ fn what_is_no_process_is_refused_and_the_next_one_served() {
 #[test]
 fn three_processes_follow_each_other_while_the_first_has_sessions() {
     let (way, yaml) = (Way::new(), yaml(""));
-    let first = TestMesh::from_yaml(&yaml);
-    let publisher = Publisher::start(&first, "one");
-    let reader = Reader::start(&first, "one");
-    let (session, url) = (reader.session.clone(), reader.url.clone());
-    drop(reader.rtsp);
-    let door = way.door(&first.mesh);
-    let second = way.successor(&yaml, |builder| builder);
-    door.join().unwrap().unwrap();
+    let Inheritance { old: first, new: second, publisher, session, url, media: _media } =
+        Inheritance::new(&way, &yaml);
     let door = way.door(&second.mesh);
     let third = way.successor(&yaml, |builder| builder);
     door.join().unwrap().unwrap();
