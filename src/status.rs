@@ -18,6 +18,8 @@ pub use self::clusters::{ClusterStatus, EndpointStatus};
 pub struct Status {
     /// Worker threads.
     pub workers: usize,
+    /// Whether they are real-time.
+    pub real_time: bool,
     /// RTSP sessions.
     pub sessions: i64,
     /// RTSP connections.
@@ -242,6 +244,7 @@ impl Status {
             endpoints,
             canaries: routing.canaries().map(canary).collect(),
             workers: shared.worker_count(),
+            real_time: shared.workers().iter().any(|worker| worker.is_real_time().is_ok_and(|is| is)),
             sessions: shared.metrics.sessions.get(),
             connections: shared.metrics.connections.get(),
             configuration: shared.history.status(),

@@ -60,7 +60,8 @@ impl Display for Summary<'_> {
             };
             lines.line(what, &text)?;
         }
-        lines.line("workers", &config.workers.to_string())
+        let real_time = if config.real_time { ", real-time where that is allowed" } else { "" };
+        lines.line("workers", &format!("{}{real_time}", config.workers))
     }
 }
 

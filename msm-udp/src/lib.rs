@@ -8,7 +8,7 @@
 //! * [`steer_by_label`]: which of the sockets that share a port gets a datagram (`SO_ATTACH_REUSEPORT_CBPF`).
 //! * [`join_source_group_v6`]: source-specific multicast (RFC 4607) for IPv6.
 //! * [`send_descriptors`], [`recv_descriptors`], [`peer`]: sockets that go to another process (`SCM_RIGHTS`, `SO_PEERCRED`).
-//! * [`give_way`], [`take_short_turns`]: who goes first where several threads want one core (`sched_setattr`).
+//! * [`give_way`], [`take_short_turns`], [`be_real_time`]: who goes first where several threads want one core (`sched_setattr`).
 //!
 //! No call of the way of a packet allocates or takes a lock. This is the only crate of the workspace that calls the system with `unsafe` code: what the
 //! kernel writes (addresses, control messages) is parsed as plain bytes, so that only the system calls
@@ -33,7 +33,7 @@ pub use buffers::{MAX_SLOTS, Received, RecvBuffers, SLOT_BYTES};
 pub use control::Ecn;
 pub use multicast::{join_source_group_v6, leave_source_group_v6};
 pub use pass::{MAX_DESCRIPTORS, Peer, own_uid, peer, recv_descriptors, send_descriptors};
-pub use priority::{give_way, take_short_turns};
+pub use priority::{be_real_time, give_way, take_short_turns};
 pub use queue::{MAX_QUEUED, MAX_QUEUED_BYTES, SendQueue};
 pub use send::Transmit;
 pub use socket::Socket;

@@ -8,6 +8,8 @@ const NICER: libc::c_int = 10;
 const LONG_TURN: u64 = 100_000_000;
 /// How long a turn is asked for by who has little to do at a time, and that at once: the kernel's shortest.
 const SHORT_TURN: u64 = 100_000;
+/// The lowest real-time priority: before every thread that has none, and behind all others that have one.
+const REAL_TIME: u32 = 1;
 /// `SCHED_FLAG_RESET_ON_FORK`: threads that it starts ask for what others do.
 const NOT_INHERITED: u64 = 1;
 
@@ -79,6 +81,18 @@ pub fn take_short_turns() -> io::Result<()> {
     Attributes::new(libc::SCHED_OTHER, NOT_INHERITED, nice(), SHORT_TURN).set()
 }
 
+/// Has the calling thread go before all that are not real-time from now on, on whichever core it is woken up (`SCHED_RR`, of the lowest
+/// priority). Threads that it starts are as others are. Takes `CAP_SYS_NICE`, or an `RLIMIT_RTPRIO` of 1 at least.
+///
+/// Whoever takes all of a core's time leaves the rest of the machine a twentieth of it (`sched_rt_runtime_us`; since Linux 6.12 the fair server).
+///
+/// # Errors
+///
+/// The kernel's; then nothing has changed.
+pub fn be_real_time() -> io::Result<()> {
+    Attributes { priority: REAL_TIME, ..Attributes::new(libc::SCHED_RR, NOT_INHERITED, 0, 0) }.set()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +143,24 @@ mod tests {
         let (gave, came, policy) = std::thread::spawn(inside).join().expect("no panic");
         assert!(gave.is_ok() && came.is_ok());
         assert_eq!(policy, libc::SCHED_BATCH as u32);
+    }
+
+    #[test]
+    fn who_is_real_time_is_it_alone() {
+        let inside = || {
+            let allowed = be_real_time();
+            let own = now();
+            (allowed, own, std::thread::spawn(now).join().expect("no panic"))
+        };
+        let (allowed, own, below) = std::thread::spawn(inside).join().expect("no panic");
+        match allowed {
+            Ok(()) => assert_eq!((own.policy, own.priority), (libc::SCHED_RR as u32, REAL_TIME)),
+            // Who is not root may not.
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+                assert_eq!(own.policy, libc::SCHED_OTHER as u32);
+            }
+        }
+        assert_eq!((below.policy, below.priority), (libc::SCHED_OTHER as u32, 0));
     }
 }

@@ -135,9 +135,15 @@ impl Builder {
         }
         let mut workers = Vec::with_capacity(count);
         for id in 0..count {
-            let worker = WorkerHandle::start(id, Arc::clone(&shared))
+            let worker = WorkerHandle::start(id, config.real_time, Arc::clone(&shared))
                 .map_err(|error| Error::socket(format!("worker thread {id}"), error))?;
             workers.push(worker);
+        }
+        if let Some(error) = workers.iter().find_map(|worker| worker.is_real_time().err()) {
+            tracing::warn!(
+                %error,
+                "`real_time`: workers are as other threads; it takes the capability CAP_SYS_NICE, or RLIMIT_RTPRIO of 1 (systemd: LimitRTPRIO=1)"
+            );
         }
         shared.set_workers(workers);
         if let Some(first) = shared.workers().first() {

@@ -20,6 +20,7 @@ pub(super) fn compare(old: &Config, new: &Config, pinned: &Pinned, changes: &mut
         listeners: _,
         admin,
         workers,
+        real_time,
         routes: _,
         clusters: _,
         zone,
@@ -81,6 +82,9 @@ pub(super) fn compare(old: &Config, new: &Config, pinned: &Pinned, changes: &mut
     if *workers != new.workers && !pinned.workers {
         enter("workers");
     }
+    if *real_time != new.real_time {
+        enter("real_time");
+    }
     if other_door {
         enter("upgrade.socket");
     }
@@ -99,6 +103,7 @@ pub(super) fn in_force(old: &Config, new: Config) -> Config {
         upgrade,
         identity: old.identity.clone(),
         workers: old.workers,
+        real_time: old.real_time,
         admin: old.admin.clone(),
         log: LogConfig { format: old.log.format, ..new.log },
         ..new

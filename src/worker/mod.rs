@@ -35,39 +35,44 @@ pub(crate) struct WorkerHandle {
     jobs: mpsc::UnboundedSender<Job>,
     /// Jobs of [`Self::offer`] that wait.
     offered: Arc<AtomicUsize>,
+    /// Whether its thread is real-time, or why it is not, though it was to be.
+    real_time: io::Result<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl WorkerHandle {
-    /// Starts the thread of worker `id`. The worker reaches its peers through what `shared` yields once all have
+    /// Starts the thread of worker `id`, before all others of the machine if it is to be `real_time` and that is allowed. The worker reaches its peers through what `shared` yields once all have
     /// started.
-    pub(crate) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn start(id: usize, real_time: bool, shared: Arc<Shared>) -> io::Result<Self> {
         // Jobs are requests of the signalling, each awaited by its sender: their number is bounded by sessions.
         let (jobs, queue) = mpsc::unbounded_channel::<Job>();
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name(format!("msm-worker-{id}")).spawn(move || {
+            let real_time = if real_time { msm_udp::be_real_time().map(|()| true) } else { Ok(false) };
             // Where it is not allowed, packets wait for the turns of others.
             let _ = msm_udp::take_short_turns();
             let mut builder = Builder::new_current_thread();
             let runtime = match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime,
                 Err(error) => {
-                    let _ = tell.send(error);
+                    let _ = tell.send(Err(error));
                     return;
                 }
             };
-            drop(tell);
+            let _ = tell.send(Ok(real_time));
             runtime.block_on(async move {
                 let worker = Rc::new(Worker::new(id, shared));
                 worker.start();
                 work(worker, queue).await;
             });
         })?;
-        // Its end is closed without a word when the runtime is there.
-        if let Ok(error) = told.recv() {
-            return Err(error);
-        }
-        Ok(Self { jobs, offered: Arc::default(), thread: Mutex::new(Some(thread)) })
+        let real_time = told.recv().map_err(io::Error::other)??;
+        Ok(Self { jobs, offered: Arc::default(), real_time, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Whether its thread is real-time, or why it is not, though it was to be.
+    pub(crate) fn is_real_time(&self) -> Result<bool, &io::Error> {
+        self.real_time.as_ref().copied()
     }
 
     /// Runs `job` on the worker and returns what it returns.

@@ -8,6 +8,7 @@ mod common;
 mod drain;
 mod metrics;
 mod metrics_security;
+mod real_time;
 mod reload;
 mod upgrade;
 mod upgrade_ends;

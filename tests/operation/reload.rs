@@ -243,10 +243,11 @@ fn what_takes_a_restart_is_named_and_left_as_it_was() {
     let mesh = TestMesh::from_yaml(&yaml(&[&test], &format!("workers: 2\n{routes}")));
     let member = format!("{{name: m, protocol: mesh, address: \"127.0.0.1:{mesh_port}\"}}");
     let more = format!(
-        "workers: 1\n{routes}admin: {{metrics: \"127.0.0.1:1\"}}\nlog: {{format: json, level: warn}}\ndrain_timeout: 3s\n\
+        "workers: 1\nreal_time: true\n{routes}admin: {{metrics: \"127.0.0.1:1\"}}\nlog: {{format: json, level: warn}}\ndrain_timeout: 3s\n\
          identity: {{ephemeral: {{trust_domain: d.example, path: /a}}}}\n"
     );
-    let restart = ["log.format", "admin.metrics", "workers", "identity", "listeners (protocol: mesh)"];
+    let restart =
+        ["log.format", "admin.metrics", "workers", "real_time", "identity", "listeners (protocol: mesh)"];
     for keys in [vec!["log.level", "drain_timeout"], Vec::new()] {
         let changes = reload(&mesh, &yaml(&[&test, &member], &more)).unwrap();
         assert_eq!(
@@ -255,7 +256,7 @@ fn what_takes_a_restart_is_named_and_left_as_it_was() {
         );
     }
     let status = mesh.block_on(mesh.mesh.status());
-    assert_eq!((status.workers, status.listeners.len()), (2, 1));
+    assert_eq!((status.workers, status.real_time, status.listeners.len()), (2, false, 1));
     assert_eq!(status.configuration.restart, restart);
     let error = reload(
         &mesh,

@@ -5,8 +5,10 @@
 //! Two files of so many routes take turns at a running proxy, by SIGHUP, while a stream of 1000 packets a second goes through it to four
 //! readers. Printed are the time from the signal until the new routes are in force, as the proxy says it, and the delay of packets
 //! ([`oneway`]): through the proxy, and of as many that go straight to other sockets in the same run, which is what the machine is late by
-//! itself; all of it once without reloads as well. `--slowest N` says when the slowest were sent. Exits with 1 if a bound is missed, by
-//! packets through the proxy until they are in the reader's socket, with 2 if it could not run. `MSM_PROXY` names another binary.
+//! itself; all of it once without reloads as well, and then again where the proxy's workers are real-time (`real_time: true`). `--slowest N`
+//! says when the slowest were sent. Exits with 1 if a bound is missed, by packets through the proxy until they are in the reader's socket, with
+//! 2 if it could not run. Bounds of the delay are for real-time workers, whom no other thread keeps waiting; where these are not allowed, for
+//! the others. `MSM_PROXY` names another binary.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -43,9 +45,10 @@ impl Drop for Proxy {
 }
 
 /// Routes that are all other ones, or go elsewhere, in the next version; one serves the stream.
-fn configuration(server: SocketAddr, media: u16, routes: usize, version: usize) -> String {
+fn configuration(server: SocketAddr, media: u16, options: &Options, version: usize) -> String {
+    let Options { routes, real_time, .. } = *options;
     let mut text = format!(
-        "workers: 2\nadmin: {{address: off, metrics: off, ready: off}}\n\
+        "workers: 2\nreal_time: {real_time}\nadmin: {{address: off, metrics: off, ready: off}}\n\
          listeners: [{{address: \"{server}\", ports: {media}}}]\nroutes:\n  - {{name: bench, match: {{url: \"/bench/{{name}}\"}}}}\n"
     );
     for route in 1..routes {
@@ -113,12 +116,12 @@ struct Files {
 }
 
 impl Files {
-    fn write(server: SocketAddr, routes: usize) -> Result<Self> {
+    fn write(server: SocketAddr, options: &Options) -> Result<Self> {
         let media = free_port_pair()?;
         let file = std::env::temp_dir().join(format!("msm-bench-reload-{}.yaml", std::process::id()));
         let versions = ["one", "two"].map(|version| file.with_extension(version));
         for (version, file) in versions.iter().enumerate() {
-            std::fs::write(file, configuration(server, media, routes, version + 1))?;
+            std::fs::write(file, configuration(server, media, options, version + 1))?;
         }
         let files = Self { file, versions };
         files.put(0)?;
@@ -170,20 +173,37 @@ fn print_slowest(outcome: &Outcome, turns: &[Turn], count: usize) {
     }
 }
 
-fn run() -> Result<bool> {
-    let (mut routes, mut reloads, mut slowest) = (10_000, 20, 0);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{argument} takes a value"))?.parse()?;
-        match argument.as_str() {
-            "--routes" => routes = value,
-            "--reloads" => reloads = value,
-            "--slowest" => slowest = value,
-            _ => return Err(format!("unknown argument {argument}").into()),
+/// What is run.
+struct Options {
+    routes: usize,
+    reloads: usize,
+    /// Packets whose delay is told.
+    slowest: usize,
+    real_time: bool,
+}
+
+impl Options {
+    fn from_arguments() -> Result<Self> {
+        let mut own = Self { routes: 10_000, reloads: 20, slowest: 0, real_time: false };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let value = arguments.next().ok_or_else(|| format!("{argument} takes a value"))?.parse()?;
+            match argument.as_str() {
+                "--routes" => own.routes = value,
+                "--reloads" => own.reloads = value,
+                "--slowest" => own.slowest = value,
+                _ => return Err(format!("unknown argument {argument}").into()),
+            }
         }
+        Ok(own)
     }
+}
+
+/// Whether the bound of the reload is met, and those of the delay.
+fn run(options: &Options) -> Result<(bool, bool)> {
+    let Options { routes, reloads, slowest, .. } = *options;
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    let files = Files::write(server, routes)?;
+    let files = Files::write(server, options)?;
     let (proxy, told) = start(&files.file, server)?;
     let still = measure(server, "bench/still", |_| {
         sleep(EVERY * u32::try_from(reloads)?);
@@ -206,7 +226,8 @@ fn run() -> Result<bool> {
         return Err("nothing was measured".into());
     };
     println!(
-        "reload of {routes} routes, {reloads} times: median {:.0} ms, max {:.0} ms",
+        "{}, reload of {routes} routes, {reloads} times: median {:.0} ms, max {:.0} ms",
+        if options.real_time { "real-time workers" } else { "workers as other threads" },
         median.as_secs_f64() * 1e3,
         longest.as_secs_f64() * 1e3
     );
@@ -215,14 +236,24 @@ fn run() -> Result<bool> {
     print("with reloads", &changing);
     print_slowest(&changing, &turns, slowest);
     let delays = &changing.relayed;
-    Ok(*median <= MAX_RELOAD
-        && delays.at(0.999) <= MAX_DELAY_999
-        && delays.at(1.0) <= MAX_DELAY
-        && delays.lost == 0)
+    let in_time = delays.at(0.999) <= MAX_DELAY_999 && delays.at(1.0) <= MAX_DELAY && delays.lost == 0;
+    Ok((*median <= MAX_RELOAD, in_time))
+}
+
+fn run_both() -> Result<bool> {
+    let options = Options::from_arguments()?;
+    let (soon, in_time) = run(&options)?;
+    let allowed = std::thread::spawn(msm_udp::be_real_time).join().is_ok_and(|allowed| allowed.is_ok());
+    if !allowed {
+        println!("real-time workers: SKIPPED, they take CAP_SYS_NICE or RLIMIT_RTPRIO");
+        return Ok(soon && in_time);
+    }
+    let (also_soon, in_time) = run(&Options { real_time: true, ..options })?;
+    Ok(soon && also_soon && in_time)
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match run_both() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
             eprintln!(
