@@ -179,7 +179,8 @@ impl Requester {
         let loss = self.loss.bound().max(self.floor);
         self.plan = Plan::new(loss, self.loss.burst(), self.config.limits());
         self.stats.gaps += count;
-        let first = now + self.reorder.delay(now).min(self.config.budget / 2).max(self.hold_off);
+        let hold_off = self.timing().hold_off(self.hold_off, self.config.budget);
+        let first = now + self.reorder.delay(now).min(self.config.budget / 2).max(hold_off);
         let deadline = now + self.config.budget;
         for index in self.next..next {
             self.gaps.push_back(Gap::new(index, now, first, deadline, self.plan.loss()));
