@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::gap::{GRANULARITY, Gap, Step, Timing};
-use super::plan::Plan;
+use super::plan::{BURST, Plan};
 use super::types::{Arrival, Event, Reason, Request, RequesterConfig, RequesterStats};
 use super::{ASKS_PER_PACKET, MAX_ANSWERS, MAX_REQUEST};
 use crate::estimate::{Loss, Reorder, Rtt};
@@ -179,7 +179,12 @@ impl Requester {
         let loss = self.loss.bound().max(self.floor);
         self.plan = Plan::new(loss, self.loss.burst(), self.config.limits());
         self.stats.gaps += count;
-        let hold_off = self.timing().hold_off(self.hold_off, self.config.budget);
+        // What is lost in runs was planned for by larger blocks, and asking early for all of a run costs more than it brings.
+        let hold_off = if self.loss.burst() < BURST {
+            self.timing().hold_off(self.hold_off, self.config.budget)
+        } else {
+            self.hold_off
+        };
         let first = now + self.reorder.delay(now).min(self.config.budget / 2).max(hold_off);
         let deadline = now + self.config.budget;
         for index in self.next..next {
