@@ -41,8 +41,8 @@ pub(crate) struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    /// Starts the thread of worker `id`, before all others of the machine if it is to be `real_time` and that is allowed. The worker reaches its peers through what `shared` yields once all have
-    /// started.
+    /// Starts the thread of worker `id`, before all others of the machine if it is to be `real_time` and that is allowed. The worker
+    /// reaches its peers through what `shared` yields once all have started.
     pub(crate) fn start(id: usize, real_time: bool, shared: Arc<Shared>) -> io::Result<Self> {
         // Jobs are requests of the signalling, each awaited by its sender: their number is bounded by sessions.
         let (jobs, queue) = mpsc::unbounded_channel::<Job>();
