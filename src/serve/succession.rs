@@ -18,8 +18,26 @@ use crate::worker::Worker;
 /// How long readers of a stream that is over may take to go over to the next one.
 const CROSSING: Duration = Duration::from_secs(12);
 
-/// Why a publisher's stream takes over: it was waited for.
-const RETURNED: &str = "returned";
+/// Why a publisher's stream takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It was waited for.
+    Returned,
+    /// It is preferred.
+    Priority,
+    /// It stood by when the other one left.
+    Standby,
+}
+
+impl Why {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Returned => "returned",
+            Self::Priority => "priority",
+            Self::Standby => "standby",
+        }
+    }
+}
 
 /// A publisher has entered. Those who read the stream before it go over to `own`.
 pub(crate) fn entered(worker: &Rc<Worker>, own: &Arc<HubHandle>, entrance: Entrance) {
@@ -29,13 +47,12 @@ pub(crate) fn entered(worker: &Rc<Worker>, own: &Arc<HubHandle>, entrance: Entra
             tracing::info!(hub = own.id, stream = own.name, "a publisher stands by");
         }
         Entrance::Over(before) => {
-            let returned = before.is_waiting();
-            let why = if returned { RETURNED } else { "priority" };
+            let why = if before.is_waiting() { Why::Returned } else { Why::Priority };
             tracing::info!(
                 hub = own.id,
                 stream = own.name,
                 before = before.id,
-                why,
+                why = why.name(),
                 "a publisher takes over"
             );
             let (shared, own) = (Arc::clone(&worker.shared), Arc::clone(own));
@@ -56,7 +73,7 @@ pub(crate) async fn left(worker: Rc<Worker>, key: HubKey, home: Rc<Home>, publis
                 before = handle.id,
                 "a publisher that stood by takes over"
             );
-            let crossing = succeed(shared, handle, &next, "standby");
+            let crossing = succeed(shared, handle, &next, Why::Standby);
             let _ = tokio::time::timeout(CROSSING, crossing).await;
         }
         Left::Nobody => {
@@ -89,10 +106,10 @@ pub(crate) async fn left(worker: Rc<Worker>, key: HubKey, home: Rc<Home>, publis
 }
 
 /// All who read `before` go over to `next`.
-async fn succeed(shared: &Arc<Shared>, before: &Arc<HubHandle>, next: &Arc<HubHandle>, why: &'static str) {
+async fn succeed(shared: &Arc<Shared>, before: &Arc<HubHandle>, next: &Arc<HubHandle>, why: Why) {
     // Whoever returns has just begun: its first keyframe may be here before the readers of every worker are.
-    let at_once = why == RETURNED;
-    shared.metrics.count_succession(why);
+    let at_once = why == Why::Returned;
+    shared.metrics.count_succession(why.name());
     let mut crossings = Vec::new();
     for place in 0..shared.worker_count() {
         let (shared, id, next) = (Arc::clone(shared), before.id, Arc::clone(next));

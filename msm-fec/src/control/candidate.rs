@@ -285,11 +285,20 @@ impl Conditions {
         left + unseen
     }
 
+    /// What a round takes.
+    fn round(&self) -> Duration {
+        self.rtt.saturating_add(GUARD)
+    }
+
     /// How many rounds fit behind a delay: the last one's answer has to come in time.
     fn rounds(&self, delay: Duration) -> usize {
         let left = self.budget.saturating_sub(self.detection).saturating_sub(delay);
-        let round = (self.rtt + GUARD).as_secs_f64();
-        ((left.as_secs_f64() / round) as usize).min(MAX_ROUNDS)
+        ((left.as_secs_f64() / self.round().as_secs_f64()) as usize).min(MAX_ROUNDS)
+    }
+
+    /// The latest delay behind which one round fits.
+    pub(super) fn last_ask(&self) -> Duration {
+        self.budget.saturating_sub(self.detection).saturating_sub(self.round())
     }
 
     /// What stays lost of the ends of bursts that only the next burst tells of.

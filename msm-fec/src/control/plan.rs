@@ -51,7 +51,8 @@ pub struct Plan {
     pub ahead: f64,
     /// Rounds of requests, at most [`MAX_ROUNDS`](super::MAX_ROUNDS).
     pub rounds: Vec<Round>,
-    /// How long a request waits for repair packets; as long as can be where nothing is to be asked for.
+    /// How long a request waits for repair packets: until they are there, though where packets are lost one by one not until no answer
+    /// would come in time any more. As long as can be where nothing is to be asked for.
     pub hold_off: Duration,
     /// Share of packets that will be lost in the end.
     pub residual: f64,
@@ -108,15 +109,21 @@ impl Conditions {
         let times = if best.asked.any() { WORTH + DOUBT / self.runs.max(0.1) } else { 1.0 };
         let pinned = limits.share.is_some();
         let coded = coded.filter(|coded| pinned || coded.is_worth(&best, target, times));
-        Plan::of(coded.unwrap_or(best), self.budget)
+        Plan::of(coded.unwrap_or(best), self)
     }
 }
 
 impl Plan {
-    fn of(candidate: Candidate, budget: Duration) -> Self {
+    fn of(candidate: Candidate, conditions: &Conditions) -> Self {
         let rounds = candidate.asked.rounds();
-        // Nobody asks for what has no use any more.
-        let hold_off = if rounds.is_empty() { budget } else { candidate.delay };
+        let hold_off = match candidate.delay {
+            // Nobody asks for what has no use any more.
+            _ if rounds.is_empty() => conditions.budget,
+            // Larger blocks were made for runs of losses, and asking early for all of a run costs more than it brings.
+            delay if conditions.forward.is_bursty() => delay,
+            // What the first packets of a block lost can wait for its repair packets no longer than an answer still comes in time.
+            delay => delay.min(conditions.last_ask()),
+        };
         let Candidate { code, share, ahead, residual, overhead, .. } = candidate;
         Self { code, share, ahead, rounds, hold_off, residual, overhead }
     }

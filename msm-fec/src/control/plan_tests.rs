@@ -132,6 +132,21 @@ fn a_limit_that_is_reached_takes_copies_and_not_answers() {
 }
 
 #[test]
+fn what_is_lost_one_by_one_waits_for_repair_packets_while_an_answer_comes_in_time() {
+    let limits = Limits::default();
+    for (burst, span, waits) in [(1.0, 5, 100 - 2 - 33), (1.0, 3, 41), (3.0, 5, 81)] {
+        let single = Traffic { packets: 1.0, interval: Duration::from_millis(20), ..video(0.0) };
+        let conditions = Conditions { traffic: single, ..at(0.05, burst, 32, 100, 1.0) };
+        let asked = conditions.asked_behind(span, &limits);
+        let Some(blocks) = Blocks::new(&conditions, span, &limits) else { panic!("{span}") };
+        let plan = Plan::of(blocks.candidate(1, &asked), &conditions);
+        assert_eq!((plan.rounds.is_empty(), plan.hold_off), (false, Duration::from_millis(waits)), "{plan}");
+    }
+    let plan = at(0.05, 1.0, 80, 60, 33.0).plan(&Limits::default());
+    assert_eq!((plan.rounds.len(), plan.hold_off), (0, Duration::from_millis(60)));
+}
+
+#[test]
 fn nonsense_plans_something() {
     let nan = f64::NAN;
     for (loss, burst, packets, bytes) in [(nan, nan, nan, nan), (2.0, -1.0, 1e18, 0.0), (0.5, 1e9, 0.0, -5.0)]

@@ -27,13 +27,6 @@ impl Timing {
         (self.overdue + self.overdue.saturating_sub(self.rtt)).max(self.rtt + self.margin)
     }
 
-    /// How long the first request may wait for repair packets, of `budget`: not until no answer would come in time any more, where one does
-    /// now. Who is to wait for all of the budget is not to ask.
-    pub(super) fn hold_off(&self, wanted: Duration, budget: Duration) -> Duration {
-        let last = budget.checked_sub(self.latest()).filter(|_| wanted < budget);
-        last.map_or(wanted, |last| wanted.min(last))
-    }
-
     /// The rounds that can follow one that begins now, of which the last comes in time even if it is as late as any, and the time from one
     /// to the next. Rounds begin a little before answers are overdue where that makes room for one more.
     fn rounds_behind(&self, left: Duration) -> (u32, Duration) {
@@ -185,16 +178,6 @@ mod tests {
                 assert!(apart.min().is_none_or(|least| least >= rtt + variation), "{timing:?}: {rounds:?}");
             }
         }
-    }
-
-    #[test]
-    fn who_waits_for_repair_packets_still_asks_in_time() {
-        let timing = timing(ms(32), ms(1));
-        assert_eq!(timing.hold_off(ms(20), ms(100)), ms(20));
-        assert_eq!(timing.hold_off(ms(85), ms(100)), ms(60));
-        // Not to ask at all is something else, and so is a way that is too long in any case.
-        assert_eq!(timing.hold_off(ms(100), ms(100)), ms(100));
-        assert_eq!(timing.hold_off(ms(30), ms(35)), ms(30));
     }
 
     #[test]

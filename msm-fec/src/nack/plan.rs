@@ -46,7 +46,7 @@ const CHEAP: f64 = 0.005;
 const REQUEST: f64 = 0.075;
 
 /// Runs of losses that are longer than this, on average, are bursts.
-pub(super) const BURST: f64 = 2.0;
+const BURST: f64 = 2.0;
 
 /// What a round does.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::gap::{GRANULARITY, Gap, Step, Timing};
-use super::plan::{BURST, Plan};
+use super::plan::Plan;
 use super::types::{Arrival, Event, Reason, Request, RequesterConfig, RequesterStats};
 use super::{ASKS_PER_PACKET, MAX_ANSWERS, MAX_REQUEST};
 use crate::estimate::{Loss, Reorder, Rtt};
@@ -179,13 +179,7 @@ impl Requester {
         let loss = self.loss.bound().max(self.floor);
         self.plan = Plan::new(loss, self.loss.burst(), self.config.limits());
         self.stats.gaps += count;
-        // What is lost in runs was planned for by larger blocks, and asking early for all of a run costs more than it brings.
-        let hold_off = if self.loss.burst() < BURST {
-            self.timing().hold_off(self.hold_off, self.config.budget)
-        } else {
-            self.hold_off
-        };
-        let first = now + self.reorder.delay(now).min(self.config.budget / 2).max(hold_off);
+        let first = now + self.reorder.delay(now).min(self.config.budget / 2).max(self.hold_off);
         let deadline = now + self.config.budget;
         for index in self.next..next {
             self.gaps.push_back(Gap::new(index, now, first, deadline, self.plan.loss()));
