@@ -148,7 +148,7 @@ impl Source for Dns {
             Err(failure) => {
                 self.schedule.handle_failure(now);
                 self.resolver = None;
-                Found::failed(failure.0)
+                Found { endpoints: None, problem: Some(failure.0) }
             }
         }
     }

@@ -48,12 +48,6 @@ pub(crate) struct Found {
     pub(crate) problem: Option<String>,
 }
 
-impl Found {
-    fn failed(problem: impl Into<String>) -> Self {
-        Self { endpoints: None, problem: Some(problem.into()) }
-    }
-}
-
 /// What the configuration says of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SourceSpec {
