@@ -34,19 +34,49 @@ pub enum Pushed {
     Restarted,
 }
 
-/// A packet that was sent.
+/// A packet that was sent: what is written for each.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sent<R> {
-    pub(super) reference: R,
-    pub(super) len: u32,
+struct Sent<R> {
+    reference: R,
+    len: u32,
     /// Nanoseconds from the history's first packet.
     at: u64,
+}
+
+/// What became of requests for a packet: only of those that were asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// The packet.
+    index: u64,
     /// Serial number of the last datagram that asked for it, and how many times it did.
-    pub(super) asked_in: u32,
-    pub(super) asked: u8,
+    pub(super) datagram: u32,
+    pub(super) times: u8,
     /// Copies sent since `answered`.
     pub(super) copies: u8,
     pub(super) answered: u64,
+}
+
+impl Asked {
+    const fn new(index: u64) -> Self {
+        Self { index, datagram: 0, times: 0, copies: 0, answered: 0 }
+    }
+}
+
+/// The time that packets are sent at: many at one.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    epoch: Instant,
+    last: Instant,
+    /// Nanoseconds from the epoch to the last.
+    at: u64,
+}
+
+impl Clock {
+    /// Nanoseconds since the epoch; a clock that steps back stands still.
+    fn nanos(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.epoch);
+        since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
+    }
 }
 
 /// The last packets of a line, each with a reference `R` of the caller's: a place in the hub's buffer, say, or one in a
@@ -57,12 +87,16 @@ pub(super) struct Sent<R> {
 #[derive(Debug)]
 pub struct History<R> {
     limits: HistoryLimits,
-    /// A power of two; the packet `index` is at `index % len`.
-    slots: Vec<Option<Sent<R>>>,
+    /// The limit of age in nanoseconds.
+    age: u64,
+    /// A power of two, or none yet; the packet `index` is at `index % len`, from `first` to `next`.
+    slots: Vec<Sent<R>>,
+    /// In the same places, of any packet that was there.
+    asked: Vec<Asked>,
     first: u64,
     next: u64,
     bytes: usize,
-    epoch: Option<Instant>,
+    clock: Option<Clock>,
     restarts: u64,
 }
 
@@ -70,28 +104,50 @@ impl<R: Copy> History<R> {
     /// An empty one.
     #[must_use]
     pub fn new(limits: HistoryLimits) -> Self {
-        let limits = HistoryLimits { packets: limits.packets.clamp(1, MOST_PACKETS), ..limits };
-        Self {
+        let mut own = Self {
             limits,
-            slots: vec![None; FIRST_PACKETS],
+            age: 0,
+            slots: Vec::new(),
+            asked: Vec::new(),
             first: 0,
             next: 0,
             bytes: 0,
-            epoch: None,
+            clock: None,
             restarts: 0,
-        }
+        };
+        own.set_limits(limits);
+        own
     }
 
     /// Changes the limits, from the next packet on.
     pub fn set_limits(&mut self, limits: HistoryLimits) {
         self.limits = HistoryLimits { packets: limits.packets.clamp(1, MOST_PACKETS), ..limits };
+        self.age = u64::try_from(limits.age.as_nanos()).unwrap_or(u64::MAX);
     }
 
-    /// Nanoseconds since the first packet; a clock that steps back stands still.
-    #[inline]
+    /// Nanoseconds since the first packet.
     pub(super) fn time(&self, now: Instant) -> u64 {
-        let since = self.epoch.map_or(Duration::ZERO, |epoch| now.saturating_duration_since(epoch));
-        since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
+        self.clock.map_or(0, |clock| clock.nanos(now))
+    }
+
+    /// The same, of a packet that is sent now.
+    #[inline]
+    fn tick(&mut self, now: Instant) -> u64 {
+        let clock = self.clock.get_or_insert(Clock { epoch: now, last: now, at: 0 });
+        if clock.last != now {
+            (clock.last, clock.at) = (now, clock.nanos(now));
+        }
+        clock.at
+    }
+
+    #[inline]
+    fn place(&self, index: u64) -> usize {
+        index as usize & self.slots.len().wrapping_sub(1)
+    }
+
+    /// A packet that is kept.
+    fn sent(&self, index: u64) -> Option<&Sent<R>> {
+        (self.first..self.next).contains(&index).then(|| self.slots.get(self.place(index)))?
     }
 
     /// The packet `index` of `len` bytes was sent. Indices are consecutive.
@@ -101,26 +157,15 @@ impl<R: Copy> History<R> {
         if index != self.next {
             pushed = self.restart(index);
         }
-        if self.epoch.is_none() {
-            self.epoch = Some(now);
-        }
-        let at = self.time(now);
+        let at = self.tick(now);
         self.expire(at, len);
+        let sent = Sent { reference, len: u32::try_from(len).unwrap_or(u32::MAX), at };
         if (self.next - self.first) as usize >= self.slots.len() {
-            self.grow();
+            self.grow(sent);
         }
-        let sent = Sent {
-            reference,
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            at,
-            asked_in: 0,
-            asked: 0,
-            copies: 0,
-            answered: 0,
-        };
-        let mask = self.slots.len().wrapping_sub(1);
-        if let Some(slot) = self.slots.get_mut(index as usize & mask) {
-            *slot = Some(sent);
+        let place = self.place(index);
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = sent;
         }
         self.bytes = self.bytes.saturating_add(sent.len as usize);
         self.next = index.wrapping_add(1);
@@ -130,43 +175,42 @@ impl<R: Copy> History<R> {
     /// Forgets what is too old, too much or too many with `more` bytes.
     #[inline]
     fn expire(&mut self, at: u64, more: usize) {
-        let age = u64::try_from(self.limits.age.as_nanos()).unwrap_or(u64::MAX);
         while self.first != self.next {
-            let mask = self.slots.len().wrapping_sub(1);
-            let Some(slot) = self.slots.get_mut(self.first as usize & mask) else { return };
-            let Some(oldest) = slot else { return };
+            let Some(oldest) = self.slots.get(self.place(self.first)) else { return };
             let full = self.bytes.saturating_add(more) > self.limits.bytes
                 || (self.next - self.first) as usize >= self.limits.packets;
-            if !full && at.saturating_sub(oldest.at) <= age {
+            if !full && at.saturating_sub(oldest.at) <= self.age {
                 return;
             }
             self.bytes = self.bytes.saturating_sub(oldest.len as usize);
-            *slot = None;
             self.first += 1;
         }
     }
 
+    /// Makes room for twice as many. New places have something in them that nobody asks for.
     #[cold]
-    fn grow(&mut self) {
-        let len = self.slots.len() * 2;
-        let mut slots = vec![None; len];
+    fn grow(&mut self, filler: Sent<R>) {
+        let len = (self.slots.len() * 2).max(FIRST_PACKETS);
+        let (mut slots, mut asked) = (vec![filler; len], vec![Asked::new(u64::MAX); len]);
         for index in self.first..self.next {
-            let old = self.slots.get(index as usize & (self.slots.len() - 1)).copied().flatten();
-            if let Some(slot) = slots.get_mut(index as usize & (len - 1)) {
-                *slot = old;
+            let (from, to) = (self.place(index), index as usize & (len - 1));
+            if let (Some(new), Some(old)) = (slots.get_mut(to), self.slots.get(from)) {
+                *new = *old;
+            }
+            if let (Some(new), Some(old)) = (asked.get_mut(to), self.asked.get(from)) {
+                *new = *old;
             }
         }
-        self.slots = slots;
+        (self.slots, self.asked) = (slots, asked);
     }
 
     #[cold]
     fn restart(&mut self, index: u64) -> Pushed {
-        let first = self.epoch.is_none();
-        self.slots.fill(None);
         self.bytes = 0;
         self.first = index;
         self.next = index;
-        if first {
+        self.asked.fill(Asked::new(u64::MAX));
+        if self.clock.is_none() {
             return Pushed::Next;
         }
         self.restarts += 1;
@@ -180,32 +224,26 @@ impl<R: Copy> History<R> {
         last.checked_sub(u64::from((last as u16).wrapping_sub(number)))
     }
 
-    pub(super) fn get_mut(&mut self, index: u64) -> Option<&mut Sent<R>> {
-        if !(self.first..self.next).contains(&index) {
-            return None;
+    /// What became of requests for a packet, and its length, if it is kept.
+    pub(super) fn asked_mut(&mut self, index: u64) -> Option<(u32, &mut Asked)> {
+        let (len, place) = (self.sent(index)?.len, self.place(index));
+        let asked = self.asked.get_mut(place)?;
+        if asked.index != index {
+            *asked = Asked::new(index);
         }
-        let mask = self.slots.len().wrapping_sub(1);
-        self.slots.get_mut(index as usize & mask)?.as_mut()
+        Some((len, asked))
     }
 
     /// The reference of a packet that is kept.
     #[must_use]
     pub fn get(&self, index: u64) -> Option<R> {
-        if !(self.first..self.next).contains(&index) {
-            return None;
-        }
-        let mask = self.slots.len().wrapping_sub(1);
-        self.slots.get(index as usize & mask)?.as_ref().map(|sent| sent.reference)
+        self.sent(index).map(|sent| sent.reference)
     }
 
     /// The length of a packet, if it is kept; zero otherwise.
     #[must_use]
     pub fn bytes_of(&self, index: u64) -> u32 {
-        if !(self.first..self.next).contains(&index) {
-            return 0;
-        }
-        let mask = self.slots.len().wrapping_sub(1);
-        self.slots.get(index as usize & mask).and_then(Option::as_ref).map_or(0, |sent| sent.len)
+        self.sent(index).map_or(0, |sent| sent.len)
     }
 
     /// Index after the last packet.

@@ -139,31 +139,33 @@ impl Responder {
         for number in numbers.into_iter().take(MAX_NUMBERS) {
             self.stats.requested += 1;
             let index = history.extend(number);
-            let Some((index, sent)) = index.and_then(|index| Some((index, history.get_mut(index)?))) else {
+            let Some((index, (len, asked))) =
+                index.and_then(|index| Some((index, history.asked_mut(index)?)))
+            else {
                 self.stats.unknown += 1;
                 continue;
             };
-            if sent.copies > 0 && at.saturating_sub(sent.answered) >= window {
-                sent.copies = 0;
+            if asked.copies > 0 && at.saturating_sub(asked.answered) >= window {
+                asked.copies = 0;
             }
-            sent.asked = if sent.asked_in == self.datagram { sent.asked.saturating_add(1) } else { 1 };
-            sent.asked_in = self.datagram;
-            if sent.asked.min(MAX_ANSWERS) <= sent.copies {
+            asked.times = if asked.datagram == self.datagram { asked.times.saturating_add(1) } else { 1 };
+            asked.datagram = self.datagram;
+            if asked.times.min(MAX_ANSWERS) <= asked.copies {
                 self.stats.suppressed += 1;
                 continue;
             }
-            let cost = f64::from(sent.len) + OVERHEAD as f64;
+            let cost = f64::from(len) + OVERHEAD as f64;
             if !self.allowance.affords(cost) || self.queue.len() >= MAX_QUEUE {
                 self.stats.throttled += 1;
                 continue;
             }
             self.allowance.spend(cost);
-            if sent.copies == 0 {
-                sent.answered = at;
+            if asked.copies == 0 {
+                asked.answered = at;
             }
-            sent.copies += 1;
+            asked.copies += 1;
             self.stats.answered += 1;
-            self.stats.bytes += u64::from(sent.len);
+            self.stats.bytes += u64::from(len);
             self.queue.push_back(index);
         }
     }
