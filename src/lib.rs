@@ -61,6 +61,7 @@ mod upstream;
 mod watched;
 mod worker;
 
+pub use api::burst::{Burst, IntoPackets};
 pub use api::options::Options;
 pub use api::packet::Packet;
 pub use api::publisher::Publisher;

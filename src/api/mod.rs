@@ -1,5 +1,6 @@
 //! Reading and publishing from inside the application.
 
+pub(crate) mod burst;
 pub(crate) mod options;
 pub(crate) mod packet;
 pub(crate) mod publisher;

@@ -1,15 +1,16 @@
 //! Reading a stream inside the application.
 
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
-use msm_core::hub::{Kind, ReaderId};
+use msm_core::hub::ReaderId;
 use msm_rtsp::sdp::Description;
 use tokio::sync::mpsc;
 
+use super::burst::Burst;
 use super::packet::Packet;
 use crate::alive::Alive;
 use crate::error::Error;
@@ -83,11 +84,15 @@ pub(crate) async fn move_seats(worker: &Rc<Worker>, from: u64, next: &Arc<HubHan
 }
 
 /// A stream being read. Dropping it leaves the stream.
+///
+/// It is a [`Stream`](futures_core::Stream) of packets as well. Whoever takes them too slowly loses the newest: so many bursts as a queue holds (512)
+/// wait, and what comes while it is full is counted (`msm_dropped_total{reason="reader_queue"}`). Nobody else waits for it.
 pub struct Reader {
     description: Arc<Description>,
     seat: Seat,
     queue: mpsc::Receiver<AppBurst>,
-    ready: VecDeque<Packet>,
+    /// What is left of the burst that packets are taken from.
+    rest: Option<Burst>,
     _alive: Alive,
 }
 
@@ -98,7 +103,7 @@ impl Reader {
         queue: mpsc::Receiver<AppBurst>,
         alive: Alive,
     ) -> Self {
-        Self { description, seat, queue, ready: VecDeque::new(), _alive: alive }
+        Self { description, seat, queue, rest: None, _alive: alive }
     }
 
     /// What the stream is made of.
@@ -114,13 +119,59 @@ impl Reader {
     /// # Errors
     /// None today: what is not valid RTP never gets this far.
     pub async fn next(&mut self) -> Result<Option<Packet>, Error> {
-        loop {
-            if let Some(packet) = self.ready.pop_front() {
-                return Ok(Some(packet));
-            }
-            let Some(burst) = self.queue.recv().await else { return Ok(None) };
-            self.unpack(&burst);
+        std::future::poll_fn(|cx| self.poll_packet(cx)).await
+    }
+
+    /// The next packets, all of one track, in the order of arrival: those that came together, or what [`Self::next`] left of them. `None` when the
+    /// stream has ended.
+    ///
+    /// Cancel safe: a burst is either returned or still there for the next call.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn recv_burst(&mut self) -> Result<Option<Burst>, Error> {
+        std::future::poll_fn(|cx| self.poll_burst(cx)).await
+    }
+
+    /// As [`Self::recv_burst`], without waiting: `Ok(None)` where nothing is there, which may also be as the stream
+    /// [is over](Self::is_ended).
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub fn try_recv_burst(&mut self) -> Result<Option<Burst>, Error> {
+        match self.poll_burst(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(burst) => burst,
+            Poll::Pending => Ok(None),
         }
+    }
+
+    /// Whether the stream has ended and all that came of it was taken.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.rest.is_none() && self.queue.is_closed() && self.queue.is_empty()
+    }
+
+    fn poll_burst(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Burst>, Error>> {
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Ok(Some(rest)));
+        }
+        while let Some(burst) = ready!(self.queue.poll_recv(cx)) {
+            if let Some(burst) = Burst::of(burst) {
+                return Poll::Ready(Ok(Some(burst)));
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Packet>, Error>> {
+        while let Some(mut burst) = ready!(self.poll_burst(cx))? {
+            let packet = burst.take();
+            self.rest = Some(burst).filter(|burst| !burst.is_empty());
+            if packet.is_some() {
+                return Poll::Ready(Ok(packet));
+            }
+        }
+        Poll::Ready(Ok(None))
     }
 
     /// Pauses: nothing comes until [`Self::resume`]. On a stream of this reader's own (VOD) the source pauses too. Cancelled, it may have
@@ -166,18 +217,14 @@ impl Reader {
         stream.play(PlayRequest::default()).await?;
         Ok(())
     }
+}
 
-    fn unpack(&mut self, burst: &AppBurst) {
-        if burst.kind != Kind::Rtp {
-            return;
-        }
-        let mut rest: Bytes = burst.bytes.clone();
-        while !rest.is_empty() {
-            let packet = rest.split_to(burst.segment.clamp(1, rest.len()));
-            if let Ok(packet) = Packet::parse(burst.track, packet, burst.arrival) {
-                self.ready.push_back(packet);
-            }
-        }
+/// As [`Reader::next`].
+impl futures_core::Stream for Reader {
+    type Item = Result<Packet, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_packet(cx).map(Result::transpose)
     }
 }
 

@@ -160,8 +160,8 @@ impl GroupReader {
         self.place().0 == handle.id
     }
 
-    /// Goes over to `next`, from its next keyframe on (`at_once`: from the one that is kept), with all who listen: to the same addresses, with the same SSRC, in one line of numbers.
-    /// The first session of the group that goes over has it do so, the others wait for that.
+    /// Goes over to `next`, from its next keyframe on (`at_once`: from the one that is kept), with all who listen: to the same addresses,
+    /// with the same SSRC, in one line of numbers. The first session of the group that goes over has it do so, the others wait for that.
     ///
     /// # Errors
     /// The other stream cannot be had. The group stays where it is.

@@ -1,10 +1,13 @@
 //! The mesh as an application uses it.
 
+use std::future::poll_fn;
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use futures_core::Stream;
 use msm::config::Config;
-use msm::{Error, Mesh};
+use msm::{Error, Mesh, Packet};
 use tokio::time::timeout;
 
 use crate::common::{Publisher, Reader, TestMesh, VIDEO, keyframe, reader_port, rtp};
@@ -63,6 +66,86 @@ fn what_is_published_is_read_byte_for_byte() {
     });
     mesh.wait_value("msm_streams ", 0.0);
     mesh.wait_value("msm_readers{", 0.0);
+}
+
+#[test]
+fn packets_are_taken_one_by_one_in_bursts_and_as_a_stream() {
+    let mesh = TestMesh::start("workers: 2");
+    let url = mesh.url("in/bursts");
+    mesh.block_on(async {
+        let publisher = mesh.mesh.publish(&url, VIDEO).await.unwrap();
+        let mut reader = mesh.mesh.open(&url).await.unwrap();
+        assert!(reader.try_recv_burst().unwrap().is_none() && !reader.is_ended());
+        let kind = |number| if number == 0 { 0x65 } else { 0x41 };
+        // The last of a burst may be shorter.
+        let length = |number| if number % 8 == 7 { 300 } else { 1000 };
+        let packets: Vec<_> = (0..32u16)
+            .map(|number| rtp(number, u32::from(number / 8) * 3000, 7, kind(number), length(number)))
+            .collect();
+        for burst in packets.chunks(8) {
+            publisher.send_burst(0, burst.concat(), 1000).unwrap();
+        }
+        let first = timeout(SOON, reader.recv_burst()).await.unwrap().unwrap().unwrap();
+        assert_eq!((first.track(), first.len(), first.segment(), first.is_empty()), (0, 8, 1000, false));
+        assert_eq!(first.bytes().len(), 7 * 1000 + 300);
+        let payloads: Vec<_> = first.views().map(|view| view.payload().to_vec()).collect();
+        for (number, packet) in first.packets().enumerate() {
+            assert_eq!(packet.payload[..], packets[number][12..]);
+            assert_eq!(payloads[number], packet.payload);
+            assert_eq!((packet.arrival, packet.track), (first.arrival(), 0));
+        }
+        assert_eq!(first.raw().len(), 8);
+        assert_eq!(first.into_iter().count(), 8);
+        // What is left of a burst is a burst.
+        let single = timeout(SOON, reader.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(single.payload[..], packets[8][12..]);
+        let rest = timeout(SOON, reader.recv_burst()).await.unwrap().unwrap().unwrap();
+        let payloads = rest.packets().map(|packet| packet.payload);
+        assert!(payloads.eq(packets[9..16].iter().map(|packet| packet[12..].to_vec())));
+        let mut taken = Vec::new();
+        drop(publisher);
+        let stream = &mut reader;
+        while let Some(packet) =
+            timeout(SOON, poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx))).await.unwrap()
+        {
+            taken.push(packet.unwrap().payload);
+        }
+        assert!(taken.into_iter().eq(packets[16..].iter().map(|packet| packet[12..].to_vec())));
+        assert!(reader.is_ended() && reader.try_recv_burst().unwrap().is_none());
+        assert!(reader.recv_burst().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn who_stops_waiting_for_packets_loses_none() {
+    let mesh = TestMesh::start("");
+    let url = mesh.url("in/stops");
+    mesh.block_on(async {
+        let publisher = mesh.mesh.publish(&url, VIDEO).await.unwrap();
+        let mut reader = mesh.mesh.open(&url).await.unwrap();
+        publisher.send(0, keyframe(0, 0, 7, 100)).unwrap();
+        let first = timeout(SOON, reader.next()).await.unwrap().unwrap().unwrap();
+        let place = |packet: Packet| packet.sequence.wrapping_sub(first.sequence);
+        let mut taken = Vec::new();
+        for number in 0..200u16 {
+            let pair = [1, 2].map(|place| rtp(2 * number + place, 3000, 7, 0x41, 100));
+            publisher.send_burst(0, pair.concat(), 100).unwrap();
+            // Waits, and gives up at some point or other.
+            let limit = Duration::from_micros(u64::from(number) * 7 % 400);
+            if number % 2 == 0 {
+                if let Ok(burst) = timeout(limit, reader.recv_burst()).await {
+                    taken.extend(burst.unwrap().unwrap().packets().map(place));
+                }
+            } else if let Ok(packet) = timeout(limit, reader.next()).await {
+                taken.push(place(packet.unwrap().unwrap()));
+            }
+        }
+        drop(publisher);
+        while let Some(packet) = timeout(SOON, reader.next()).await.unwrap().unwrap() {
+            taken.push(place(packet));
+        }
+        assert!(taken.into_iter().eq(1..=400));
+    });
 }
 
 #[test]

@@ -17,7 +17,8 @@ pub(super) struct Timing {
     pub(super) rtt: Duration,
     /// After so long an answer is overdue.
     pub(super) overdue: Duration,
-    /// An answer is seldom earlier than so much behind the round trip: no round begins sooner, and with less left before the deadline none does.
+    /// An answer is seldom earlier than so much behind the round trip: no round begins sooner, and with less left before the deadline
+    /// none does.
     pub(super) margin: Duration,
 }
 
