@@ -54,9 +54,9 @@ fn packet(index: u64, length: usize) -> Vec<u8> {
     packet
 }
 
-/// 64 bytes a packet, of a power of two of packets.
+/// 48 bytes a packet, of a power of two of packets.
 fn history(packets: usize) -> usize {
-    64 * packets.next_power_of_two()
+    48 * packets.next_power_of_two()
 }
 
 /// Two groups of blocks.

@@ -8,12 +8,15 @@ const MOST_PACKETS: usize = 1 << 16;
 /// Places that a history begins with.
 const FIRST_PACKETS: usize = 64;
 
+/// Microseconds that a packet is kept at most: times of 32 bits tell apart which of two is later while they are no further apart.
+const MAX_AGE: u64 = 1 << 31;
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct HistoryLimits {
     /// Bytes of the packets that are referred to.
     pub bytes: usize,
-    /// How long: a receiver's budget, and the way there and back.
+    /// How long: a receiver's budget, and the way there and back. Half an hour at most.
     pub age: Duration,
     /// Packets, at most 65,536.
     pub packets: usize,
@@ -39,8 +42,8 @@ pub enum Pushed {
 struct Sent<R> {
     reference: R,
     len: u32,
-    /// Nanoseconds from the history's first packet.
-    at: u64,
+    /// Microseconds from the history's first packet, as many as fit: see [`MAX_AGE`].
+    at: u32,
 }
 
 /// What became of requests for a packet: only of those that were asked for.
@@ -53,6 +56,7 @@ pub(super) struct Asked {
     pub(super) times: u8,
     /// Copies sent since `answered`.
     pub(super) copies: u8,
+    /// Microseconds from the history's first packet.
     pub(super) answered: u64,
 }
 
@@ -67,16 +71,13 @@ impl Asked {
 struct Clock {
     epoch: Instant,
     last: Instant,
-    /// Nanoseconds from the epoch to the last.
+    /// Microseconds from the epoch to the last; a clock that steps back stands still.
     at: u64,
 }
 
-impl Clock {
-    /// Nanoseconds since the epoch; a clock that steps back stands still.
-    fn nanos(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.epoch);
-        since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
-    }
+/// Whole microseconds.
+pub(super) fn micros(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()))
 }
 
 /// The last packets of a line, each with a reference `R` of the caller's: a place in the hub's buffer, say, or one in a
@@ -87,7 +88,7 @@ impl Clock {
 #[derive(Debug)]
 pub struct History<R> {
     limits: HistoryLimits,
-    /// The limit of age in nanoseconds.
+    /// The limit of age in microseconds.
     age: u64,
     /// A power of two, or none yet; the packet `index` is at `index % len`, from `first` to `next`.
     slots: Vec<Sent<R>>,
@@ -122,22 +123,33 @@ impl<R: Copy> History<R> {
     /// Changes the limits, from the next packet on.
     pub fn set_limits(&mut self, limits: HistoryLimits) {
         self.limits = HistoryLimits { packets: limits.packets.clamp(1, MOST_PACKETS), ..limits };
-        self.age = u64::try_from(limits.age.as_nanos()).unwrap_or(u64::MAX);
+        self.age = micros(limits.age).min(MAX_AGE - 1);
     }
 
-    /// Nanoseconds since the first packet.
+    /// Microseconds since the first packet.
     pub(super) fn time(&self, now: Instant) -> u64 {
-        self.clock.map_or(0, |clock| clock.nanos(now))
+        self.clock.map_or(0, |clock| micros(now.saturating_duration_since(clock.epoch)))
     }
 
-    /// The same, of a packet that is sent now.
+    /// The same, of a packet that is sent now, as many as are written down.
     #[inline]
-    fn tick(&mut self, now: Instant) -> u64 {
+    fn tick(&mut self, now: Instant) -> u32 {
         let clock = self.clock.get_or_insert(Clock { epoch: now, last: now, at: 0 });
+        let before = clock.at;
         if clock.last != now {
-            (clock.last, clock.at) = (now, clock.nanos(now));
+            (clock.last, clock.at) = (now, micros(now.saturating_duration_since(clock.epoch)).max(before));
         }
-        clock.at
+        let at = clock.at;
+        if at - before > self.age {
+            self.forget();
+        }
+        at as u32
+    }
+
+    /// Keeps nothing.
+    fn forget(&mut self) {
+        self.bytes = 0;
+        self.first = self.next;
     }
 
     #[inline]
@@ -174,12 +186,12 @@ impl<R: Copy> History<R> {
 
     /// Forgets what is too old, too much or too many with `more` bytes.
     #[inline]
-    fn expire(&mut self, at: u64, more: usize) {
+    fn expire(&mut self, at: u32, more: usize) {
         while self.first != self.next {
             let Some(oldest) = self.slots.get(self.place(self.first)) else { return };
             let full = self.bytes.saturating_add(more) > self.limits.bytes
                 || (self.next - self.first) as usize >= self.limits.packets;
-            if !full && at.saturating_sub(oldest.at) <= self.age {
+            if !full && u64::from(at.wrapping_sub(oldest.at)) <= self.age {
                 return;
             }
             self.bytes = self.bytes.saturating_sub(oldest.len as usize);
@@ -206,9 +218,8 @@ impl<R: Copy> History<R> {
 
     #[cold]
     fn restart(&mut self, index: u64) -> Pushed {
-        self.bytes = 0;
-        self.first = index;
         self.next = index;
+        self.forget();
         self.asked.fill(Asked::new(u64::MAX));
         if self.clock.is_none() {
             return Pushed::Next;
@@ -305,6 +316,32 @@ mod tests {
         history.push(now, 2002, 1, 9);
         assert_eq!(history.len(), 1);
         history.push(now + Duration::from_secs(1 << 40), 2003, 1, 9);
+        assert_eq!(history.len(), 1);
+    }
+
+    #[test]
+    fn silence_of_any_length_is_long() {
+        // Times that are written down begin anew after 2^32 microseconds.
+        let round = Duration::from_micros(1 << 32);
+        for silence in [ms(101), round / 2, round, round + ms(50), 3 * round + ms(50)] {
+            let mut history = History::new(HistoryLimits { age: ms(100), ..HistoryLimits::default() });
+            history.push(epoch(), 1, 100, 1);
+            history.push(epoch() + silence, 2, 100, 2);
+            assert_eq!((history.get(1), history.get(2), history.bytes()), (None, Some(2), 100), "{silence:?}");
+        }
+        // And packets that never cease are kept as long as ever across that.
+        let mut history = History::new(HistoryLimits { age: ms(100), ..HistoryLimits::default() });
+        let begin = epoch() + round - ms(200);
+        history.push(epoch(), 0, 1, 0);
+        for index in 1..400 {
+            history.push(begin + ms(index), index, 1, index);
+            assert_eq!(history.len() as u64, index.min(101));
+        }
+        // The longest age there is.
+        history.set_limits(HistoryLimits { age: Duration::MAX, ..HistoryLimits::default() });
+        history.push(begin + ms(400) + round / 3, 400, 1, 400);
+        assert_eq!(history.len(), 102);
+        history.push(begin + ms(400) + round, 401, 1, 401);
         assert_eq!(history.len(), 1);
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::allowance::Allowance;
-use super::history::History;
+use super::history::{History, micros};
 use super::rtx::OVERHEAD;
 use super::{MAX_ANSWERS, MAX_REQUEST};
 
@@ -135,7 +135,7 @@ impl Responder {
         // Zero is what no datagram has.
         self.datagram = self.datagram.wrapping_add(1).max(1);
         let at = history.time(now);
-        let window = u64::try_from((self.config.rtt.saturating_mul(3) / 4).as_nanos()).unwrap_or(u64::MAX);
+        let window = micros(self.config.rtt.saturating_mul(3) / 4);
         for number in numbers.into_iter().take(MAX_NUMBERS) {
             self.stats.requested += 1;
             let index = history.extend(number);
