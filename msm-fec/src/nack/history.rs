@@ -327,7 +327,11 @@ mod tests {
             let mut history = History::new(HistoryLimits { age: ms(100), ..HistoryLimits::default() });
             history.push(epoch(), 1, 100, 1);
             history.push(epoch() + silence, 2, 100, 2);
-            assert_eq!((history.get(1), history.get(2), history.bytes()), (None, Some(2), 100), "{silence:?}");
+            assert_eq!(
+                (history.get(1), history.get(2), history.bytes()),
+                (None, Some(2), 100),
+                "{silence:?}"
+            );
         }
         // And packets that never cease are kept as long as ever across that.
         let mut history = History::new(HistoryLimits { age: ms(100), ..HistoryLimits::default() });

@@ -13,6 +13,9 @@ use crate::control::{Limits, Plan, TELLING};
 use crate::nack::{History, Responder, ResponderConfig, Tail, TailConfig};
 use crate::paths::Mode;
 
+/// Repair packets that are all lost less often than this tell of what is before them, as [`TELLING`] of them do.
+const SELDOM: f64 = 1e-4;
+
 /// What a tail probe costs with all headers: IP, UDP, SRTCP.
 const PROBE_BYTES: usize = 69;
 /// What a repair packet has beside its payload: the header of RTP.
@@ -188,15 +191,20 @@ impl<R: Copy> Sender<R> {
         let changed = self.choice.handle_report(now, report, traffic, self.counts.packets);
         self.tail.set_burst(self.choice.probes());
         self.tail.set_late(self.choice.late());
-        self.follow(now);
+        self.follow(now, report);
         changed
     }
 
     /// What follows from the plan for who answers and who tells.
-    fn follow(&mut self, now: Instant) {
+    fn follow(&mut self, now: Instant, report: &Report) {
         let Some(plan) = self.choice.plan() else { return };
         // Repair packets tell of all that is before them.
-        let told = plan.code.is_some_and(|code| code.repair * code.depth >= TELLING);
+        let told = plan.code.is_some_and(|code| {
+            // Some blocks have one fewer.
+            let fewest = if code.span == 1 { (plan.share * code.source as f64 + 1e-6) as i32 } else { 0 };
+            let all_lost = report.loss * report.loss.max(1.0 - 1.0 / report.burst).powi(fewest - 1);
+            code.repair * code.depth >= TELLING || fewest > 0 && all_lost <= SELDOM
+        });
         self.probes = !(told || plan.code.is_some() && plan.rounds.is_empty());
         let share = self.choice.allowed(now);
         self.responder.set_config(ResponderConfig { share, ..self.responder.config() });

@@ -89,6 +89,28 @@ fn what_is_too_long_is_counted_and_others_are_protected() {
 }
 
 #[test]
+fn repair_packets_tell_where_the_line_ends_where_next_to_nothing_is_lost() {
+    let probes = |share: f64, loss: Loss| {
+        let limits = Limits { share: Some(share), ..Limits::default() };
+        let sender = SenderConfig { limits, ..SenderConfig::new(ms(35)) };
+        let mut ends = Ends::of(sender, ReceiverConfig::new(ms(35)), &[path(loss, 10)], 5);
+        // Until it is sure that little is lost.
+        ends.run(2500);
+        let before = ends.sender.tail.sent();
+        ends.run(500);
+        ends.settle();
+        (ends.sender.tail.sent() - before, ends.missing())
+    };
+    // Two packets after each frame, and one or two.
+    assert_eq!((probes(0.2, Loss::None), probes(0.15, Loss::None)), ((0, 0), (0, 0)));
+    // Some frames have none.
+    assert!(probes(0.08, Loss::None).0 > 100);
+    // One is lost now and then together with what it would tell of.
+    let (sent, missing) = probes(0.1, Loss::Random(0.002));
+    assert!(sent > 250 && missing == 0, "{sent}, {missing}");
+}
+
+#[test]
 fn pins_hold() {
     let links = [path(Loss::Random(0.1), 20)];
     let run = |limits: Limits, budget| {
