@@ -197,6 +197,19 @@ impl Frames {
         let count = |stream: &str| text.lines().filter(|line| line.starts_with(stream)).count();
         Frames { video: count("0,"), audio: count("1,") }
     }
+
+    /// From where to where there is no picture, in the clock of the file: more than twice the usual step, or what is before the first.
+    pub(crate) fn holes(path: &Path) -> Vec<(i64, i64)> {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let time = |line: &str| line.strip_prefix("0,")?.split(',').next()?.trim().parse().ok();
+        let mut times: Vec<i64> = text.lines().filter_map(time).collect();
+        times.insert(0, 0);
+        let mut steps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        steps.sort_unstable();
+        let usual = steps.get(steps.len() / 2).copied().unwrap_or_default();
+        let holes = times.windows(2).filter(|pair| pair[1] - pair[0] > 2 * usual);
+        holes.map(|pair| (pair[0], pair[1])).collect()
+    }
 }
 
 fn enough(name: &str, got: usize, wanted: usize) {
