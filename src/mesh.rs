@@ -18,6 +18,7 @@ pub use self::build::Builder;
 use crate::alive::Alive;
 use crate::config::Config;
 use crate::error::Error;
+use crate::events::Events;
 use crate::hop::port::HopPort;
 use crate::reload::{self, Changes};
 use crate::shared::Shared;
@@ -157,6 +158,12 @@ impl Mesh {
             }
         }
         Status::of(&self.shared, hops)
+    }
+
+    /// What happens from now on to all streams of this process, and to the members that it is connected with. See [`Event`](crate::Event).
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared.events.add()
     }
 
     /// Has the workers publish what they have counted: nobody pays for it while nobody asks.

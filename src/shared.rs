@@ -9,6 +9,7 @@ use msm_core::hub::{FanoutConfig, IngestConfig};
 use tokio::sync::{Notify, watch};
 
 use crate::error::Error;
+use crate::events::Subscribers;
 use crate::hop::HopShared;
 use crate::hub::registry::{Registry, ReportSources};
 use crate::metrics::Metrics;
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) upgrade: Upgrade,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
+    /// Who is told what happens.
+    pub(crate) events: Arc<Subscribers>,
     pub(crate) passwords: Passwords,
     /// `limits.readers` of the process.
     pub(crate) readers: Arc<Quota>,
@@ -126,6 +129,7 @@ impl Shared {
             hop,
             upgrade: Upgrade::default(),
             metrics: Metrics::default(),
+            events: Arc::default(),
             pseudonym: format!("msm-{:012x}", seed & 0xffff_ffff_ffff),
             stopping: watch::Sender::new(false),
             draining: watch::Sender::new(false),

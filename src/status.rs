@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use msm_core::hub::TrackStats;
+use msm_rtsp::sdp::Track;
 use serde::Serialize;
 
+use crate::hub::handle::HubHandle;
 use crate::reload::ConfigurationStatus;
 use crate::shared::Shared;
 use crate::upgrade::PredecessorStatus;
@@ -257,37 +260,32 @@ impl Status {
                     address: listener.address().to_string(),
                 })
                 .collect(),
-            streams: streams
-                .iter()
-                .map(|stream| (stream, stream.source.status()))
-                .map(|(stream, source)| StreamStatus {
-                    endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
-                    standby: source.standby,
-                    standby_identical: source.identical,
-                    mirror: source.mirror,
-                    failovers: source.failovers,
-                    last_gap_ms: source.last_gap.map(milliseconds),
-                    name: stream.name.clone(),
-                    readers: stream.readers(),
-                    unshared: stream.unshared,
-                    tracks: stream
-                        .description
-                        .tracks
-                        .iter()
-                        .zip(stream.observer().tracks())
-                        .map(|(track, stats)| TrackStatus {
-                            codec: track
-                                .formats
-                                .first()
-                                .map(|format| format.encoding.clone())
-                                .unwrap_or_default(),
-                            packets: stats.packets,
-                            lost: stats.lost,
-                            jitter_ms: milliseconds(stats.jitter),
-                        })
-                        .collect(),
-                })
-                .collect(),
+            streams: streams.iter().map(|stream| StreamStatus::of(stream)).collect(),
+        }
+    }
+}
+
+impl StreamStatus {
+    /// As its worker has published it.
+    pub(crate) fn of(stream: &HubHandle) -> Self {
+        let source = stream.source.status();
+        let track = |(track, stats): (&Track, TrackStats)| TrackStatus {
+            codec: track.formats.first().map(|format| format.encoding.clone()).unwrap_or_default(),
+            packets: stats.packets,
+            lost: stats.lost,
+            jitter_ms: milliseconds(stats.jitter),
+        };
+        Self {
+            endpoint: (!source.endpoint.is_empty()).then_some(source.endpoint),
+            standby: source.standby,
+            standby_identical: source.identical,
+            mirror: source.mirror,
+            failovers: source.failovers,
+            last_gap_ms: source.last_gap.map(milliseconds),
+            name: stream.name.clone(),
+            readers: stream.readers(),
+            unshared: stream.unshared,
+            tracks: stream.description.tracks.iter().zip(stream.observer().tracks()).map(track).collect(),
         }
     }
 }

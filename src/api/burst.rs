@@ -7,6 +7,7 @@ use msm_core::hub::Kind;
 use msm_core::rtp::RtpView;
 
 use super::packet::Packet;
+use crate::error::Error;
 use crate::hub::dest::AppBurst;
 
 /// RTP packets of one track that came together, one after the other in one piece of memory: what leaves the fan-out in one go, such as the packets
@@ -20,6 +21,19 @@ pub struct Burst {
 }
 
 impl Burst {
+    /// Packets that an application made, for a publisher's [`Sink`](futures_sink::Sink): one after the other, each `segment` bytes but the last,
+    /// which may be shorter. They have come now. What among them is no RTP is dropped and counted by whoever takes them.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where there is no packet.
+    pub fn new(track: usize, bytes: impl Into<Bytes>, segment: usize) -> Result<Self, Error> {
+        let bytes = bytes.into();
+        if bytes.is_empty() || segment == 0 {
+            return Err(Error::Refused("a burst has at least one packet, and packets have bytes".into()));
+        }
+        Ok(Self { track, arrival: Instant::now(), bytes, segment })
+    }
+
     /// `None` for what is not media.
     pub(super) fn of(burst: AppBurst) -> Option<Self> {
         let AppBurst { track, kind, bytes, segment, arrival } = burst;

@@ -5,3 +5,5 @@ pub(crate) mod options;
 pub(crate) mod packet;
 pub(crate) mod publisher;
 pub(crate) mod reader;
+mod sink;
+pub(crate) mod stats;

@@ -5,6 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use msm_core::rtp::{RtpError, RtpView};
 
+use crate::error::Error;
+
 /// One RTP packet of a stream that an application reads.
 #[derive(Clone, Debug)]
 pub struct Packet {
@@ -28,6 +30,15 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// One that an application made, header included (`RFC 3550 §5.1`), for a publisher's [`Sink`](futures_sink::Sink). It has come now.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], which says what is no RTP in it.
+    pub fn new(track: usize, raw: impl Into<Bytes>) -> Result<Self, Error> {
+        let refused = |error| Error::Refused(format!("a packet that is no RTP: {error}"));
+        Self::parse(track, raw.into(), Instant::now()).map_err(refused)
+    }
+
     pub(crate) fn parse(track: usize, raw: Bytes, arrival: Instant) -> Result<Self, RtpError> {
         let view = RtpView::parse(&raw)?;
         let payload = raw.slice_ref(view.payload());

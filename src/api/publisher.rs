@@ -2,14 +2,18 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use msm_core::route::Publish;
 use tokio::sync::mpsc;
 
+use super::sink::Reserving;
+use super::stats::{self, PublisherStats};
 use crate::alive::Alive;
 use crate::error::Error;
+use crate::events::{EndCause, Events, Following};
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
@@ -31,10 +35,17 @@ pub(crate) struct Published {
 }
 
 /// A stream being published. Dropping it ends the stream.
+///
+/// What is sent waits in a queue of 512 packets or bursts for the stream's worker. There are two ways to send, which may take turns: `send` and its kin
+/// never wait, and drop what the queue has no room for, as a network does; for a source that can be held up, such as a file, there is
+/// [`Self::ready`], and [`Sink`](futures_sink::Sink) of [`Packet`](crate::Packet) or [`Burst`](crate::Burst), which wait for room and drop nothing.
 pub struct Publisher {
     shared: Arc<Shared>,
     handle: Arc<HubHandle>,
-    queue: mpsc::Sender<Published>,
+    pub(super) queue: mpsc::Sender<Published>,
+    dropped: AtomicU64,
+    /// What `Sink` waits for.
+    pub(super) reserving: Option<Reserving>,
     _alive: Alive,
 }
 
@@ -45,7 +56,7 @@ impl Publisher {
         queue: mpsc::Sender<Published>,
         alive: Alive,
     ) -> Self {
-        Self { shared, handle, queue, _alive: alive }
+        Self { shared, handle, queue, dropped: AtomicU64::new(0), reserving: None, _alive: alive }
     }
 
     /// Sends one RTP packet of `track` (index of its `m=` section), header included (RFC 3550 §5.1). Never waits. What is no RTP, or of no
@@ -79,6 +90,14 @@ impl Publisher {
         self.offer(Published { track, rtcp: true, bytes, segment })
     }
 
+    /// Waits until there is room for a packet or burst more: what this task sends next is not dropped, where no other one sends. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.queue.reserve().await.map(drop).map_err(|_| Error::StreamEnded)
+    }
+
     /// Readers in this process that hold the stream now.
     #[must_use]
     pub fn readers(&self) -> usize {
@@ -91,10 +110,32 @@ impl Publisher {
         self.handle.is_ended()
     }
 
+    /// Why the stream is over, once it is.
+    #[must_use]
+    pub fn end_cause(&self) -> Option<EndCause> {
+        self.handle.end_cause().cloned()
+    }
+
+    /// What was sent, and what the stream has. Asks its worker. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the mesh has shut down.
+    pub async fn stats(&self) -> Result<PublisherStats, Error> {
+        let stream = stats::stream(&self.shared, &self.handle).await?;
+        Ok(PublisherStats { dropped: self.dropped.load(Ordering::Relaxed), stream })
+    }
+
+    /// What happens to the stream from now on; the last is that it is over.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.handle.events(Following::new(self.handle.id.into()))
+    }
+
     fn offer(&self, item: Published) -> Result<(), Error> {
         match self.queue.try_send(item) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
                 self.shared.metrics.add_dropped("publisher_queue", 1);
                 Ok(())
             }

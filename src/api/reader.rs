@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -12,8 +13,10 @@ use tokio::sync::mpsc;
 
 use super::burst::Burst;
 use super::packet::Packet;
+use super::stats::{self, ReaderStats};
 use crate::alive::Alive;
 use crate::error::Error;
+use crate::events::{EndCause, Events, Following};
 use crate::hub::dest::AppBurst;
 use crate::hub::handle::{HubHandle, Lease, PlayRequest};
 use crate::quota::QuotaPass;
@@ -36,11 +39,13 @@ pub(crate) struct SeatPlace {
     lease: Lease,
     id: ReaderId,
     paused: bool,
+    following: Following,
 }
 
 impl Seat {
     pub(crate) fn new(worker: &Worker, lease: Lease, id: ReaderId, quota: QuotaPass) -> Self {
-        let place = Arc::new(Mutex::new(SeatPlace { lease, id, paused: false }));
+        let following = Following::new(lease.id.into());
+        let place = Arc::new(Mutex::new(SeatPlace { lease, id, paused: false, following }));
         let mut seats = worker.seats.borrow_mut();
         seats.retain(|seat| seat.strong_count() > 0);
         seats.push(Arc::downgrade(&place));
@@ -75,7 +80,10 @@ pub(crate) async fn move_seats(worker: &Rc<Worker>, from: u64, next: &Arc<HubHan
         let mut place = lock(&seat);
         let Some(before) = worker.shard_of(place.lease.id) else { continue };
         match shard.take_over(now, &before, place.id, !place.paused) {
-            Ok(id) => (place.lease, place.id) = (next.lease(), id),
+            Ok(id) => {
+                (place.lease, place.id) = (next.lease(), id);
+                place.following.store(next.id, Ordering::Relaxed);
+            }
             Err(error) => {
                 tracing::warn!(stream = next.name, %error, "a reader cannot go over to another publisher's stream");
             }
@@ -149,6 +157,34 @@ impl Reader {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.rest.is_none() && self.queue.is_closed() && self.queue.is_empty()
+    }
+
+    /// Why the stream is over, once it is: nothing comes any more but what waits already.
+    #[must_use]
+    pub fn end_cause(&self) -> Option<EndCause> {
+        self.seat.at().0.end_cause().cloned()
+    }
+
+    /// What this reader has had, and what its stream has. Asks their workers. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::StreamEnded`] when the stream is over, [`Error::Stopped`] when the mesh is.
+    pub async fn stats(&self) -> Result<ReaderStats, Error> {
+        let (handle, id) = self.seat.at();
+        let hub = handle.id;
+        let worker = self.seat.shared.worker(self.seat.worker)?;
+        let shard = move |worker: &Rc<Worker>| worker.shard_of(hub).map(|shard| shard.reader_counters(id));
+        let counters = worker.call(shard).await?.ok_or(Error::StreamEnded)?;
+        let stream = stats::stream(&self.seat.shared, &handle).await?;
+        let (packets, bytes) = (counters.packets, counters.bytes);
+        Ok(ReaderStats { packets, bytes, dropped: counters.reader_queue, stream })
+    }
+
+    /// What happens to the stream from now on, or to what takes its place; the last is that it is over.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        let (stream, _) = self.seat.at();
+        stream.events(Arc::clone(&lock(&self.seat.place).following))
     }
 
     fn poll_burst(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Burst>, Error>> {

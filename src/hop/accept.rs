@@ -111,6 +111,7 @@ pub(crate) async fn begin(
             let control = association.inlet(id, Target::Control)?;
             association.open_control(Rc::clone(&control), Label::from_ssrc(label), &[], None)?;
             enter(worker, &association);
+            association.tell_connected();
             (association, control)
         }
         None => return Err(Error::Refused("the association is not known, or has ended".into())),

@@ -7,6 +7,7 @@ mod way;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use msm_auth::identity::svid::PeerIdentity;
@@ -24,6 +25,7 @@ use super::outlet::Outlet;
 use super::port::HopPort;
 use super::tokens::Tokens;
 use crate::error::Error;
+use crate::events::{EventKind, Subscribers};
 use crate::metrics::{HopCount, PlanCount};
 use crate::net::tcp::Connection;
 use crate::net::tls::Tls;
@@ -91,6 +93,8 @@ pub(crate) struct Association {
     rearm: Notify,
     ended: Cell<bool>,
     on_end: RefCell<Vec<Box<dyn FnOnce()>>>,
+    /// Whoever wants to know was told that it is there.
+    told: Cell<bool>,
 }
 
 /// A flow's part of the keys.
@@ -148,6 +152,7 @@ impl Association {
             rearm: Notify::new(),
             ended: Cell::new(false),
             on_end: RefCell::default(),
+            told: Cell::new(false),
         });
         worker.add_hop(&own);
         own
@@ -245,9 +250,10 @@ impl Association {
         Ok(self.worker.upgrade().ok_or(Error::Stopped)?.shared.seed())
     }
 
-    /// Counts a protected flow of this side.
-    pub(crate) fn protected_flow(&self) -> Result<PlanCount, Error> {
-        Ok(self.worker.upgrade().ok_or(Error::Stopped)?.shared.metrics.protection.flow())
+    /// Counts a protected flow of this side; and who is told of it.
+    pub(crate) fn protected_flow(&self) -> Result<(PlanCount, Arc<Subscribers>), Error> {
+        let worker = self.worker.upgrade().ok_or(Error::Stopped)?;
+        Ok((worker.shared.metrics.protection.flow(), Arc::clone(&worker.shared.events)))
     }
 
     /// A token for a SETUP of this side.
@@ -408,6 +414,18 @@ impl Association {
         Ok(())
     }
 
+    /// It is there, as whoever wants to know is told.
+    pub(crate) fn tell_connected(&self) {
+        self.told.set(true);
+        self.tell(|| EventKind::PeerConnected { remote: self.remote });
+    }
+
+    fn tell(&self, kind: impl FnOnce() -> EventKind) {
+        if let Some(worker) = self.worker.upgrade() {
+            worker.shared.events.tell(None, || (self.peer().id.to_string(), kind()));
+        }
+    }
+
     /// Calls `on_end` once when the association ends.
     pub(crate) fn on_end(&self, on_end: Box<dyn FnOnce()>) {
         self.on_end.borrow_mut().push(on_end);
@@ -424,6 +442,9 @@ impl Association {
             return;
         }
         tracing::info!(peer = %self.peer().id, remote = %self.remote, why, "association ended");
+        if self.told.get() {
+            self.tell(|| EventKind::PeerLost { remote: self.remote, reason: why.to_owned() });
+        }
         self.count.borrow_mut().take();
         for (connection, _) in self.connections() {
             connection.close();

@@ -170,6 +170,7 @@ pub(super) async fn open(
     });
     let reach = Reach { worker: Rc::clone(worker), settings: Arc::clone(settings), url: url.clone(), port };
     tokio::task::spawn_local(run(reach, Rc::clone(&peer), wire, asked));
+    peer.association.tell_connected();
     paths::open_all(&peer, &sources);
     Ok(Opened::Member(peer))
 }

@@ -1,7 +1,7 @@
 //! What any thread may know and ask of a stream.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use msm_core::hub::{Fanout, FanoutConfig, Ingest, ReaderReport, RtpInfo, TrackInfo};
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::dest::Dest;
 use super::succession::Origin;
 use crate::error::Error;
+use crate::events::{EndCause, Event, EventKind, Events, Following, Subscribers};
 use crate::metrics::{HopKind, HubObserver, RouteMetrics, Sent};
 use crate::shared::Settings;
 use crate::upstream::mend::Mended;
@@ -88,7 +89,8 @@ pub(crate) struct HubHandle {
     control: Option<mpsc::Sender<Command>>,
     readers: AtomicUsize,
     claimed: AtomicBool,
-    ended: AtomicBool,
+    ended: OnceLock<EndCause>,
+    events: Arc<Subscribers>,
     /// It is wanted whether anybody reads it or not.
     standing: AtomicBool,
     /// Its publisher has gone, and it is kept for one that comes back.
@@ -118,6 +120,7 @@ pub(crate) struct HubParts {
     /// What the stream comes by.
     pub(crate) comes: HopKind,
     pub(crate) control: Option<mpsc::Sender<Command>>,
+    pub(crate) events: Arc<Subscribers>,
 }
 
 impl HubHandle {
@@ -144,7 +147,8 @@ impl HubHandle {
             control: parts.control,
             readers: AtomicUsize::new(0),
             claimed: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
+            ended: OnceLock::new(),
+            events: parts.events,
             standing: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             succeeded: tokio::sync::Notify::new(),
@@ -165,11 +169,32 @@ impl HubHandle {
     }
 
     pub(crate) fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        self.ended.get().is_some()
     }
 
-    pub(crate) fn set_ended(&self) {
-        self.ended.store(true, Ordering::Release);
+    /// Why it is over, if it is.
+    pub(crate) fn end_cause(&self) -> Option<&EndCause> {
+        self.ended.get()
+    }
+
+    /// It is over; the first cause is what counts.
+    pub(crate) fn set_ended(&self, cause: EndCause) {
+        if self.ended.set(cause.clone()).is_ok() {
+            self.tell(|| EventKind::Ended { cause });
+        }
+    }
+
+    /// Tells whoever wants to know what happens to it.
+    pub(crate) fn tell(&self, kind: impl FnOnce() -> EventKind) {
+        self.events.tell(Some(self.id), || (self.name.clone(), kind()));
+    }
+
+    /// What happens to it, or to what takes its place by then.
+    pub(crate) fn events(&self, following: Following) -> Events {
+        self.events.add_for(following, || {
+            let kind = EventKind::Ended { cause: self.end_cause()?.clone() };
+            Some(Event { stream: Some(self.id), name: self.name.clone(), kind })
+        })
     }
 
     /// Whether its publisher has gone.

@@ -283,6 +283,18 @@ impl Shard {
         self.after_input(now);
     }
 
+    /// What a reader has had, of all its tracks.
+    pub(crate) fn reader_counters(&self, id: ReaderId) -> ReaderCounters {
+        let fanout = self.fanout.borrow();
+        let tracks = (0..self.handle.tracks().len()).filter_map(|track| fanout.reader_counters(id, track));
+        tracks.fold(ReaderCounters::default(), |sum, track| ReaderCounters {
+            packets: sum.packets + track.packets,
+            bytes: sum.bytes + track.bytes,
+            reader_queue: sum.reader_queue + track.reader_queue,
+            ..sum
+        })
+    }
+
     pub(crate) fn map_rtp_info(&self, id: ReaderId, track: usize, upstream: RtpInfo) -> Option<RtpInfo> {
         self.fanout.borrow().map_rtp_info(id, track, upstream)
     }

@@ -23,7 +23,6 @@ impl Mesh {
 
     /// Waits until the process that serves in the place of this one is gone without having been asked to: then this one serves again.
     /// Cancel safe.
-    /// Cancel safe.
     pub async fn taken_back(&self) {
         self.shared.upgrade.taken_back().await;
     }
@@ -81,6 +80,7 @@ impl Mesh {
         let shared = Arc::clone(&self.shared);
         let _ =
             tokio::task::spawn_blocking(move || shared.workers().iter().for_each(WorkerHandle::join)).await;
+        self.shared.events.close();
     }
 
     /// Lets nobody in any more; but where another process serves, who comes here comes to what only this one has.

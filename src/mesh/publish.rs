@@ -12,6 +12,7 @@ use super::{Mesh, parse};
 use crate::api::options::Options;
 use crate::api::publisher::{self, Publisher};
 use crate::error::Error;
+use crate::events::EndCause;
 use crate::hub::handle::{HubHandle, HubParts};
 use crate::hub::home::Home;
 use crate::metrics::HopKind;
@@ -63,6 +64,7 @@ impl Mesh {
                     metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name()),
                     comes: HopKind::Plain,
                     control: None,
+                    events: Arc::clone(&worker.shared.events),
                 });
                 let key = resolved.publish_key();
                 let publish = resolved.publish_plan();
@@ -73,7 +75,7 @@ impl Mesh {
                     && let Err(error) =
                         push::start(&worker, &home, &resolved, &description, via.clone()).await
                 {
-                    handle.set_ended();
+                    handle.set_ended(EndCause::Upstream(error.to_string()));
                     worker.shared.registry.forget(&key, handle.id);
                     home.end(Instant::now());
                     return Err(error);

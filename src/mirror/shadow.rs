@@ -150,6 +150,7 @@ fn parts(worker: &Worker, resolved: &Resolved, name: String, description: Arc<De
         metrics: shared.metrics.route(&resolved.route, resolved.cluster_name()),
         comes: HopKind::Plain,
         control: None,
+        events: Arc::clone(&shared.events),
     }
 }
 

@@ -133,6 +133,7 @@ impl PublisherRole {
             metrics: shared.metrics.route(&self.resolved.route, self.resolved.cluster_name()),
             comes: if is_member { HopKind::Mesh } else { HopKind::Plain },
             control: None,
+            events: Arc::clone(&shared.events),
         });
         let key = self.resolved.publish_key();
         let publish = self.resolved.publish_plan();

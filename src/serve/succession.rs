@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use msm_core::route::Publish;
 
 use crate::api::reader::move_seats;
+use crate::events::{EndCause, EventKind};
 use crate::hub::handle::HubHandle;
 use crate::hub::home::Home;
 use crate::hub::registry::{Entrance, HubKey, Left};
@@ -99,7 +100,7 @@ pub(crate) async fn left(worker: Rc<Worker>, key: HubKey, home: Rc<Home>, publis
         }
         Left::Another => {}
     }
-    handle.set_ended();
+    handle.set_ended(EndCause::Publisher);
     shared.registry.forget(&key, handle.id);
     shared.metrics.streams.dec();
     home.end(Instant::now());
@@ -110,6 +111,13 @@ async fn succeed(shared: &Arc<Shared>, before: &Arc<HubHandle>, next: &Arc<HubHa
     // Whoever returns has just begun: its first keyframe may be here before the readers of every worker are.
     let at_once = why == Why::Returned;
     shared.metrics.count_succession(why.name());
+    before.tell(|| EventKind::Spliced {
+        from: before.name.clone(),
+        to: next.name.clone(),
+        reason: why.name(),
+        identical: false,
+        gap: None,
+    });
     let mut crossings = Vec::new();
     for place in 0..shared.worker_count() {
         let (shared, id, next) = (Arc::clone(shared), before.id, Arc::clone(next));

@@ -17,6 +17,7 @@ use super::reach::{self, Way};
 use super::track::{Ask, UpstreamTrack, order, set_up};
 use crate::cluster::Held;
 use crate::error::Error;
+use crate::events::{EndCause, EventKind};
 use crate::hop;
 use crate::hub::home::Home;
 use crate::hub::parity::ParityPlan;
@@ -43,17 +44,27 @@ pub(crate) async fn start(
 ) -> Result<(), Error> {
     let mut pushed = open(worker, &home.shard, resolved, description, via).await?;
     tracing::info!(hub = home.handle.id, upstream = pushed.name(), "stream is published upstream");
+    home.handle.tell(|| EventKind::Connected { endpoint: pushed.name() });
     let (worker, home) = (Rc::clone(worker), Rc::clone(home));
     tokio::task::spawn_local(async move {
         let _pass = worker.upstream();
-        if let Err(why) = pushed.run().await {
-            tracing::warn!(hub = home.handle.id, upstream = pushed.name(), why, "publishing upstream ended");
-        }
+        let cause = match pushed.run().await {
+            Ok(()) => EndCause::Shutdown,
+            Err(why) => {
+                tracing::warn!(
+                    hub = home.handle.id,
+                    upstream = pushed.name(),
+                    why,
+                    "publishing upstream ended"
+                );
+                why.into()
+            }
+        };
         let over = home.handle.is_ended();
         pushed.detach();
         if !over {
             // The publisher must know that nobody records it any more.
-            home.handle.set_ended();
+            home.handle.set_ended(cause);
             home.end(Instant::now());
         }
         pushed.leave().await;

@@ -14,6 +14,7 @@ use msm_udp::RecvBuffers;
 use super::listeners::Listeners;
 use crate::api::reader::SeatPlace;
 use crate::error::Error;
+use crate::events::EndCause;
 use crate::hop::association::Association;
 use crate::hop::dial::Peers;
 use crate::hop::port::HopPort;
@@ -280,7 +281,7 @@ impl Worker {
         let now = Instant::now();
         let homes: Vec<_> = self.homes.borrow().values().map(Rc::clone).collect();
         for home in homes {
-            home.handle.set_ended();
+            home.handle.set_ended(EndCause::Shutdown);
             home.end(now);
         }
         // Readers hear it before their connections close.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use msm::{Event, EventKind};
 use msm_auth::identity::UnixTime;
 use msm_auth::identity::ephemeral::{Ephemeral, EphemeralCa, EphemeralSource};
 use msm_auth::identity::id::{SpiffeId, TrustDomain};
@@ -62,6 +63,7 @@ fn an_application_reads_and_publishes_without_a_proxy_of_its_own() {
     let (far, hop) = far(&authority.source("/far"), "");
     let near = near(&authority.source("/near"), hop, "");
     let url = near.url("from/app");
+    let mut events = [near.mesh.events(), far.mesh.events()];
     near.block_on(async {
         let publisher = near.mesh.publish(&url, VIDEO).await.unwrap();
         let mut reader = near.mesh.open(&url).await.unwrap();
@@ -74,6 +76,14 @@ fn an_application_reads_and_publishes_without_a_proxy_of_its_own() {
         drop(publisher);
         assert!(timeout(SOON, reader.next()).await.unwrap().unwrap().is_none(), "its end crosses both hops");
     });
+    for (events, peer) in events.iter_mut().zip(["/far", "/near"]) {
+        let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
+        let is_peer = |event: &&Event| matches!(event.kind, EventKind::PeerConnected { .. });
+        // Each worker has connections of its own.
+        let mut peers: Vec<_> = told.iter().filter(is_peer).map(|event| event.name.as_str()).collect();
+        peers.dedup();
+        assert_eq!(peers, [format!("spiffe://test.example{peer}")], "{told:?}");
+    }
     far.wait_value("msm_sessions ", 0.0);
     far.wait_value("msm_streams ", 0.0);
 }

@@ -7,6 +7,7 @@ mod common;
 
 mod api;
 mod bad_input;
+mod events;
 mod mending;
 mod retransmission;
 mod rtp_info;

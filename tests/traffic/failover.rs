@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use msm::EventKind;
+
 use crate::common::endpoint::{BOTH, Endpoint, FRAME, GOP, Player, Seen, check};
 use crate::common::{Reader, TestMesh, backend};
 
@@ -52,10 +54,17 @@ fn readers_keep_one_line_when_the_connection_breaks_off() {
     let mut player = Player::start(&mesh);
     let udp = Reader::start(&mesh, "cam");
     let mut app = mesh.block_on(mesh.mesh.open(&mesh.url("cam"))).unwrap();
+    let mut events = app.events();
     player.begin(Duration::from_millis(1_500));
     let (first, from, to) = playing(&one, &two);
     first.kill();
     player.watch_until(to, SETTLED);
+    let event = mesh.block_on(async { tokio::time::timeout(SOON, events.next()).await.unwrap().unwrap() });
+    let EventKind::Spliced { from: before, to: after, reason, identical, gap } = event.kind else {
+        panic!("{event:?}")
+    };
+    assert!(before != after && !identical && gap.is_some_and(|gap| gap < SOON), "{before} {after} {gap:?}");
+    assert_eq!(failovers(&mesh, reason), 1.0);
     let splice = check(&player.seen, from, to);
     assert!(splice.gap < Duration::from_millis(1_000), "{splice:?}");
     assert!(splice.later.iter().all(|later| later.abs() < 60.0), "{splice:?}");

@@ -79,8 +79,8 @@ pub(crate) fn send(
 ) -> Result<(), Error> {
     let beside = association.outlet_beside(token, Label::from_ssrc(repair))?;
     let first = association.seed()? as u16;
-    let count = association.protected_flow()?;
-    outlet.protect_by(Sending::new(plan, outlet.label, beside, first, count));
+    let told = association.protected_flow()?;
+    outlet.protect_by(Sending::new(plan, outlet.label, beside, first, told));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! A protected track on its way to another member.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msm_core::hop::{Label, Trailer};
@@ -15,6 +16,7 @@ use msm_fec::protect::{Sender, SenderConfig, SourcePacket, ToReceiver};
 
 use super::keeper::{Keeper, Sent};
 use super::{Counts, Formats};
+use crate::events::{EventKind, Subscribers};
 use crate::hop::doubt::Newest;
 use crate::hop::outlet::Outlet;
 use crate::hub::shard::Shard;
@@ -58,6 +60,9 @@ pub(crate) struct Sending {
     packets: u64,
     /// What is decided, for the metrics.
     count: PlanCount,
+    events: Arc<Subscribers>,
+    /// The stream of this process that it is of.
+    hub: Option<u64>,
     counts: Counts,
     asked: Newest,
     /// Packets that were asked for and are not kept any more, or have no payload type to be sent again under.
@@ -88,7 +93,7 @@ impl Sending {
         label: Label,
         beside: Rc<Outlet>,
         first: u16,
-        count: PlanCount,
+        (count, events): (PlanCount, Arc<Subscribers>),
     ) -> Self {
         let SendPlan { formats, marks, stream, protection } = plan;
         let latency = protection.latency;
@@ -111,6 +116,8 @@ impl Sending {
             latency,
             packets: 0,
             count,
+            events,
+            hub: None,
             counts: Counts::default(),
             asked: Newest::default(),
             unanswered: 0,
@@ -119,6 +126,7 @@ impl Sending {
 
     /// Looks for packets in the hub from now on, of which this is a reader's track.
     pub(crate) fn keep_in(&mut self, shard: &Rc<Shard>, id: ReaderId, track: usize) {
+        self.hub = Some(shard.handle.id);
         if self.answers {
             self.keeper.keep_in(shard, id, track);
         }
@@ -158,6 +166,10 @@ impl Sending {
             if has_changed {
                 let why = self.sender.explain();
                 tracing::info!(stream = self.stream, label = %self.label, why, "protection");
+                self.events.tell(self.hub, || {
+                    let (label, plan) = (self.label.to_string(), why.to_owned());
+                    (self.stream.clone(), EventKind::ProtectionChanged { label, plan })
+                });
             }
         }
         if self.answers

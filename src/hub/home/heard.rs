@@ -8,6 +8,7 @@ use msm_core::burst::Burst;
 use msm_core::hub::RtpInfo;
 
 use super::Home;
+use crate::events::EventKind;
 use crate::hub::feed::Feed;
 use crate::hub::succession::{Kept, Succession, Takeover};
 
@@ -180,6 +181,13 @@ impl Home {
             gap_ms = millis(gap),
             "another source has taken over"
         );
+        self.handle.tell(|| EventKind::Spliced {
+            from: takeover.from,
+            to: self.handle.source.endpoint(),
+            reason: takeover.reason,
+            identical: takeover.identical,
+            gap,
+        });
     }
 
     /// What the source has answered to PLAY: its tracks' timestamps of one moment (RFC 2326 §12.33). That of one track says nothing, and

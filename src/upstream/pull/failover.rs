@@ -13,6 +13,7 @@ use super::ready::Ready;
 use super::search::{Following, Now, Search, Taken};
 use super::source::{Lost, Reason, Source};
 use crate::cluster::Held;
+use crate::events::EndCause;
 use crate::hub::handle::{Command, PlayAnswer};
 use crate::hub::succession::Takeover;
 use crate::metrics::HopKind;
@@ -40,7 +41,7 @@ impl Pull {
         lost: Lost,
         commands: &mut mpsc::Receiver<Command>,
         stopping: &mut watch::Receiver<bool>,
-    ) -> Result<(), String> {
+    ) -> Result<(), EndCause> {
         // What is left plays on until its readers have been told.
         if matches!(lost.reason, Reason::Left | Reason::Redirected)
             && let Some(successor) = self.successor.take()
@@ -60,7 +61,7 @@ impl Pull {
             self.held.report(outcome);
         }
         if !self.is_kept() || handle.is_ended() {
-            return Err(lost.why);
+            return Err(lost.why.into());
         }
         let takeover = self.takeover(&from, lost.reason);
         // A member waits for publishers that come back before it says that a stream has ended.
@@ -104,12 +105,12 @@ impl Pull {
                 found = &mut search => break found.map_err(|why: String| format!("{}, and {why}", lost.why))?,
                 command = commands.recv() => match command {
                     Some(command) => self.obey_later(command),
-                    None => return Err("nobody is left to read it".to_owned()),
+                    None => return Err(EndCause::Unused),
                 },
                 _ = look.tick() => if !self.is_kept() {
-                    return Err(format!("{}, and nobody is left to read it", lost.why));
+                    return Err(EndCause::Unused);
                 },
-                _ = stopping.wait_for(|stopping| *stopping) => return Err("shutdown".to_owned()),
+                _ = stopping.wait_for(|stopping| *stopping) => return Err(EndCause::Shutdown),
             }
         };
         match found {

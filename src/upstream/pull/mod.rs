@@ -28,6 +28,7 @@ use self::source::{Making, Source};
 use super::reach::{self, Found};
 use crate::cluster::Held;
 use crate::error::Error;
+use crate::events::EventKind;
 use crate::hub::handle::{Command, HubHandle, HubParts, PlayAnswer, PlayRequest};
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
@@ -116,6 +117,7 @@ fn begin(worker: &Rc<Worker>, opening: Opening, key: Option<HubKey>) -> Arc<HubH
         metrics: worker.shared.metrics.route(&resolved.route, resolved.cluster_name()),
         comes: found.kind(),
         control: Some(control),
+        events: Arc::clone(&worker.shared.events),
     });
     handle.source.set_endpoint(&name);
     tracing::info!(
@@ -125,6 +127,7 @@ fn begin(worker: &Rc<Worker>, opening: Opening, key: Option<HubKey>) -> Arc<HubH
         tracks = handle.tracks().len(),
         "stream opened"
     );
+    handle.tell(|| EventKind::Connected { endpoint: name });
     let idle = resolved.idle_timeout;
     let making = Making::new(worker, Arc::clone(&settings), resolved, via, &handle);
     let making = Rc::new(making);

@@ -9,6 +9,7 @@ use super::source::{Making, Reason, next_of};
 use super::{Opening, Pull, begin};
 use crate::cluster::Held;
 use crate::error::Error;
+use crate::events::EndCause;
 use crate::hub::handle::{Command, HubHandle, PlayAnswer, PlayRequest, Standing};
 use crate::serve::announce::{Change, tell_readers};
 use crate::upstream::reach::Found;
@@ -65,7 +66,7 @@ impl Pull {
         reason: Reason,
         commands: &mut mpsc::Receiver<Command>,
         stopping: &mut watch::Receiver<bool>,
-    ) -> String {
+    ) -> EndCause {
         let making = Rc::clone(&self.making);
         let Making { worker, resolved, handle, .. } = &*making;
         let settings = self.making.settings();
@@ -101,10 +102,10 @@ impl Pull {
                 lost = next_of(self.source.as_mut()) => if lost.reason != Reason::Redirected {
                     self.source = None;
                 },
-                _ = stopping.wait_for(|stopping| *stopping) => return "shutdown".to_owned(),
+                _ = stopping.wait_for(|stopping| *stopping) => return EndCause::Shutdown,
             }
         }
-        format!("it goes on in another form: {why}")
+        format!("it goes on in another form: {why}").into()
     }
 
     /// Who has come too late to be told of the other form ends with this one; nobody else is asked anything.

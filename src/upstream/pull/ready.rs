@@ -188,6 +188,7 @@ async fn prepare(search: &Search, candidate: Candidate) -> Result<Come, Error> {
         metrics: Arc::clone(&making.handle.metrics),
         comes: source.kind(),
         control: None,
+        events: Arc::clone(&worker.shared.events),
     });
     let apart = Apart::play(worker, source, held, handle, &PlayRequest::default()).await?;
     // It begins with a keyframe when it takes over.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::Pull;
 use super::source::{Lost, Making, Reason, next_of};
 use crate::error::Error;
+use crate::events::EndCause;
 use crate::hub::handle::{Command, ParameterAnswer, ParameterRequest, PlayAnswer, PlayRequest};
 use crate::hub::home::Home;
 use crate::hub::registry::HubKey;
@@ -54,7 +55,7 @@ pub(super) async fn run(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopping = worker.shared.stopping.subscribe();
     let mut changes = pull.held.changes();
-    let reason = loop {
+    let cause = loop {
         let overdue = pull.overdue_at().filter(|_| pull.is_kept());
         let step = if let Some(command) = pull.waiting.pop_front() {
             Step::Command(Some(command))
@@ -74,11 +75,11 @@ pub(super) async fn run(
             Step::Command(Some(command)) => match pull.obey(command).await {
                 Some(error) => {
                     pull.held.report_failure(&error);
-                    break error.to_string();
+                    break error.to_string().into();
                 }
                 None => None,
             },
-            Step::Command(None) => break "nobody is left to read it".to_owned(),
+            Step::Command(None) => break EndCause::Unused,
             Step::Lost(lost) if lost.reason == Reason::Redirected => {
                 pull.go_elsewhere(lost.to.as_deref());
                 pull.look(Instant::now()).await
@@ -90,7 +91,7 @@ pub(super) async fn run(
                 if pull.is_used() {
                     last_used = now;
                 } else if now.saturating_duration_since(last_used) >= idle {
-                    break "idle".to_owned();
+                    break EndCause::Unused;
                 }
                 if let Some(home) = &pull.home {
                     home.observe(now, &pull.held);
@@ -104,20 +105,20 @@ pub(super) async fn run(
                     Ok(()) => pull.look(now).await,
                 }
             }
-            Step::Stop => break "shutdown".to_owned(),
+            Step::Stop => break EndCause::Shutdown,
         };
         if let Some(lost) = lost
-            && let Err(why) = pull.fail_over(lost, &mut commands, &mut stopping).await
+            && let Err(cause) = pull.fail_over(lost, &mut commands, &mut stopping).await
         {
-            break why;
+            break cause;
         }
         if std::mem::take(&mut pull.moved) {
             changes = pull.held.changes();
         }
     };
     let handle = &pull.making.handle;
-    tracing::info!(hub = handle.id, upstream = handle.source.endpoint(), reason, "stream closed");
-    handle.set_ended();
+    tracing::info!(hub = handle.id, upstream = handle.source.endpoint(), reason = %cause, "stream closed");
+    handle.set_ended(cause);
     if let Some(key) = &key {
         worker.shared.registry.forget(key, handle.id);
     }
@@ -268,8 +269,8 @@ impl Pull {
         is_fatal: impl FnOnce(&Self) -> bool,
     ) -> Option<Error> {
         let fatal = outcome.as_ref().err().filter(|_| is_fatal(self)).cloned();
-        if fatal.is_some() {
-            self.making.handle.set_ended();
+        if let Some(error) = &fatal {
+            self.making.handle.set_ended(error.to_string().into());
         }
         let _ = reply.send(outcome);
         fatal
