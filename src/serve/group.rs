@@ -171,6 +171,14 @@ impl GroupReader {
             return Ok(());
         }
         let shared = self.shared.upgrade().ok_or(Error::Stopped)?;
+        let (key, entry) = ((self.listener, next.id), Arc::downgrade(self));
+        // Who comes from now on joins it, unless somebody has begun another one meanwhile.
+        let mut table = shared.groups.0.lock().await;
+        let place = table.entry(key).or_default();
+        if place.strong_count() == 0 {
+            place.clone_from(&entry);
+        }
+        drop(table);
         let (own, stream) = (Arc::clone(self), Arc::clone(next));
         let crossing = shared.worker(self.worker)?.run(move |worker| async move {
             let shard = worker.shard(&stream).await?;
@@ -186,14 +194,14 @@ impl GroupReader {
             drop(left);
             Ok::<(), Error>(())
         });
-        crossing.await??;
-        // Who comes from now on joins it, unless somebody has begun another one meanwhile.
-        let mut table = shared.groups.0.lock().await;
-        let place = table.entry((self.listener, next.id)).or_default();
-        if place.strong_count() == 0 {
-            *place = Arc::downgrade(self);
+        let outcome = crossing.await.flatten();
+        if outcome.is_err() {
+            let mut table = shared.groups.0.lock().await;
+            if table.get(&key).is_some_and(|place| place.ptr_eq(&entry)) {
+                table.remove(&key);
+            }
         }
-        Ok(())
+        outcome
     }
 }
 
