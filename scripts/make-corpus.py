@@ -116,6 +116,24 @@ put("rtx", [packet[:12] + b"\x00\x06" + packet[12:] for packet in (rtp(pt=97), r
     "apt=96;rtx-time=3000", "FID 11111 22222",
 ])
 
+# Frames in packets: the format, then each packet after its length and: marker (0x80), another timestamp (8), how far the number goes on plus one.
+def framed(kind, *packets):
+    return bytes([kind]) + b"".join(bytes([len(payload), what]) + payload for what, payload in packets)
+
+
+NEXT, LAST = 0x0A, 0x82
+put("frames", [
+    framed(0, (NEXT, b"\x67\x42\x00"), (2, b"\x68\xce\x3c"), (LAST, b"\x65\x88\x84"), (0x8A, b"\x41\x9a\x01")),
+    framed(0, (NEXT, b"\x78\x00\x02\x67\x42\x00\x02\x68\xce"), (2, b"\x7c\x85\x88\x01"), (2, b"\x7c\x05\x02"), (LAST, b"\x7c\x45\x03")),
+    framed(0, (NEXT, b"\x7c\x85\x88\x01"), (3, b"\x7c\x45\x03"), (1, b"\x7c\x05\x02"), (0x8C, b"\x7c\x45\x03")),
+    framed(1, (NEXT, b"\x60\x01\x00\x03\x40\x01\x0c\x00\x03\x42\x01\x01"), (2, b"\x62\x01\x93\xaf"), (LAST, b"\x62\x01\x53\x09")),
+    framed(2, (NEXT, b"\x18\x02\x08\x01\x30\xaa\xbb"), (2, b"\x50\x30\xaa"), (LAST, b"\x90\xbb\xcc"), (0x8A, b"\x00\x02\x32\x00")),
+    framed(3, (NEXT, b"\x90\xe0\x81\x23\x05\x60\x10\x00\x00\x9d\x01\x2a"), (LAST, b"\x80\x80\x01\xaa"), (0x8A, b"\x10\x01\x00\x00")),
+    framed(4, (NEXT, b"\x8a\x81\x23\x18\x01\x40\x00\xf0\x01\x04\x01\x82\x49"), (LAST, b"\x85\x81\x23\x83")),
+    framed(5, (0x8A, b"opus"), (0x8C, b"opus")),
+    framed(6, (0x8A, b"\x00\x20\x00\x10\x00\x08\xaa\xbb\xcc"), (NEXT, b"\x00\x10\x00\x20\x01\x02"), (LAST, b"\x00\x10\x00\x20\x03\x04")),
+])
+
 # Requests for packets that were sent, for others, for one many times; and four bytes an event of a receiver: a line with
 # gaps, repairs, a tail probe, reordering, a jump far ahead and back.
 def nack(*pairs):

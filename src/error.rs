@@ -177,6 +177,9 @@ pub enum Error {
     /// The configuration was refused.
     #[error("{0}")]
     Configuration(String),
+    /// What was waited for did not come in time.
+    #[error("nothing came in time")]
+    TimedOut,
     /// The stream ended at its source.
     #[error("the stream ended")]
     StreamEnded,
@@ -224,6 +227,7 @@ impl Error {
             Self::Upgrade { .. } => "upgrade",
             Self::Socket { .. } => "socket",
             Self::Configuration(_) => "configuration",
+            Self::TimedOut => "timed_out",
             Self::StreamEnded => "stream_ended",
             Self::Stopped => "stopped",
         }
@@ -241,7 +245,7 @@ impl Error {
             Self::Refused(_) => 455,
             Self::Unreachable { .. } | Self::UpstreamProtocol { .. } => 502,
             Self::UpstreamTls { .. } | Self::NotAMember { .. } | Self::UpstreamRedirect { .. } => 502,
-            Self::UpstreamTimeout { .. } => 504,
+            Self::UpstreamTimeout { .. } | Self::TimedOut => 504,
             // The upstream's refusal of our credentials is not the client's affair.
             Self::UpstreamStatus { status: 401 | 407, .. } => 502,
             Self::UpstreamStatus { status: status @ (403 | 404 | 453 | 457 | 458 | 503), .. } => *status,

@@ -23,17 +23,26 @@
 //! # }
 //! ```
 //!
-//! Media runs on worker threads that the mesh owns, never on the application's runtime, which has to be tokio's.
+//! Media runs on worker threads that the mesh owns, never on the application's runtime, which has to be tokio's; a program without one takes
+//! `msm::blocking`.
 //!
 //! # Features
 //!
+//! * `blocking`: the same for programs without an async runtime, `msm::blocking`.
 //! * `dns`: endpoints of clusters from DNS (`clusters.*.dns`).
 //! * `schema`: the JSON Schema of the configuration, `config::schema`.
 //! * `workload-api`: an identity from a SPIFFE Workload API, such as a SPIRE agent's.
 //! * `typed`: packets as the crate `rtp` has them, `Packet::to_rtp`.
 //!
-//! None is on by default; `msm-proxy` has the first three. Numbers are in `docs/metrics.md`, limits in `ARCHITECTURE.md`.
+//! None is on by default; `msm-proxy` has `dns`, `schema` and `workload-api`. Numbers are in `docs/metrics.md`, limits in `ARCHITECTURE.md`.
 
+/// The code of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/src/rust.md")]
+struct Guide;
+
+#[cfg(feature = "blocking")]
+pub mod blocking;
 pub mod config;
 pub mod upgrade;
 
@@ -63,6 +72,7 @@ mod watched;
 mod worker;
 
 pub use api::burst::{Burst, IntoPackets};
+pub use api::frames::{Frame, Frames};
 pub use api::options::Options;
 pub use api::packet::Packet;
 pub use api::publisher::Publisher;

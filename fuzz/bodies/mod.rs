@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod config;
 pub mod extensions;
 pub mod flexfec;
+pub mod frames;
 pub mod framing;
 pub mod login;
 pub mod mikey;

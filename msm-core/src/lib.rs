@@ -7,6 +7,7 @@
 pub mod burst;
 pub mod cluster;
 pub mod codec;
+pub mod frames;
 pub mod hop;
 pub mod hub;
 pub mod ntp;

@@ -187,7 +187,7 @@ impl Reader {
         stream.events(Arc::clone(&lock(&self.seat.place).following))
     }
 
-    fn poll_burst(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Burst>, Error>> {
+    pub(super) fn poll_burst(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Burst>, Error>> {
         if let Some(rest) = self.rest.take() {
             return Poll::Ready(Ok(Some(rest)));
         }

@@ -32,6 +32,17 @@ impl Config {
         parse(text, file_name, env, None).map(|(config, _)| config)
     }
 
+    /// Reads and checks YAML as [`Config::load`] does a file; files that it names are meant from the working directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong, what cannot be read included.
+    pub fn from_text(
+        text: &str,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigErrors> {
+        parse(text, "configuration", env, Some(Path::new(""))).map(|(config, _)| config)
+    }
+
     /// Reads and checks a file and the files that it names, relative to it. Without a file: the defaults and the environment.
     ///
     /// # Errors

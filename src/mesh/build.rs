@@ -57,6 +57,17 @@ impl Builder {
         Ok(self.config(config).loaded_from(path.as_ref()))
     }
 
+    /// Reads a configuration as a file has it, from text; `MSM__…` variables override its keys. Files that it names are meant from the
+    /// working directory.
+    ///
+    /// # Errors
+    /// As of [`Self::config_file`].
+    pub fn config_text(self, yaml: &str) -> Result<Self, Error> {
+        let config = Config::from_text(yaml, std::env::vars())
+            .map_err(|errors| Error::Configuration(errors.to_string()))?;
+        Ok(self.config(config))
+    }
+
     /// Says which file the configuration was read from, for the status.
     #[must_use]
     pub fn loaded_from(mut self, path: impl Into<PathBuf>) -> Self {

@@ -51,6 +51,7 @@ targets!(
     srtp,
     login,
     rtx,
+    frames,
     nack,
     flexfec,
     st2022,

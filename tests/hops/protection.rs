@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use msm::FlowProtection;
+use msm::{EventKind, FlowProtection};
 use msm_core::rng::Rng;
 use tokio::time::timeout;
 
@@ -40,9 +40,21 @@ fn protection(stage: &Stage, receives: bool) -> FlowProtection {
 #[test]
 fn packets_that_are_lost_are_sent_again_in_order() {
     let mut stage = Stage::new();
+    let mut events = stage.far.mesh.events();
     let lost = lose(&stage, 10);
     stage.pass(2000);
     let flow = protection(&stage, true);
+    // Who sends has told what it does about it.
+    let plans: Vec<_> = std::iter::from_fn(|| events.try_next())
+        .filter_map(|event| match event.kind {
+            EventKind::ProtectionChanged { plan, .. } => Some((event.stream, plan)),
+            _ => None,
+        })
+        .collect();
+    let says = |(stream, plan): &(Option<u64>, String)| {
+        stream.is_some() && plan.contains("rounds of retransmission")
+    };
+    assert!(plans.iter().any(says), "{plans:?}");
     assert!(lost.load(Ordering::Relaxed) > 100, "{lost:?}");
     assert!(flow.recovered_by_nack > 50, "{flow:?}");
     assert_eq!(flow.unrecovered, 0, "{flow:?}");

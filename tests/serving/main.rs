@@ -7,7 +7,10 @@ mod common;
 
 mod api;
 mod bad_input;
+#[cfg(feature = "blocking")]
+mod blocking;
 mod events;
+mod frames;
 mod mending;
 mod retransmission;
 mod rtp_info;

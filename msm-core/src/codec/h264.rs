@@ -15,9 +15,13 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     let mut units = Units::default();
     if let Some((header, rest)) = payload.split_first() {
         match header & 0x1f {
-            STAP_A => aggregated(rest, |unit| nal(&mut units, unit)),
+            STAP_A => {
+                aggregated(rest, |unit| nal(&mut units, unit));
+            }
             // STAP-B has a decoding order number first (RFC 6184 §5.7.1).
-            STAP_B => aggregated(rest.get(2..).unwrap_or_default(), |unit| nal(&mut units, unit)),
+            STAP_B => {
+                aggregated(rest.get(2..).unwrap_or_default(), |unit| nal(&mut units, unit));
+            }
             FU_A => fragment(&mut units, rest, 1),
             FU_B => fragment(&mut units, rest, 3),
             _ => nal(&mut units, payload),

@@ -18,7 +18,9 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     let mut units = Units::default();
     if let Some((header, rest)) = payload.split_first_chunk::<2>() {
         match kind_of(header) {
-            AP => aggregated(rest, |unit| nal(&mut units, unit)),
+            AP => {
+                aggregated(rest, |unit| nal(&mut units, unit));
+            }
             FU => fragment(&mut units, rest),
             _ => nal(&mut units, payload),
         }

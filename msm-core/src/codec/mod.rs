@@ -8,11 +8,11 @@
 //! picture (H.265), a new coded video sequence (AV1), a key frame (VP8, VP9). Streams that refresh gradually (H.264
 //! recovery point SEI without IDR) have no such picture; the hub starts their readers at a live packet after a while.
 
-mod av1;
+pub(crate) mod av1;
 mod h264;
 mod h265;
-mod vp8;
-mod vp9;
+pub(crate) mod vp8;
+pub(crate) mod vp9;
 
 #[cfg(test)]
 mod tests;
@@ -170,13 +170,14 @@ impl Units {
     }
 }
 
-/// Walks the `length(16) NAL unit` pairs of an aggregation packet; stops where a length lies.
-fn aggregated(mut rest: &[u8], mut each: impl FnMut(&[u8])) {
+/// Walks the `length(16) NAL unit` pairs of an aggregation packet; stops where a length lies, and says whether none does.
+pub(crate) fn aggregated(mut rest: &[u8], mut each: impl FnMut(&[u8])) -> bool {
     while let Some((length, after)) = rest.split_first_chunk::<2>() {
         let Some((unit, next)) = after.split_at_checked(usize::from(u16::from_be_bytes(*length))) else {
-            return;
+            return false;
         };
         each(unit);
         rest = next;
     }
+    rest.is_empty()
 }

@@ -9,7 +9,8 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     parse(payload).unwrap_or_default()
 }
 
-fn parse(payload: &[u8]) -> Option<PayloadInfo> {
+/// The frame's bytes.
+pub(crate) fn behind_descriptor(payload: &[u8]) -> Option<&[u8]> {
     let (&first, mut rest) = payload.split_first()?;
     if first & EXTENDED != 0 {
         let (&flags, after) = rest.split_first()?;
@@ -23,6 +24,12 @@ fn parse(payload: &[u8]) -> Option<PayloadInfo> {
         let more = usize::from(flags & 0x40 != 0) + usize::from(flags & 0x30 != 0);
         rest = rest.get(more..)?;
     }
+    Some(rest)
+}
+
+fn parse(payload: &[u8]) -> Option<PayloadInfo> {
+    let first = *payload.first()?;
+    let rest = behind_descriptor(payload)?;
     let frame_start = first & PARTITION_START != 0 && first & 0x07 == 0;
     // The frame tag's lowest bit is 0 for a key frame (RFC 6386 §9.1), which has a start code after the 3-byte tag.
     let key = frame_start

@@ -14,7 +14,13 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     parse(payload).unwrap_or_default()
 }
 
-fn parse(payload: &[u8]) -> Option<PayloadInfo> {
+/// The frame's bytes.
+pub(crate) fn behind_descriptor(payload: &[u8]) -> Option<&[u8]> {
+    descriptor(payload).map(|(_, _, rest)| rest)
+}
+
+/// The flags, the spatial layer, and what stands behind the descriptor.
+fn descriptor(payload: &[u8]) -> Option<(u8, u8, &[u8])> {
     let mut rest = payload;
     let flags = take(&mut rest)?;
     if flags & PICTURE_ID != 0 && take(&mut rest)? & 0x80 != 0 {
@@ -38,6 +44,11 @@ fn parse(payload: &[u8]) -> Option<PayloadInfo> {
     if flags & STRUCTURE != 0 {
         skip_structure(&mut rest)?;
     }
+    Some((flags, spatial_layer, rest))
+}
+
+fn parse(payload: &[u8]) -> Option<PayloadInfo> {
+    let (flags, spatial_layer, rest) = descriptor(payload)?;
     let frame_start = flags & BEGIN != 0 && spatial_layer == 0;
     let key = frame_start && flags & INTER == 0 && rest.first().is_none_or(|&header| is_key(header));
     Some(PayloadInfo { starts_keyframe: key, frame_start, ..PayloadInfo::default() })

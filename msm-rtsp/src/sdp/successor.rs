@@ -87,6 +87,13 @@ impl Description {
         (!sets.is_empty()).then_some((format.number, sets))
     }
 
+    /// The parameters of a track's first format (`a=fmtp`, `RFC 8866 §6.15`), without its payload type.
+    #[must_use]
+    pub fn parameters(&self, track: usize) -> Option<&str> {
+        let track = self.tracks.get(track)?;
+        self.of_format(track, "fmtp", track.formats.first()?.number)
+    }
+
     /// A parameter of a format's `a=fmtp`.
     fn parameter(&self, track: &Track, number: u8, key: &str) -> Option<&str> {
         self.of_format(track, "fmtp", number)?.split(';').find_map(|parameter| {

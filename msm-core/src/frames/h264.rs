@@ -1,0 +1,25 @@
+//! H.264, RFC 6184: single NAL units, STAP-A, FU-A.
+
+use super::Parts;
+
+const STAP_A: u8 = 24;
+const FU_A: u8 = 28;
+
+/// Whether it can be taken.
+pub(super) fn append(payload: &[u8], parts: &mut Parts) -> bool {
+    let Some((&indicator, rest)) = payload.split_first() else { return false };
+    match indicator & 0x1f {
+        // A unit within another one's pieces.
+        1..=23 | STAP_A if parts.fragment.is_some() => false,
+        1..=23 => {
+            parts.add_unit(&[indicator], rest);
+            true
+        }
+        STAP_A => parts.add_aggregate(rest),
+        // `S(1) E(1) R(1) type(5)`, RFC 6184 §5.8.
+        FU_A => rest.split_first().is_some_and(|(&fu, piece)| {
+            parts.add_piece(fu & 0x80 != 0, fu & 0x40 != 0, &[indicator & 0xe0 | fu & 0x1f], piece)
+        }),
+        _ => false,
+    }
+}
