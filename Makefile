@@ -3,7 +3,9 @@
 CARGO ?= cargo
 SECONDS_PER_TARGET ?= 300
 
-.PHONY: demo run test test-fast peers bench bench-traffic bench-reload loss-matrix fault-matrix lint clip fuzz
+PREFIX ?= /usr/local
+
+.PHONY: demo run test test-fast peers bench bench-traffic bench-reload loss-matrix fault-matrix lint clip fuzz header install
 
 demo:
 	$(CARGO) run --release --quiet -p msm-proxy -- demo
@@ -47,6 +49,17 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check bans licenses sources; \
 	else echo "SKIPPED: cargo-deny is not installed (cargo install cargo-deny --version 0.20.2 --locked)"; fi
+
+# The proxy, and the library for C and C++. STATIC_LIBRARY and PROGRAM name what was built already.
+install:
+ifeq ($(STATIC_LIBRARY),)
+	$(CARGO) build --release -p msm-ffi -p msm-proxy
+endif
+	scripts/install.sh "$(PREFIX)" "$(or $(STATIC_LIBRARY),target/release/libmsm_ffi.a)" "$(or $(PROGRAM),target/release/msm-proxy)"
+
+# msm.h anew, after a change of what C can call.
+header:
+	MSM_WRITE_HEADER=1 $(CARGO) test -p msm-ffi --test header
 
 clip:
 	scripts/make-clip.sh

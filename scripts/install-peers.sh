@@ -16,7 +16,7 @@ sid=$peers/sid
 spire=$peers/spire
 judges=(go-spiffe python)
 # Raise this when a list below changes: an old stamp then no longer counts.
-stamp=$peers/installed-5
+stamp=$peers/installed-6
 
 host_packages=(
   ffmpeg
@@ -28,7 +28,9 @@ host_packages=(
   nftables # drops packets
   tshark iproute2 procps util-linux debootstrap
   gcc libc6-dev libsrtp2-dev # a program against libsrtp is compiled by its test
-  valgrind # the instruction-count benches run under it
+  g++ make binutils pkg-config # and programs against libmsm, some of which play by GStreamer and FFmpeg
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libavformat-dev
+  valgrind # those run under it, and the instruction-count benches
 )
 sid_packages=(livemedia-utils vlc-bin vlc-plugin-base vlc-plugin-access-extra openssl)
 
@@ -43,7 +45,7 @@ has_go() {
 # What a test would miss, one line each; empty when every peer is there.
 missing() {
   local tool plugin
-  for tool in ffmpeg ffprobe gst-launch-1.0 gst-inspect-1.0 tshark ip nft unshare; do
+  for tool in ffmpeg ffprobe gst-launch-1.0 gst-inspect-1.0 tshark ip nft unshare c++ make pkg-config valgrind readelf; do
     command -v "$tool" >/dev/null || echo "$tool"
   done
   if command -v gst-inspect-1.0 >/dev/null; then
@@ -56,6 +58,7 @@ missing() {
     2>/dev/null || echo "gst-rtsp-server for /usr/bin/python3"
   printf '#include <srtp2/srtp.h>\nint main(void) { return (int)srtp_init(); }\n' |
     cc -x c -o /dev/null - -lsrtp2 2>/dev/null || echo "libsrtp2 for cc"
+  pkg-config --exists gstreamer-app-1.0 gstreamer-sdp-1.0 libavformat || echo "headers of GStreamer and FFmpeg"
   for tool in openRTSP live555MediaServer cvlc openssl; do
     [[ -x $sid/usr/bin/$tool ]] || echo "$tool in $sid"
   done
