@@ -4,6 +4,7 @@ CARGO ?= cargo
 SECONDS_PER_TARGET ?= 300
 
 PREFIX ?= /usr/local
+BUILT = $(or $(CARGO_TARGET_DIR),target)/release
 
 .PHONY: demo run test test-fast peers bench bench-traffic bench-reload loss-matrix fault-matrix lint clip fuzz header install
 
@@ -55,7 +56,7 @@ install:
 ifeq ($(STATIC_LIBRARY),)
 	$(CARGO) build --release -p msm-ffi -p msm-proxy
 endif
-	scripts/install.sh "$(PREFIX)" "$(or $(STATIC_LIBRARY),target/release/libmsm_ffi.a)" "$(or $(PROGRAM),target/release/msm-proxy)"
+	scripts/install.sh "$(PREFIX)" "$(or $(STATIC_LIBRARY),$(BUILT)/libmsm_ffi.a)" "$(or $(PROGRAM),$(BUILT)/msm-proxy)"
 
 # msm.h anew, after a change of what C can call.
 header:

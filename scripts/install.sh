@@ -9,7 +9,14 @@ set -euo pipefail
 [[ $# -eq 3 ]] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 root=$(cd "$(dirname "$0")/.." && pwd)
 prefix=$1 archive=$2 program=$3
+# Not every shell expands it in `make install PREFIX=~/x`.
+# shellcheck disable=SC2088 # it is what was written
+[[ $prefix != "~/"* ]] || prefix=$HOME/${prefix#"~/"}
 [[ $prefix == /* ]] || prefix=$PWD/$prefix
+if [[ $prefix =~ [[:space:]] ]]; then
+  echo "${0##*/}: PREFIX is \"$prefix\": pkg-config takes no spaces" >&2
+  exit 2
+fi
 into=${DESTDIR:-}$prefix
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml")
 soname=libmsm.so.${version%%.*}
@@ -44,10 +51,18 @@ Libs.private: ${libs[*]}
 Cflags: -I\${includedir}
 EOF
 
+# Where the loader looks anyway, it has to be told that there is something new.
+found="by LD_LIBRARY_PATH=$prefix/lib, or a path that is linked in: -Wl,-rpath,$prefix/lib"
+if [[ -z ${DESTDIR:-} && $EUID -eq 0 && ( $prefix == /usr || $prefix == /usr/local ) ]]; then
+  ldconfig
+  found="where it is"
+fi
+
 cat <<EOF
 Installed in $into:
   bin/msm-proxy
   lib/libmsm.so.$version, lib/libmsm.a, lib/pkgconfig/msm.pc
   include/msm.h, include/msm.hpp
-Programs find it by: PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config --cflags --libs msm
+Programs are built with PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config --cflags --libs msm, and find the library when they run
+$found
 EOF

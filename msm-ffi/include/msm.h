@@ -242,13 +242,13 @@ typedef struct msm_reader msm_reader;
  */
 typedef struct msm_options {
   /**
-   * sizeof(msm_options): what a newer library has more of stays as it is by default.
-   */
-  size_t size;
-  /**
    * The delay, in milliseconds, that can be afforded against loss on the hop to the other member; 0 turns protection off, less than 0 leaves it to the route.
    */
   int64_t latency_ms;
+  /**
+   * Zero; for what a newer library can be asked.
+   */
+  uint64_t reserved[7];
 } msm_options;
 
 /**
@@ -359,12 +359,12 @@ typedef struct msm_event {
 } msm_event;
 
 /**
- * Who is told what happens. The event is there only during the call.
+ * Who is told what happens. The event is there only during the call, which must return: no exception, no longjmp.
  */
 typedef void (*msm_event_callback)(const struct msm_event *event, void *user_data);
 
 /**
- * Who is told a line of the log. It is there only during the call.
+ * Who is told a line of the log. It is there only during the call, which must return: no exception, no longjmp.
  */
 typedef void (*msm_log_callback)(enum msm_log_level level, const char *line, void *user_data);
 
@@ -602,7 +602,8 @@ enum msm_result msm_mesh_shutdown(const struct msm_mesh *mesh,
 
 /**
  * Ends a mesh at once, and frees it. Readers and publishers of it are over, which calls that wait for them return with; their handles are to be freed as ever. When
- * this returns, nobody is told events of it any more, but where it is called by who is being told.
+ * this returns, nobody is told events of it any more, but where it is called by who is being told: so it waits for a callback that is running, and is not to be called with a
+ * lock held that the callback takes.
  */
 enum msm_result msm_mesh_free(struct msm_mesh *mesh);
 
@@ -774,7 +775,7 @@ enum msm_result msm_publisher_forward(const struct msm_publisher *publisher,
                                       int64_t timeout_ms);
 
 /**
- * Sends a compound RTCP packet of `track`: sender reports carry the stream's wall clock to readers. Never waits; what there is no room for is dropped, and counted.
+ * Sends a compound RTCP packet of `track`: sender reports carry the stream's wall clock to readers. Does not wait for room: what there is none for is dropped, and counted.
  *
  * \return MSM_RESULT_ENDED when the stream is over.
  *

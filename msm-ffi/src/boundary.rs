@@ -16,7 +16,10 @@ pub(crate) fn boundary(body: impl FnOnce() -> Outcome) -> msm_result {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(result)) => result,
         Ok(Err(Failure { result, message })) => {
-            keep(&message);
+            // What is no failure leaves the words of the last one as they are.
+            if result as i32 >= 100 {
+                keep(&message);
+            }
             result
         }
         Err(panic) => {

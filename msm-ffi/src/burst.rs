@@ -1,7 +1,7 @@
 //! Packets that came together, lent to C until it gives them back.
 
 use std::ffi::c_void;
-use std::mem::{ManuallyDrop, transmute};
+use std::mem::transmute;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -103,17 +103,13 @@ impl msm_burst {
     }
 
     /// What is lent.
-    pub(crate) fn held(&self) -> Result<ManuallyDrop<Bytes>, Failure> {
+    pub(crate) fn held(&self) -> Result<&Bytes, Failure> {
         if self.bytes.is_null() || self.owner.iter().all(|word| word.is_null()) {
             return Err(Failure::new(msm_result::InvalidArgument, "the burst was released already"));
         }
-        // SAFETY: `owner` is what `lend` has made of `Bytes`, as the struct is only changed by this library; and it is not dropped here.
-        Ok(ManuallyDrop::new(unsafe { transmute::<Owner, Bytes>(self.owner) }))
-    }
-
-    /// The same bytes, held by one more.
-    pub(crate) fn shared(&self) -> Result<Bytes, Failure> {
-        self.held().map(|bytes| Bytes::clone(&bytes))
+        // SAFETY: `owner` is what `lend` has made of `Bytes`, of the same size and alignment, as the struct is only changed by this library. It is looked at
+        // where it is: a copy might not learn what becomes of the other one.
+        Ok(unsafe { &*(&raw const self.owner).cast::<Bytes>() })
     }
 }
 
@@ -184,9 +180,11 @@ pub unsafe extern "C" fn msm_burst_release(burst: *mut msm_burst) -> msm_result 
     boundary(|| {
         // SAFETY: the caller promises it.
         let (own, place) = unsafe { (at(burst, "burst")?, Out::new(burst, "burst")?) };
-        let bytes = own.held()?;
+        own.held()?;
+        // SAFETY: it holds them, as was looked at; and nothing does any more once it is written to.
+        let bytes = unsafe { transmute::<Owner, Bytes>(own.owner) };
         place.write(msm_burst::released());
-        drop(ManuallyDrop::into_inner(bytes));
+        drop(bytes);
         DONE
     })
 }

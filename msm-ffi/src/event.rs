@@ -46,7 +46,7 @@ pub struct msm_event {
     pub text: *const c_char,
 }
 
-/// Who is told what happens. The event is there only during the call.
+/// Who is told what happens. The event is there only during the call, which must return: no exception, no longjmp.
 pub type msm_event_callback = Option<unsafe extern "C" fn(event: *const msm_event, user_data: *mut c_void)>;
 
 /// What a program wants back with each call, on whichever thread.

@@ -2,12 +2,12 @@
 
 use std::future::poll_fn;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use msm::blocking::wait;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::ready::Ready;
 use crate::result::{Failure, msm_result};
@@ -20,8 +20,8 @@ pub(crate) fn patience(timeout_ms: i64) -> Option<Duration> {
 /// One thread at a time waits for it; others that would wait for their turn, as long as their patience lasts.
 pub(crate) struct Held<T> {
     /// Held by who waits, as only one can be woken; and by who looks, as nobody else is woken then.
-    turn: tokio::sync::Mutex<()>,
-    /// Locked for each look.
+    turn: Mutex<()>,
+    /// Locked for each look, and for what takes a while: who waits for a look waits no longer than his patience.
     own: Mutex<T>,
     closed: watch::Sender<bool>,
     ready: OnceLock<Ready>,
@@ -30,7 +30,7 @@ pub(crate) struct Held<T> {
 impl<T> Held<T> {
     pub(crate) fn new(own: T) -> Self {
         Self {
-            turn: tokio::sync::Mutex::default(),
+            turn: Mutex::default(),
             own: Mutex::new(own),
             closed: watch::Sender::new(false),
             ready: OnceLock::new(),
@@ -57,13 +57,12 @@ impl<T> Held<T> {
         patience: Option<Duration>,
         mut poll: impl FnMut(&mut T, &mut Context<'_>) -> Poll<R>,
     ) -> Result<R, msm_result> {
-        if let Ok(turn) = self.turn.try_lock() {
-            let mut own = self.own();
+        if let (Ok(turn), Ok(mut own)) = (self.turn.try_lock(), self.own.try_lock()) {
             let first = match self.ready.get() {
                 Some(ready) => ready.poll(|cx| poll(&mut own, cx)),
                 None => poll(&mut own, &mut Context::from_waker(Waker::noop())),
             };
-            drop(turn);
+            drop((own, turn));
             if let Poll::Ready(outcome) = first {
                 return Ok(outcome);
             }
@@ -76,7 +75,19 @@ impl<T> Held<T> {
             async {
                 let taking = async {
                     let _turn = self.turn.lock().await;
-                    poll_fn(|cx| poll(&mut self.own(), cx)).await
+                    loop {
+                        let mut own = self.own.lock().await;
+                        if let Poll::Ready(outcome) = poll_fn(|cx| Poll::Ready(poll(&mut own, cx))).await {
+                            return outcome;
+                        }
+                        drop(own);
+                        // Who has looked is woken.
+                        let mut looked = false;
+                        poll_fn(|_| {
+                            if std::mem::replace(&mut looked, true) { Poll::Ready(()) } else { Poll::Pending }
+                        })
+                        .await;
+                    }
                 };
                 tokio::select! {
                     biased;
@@ -93,9 +104,13 @@ impl<T> Held<T> {
         taken.unwrap_or(Err(msm_result::TimedOut))
     }
 
-    /// What is held, for what is done at once. Who waits for it does not hold it.
+    /// What is held, for what else is done with it. Who waits for something does not hold it.
     pub(crate) fn own(&self) -> MutexGuard<'_, T> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        loop {
+            if let Some(own) = wait(self.own.lock(), None) {
+                return own;
+            }
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub enum msm_log_level {
     Trace = 5,
 }
 
-/// Who is told a line of the log. It is there only during the call.
+/// Who is told a line of the log. It is there only during the call, which must return: no exception, no longjmp.
 pub type msm_log_callback =
     Option<unsafe extern "C" fn(level: msm_log_level, line: *const c_char, user_data: *mut c_void)>;
 

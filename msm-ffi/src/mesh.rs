@@ -114,7 +114,7 @@ pub unsafe extern "C" fn msm_mesh_reload(mesh: *const msm_mesh, path: *const c_c
         let entry = get(mesh)?;
         // SAFETY: the caller promises it.
         let path = unsafe { text(path, "path")? };
-        entry.mesh.reload_file(path, std::env::vars())?;
+        entry.mesh.reload_file(path, msm::config::environment())?;
         DONE
     })
 }
@@ -177,7 +177,8 @@ pub extern "C" fn msm_mesh_shutdown(mesh: *const msm_mesh, drain_ms: u32) -> msm
 }
 
 /// Ends a mesh at once, and frees it. Readers and publishers of it are over, which calls that wait for them return with; their handles are to be freed as ever. When
-/// this returns, nobody is told events of it any more, but where it is called by who is being told.
+/// this returns, nobody is told events of it any more, but where it is called by who is being told: so it waits for a callback that is running, and is not to be called with a
+/// lock held that the callback takes.
 #[unsafe(no_mangle)]
 pub extern "C" fn msm_mesh_free(mesh: *mut msm_mesh) -> msm_result {
     boundary(|| {

@@ -12,10 +12,10 @@ use crate::result::{Failure, msm_result};
 #[repr(C)]
 #[derive(Debug)]
 pub struct msm_options {
-    /// sizeof(msm_options): what a newer library has more of stays as it is by default.
-    pub size: usize,
     /// The delay, in milliseconds, that can be afforded against loss on the hop to the other member; 0 turns protection off, less than 0 leaves it to the route.
     pub latency_ms: i64,
+    /// Zero; for what a newer library can be asked.
+    pub reserved: [u64; 7],
 }
 
 /// Sets the defaults.
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn msm_options_init(options: *mut msm_options) -> msm_resu
     boundary(|| {
         // SAFETY: the caller promises it.
         let place = unsafe { Out::new(options, "options")? };
-        place.write(msm_options { size: size_of::<msm_options>(), latency_ms: -1 });
+        place.write(msm_options { latency_ms: -1, reserved: [0; 7] });
         DONE
     })
 }
@@ -42,8 +42,8 @@ pub(crate) unsafe fn read(own: *const msm_options) -> Result<Options, Failure> {
     }
     // SAFETY: the caller promises it.
     let own = unsafe { at(own, "options")? };
-    if own.size != size_of::<msm_options>() {
-        let message = "`options` has another size than this library knows: begin with msm_options_init";
+    if own.reserved != [0; 7] {
+        let message = "`options` asks for what this library does not know: begin with msm_options_init";
         return Err(Failure::new(msm_result::InvalidArgument, message));
     }
     let options = Options::default();

@@ -112,7 +112,7 @@ pub unsafe extern "C" fn msm_publisher_forward(
         let held = PUBLISHERS.get(publisher)?;
         // SAFETY: the caller promises it.
         let burst = unsafe { at(burst, "burst")? };
-        send(&held, Burst::new(track, burst.shared()?, burst.segment)?, timeout_ms)
+        send(&held, Burst::new(track, burst.held()?.clone(), burst.segment)?, timeout_ms)
     })
 }
 
@@ -131,7 +131,7 @@ fn send(held: &Held<Publisher>, burst: Burst, timeout_ms: i64) -> Outcome {
     }
 }
 
-/// Sends a compound RTCP packet of `track`: sender reports carry the stream's wall clock to readers. Never waits; what there is no room for is dropped, and counted.
+/// Sends a compound RTCP packet of `track`: sender reports carry the stream's wall clock to readers. Does not wait for room: what there is none for is dropped, and counted.
 ///
 /// \return MSM_RESULT_ENDED when the stream is over.
 ///

@@ -39,10 +39,11 @@ impl Ready {
     pub(crate) fn poll<R>(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
         let mut cx = Context::from_waker(&self.waker);
         let outcome = poll(&mut cx);
-        if outcome.is_ready() || !self.raised.is.load(Ordering::Acquire) {
+        if outcome.is_ready() {
             return outcome;
         }
-        // What comes after this raises it, or is found by the second look.
+        // What comes after this raises it, or is found by the second look. Whoever raises it may have said so and not have written yet: so it is read each
+        // time, whether it was raised or not.
         self.raised.lower();
         let outcome = poll(&mut cx);
         if outcome.is_ready() {

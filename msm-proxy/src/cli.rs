@@ -7,7 +7,7 @@ use crate::member::Origin;
 use crate::signals::Signals;
 use crate::{EXIT_CONFIG, EXIT_OK, EXIT_RUNTIME, check, explain, logging, member, run, status};
 use clap::{Args, Parser, Subcommand};
-use msm::config::{Config, ENV_PREFIX};
+use msm::config::{Config, environment};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -206,13 +206,6 @@ pub fn load(config: Option<&Path>, err: &mut dyn Write) -> Result<Config, u8> {
         let _ = writeln!(err, "{errors}");
         EXIT_CONFIG
     })
-}
-
-/// The variables that override keys. One that is not UTF-8 is passed on with replacements, so that it is refused by name.
-pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
 }
 
 #[cfg(test)]

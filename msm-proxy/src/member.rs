@@ -16,10 +16,10 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::admin::{Later, Source};
-use crate::cli::environment;
 use crate::logging::Level;
 use crate::run::{DrainTimes, FAREWELL, Gone, Member};
 use crate::watch::{self, Stamp, Watch};
+use msm::config::environment;
 
 /// Where the configuration comes from, and what of it is outside of the mesh.
 pub struct Origin {

@@ -19,6 +19,8 @@ use crate::error::Error;
 pub struct Frame {
     /// Index of the track, in the order of the description's `m=` sections.
     pub track: usize,
+    /// The payload type of its packets, as the description maps it to a codec.
+    pub payload_type: u8,
     /// When it is to be shown, in units of the track's clock rate.
     pub timestamp: u32,
     /// Decoding can begin here. Of audio, each frame.
@@ -36,7 +38,7 @@ pub struct Frame {
 #[derive(Debug)]
 pub struct Frames {
     reader: Reader,
-    /// Of each track, unless its frames cannot be put together here.
+    /// Of each track, unless its frames cannot be put together here: AAC, H.264 and H.265 in modes that change the order of units.
     tracks: Vec<Option<Assembler>>,
     ready: VecDeque<Frame>,
     ended: bool,
@@ -44,7 +46,7 @@ pub struct Frames {
 
 impl Reader {
     /// Reads frames from now on: packets are put in order and together. H.264, H.265, AV1, VP8, VP9 and AAC (RFC 3640) are looked into; of what else there
-    /// is, Opus among it, each packet is a frame. A frame of which something is missing, or that has more than 16 MiB, is left out and counted
+    /// is, Opus among it, each packet is a frame. Of payload types that are put together in another way than the track's first one there are none. A frame of which something is missing, or that has more than 16 MiB, is left out and counted
     /// ([`Frames::left_out`]), and the next one says that something was lost. A packet that is late is waited for until 16 others have come.
     #[must_use]
     pub fn frames(self) -> Frames {
@@ -54,14 +56,30 @@ impl Reader {
 }
 
 fn assembler(description: &Description, track: usize) -> Option<Assembler> {
-    let format = description.tracks.get(track)?.formats.first()?;
+    let formats = &description.tracks.get(track)?.formats;
+    let first = formats.first()?;
     let parameters = description.parameters(track).unwrap_or_default();
-    let format = Format::of(&format.encoding, parameters);
+    let format = Format::of(&first.encoding, parameters);
     if format.is_none() {
-        tracing::warn!(track, parameters, "frames of this mode of AAC cannot be put together");
+        tracing::warn!(
+            track,
+            encoding = first.encoding,
+            parameters,
+            "frames of this mode cannot be put together"
+        );
     }
-    let mut assembler = Assembler::new(format?);
-    if let Some((_, sets)) = description.parameter_sets(track) {
+    let own = format?;
+    let mut assembler = Assembler::new(own);
+    // Others of the track have frames, too, where these are put together in the same way; but tones and silence are none.
+    let is_none =
+        |encoding: &str| ["telephone-event", "cn"].iter().any(|none| encoding.eq_ignore_ascii_case(none));
+    let same = formats.iter().filter(|other| !is_none(&other.encoding));
+    let same =
+        same.filter(|other| other.number == first.number || Format::of(&other.encoding, "") == Some(own));
+    assembler.set_payload_types(same.map(|other| other.number).collect());
+    if let Some((number, sets)) = description.parameter_sets(track)
+        && number == first.number
+    {
         assembler.set_parameter_sets(sets.iter().map(Vec::as_slice));
     }
     Some(assembler)
@@ -128,8 +146,8 @@ impl Frames {
 
 fn drain(assembler: &mut Assembler, track: usize, arrival: Instant, ready: &mut VecDeque<Frame>) {
     while let Some(frame) = assembler.poll_frame() {
-        let msm_core::frames::Frame { timestamp, keyframe, after_loss, data } = frame;
-        ready.push_back(Frame { track, timestamp, keyframe, after_loss, data, arrival });
+        let msm_core::frames::Frame { payload_type, timestamp, keyframe, after_loss, data } = frame;
+        ready.push_back(Frame { track, payload_type, timestamp, keyframe, after_loss, data, arrival });
     }
 }
 

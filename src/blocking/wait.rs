@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::unconstrained;
+
 /// Runs a future on this thread until it is done; for `patience` at most, where it says so, with `None` if it was not done by then. It is polled
 /// once even with no patience at all. For futures that need no runtime, as those of readers, publishers and events; dropped unfinished,
 /// they do what their documentation says of cancelling.
@@ -17,10 +19,14 @@ pub fn wait<F: Future>(future: F, patience: Option<Duration>) -> Option<F::Outpu
     let parked = Arc::new(Parked { thread: thread::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&parked));
     let mut cx = Context::from_waker(&waker);
-    let mut future = pin!(future);
+    // A task that this thread runs has a budget of what it may take in one go; this call does not give way to others until it is done.
+    let mut future = pin!(unconstrained(future));
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return Some(output);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return None;
         }
         while !parked.woken.swap(false, Ordering::Acquire) {
             let Some(deadline) = deadline else {
@@ -76,6 +82,15 @@ mod tests {
         let other = thread::spawn(move || tell.send(7));
         assert_eq!(wait(told, None), Some(Ok(7)));
         other.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn who_wakes_itself_again_and_again_is_not_waited_for_any_longer() {
+        let future = poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert_eq!(wait(future, Some(Duration::from_millis(2))), None);
     }
 
     #[test]

@@ -7,6 +7,13 @@ use std::sync::Arc;
 /// What the names of overriding variables begin with. Two underscores: Kubernetes itself injects `MSM_SERVICE_HOST`.
 pub const ENV_PREFIX: &str = "MSM__";
 
+/// The process's variables that override keys. One that is not UTF-8 is passed on with replacements, so that it is refused by name.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+}
+
 /// One step of a variable's path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {

@@ -50,7 +50,7 @@ pub use cluster::{
 };
 pub use discovery::{DnsConfig, DnsKind, DnsScheme};
 pub use endpoint::EndpointConfig;
-pub use env::ENV_PREFIX;
+pub use env::{ENV_PREFIX, environment};
 pub use explain::{BackendChoice, EndpointChoice, Explanation, MirrorChoice, Question, RouteVerdict};
 pub use failover::{FailoverConfig, OnChange, OnRedirect, Standby};
 pub use health::{ActiveConfig, CheckConfig, HealthConfig, OutlierConfig};

@@ -8,7 +8,7 @@ use msm_auth::identity::source::IdentitySource;
 use super::Mesh;
 use crate::alive::Alive;
 use crate::cluster;
-use crate::config::{Config, Workers};
+use crate::config::{Config, Workers, environment};
 use crate::error::Error;
 use crate::identity;
 use crate::net::limits;
@@ -52,7 +52,7 @@ impl Builder {
     /// # Errors
     /// [`Error::Configuration`] with everything that is wrong, one problem a line.
     pub fn config_file(self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let config = Config::load(Some(path.as_ref()), std::env::vars())
+        let config = Config::load(Some(path.as_ref()), environment())
             .map_err(|errors| Error::Configuration(errors.to_string()))?;
         Ok(self.config(config).loaded_from(path.as_ref()))
     }
@@ -63,7 +63,7 @@ impl Builder {
     /// # Errors
     /// As of [`Self::config_file`].
     pub fn config_text(self, yaml: &str) -> Result<Self, Error> {
-        let config = Config::from_text(yaml, std::env::vars())
+        let config = Config::from_text(yaml, environment())
             .map_err(|errors| Error::Configuration(errors.to_string()))?;
         Ok(self.config(config))
     }

@@ -1,11 +1,12 @@
 //! A mesh in this process.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use msm::Mesh;
 use msm::config::Config;
+use msm::{Error, Mesh};
 
 use crate::common::Rtsp;
 
@@ -20,10 +21,17 @@ pub struct TestMesh {
 impl TestMesh {
     /// One listener on any port, whose routes publish and read in this process, plus `more` configuration.
     pub fn start(more: &str) -> Self {
-        let port = reader_port();
-        let yaml =
-            format!("listeners:\n  - {{name: test, address: \"127.0.0.1:0\", ports: {port}}}\n{more}\n");
-        Self::from_yaml(&yaml)
+        // Programs that this test has started take ports, too, and may take one between its being looked for and its being bound.
+        (0..5)
+            .find_map(|_| {
+                let port = reader_port();
+                let listener = format!("{{name: test, address: \"127.0.0.1:0\", ports: {port}}}");
+                match Self::try_with(&format!("listeners:\n  - {listener}\n{more}\n"), |builder| builder) {
+                    Err(Error::Socket { source, .. }) if source.kind() == ErrorKind::AddrInUse => None,
+                    started => Some(started.unwrap()),
+                }
+            })
+            .expect("ports are free")
     }
 
     /// A mesh with this configuration.
@@ -33,15 +41,19 @@ impl TestMesh {
 
     /// A mesh with this configuration, and whatever else its builder is given. Only a listener of it is served.
     pub fn with(yaml: &str, change: impl FnOnce(msm::Builder) -> msm::Builder) -> Self {
+        Self::try_with(yaml, change).unwrap()
+    }
+
+    fn try_with(yaml: &str, change: impl FnOnce(msm::Builder) -> msm::Builder) -> Result<Self, Error> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let config = Config::from_yaml(yaml, "test.yaml", std::iter::empty()).unwrap();
         let (mesh, addresses) = runtime.block_on(async {
             let mesh = change(Mesh::builder().config(config)).build().await.unwrap();
-            let serving = mesh.serve().await.unwrap();
-            (mesh, serving.addresses().to_vec())
-        });
-        Self { mesh, address: addresses[0], addresses, runtime }
+            let serving = mesh.serve().await?;
+            Ok::<_, Error>((mesh, serving.addresses().to_vec()))
+        })?;
+        Ok(Self { mesh, address: addresses[0], addresses, runtime })
     }
 
     pub fn url(&self, path: &str) -> String {

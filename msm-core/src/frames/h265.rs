@@ -1,6 +1,7 @@
 //! H.265, RFC 7798: single NAL units, aggregation packets, fragmentation units; without decoding order numbers.
 
 use super::Parts;
+use crate::codec::aggregated;
 
 const AP: u8 = 48;
 const FU: u8 = 49;
@@ -22,5 +23,30 @@ pub(super) fn append(payload: &[u8], parts: &mut Parts) -> bool {
             parts.add_piece(fu & 0x80 != 0, fu & 0x40 != 0, &header, piece)
         }),
         _ => false,
+    }
+}
+
+/// Whether its first unit stands before a picture's first slice, and behind no slice (ITU-T H.265 §7.4.2.4.4).
+pub(super) fn begins(payload: &[u8]) -> bool {
+    let mut first = None;
+    each(payload, |kind| first = first.or(Some(kind)));
+    matches!(first, Some(32..=35 | 39))
+}
+
+/// Whether a sequence parameter set is in it.
+pub(super) fn has_sps(payload: &[u8]) -> bool {
+    let mut has = false;
+    each(payload, |kind| has |= kind == 33);
+    has
+}
+
+/// The type of each whole unit.
+fn each(payload: &[u8], mut unit: impl FnMut(u8)) {
+    match payload.split_first_chunk::<2>() {
+        Some(([first, _], rest)) if first >> 1 & 0x3f == AP => {
+            aggregated(rest, |own| own.first().into_iter().for_each(|header| unit(header >> 1 & 0x3f)));
+        }
+        Some(([first, _], _)) => unit(first >> 1 & 0x3f),
+        None => {}
     }
 }

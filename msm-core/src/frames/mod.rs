@@ -49,9 +49,20 @@ pub enum Format {
 
 impl Format {
     /// Of an encoding name of SDP, such as `H264`; `parameters` are those of its `a=fmtp`, without the payload type. `None` for what packets cannot be put
-    /// together of here: AAC in a mode that is not looked into.
+    /// together of here: AAC, H.264 and H.265 in modes that are not looked into.
     #[must_use]
     pub fn of(encoding: &str, parameters: &str) -> Option<Self> {
+        let is_interleaved = parameters
+            .split(';')
+            .filter_map(|parameter| parameter.trim().split_once('='))
+            .any(|(key, value)| match key.trim().to_ascii_lowercase().as_str() {
+                "packetization-mode" => value.trim() == "2",
+                "sprop-max-don-diff" => value.trim() != "0",
+                _ => false,
+            });
+        if is_interleaved {
+            return None;
+        }
         if encoding.eq_ignore_ascii_case("mpeg4-generic") {
             return AacFormat::of(parameters).map(Self::Aac);
         }
@@ -80,6 +91,8 @@ impl Format {
 /// What a decoder takes in one go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
+    /// The payload type of its packets.
+    pub payload_type: u8,
     /// When it is to be shown, in units of the track's clock rate.
     pub timestamp: u32,
     /// Decoding can begin here. Of audio, each frame.
@@ -96,6 +109,10 @@ pub struct Frame {
 pub struct Assembler {
     format: Format,
     max_bytes: usize,
+    /// Those that frames are made of; none: all.
+    payload_types: Vec<u8>,
+    /// Of the packet that was last looked at.
+    payload_type: u8,
     /// Parameter sets, each after a start code.
     sets: Vec<u8>,
     order: Order,
@@ -114,7 +131,7 @@ pub struct Assembler {
 struct Building {
     timestamp: u32,
     keyframe: bool,
-    /// Parameter sets are among it.
+    /// A sequence parameter set is among it, or none is needed.
     has_sets: bool,
     /// Something of it is missing or wrong: the rest is not kept.
     damaged: bool,
@@ -136,6 +153,8 @@ impl Assembler {
         Self {
             format,
             max_bytes: MAX_FRAME_BYTES,
+            payload_types: Vec::new(),
+            payload_type: 0,
             sets: Vec::new(),
             order: Order::default(),
             building: None,
@@ -153,8 +172,13 @@ impl Assembler {
         self.max_bytes = max_bytes;
     }
 
+    /// Makes frames of packets of these payload types; of no others, which may lie between them.
+    pub fn set_payload_types(&mut self, payload_types: Vec<u8>) {
+        self.payload_types = payload_types;
+    }
+
     /// NAL units that a decoder needs, such as those that a description has (`sprop-parameter-sets`, `sprop-vps` and so on): keyframes begin with them that
-    /// come without any.
+    /// come without. Of H.264 and H.265 alone.
     pub fn set_parameter_sets<'a>(&mut self, sets: impl IntoIterator<Item = &'a [u8]>) {
         self.sets = sets.into_iter().flat_map(|set| START_CODE.iter().chain(set)).copied().collect();
     }
@@ -190,9 +214,14 @@ impl Assembler {
 
     fn drain(&mut self, is_end: bool) {
         while let Some((is_gap, packet)) = self.order.take(is_end) {
-            if let Ok(view) = RtpView::parse(&packet) {
-                self.handle_next(is_gap, &packet.slice_ref(view.payload()), view.timestamp(), view.marker());
+            let Ok(view) = RtpView::parse(&packet) else { continue };
+            let payload_type = view.payload_type();
+            let is_other = !self.payload_types.is_empty() && !self.payload_types.contains(&payload_type);
+            let payload = if is_other { Bytes::new() } else { packet.slice_ref(view.payload()) };
+            if !is_other {
+                self.payload_type = payload_type;
             }
+            self.handle_next(is_gap, &payload, view.timestamp(), view.marker());
         }
     }
 
@@ -212,7 +241,14 @@ impl Assembler {
             Format::Aac(_) | Format::H264 | Format::H265 | Format::Av1 | Format::Vp8 | Format::Vp9 => {}
         }
         if self.building.as_ref().is_some_and(|building| building.timestamp != timestamp) {
-            // No marker, but what was before was all of it, if this packet is the very next one.
+            // No marker: what was before was all of it where frames have none, and this packet is the very next one. A source that another one took over
+            // from may have left off anywhere.
+            let always_marks = matches!(self.format, Format::Av1 | Format::Vp8 | Format::Vp9);
+            if (self.marks || always_marks)
+                && let Some(building) = &mut self.building
+            {
+                building.damage();
+            }
             self.follows = !is_gap;
             self.finish();
         }
@@ -223,10 +259,18 @@ impl Assembler {
         let begins = match self.format {
             // Their descriptors say so.
             Format::Vp8 | Format::Vp9 => info.frame_start,
-            _ => self.follows || info.frame_start || info.parameter_sets,
+            // So does a unit that only stands before the first slice.
+            Format::H264 => info.frame_start || h264::begins(payload),
+            Format::H265 => info.frame_start || h265::begins(payload),
+            _ => self.follows || info.starts_keyframe,
         };
         let building = self.building.get_or_insert_with(|| Building::new(timestamp, !begins));
-        if info.starts_keyframe && !building.has_sets && !info.parameter_sets {
+        let has_sets = match self.format {
+            Format::H264 => h264::has_sps(payload),
+            Format::H265 => h265::has_sps(payload),
+            _ => true,
+        };
+        if info.starts_keyframe && !building.has_sets && !has_sets {
             // Of what is there before the first slice, only a delimiter is to stand before them.
             let delimiter = match (self.format, building.parts.data.get(START_CODE.len())) {
                 (Format::H264, Some(header)) if header & 0x1f == 9 => START_CODE.len() + 2,
@@ -237,7 +281,7 @@ impl Assembler {
             building.parts.data.splice(at..at, self.sets.iter().copied());
             building.has_sets = true;
         }
-        building.has_sets |= info.parameter_sets;
+        building.has_sets |= has_sets;
         building.keyframe |= info.starts_keyframe;
         let taken = building.damaged
             || match self.format {
@@ -309,7 +353,8 @@ impl Assembler {
 
     fn push(&mut self, timestamp: u32, keyframe: bool, data: Bytes) {
         let after_loss = std::mem::take(&mut self.lost_since);
-        self.ready.push_back(Frame { timestamp, keyframe, after_loss, data });
+        let payload_type = self.payload_type;
+        self.ready.push_back(Frame { payload_type, timestamp, keyframe, after_loss, data });
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Order {
     next: Option<u64>,
     waiting: BTreeMap<u64, Bytes>,
     late: u32,
+    /// It has begun anew: whatever was before is missing.
+    anew: bool,
 }
 
 impl Order {
@@ -28,7 +30,7 @@ impl Order {
             if self.late < RESTART {
                 return;
             }
-            *self = Self::default();
+            *self = Self { anew: true, ..Self::default() };
             number = self.numbers.unwrap(sequence);
         }
         self.late = 0;
@@ -45,6 +47,6 @@ impl Order {
         }
         let (number, packet) = self.waiting.pop_first()?;
         self.next = Some(number + 1);
-        Some((is_gap, packet))
+        Some((is_gap || std::mem::take(&mut self.anew), packet))
     }
 }

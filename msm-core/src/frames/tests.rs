@@ -212,6 +212,89 @@ fn pieces_without_a_beginning_or_an_end_are_no_frame() {
     assert_eq!(&got[0].data[..], [0, 0, 0, 1, 0x65, 0x88, 1, 2, 0x88, 1, 2]);
 }
 
+/// Timestamps of what comes of H.264 packets with these numbers, timestamps, markers and payloads, and whether something was lost before.
+fn came(format: Format, packets: &[(u16, u32, bool, &[u8])]) -> Vec<(u32, bool)> {
+    let packets = packets
+        .iter()
+        .map(|(sequence, timestamp, marker, payload)| packet(*sequence, *timestamp, *marker, payload));
+    assemble(format, packets).0.iter().map(|frame| (frame.timestamp, frame.after_loss)).collect()
+}
+
+const SLICE: &[u8] = &[0x41, 0x88, 1];
+const NEXT_SLICE: &[u8] = &[0x41, 0x48, 1];
+
+#[test]
+fn a_picture_that_its_source_left_off_in_is_no_frame() {
+    // Another source has taken over in the middle of the second one: numbers go on.
+    let all = [(1, 0, false, SLICE), (2, 0, true, NEXT_SLICE), (3, 1, false, SLICE), (4, 5, true, SLICE)];
+    assert_eq!(came(Format::H264, &all), [(0, false), (5, true)]);
+    // And it begins in the middle of one.
+    let all = [(1, 0, true, SLICE), (2, 5, true, NEXT_SLICE), (3, 6, true, SLICE)];
+    assert_eq!(came(Format::H264, &all), [(0, false), (6, true)]);
+}
+
+#[test]
+fn what_stands_before_a_picture_begins_it_after_a_loss() {
+    let delimiter: &[u8] = &[0x09, 0xf0, 0];
+    let all = [(1, 0, true, SLICE), (3, 6, false, delimiter), (4, 6, true, SLICE)];
+    assert_eq!(came(Format::H264, &all), [(0, false), (6, true)]);
+    let delimiter: &[u8] = &[0x46, 0x01, 0x50];
+    let slice: &[u8] = &[0x02, 0x01, 0x88, 1];
+    let all = [(1, 0, true, slice), (3, 6, false, delimiter), (4, 6, true, slice)];
+    assert_eq!(came(Format::H265, &all), [(0, false), (6, true)]);
+}
+
+#[test]
+fn tiles_without_their_frame_header_are_no_frame() {
+    // N and a sequence header; a frame header; then only tiles are left of a unit, and one is whole again.
+    let (first, frame, tiles): (&[u8], &[u8], &[u8]) =
+        (&[0x18, 0x0a, 1, 2], &[0x10, 0x30, 1, 2], &[0x10, 0x20, 1, 2]);
+    let all = [(1, 0, false, first), (2, 0, true, frame), (4, 1, true, tiles), (5, 2, true, frame)];
+    assert_eq!(came(Format::Av1, &all), [(0, false), (2, true)]);
+}
+
+#[test]
+fn a_keyframe_that_lacks_half_of_its_parameter_sets_gets_those_of_the_description() {
+    let mut assembler = Assembler::new(Format::H264);
+    assembler.set_parameter_sets([&[0x67, 9][..], &[0x68, 8]]);
+    // The packet between is lost: it had the other one.
+    for (sequence, timestamp, marker, payload) in
+        [(1, 0, true, SLICE), (3, 6, false, &[0x68, 7, 7][..]), (4, 6, true, &[0x65, 0x88, 1])]
+    {
+        assembler.handle_packet(&packet(sequence, timestamp, marker, payload));
+    }
+    assembler.handle_end();
+    let frames: Vec<_> = std::iter::from_fn(|| assembler.poll_frame()).collect();
+    let sets = [0, 0, 0, 1, 0x67, 9, 0, 0, 0, 1, 0x68, 8];
+    assert_eq!(frames[1].data[..12], sets);
+    assert!(frames[1].keyframe && frames[1].after_loss);
+}
+
+#[test]
+fn other_payload_types_lie_between_frames_and_break_none() {
+    let mut assembler = Assembler::new(Format::H264);
+    assembler.set_payload_types(vec![96]);
+    let other = |sequence, timestamp| {
+        let mut other = packet(sequence, timestamp, false, b"something else").to_vec();
+        other[1] = 97;
+        Bytes::from(other)
+    };
+    let all = [
+        packet(1, 0, false, SLICE),
+        other(2, 0),
+        packet(3, 0, true, NEXT_SLICE),
+        other(4, 0),
+        packet(5, 1, true, SLICE),
+    ];
+    for packet in &all {
+        assembler.handle_packet(packet);
+    }
+    let frames: Vec<_> = std::iter::from_fn(|| assembler.poll_frame()).collect();
+    let told: Vec<_> =
+        frames.iter().map(|frame| (frame.timestamp, frame.payload_type, frame.after_loss)).collect();
+    assert_eq!((&told[..], assembler.left_out()), (&[(0, 96, false), (1, 96, false)][..], 0));
+}
+
 #[test]
 fn a_frame_that_never_ends_is_left_out_and_kept_no_longer() {
     let mut assembler = Assembler::new(Format::H264);
@@ -260,6 +343,9 @@ fn units_of_aac_come_one_by_one_and_from_pieces() {
     let wanted: [(u32, &[u8], bool); 4] =
         [(1000, &[1, 2, 3], false), (2024, &[4, 5], false), (4072, &big, false), (8168, &[9], true)];
     assert_eq!((&got[..], left_out), (&wanted[..], 3));
+    for (encoding, parameters) in [("H264", "packetization-mode=2"), ("H265", "sprop-max-don-diff=1")] {
+        assert_eq!(Format::of(encoding, parameters), None);
+    }
     for other in ["mode=generic", "sizelength=13;ctsdeltalength=4", "sizelength=99", "sizelength=x"] {
         assert_eq!(Format::of("mpeg4-generic", other), None, "{other}");
     }

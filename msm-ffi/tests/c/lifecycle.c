@@ -140,7 +140,7 @@ static void refused(msm_mesh *mesh, msm_reader *reader, msm_publisher *publisher
   WANT(MSM_RESULT_BAD_DESCRIPTION, msm_mesh_publish(mesh, "rtsp://test/bad", "v=0\r\n", NULL, &no_publisher));
   msm_options options;
   OK(msm_options_init(&options));
-  options.size = 3;
+  options.reserved[0] = 3;
   WANT(MSM_RESULT_INVALID_ARGUMENT, msm_mesh_open(mesh, "rtsp://test/in", &options, &no_reader));
   WANT(MSM_RESULT_INVALID_ARGUMENT, msm_publisher_send(publisher, 0, bytes, 0, 0));
   WANT(MSM_RESULT_REFUSED, msm_publisher_send_burst(publisher, 0, bytes, PACKET, 0, 0));
