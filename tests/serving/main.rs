@@ -10,6 +10,7 @@ mod bad_input;
 #[cfg(feature = "blocking")]
 mod blocking;
 mod events;
+mod examples;
 mod frames;
 mod mending;
 mod retransmission;

@@ -1,16 +1,13 @@
 //! The examples do what they say.
-// What goes wrong here fails the test.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod common;
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::TestMesh;
 use tokio::time::timeout;
+
+use crate::common::TestMesh;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -23,7 +20,7 @@ impl Example {
         let path: PathBuf = own.ancestors().nth(2).unwrap().join("examples").join(name);
         let mut command = Command::new(&path);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
-        // By itself this test is built with `cargo test --test examples --examples`.
+        // A whole `cargo test` builds them, or `cargo build --examples` does.
         Self(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     }
 
