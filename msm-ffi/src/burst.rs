@@ -67,16 +67,16 @@ const _: () = assert!(size_of::<Bytes>() == size_of::<Owner>() && align_of::<Byt
 
 impl msm_burst {
     pub(crate) fn of(burst: &Burst) -> Self {
-        Self::lend(burst.bytes().clone(), burst.segment(), burst.track(), burst.arrival())
+        Self::lend(burst.bytes(), burst.segment(), burst.track(), burst.arrival())
     }
 
     pub(crate) fn of_one(packet: &Packet) -> Self {
-        let raw = packet.raw().clone();
-        let segment = raw.len();
-        Self::lend(raw, segment, packet.track, packet.arrival)
+        Self::lend(packet.raw(), packet.raw().len(), packet.track, packet.arrival)
     }
 
-    fn lend(bytes: Bytes, segment: usize, track: usize, arrival: Instant) -> Self {
+    fn lend(bytes: &Bytes, segment: usize, track: usize, arrival: Instant) -> Self {
+        // A clone's words stay as they are, whoever clones it in turn; those of bytes that were never cloned do not.
+        let bytes = bytes.clone();
         let segment = segment.max(1);
         Self {
             bytes: bytes.as_ptr(),
