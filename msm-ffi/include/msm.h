@@ -815,6 +815,14 @@ enum msm_result msm_publisher_stats(const struct msm_publisher *publisher,
                                     struct msm_publisher_statistics *statistics);
 
 /**
+ * As msm_publisher_free, and waits until another publisher is let in at the URL: who publishes there right after freeing may be told that it is published already.
+ *
+ * \return MSM_RESULT_TIMED_OUT where that was not so by then: the publisher is freed, and the stream ends, all the same.
+ */
+enum msm_result msm_publisher_close(struct msm_publisher *publisher,
+                                    int64_t timeout_ms);
+
+/**
  * Ends the stream once what was sent is on its way, and frees the publisher; calls that wait for room return with MSM_RESULT_CLOSED.
  */
 enum msm_result msm_publisher_free(struct msm_publisher *publisher);

@@ -196,6 +196,10 @@ public:
     return msm_publisher_send_rtcp(own_, track, datagram, length);
   }
   /// A descriptor to poll, for sending with a timeout of 0.
+  /// Ends the stream and waits until its URL is free for another publisher; this one is freed whatever is answered.
+  [[nodiscard]] result close(std::int64_t timeout_ms) noexcept {
+    return msm_publisher_close(std::exchange(own_, nullptr), timeout_ms);
+  }
   [[nodiscard]] result fd(int &out) const noexcept { return msm_publisher_fd(own_, &out); }
   [[nodiscard]] result readers(std::size_t &out) const noexcept { return msm_publisher_readers(own_, &out); }
   [[nodiscard]] result stats(msm_publisher_statistics &out) const noexcept {

@@ -35,9 +35,9 @@ pub use mesh::{
 };
 pub use options::{msm_options, msm_options_init};
 pub use publisher::{
-    msm_mesh_publish, msm_publisher, msm_publisher_fd, msm_publisher_forward, msm_publisher_free,
-    msm_publisher_readers, msm_publisher_send, msm_publisher_send_burst, msm_publisher_send_rtcp,
-    msm_publisher_stats,
+    msm_mesh_publish, msm_publisher, msm_publisher_close, msm_publisher_fd, msm_publisher_forward,
+    msm_publisher_free, msm_publisher_readers, msm_publisher_send, msm_publisher_send_burst,
+    msm_publisher_send_rtcp, msm_publisher_stats,
 };
 pub use reader::{
     msm_mesh_open, msm_reader, msm_reader_end_cause, msm_reader_fd, msm_reader_free, msm_reader_pause,

@@ -209,6 +209,23 @@ pub unsafe extern "C" fn msm_publisher_stats(
     })
 }
 
+/// As msm_publisher_free, and waits until another publisher is let in at the URL: who publishes there right after freeing may be told that it is published already.
+///
+/// \return MSM_RESULT_TIMED_OUT where that was not so by then: the publisher is freed, and the stream ends, all the same.
+#[unsafe(no_mangle)]
+pub extern "C" fn msm_publisher_close(publisher: *mut msm_publisher, timeout_ms: i64) -> msm_result {
+    boundary(|| {
+        let held = PUBLISHERS.free(publisher)?;
+        held.close();
+        let vacated = held.own().vacated();
+        drop(held);
+        match wait(vacated, patience(timeout_ms)) {
+            Some(()) => DONE,
+            None => Ok(msm_result::TimedOut),
+        }
+    })
+}
+
 /// Ends the stream once what was sent is on its way, and frees the publisher; calls that wait for room return with MSM_RESULT_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn msm_publisher_free(publisher: *mut msm_publisher) -> msm_result {

@@ -34,7 +34,7 @@ pub(crate) struct Published {
     pub(crate) segment: usize,
 }
 
-/// A stream being published. Dropping it ends the stream.
+/// A stream being published. Dropping it ends the stream, and so does [`Self::close`], which waits for that.
 ///
 /// What is sent waits in a queue of 512 packets or bursts for the stream's worker. There are two ways to send, which may take turns: `send` and its kin
 /// never wait, and drop what the queue has no room for, as a network does; for a source that can be held up, such as a file, there is
@@ -129,6 +129,26 @@ impl Publisher {
     #[must_use]
     pub fn events(&self) -> Events {
         self.handle.events(Following::new(self.handle.id.into()))
+    }
+
+    /// Ends the stream once what was sent is on its way, and waits until another publisher is let in at its URL: who publishes there right
+    /// after a drop may be told that it is published already. Cancelled, it ends the stream all the same.
+    pub async fn close(self) {
+        let vacated = self.vacated();
+        drop(self);
+        vacated.await;
+    }
+
+    /// What [`Self::close`] waits for, for a publisher that ends otherwise: dropped elsewhere, or because its stream is over. One waits at a time.
+    pub fn vacated(&self) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let handle = Arc::clone(&self.handle);
+        let mut stopping = self.shared.stopping.subscribe();
+        async move {
+            tokio::select! {
+                () = handle.vacated.notified() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+            }
+        }
     }
 
     fn offer(&self, item: Published) -> Result<(), Error> {

@@ -92,6 +92,14 @@ impl Publisher {
         Events::new(self.publisher.events())
     }
 
+    /// As [`crate::Publisher::close`], for `patience` at most, where it says so.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when its URL was not free by then; the stream ends all the same.
+    pub fn close(self, patience: Option<Duration>) -> Result<(), Error> {
+        wait(self.publisher.close(), patience).ok_or(Error::TimedOut)
+    }
+
     /// The publisher itself, for a runtime of the application's.
     #[must_use]
     pub fn into_async(self) -> crate::Publisher {

@@ -21,6 +21,10 @@ use crate::worker::Worker;
 /// Read at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// How long, and how often, a connection is read that cannot be written any more: a megabyte, more than a socket holds by itself.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+const LAST_READS: usize = 16;
+
 /// Messages that may wait for a member behind as much media as may wait for it.
 const UNREAD_MESSAGES: usize = 1024 * 1024;
 
@@ -39,6 +43,8 @@ pub(crate) struct Wire {
     gather: Gather,
     waiting: BTreeMap<RequestId, oneshot::Sender<Result<Response, Error>>>,
     queue_limit: usize,
+    /// How often it is read once it cannot be written any more.
+    rest: usize,
 }
 
 impl Wire {
@@ -57,6 +63,7 @@ impl Wire {
             gather: Gather::default(),
             waiting: BTreeMap::new(),
             queue_limit: queue + UNREAD_MESSAGES,
+            rest: LAST_READS,
         }
     }
 
@@ -103,6 +110,13 @@ impl Wire {
                 return Err(self.protocol("the member asks, and does not read what it is answered"));
             }
             if self.connection.is_closed() {
+                // Who does not take our answers any more may have said what became of its sessions before it went.
+                let readable = tokio::time::timeout(LAST_WORDS, self.connection.readable());
+                if self.rest > 0 && matches!(readable.await, Ok(Ok(()))) {
+                    self.rest -= 1;
+                    self.read()?;
+                    continue;
+                }
                 return Err(self.protocol("the connection was closed"));
             }
             let deadline = self.pipeline.poll_timeout();

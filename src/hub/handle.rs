@@ -97,6 +97,8 @@ pub(crate) struct HubHandle {
     waiting: AtomicBool,
     /// Another stream has taken its place: its readers have gone over.
     pub(crate) succeeded: tokio::sync::Notify,
+    /// Its publisher has gone, and another one is let in.
+    pub(crate) vacated: tokio::sync::Notify,
 }
 
 /// As long as this is there, the stream is kept without readers.
@@ -152,6 +154,7 @@ impl HubHandle {
             standing: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             succeeded: tokio::sync::Notify::new(),
+            vacated: tokio::sync::Notify::new(),
         })
     }
 

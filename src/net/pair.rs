@@ -24,6 +24,13 @@ impl Pair {
         Ok(Self { rtp: Rc::new(rtp), rtcp: Rc::new(rtcp) })
     }
 
+    /// The same, at whose ports others may join.
+    pub(crate) fn shared(self) -> io::Result<Self> {
+        self.rtp.share()?;
+        self.rtcp.share()?;
+        Ok(self)
+    }
+
     /// The ports, RTP first.
     pub(crate) fn ports(&self) -> (u16, u16) {
         (self.rtp.local_addr().port(), self.rtcp.local_addr().port())

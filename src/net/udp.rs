@@ -59,6 +59,11 @@ impl UdpSocket {
         Self::adopt(socket, options)
     }
 
+    /// Lets others join at its port, which was bound without: so it was free, and nobody else had it in between.
+    pub(crate) fn share(&self) -> io::Result<()> {
+        SockRef::from(self.socket.as_ref()).set_reuse_port(true)
+    }
+
     /// Takes a bound socket.
     pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> io::Result<Self> {
         let socket: std::net::UdpSocket = socket.into();

@@ -155,7 +155,7 @@ impl PublisherRole {
             && let Err(error) =
                 push::start(worker, &home, &self.resolved, &self.description, self.via.clone()).await
         {
-            self.recording = None;
+            self.leave(false).await;
             return Err(error);
         }
         let what = What::Published { home: Rc::clone(&home), description: Arc::clone(&self.description) };
@@ -168,11 +168,13 @@ impl PublisherRole {
         Ok(FrameSink(home))
     }
 
-    /// The publisher ends the stream by itself.
-    pub(crate) fn tear_down(&mut self) {
-        if let Some(recording) = &mut self.recording {
-            recording.torn_down = true;
-        }
+    /// Ends the stream: `torn_down` by its publisher. Another one is let in when this returns.
+    pub(crate) async fn leave(&mut self, torn_down: bool) {
+        let Some(mut recording) = self.recording.take() else { return };
+        recording.torn_down = torn_down;
+        let handle = Arc::clone(&recording.home.handle);
+        drop(recording);
+        handle.vacated.notified().await;
     }
 
     /// What the publisher offers against loss of a track.

@@ -63,11 +63,12 @@ pub(crate) fn entered(worker: &Rc<Worker>, own: &Arc<HubHandle>, entrance: Entra
 }
 
 /// The publisher of `home` has gone: `torn_down` by itself, or it was lost. The stream ends, unless another publisher
-/// stands by, or one comes back in time.
+/// stands by, or one comes back in time. As soon as another publisher is let in, `vacated` is told.
 pub(crate) async fn left(worker: Rc<Worker>, key: HubKey, home: Rc<Home>, publish: Publish, torn_down: bool) {
     let (shared, handle) = (&worker.shared, &home.handle);
     match shared.registry.leave(&key, handle.id).await {
         Left::Next(next) => {
+            handle.vacated.notify_one();
             tracing::info!(
                 hub = next.id,
                 stream = next.name,
@@ -80,6 +81,7 @@ pub(crate) async fn left(worker: Rc<Worker>, key: HubKey, home: Rc<Home>, publis
         Left::Nobody => {
             let resume = if torn_down { publish.resume_after_teardown } else { publish.resume };
             if !resume.is_zero() && handle.readers() > 0 && !*shared.stopping.borrow() {
+                handle.vacated.notify_one();
                 tracing::info!(
                     hub = handle.id,
                     stream = handle.name,
@@ -102,6 +104,7 @@ pub(crate) async fn left(worker: Rc<Worker>, key: HubKey, home: Rc<Home>, publis
     }
     handle.set_ended(EndCause::Publisher);
     shared.registry.forget(&key, handle.id);
+    handle.vacated.notify_one();
     shared.metrics.streams.dec();
     home.end(Instant::now());
 }

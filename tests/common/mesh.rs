@@ -118,12 +118,14 @@ impl Drop for TestMesh {
 /// A pair of ports for the readers of one mesh: tests of one binary run at the same time.
 pub fn reader_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    /// Below what meshes take by themselves, and what the system hands out: nobody else takes one between its being looked for and its being bound.
+    const PAIRS: u32 = 3000;
     // Test binaries of other processes look for ports, too, and members' sockets share a port with whoever has it: processes that
     // were started one after the other begin far apart.
-    let first = (std::process::id() % 5000 * 89 % 5000) as u16;
+    let first = (std::process::id() % PAIRS * 89 % PAIRS) as u16;
     loop {
         let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(first);
-        let port = 34_000 + 2 * (turn % 5000);
+        let port = 10_000 + 2 * (turn % PAIRS as u16);
         if UdpSocket::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
             return port;
         }

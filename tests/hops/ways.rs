@@ -27,7 +27,7 @@ fn a_way_that_passes_in_one_direction_is_left_within_two_seconds() {
 /// A receiver that missed 2^15 numbers in a row takes those that follow for others, unless it is told.
 #[test]
 fn after_more_loss_than_numbers_can_tell_media_goes_on() {
-    for count in [40_000u32, 140_000] {
+    for enough in [34_000u32, 134_000] {
         let stage = Stage::new();
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&dropped);
@@ -43,15 +43,16 @@ fn after_more_loss_than_numbers_can_tell_media_goes_on() {
         publisher.send(&numbered(0));
         let reader = Reader::start(&stage.near, path);
         let mut sent = 1u32;
-        while sent < count {
+        let lost = || dropped.load(Ordering::Relaxed);
+        // As many as were sent between the members: on a busy machine, fewer than came from the publisher.
+        while lost() < u64::from(enough) {
+            assert!(sent < 10 * enough, "{} were dropped on the way", lost());
             publisher.send(&numbered(sent as u16));
             sent += 1;
             if sent.is_multiple_of(16) {
                 std::thread::sleep(Duration::from_micros(300));
             }
         }
-        let lost = dropped.load(Ordering::Relaxed);
-        assert!(lost > 33_000, "{lost} of {count} were dropped on the way");
         stage.relay.set(|_, datagram| vec![datagram.to_vec()]);
         // The next report tells; readers then see the gap, and what follows it from a keyframe on.
         let deadline = Instant::now() + Duration::from_secs(12);

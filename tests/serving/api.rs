@@ -149,6 +149,22 @@ fn who_stops_waiting_for_packets_loses_none() {
 }
 
 #[test]
+fn who_closes_a_publisher_publishes_there_again_at_once() {
+    let mesh = TestMesh::start("");
+    let url = mesh.url("again");
+    mesh.block_on(async {
+        for _ in 0..200 {
+            mesh.mesh.publish(&url, VIDEO).await.unwrap().close().await;
+        }
+        let publisher = mesh.mesh.publish(&url, VIDEO).await.unwrap();
+        let vacated = publisher.vacated();
+        drop(publisher);
+        vacated.await;
+        mesh.mesh.publish(&url, VIDEO).await.unwrap();
+    });
+}
+
+#[test]
 fn a_paused_reader_gets_nothing_and_goes_on_where_the_stream_is() {
     let mesh = TestMesh::start("");
     let url = mesh.url("pause");

@@ -45,7 +45,7 @@ fn what_is_published_is_read_by_calls_that_wait() {
     let mut events = reader.events();
     assert!(events.try_recv().is_none() && reader.end_cause().is_none());
     publisher.send(0, packet(3)).unwrap();
-    drop(publisher);
+    publisher.close(SOON).unwrap();
     let rest: Vec<_> = reader.packets().map(|packet| packet.payload.len()).collect();
     assert_eq!(rest, [188]);
     assert_eq!(events.recv(SOON).unwrap().unwrap().kind, EventKind::Ended { cause: EndCause::Publisher });

@@ -683,7 +683,7 @@ fn clients_that_come_and_go_at_any_moment_leave_nothing_behind() {
                     let url = mesh.url(path);
                     let mut text = String::new();
                     let transport = match dice(4) {
-                        0 => "RTP/AVP;unicast;client_port=12000-12001".to_owned(),
+                        0 => "RTP/AVP;unicast;client_port=9996-9997".to_owned(),
                         1 => "RTP/AVP;multicast".to_owned(),
                         _ => "RTP/AVP/TCP;unicast;interleaved=0-1".to_owned(),
                     };

@@ -120,6 +120,17 @@ fn a_teardown_ends_the_stream_at_once_unless_told_otherwise() {
 }
 
 #[test]
+fn whose_teardown_is_answered_can_be_followed_at_once() {
+    let mesh = TestMesh::start("workers: 2");
+    for _ in 0..50 {
+        let mut publisher = TcpPublisher::start(&mesh, "cam");
+        let (url, session) = (publisher.url.clone(), publisher.session.clone());
+        assert_eq!(publisher.rtsp.ask("TEARDOWN", &url, &[("Session", &session)], b"").status, 200);
+    }
+    assert_eq!(mesh.counter("msm_publisher_successions_total"), 0.0);
+}
+
+#[test]
 fn a_second_publisher_of_the_same_priority_is_refused() {
     let mesh = TestMesh::start("");
     let _publisher = TcpPublisher::start(&mesh, "cam");

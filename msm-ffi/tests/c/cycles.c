@@ -36,11 +36,7 @@ int main(int argc, char **argv) {
     if (cycle % 16 == 0) {
       msm_publisher *other = NULL;
       OK(msm_mesh_publish(mesh, "rtsp://test/other", SDP, NULL, &other));
-      OK(msm_publisher_free(other));
-      msm_reader *none = NULL;
-      while (msm_mesh_open(mesh, "rtsp://test/other", NULL, &none) == MSM_RESULT_OK) {
-        OK(msm_reader_free(none));
-      }
+      OK(msm_publisher_close(other, -1));
     }
   }
   size_t after = used();

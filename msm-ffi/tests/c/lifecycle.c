@@ -114,6 +114,7 @@ static void nulls(msm_mesh *mesh, msm_reader *reader, msm_publisher *publisher, 
   WANT(null, msm_publisher_stats(NULL, &published));
   WANT(null, msm_publisher_stats(publisher, NULL));
   WANT(null, msm_publisher_free(NULL));
+  WANT(null, msm_publisher_close(NULL, -1));
 
   WANT(null, msm_burst_packet(NULL, 0, &one));
   WANT(null, msm_burst_packet(burst, 0, NULL));
@@ -272,7 +273,7 @@ int main(void) {
   OK(msm_burst_release(&burst));
 
   /* The end. */
-  OK(msm_publisher_free(publisher));
+  OK(msm_publisher_close(publisher, 5000));
   WANT(MSM_RESULT_INVALID_HANDLE, msm_publisher_free(publisher));
   do {
     CHECK(readable(descriptor, 5000));

@@ -156,18 +156,14 @@ fn inherit_readers(worker: &Worker, shared: &ListenerShared, rtp: OwnedFd) -> io
 
 fn bind_readers(worker: &Worker, shared: &ListenerShared) -> io::Result<Pair> {
     let alone = &shared.settings.options;
-    let options = SocketOptions { reuse_port: true, ..alone.clone() };
     let ip = shared.settings.address.ip();
-    let port = match shared.bound_pair.load(Ordering::Acquire) {
-        0 => shared.ports.bind(ip, alone)?.ports().0,
-        port => {
-            if is_to_be_free(worker, |own| own.readers.ports().0 == port) {
-                Pair::bind(ip, port, alone)?;
-            }
-            port
+    let pair = match shared.bound_pair.load(Ordering::Acquire) {
+        0 => shared.ports.bind(ip, alone)?.shared()?,
+        port if is_to_be_free(worker, |own| own.readers.ports().0 == port) => {
+            Pair::bind(ip, port, alone)?.shared()?
         }
+        port => Pair::bind(ip, port, &SocketOptions { reuse_port: true, ..alone.clone() })?,
     };
-    let pair = Pair::bind(ip, port, &options)?;
     shared.bound_pair.store(pair.ports().0, Ordering::Release);
     Ok(pair)
 }

@@ -98,10 +98,10 @@ pub(super) async fn handle(
                 }
                 return Ok(Response::new(200).with("Session", header));
             }
-            if let Role::Publisher(publisher) = &mut state.role {
-                publisher.tear_down();
-            }
             session::remove(worker, &session.id);
+            if let Role::Publisher(publisher) = &mut state.role {
+                publisher.leave(true).await;
+            }
             return Ok(Response::new(200).with("Session", header));
         }
         Method::GetParameter | Method::SetParameter => parameter(state, request).await?,
