@@ -8,7 +8,10 @@ MSM_SKIP_FILE=$(mktemp)
 export MSM_SKIP_FILE
 trap 'rm -f "$log" "$MSM_SKIP_FILE"' EXIT
 
-# One after the other where namespaces, ports and time matter; a failure does not hide the next.
+# Most tests wait for time to pass more than they work. Those with real peers and namespaces take turns by themselves (`Lab`).
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
+
+# A failure does not hide the next.
 status=0
 cargo test --workspace --all-features --no-fail-fast 2>&1 | tee "$log" || status=$?
 

@@ -22,7 +22,7 @@ pub(crate) const UP: &str = "up0";
 pub(crate) const DOWN: &str = "down0";
 
 /// Tests at once: players and encoders keep time only while there is processor time left.
-const TESTS_AT_ONCE: usize = 3;
+const TESTS_AT_ONCE: usize = 2;
 
 /// Whether the servers stand in the proxy's place.
 pub(crate) fn direct() -> bool {
